@@ -1,0 +1,47 @@
+"""A from-scratch BERT to read in an afternoon, step through, and then really use.
+
+Dimension letters, the same in every file:
+
+    B  batch (rows)            H  attention heads
+    S  tokens in a row         W  width of one head, D / H
+    D  hidden size             V  vocabulary size
+    L  encoder layers          C  classes
+    N  real (unpadded) tokens of a batch, B * S when nothing is padded
+
+The public names below are imported on first use, so that `import bert_kit` costs nothing and a
+part that needs no torch (the tuner) can be used without it.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "bert_kit.errors": "BertKitError ConfigError DataError TokenizerError TrainingError "
+                       "WeightsError",
+    "bert_kit.config": "BertConfig create_model_config",
+    "bert_kit.tokenization": "Tokenizer get_tokenizer train_tokenizer",
+    "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "
+                      "TransformerEncoderBlock BERTModel Pooler MaskedLMHead NextSentenceHead "
+                      "BERTForPreTraining BERTForMaskedLM BERTForNextSentencePrediction "
+                      "BERTForSequenceClassification",
+    "bert_kit.weights": "load_pretrained save_pretrained",
+    "bert_kit.data": "MLMDataset NSPDataset ClassificationDataset create_mlm_dataloader "
+                     "create_classification_dataloader",
+    "bert_kit.training": "compute_mlm_loss compute_classification_loss compute_mlm_loader_loss "
+                         "AMPTrainer Trainer TrainingArguments",
+    "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
+                           "evaluate_classification_metrics",
+}
+_HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'bert_kit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

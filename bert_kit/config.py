@@ -1,0 +1,294 @@
+"""The shape of a model: one frozen dataclass, the published presets, and config.json.
+
+The field names and the file are those of the Hugging Face library, so that a folder written
+by either side is read by the other.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.files import read_json, write_json
+
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "tanh")
+
+# Smallest and largest value of each whole number: absurd sizes are refused before any allocation.
+_WHOLE = {
+    "vocab_size": (1, 10_000_000),
+    "hidden_size": (1, 65_536),
+    "num_hidden_layers": (0, 1_000),
+    "num_attention_heads": (1, 65_536),
+    "intermediate_size": (1, 1_000_000),
+    "max_position_embeddings": (1, 1_000_000),
+    "type_vocab_size": (1, 1_000),
+    "pad_token_id": (0, 10_000_000),
+}
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+
+# What the encoder cannot be: a key of config.json and the only values that mean plain BERT.
+_ONLY = {
+    "model_type": ("bert",),
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes and rates of a BERT (Devlin et al. 2019, section 3 and appendix A.2).
+
+    Attributes
+    ----------
+    vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size,
+    max_position_embeddings, type_vocab_size : int
+        V, D, L, H, inner width of the feed-forward layer, longest S, number of segments.
+    hidden_act : str
+        One of "gelu" (exact), "gelu_new" (tanh form), "relu", "silu", "tanh".
+    hidden_dropout_prob, attention_probs_dropout_prob : float
+        Dropout after the embeddings and both sub-layers, and on the attention weights.
+    classifier_dropout : float or None
+        Dropout in front of a classifier; None takes `hidden_dropout_prob`.
+    initializer_range : float
+        Standard deviation of the initial weights.
+    layer_norm_eps : float
+        Added to the variance in every LayerNorm.
+    pad_token_id : int
+        Id written into padding. It never changes a result.
+    labels : tuple of str
+        Names of the C classes, in the order of the logits.
+    fused : bool
+        True calls torch's kernels, False runs each formula line by line. A choice of this
+        process: it is not stored in config.json.
+    extra : mapping
+        Keys of config.json that the kit does not use; they are written back.
+
+    Examples
+    --------
+    >>> config = BertConfig(hidden_size=64, num_attention_heads=4)
+    >>> config.head_size, config.id2label
+    (16, {0: 'LABEL_0', 1: 'LABEL_1'})
+    """
+
+    vocab_size: int = 30_522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3_072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    classifier_dropout: float | None = None
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+    fused: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self):
+        for name, (low, high) in _WHOLE.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ConfigError(
+                    f"{name} is {value!r}; expected a whole number from {low} to {high:,}")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if value is None and name == "classifier_dropout":
+                continue
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise ConfigError(f"{name} is {value!r}; expected a probability from 0 to 1")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 < value < 1e3:
+                raise ConfigError(f"{name} is {value!r}; expected a positive number")
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(f"hidden_size {self.hidden_size} is not a multiple of "
+                              f"num_attention_heads {self.num_attention_heads}")
+        if self.pad_token_id >= self.vocab_size:
+            raise ConfigError(f"pad_token_id {self.pad_token_id} is not below "
+                              f"vocab_size {self.vocab_size}")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ConfigError(f"hidden_act is {self.hidden_act!r}; "
+                              f"expected one of {', '.join(ACTIVATIONS)}")
+        self._check_labels()
+
+    def _check_labels(self):
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if not 1 <= len(self.labels) <= 100_000:
+            raise ConfigError(f"labels has {len(self.labels)} names; expected 1 to 100,000")
+        if not all(isinstance(name, str) for name in self.labels):
+            raise ConfigError("labels holds something that is not a string")
+        if len(set(self.labels)) != len(self.labels):
+            raise ConfigError("labels holds the same name twice")
+
+    @property
+    def head_size(self):
+        """Width W of one attention head, D / H."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def num_labels(self):
+        """Number of classes C."""
+        return len(self.labels)
+
+    @property
+    def id2label(self):
+        """Class names by number."""
+        return dict(enumerate(self.labels))
+
+    @property
+    def label2id(self):
+        """Class numbers by name."""
+        return {name: number for number, name in enumerate(self.labels)}
+
+    def replace(self, num_labels=None, **changes):
+        """Return a copy with some fields changed; the copy is checked like any other.
+
+        Parameters
+        ----------
+        num_labels : int, optional
+            Number of classes; keeps the names when their number already fits, else names them
+            LABEL_0, LABEL_1, …
+        **changes
+            New values by field name. An unknown name is a ConfigError that lists the fields.
+        """
+        fields = [f.name for f in dataclasses.fields(self)]
+        for name in changes:
+            if name not in fields:
+                raise ConfigError(f"unknown setting {name!r}; expected one of {', '.join(fields)}")
+        if num_labels is not None and num_labels != len(changes.get("labels", self.labels)):
+            if isinstance(num_labels, bool) or not isinstance(num_labels, int):
+                raise ConfigError(f"num_labels is {num_labels!r}; expected a whole number")
+            if "labels" in changes:
+                raise ConfigError(f"num_labels is {num_labels} but labels has "
+                                  f"{len(changes['labels'])} names")
+            changes["labels"] = tuple(f"LABEL_{i}" for i in range(num_labels))
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self):
+        """Return the content of config.json; unknown keys that were read come back."""
+        known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+                 if f.name not in ("labels", "fused", "extra")}
+        return {**self.extra, "model_type": "bert", **known,
+                "id2label": {str(i): name for i, name in self.id2label.items()},
+                "label2id": self.label2id}
+
+    @classmethod
+    def from_dict(cls, values, source="config"):
+        """Build a configuration from the content of a config.json.
+
+        Raises
+        ------
+        ConfigError
+            If a value is impossible or the file describes something other than BERT.
+        """
+        values = dict(values)
+        for key, allowed in _ONLY.items():
+            if values.get(key) not in (None, *allowed):
+                raise ConfigError(f"{source}: {key} is {values[key]!r}; "
+                                  f"this encoder is {key} {allowed[0]!r}")
+        names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
+        known = {key: values.pop(key) for key in list(values) if key in names}
+        labels = _read_labels(values, source)
+        if known.get("pad_token_id", 0) is None:
+            del known["pad_token_id"]
+        try:
+            return cls(**known, **labels, extra=values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    def save(self, folder):
+        """Write config.json into an existing folder."""
+        write_json(Path(folder) / "config.json", self.to_dict())
+
+    @classmethod
+    def load(cls, folder):
+        """Read config.json from a model folder (or the file itself)."""
+        path = Path(folder)
+        path = path / "config.json" if path.is_dir() else path
+        return cls.from_dict(read_json(path), source=str(path))
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _read_labels(values, source):
+    """Take id2label, label2id and num_labels out of `values`; return {"labels": names} or {}."""
+    id2label, label2id = values.pop("id2label", None), values.pop("label2id", None)
+    count = values.pop("num_labels", None)
+    if id2label is None and label2id is not None:
+        if not isinstance(label2id, dict):
+            raise ConfigError(f"{source}: label2id is not an object")
+        id2label = {number: name for name, number in label2id.items()}
+    if id2label is None:
+        if count is None:
+            return {}
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 100_000:
+            raise ConfigError(f"{source}: num_labels is {count!r}; expected 1 to 100,000")
+        return {"labels": tuple(f"LABEL_{i}" for i in range(count))}
+    try:
+        by_number = {int(number): name for number, name in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"{source}: id2label does not map numbers to names") from None
+    if sorted(by_number) != list(range(len(by_number))):
+        raise ConfigError(f"{source}: id2label has the numbers {sorted(by_number)[:9]}; "
+                          f"expected 0 to {len(by_number) - 1}")
+    return {"labels": tuple(by_number[i] for i in range(len(by_number)))}
+
+
+# (L, D, H) of the published models: BERT's base and large, and the miniatures of Turc et al. 2019.
+_SIZES = {
+    "tiny": (2, 128, 2),
+    "mini": (4, 256, 4),
+    "small": (4, 512, 8),
+    "medium": (8, 512, 8),
+    "base": (12, 768, 12),
+    "large": (24, 1_024, 16),
+}
+_VOCABULARIES = {"uncased": 30_522, "cased": 28_996}
+
+
+def create_model_config(name, **changes):
+    """Return the configuration of a published BERT.
+
+    Parameters
+    ----------
+    name : str
+        "bert-<size>-<uncased|cased>" with size tiny, mini, small, medium, base or large;
+        without a case, uncased. A size in parentheses, as in "bert-base-uncased (110M)", is
+        accepted and ignored.
+    **changes
+        Fields to set differently, as in `BertConfig.replace`.
+
+    Raises
+    ------
+    ConfigError
+        If the name is none of these; the message lists them.
+
+    Examples
+    --------
+    >>> create_model_config("bert-base-uncased (110M)").hidden_size
+    768
+    >>> create_model_config("bert-tiny", vocab_size=99).vocab_size
+    99
+    """
+    match = re.fullmatch(r"bert-(\w+?)(?:-(uncased|cased))?(?: *\([^()]*\))?", str(name).strip())
+    if match is None or match[1] not in _SIZES:
+        raise ConfigError(f"unknown model {name!r}; expected bert-SIZE-uncased or bert-SIZE-cased "
+                          f"with SIZE one of {', '.join(_SIZES)}")
+    layers, width, heads = _SIZES[match[1]]
+    config = BertConfig(vocab_size=_VOCABULARIES[match[2] or "uncased"], hidden_size=width,
+                        num_hidden_layers=layers, num_attention_heads=heads,
+                        intermediate_size=4 * width)
+    return config.replace(**changes)
+
+
+__all__ = ["BertConfig", "BertKitError", "ConfigError", "create_model_config"]

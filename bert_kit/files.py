@@ -1,0 +1,131 @@
+"""Files that are never half-written, and JSON that is never half-understood.
+
+Everything the kit saves goes through `atomic_file` or `atomic_folder`: the bytes are written
+under a temporary name beside the target, flushed to the disk, and only then renamed. A reader
+(or the same run after a crash) sees the old version or the new one, never a mixture.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from bert_kit.errors import BertKitError
+
+JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
+
+
+def _flush(path):
+    """Ask the operating system to put a file or a folder's entries on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_file(target):
+    """Yield a temporary path; on success it replaces `target`, on an error it is removed."""
+    target = Path(target)
+    if target.is_symlink():
+        raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    os.close(handle)
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the result from colleagues
+        yield Path(name)
+        _flush(name)
+        os.replace(name, target)
+        _flush(target.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target):
+    """Yield a temporary folder; on success it becomes `target`, which it replaces if present."""
+    target = Path(target)
+    if target.is_symlink():
+        raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        work.chmod(0o777 & ~umask)
+        yield work
+        for path in work.rglob("*"):
+            _flush(path)
+        _flush(work)
+        if target.exists():  # a folder cannot be replaced in one step: set the old one aside
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old",
+                                          dir=target.parent))
+            os.replace(target, aside / "old")
+            os.replace(work, target)
+            shutil.rmtree(aside)
+        else:
+            os.replace(work, target)
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def parse_json(text, name):
+    """Parse JSON strictly: no duplicate keys, no NaN, no endless nesting.
+
+    Raises
+    ------
+    BertKitError
+        Names `name` and what is wrong with the text.
+    """
+    def unique(pairs):
+        result = {}
+        for key, value in pairs:
+            if key in result:
+                raise BertKitError(f"{name}: key {key!r} appears twice; expected it once")
+            result[key] = value
+        return result
+
+    def refuse(constant):
+        raise BertKitError(f"{name}: {constant} is not a JSON number")
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except BertKitError:
+        raise
+    except RecursionError:
+        raise BertKitError(f"{name}: JSON is nested too deeply") from None
+    except (UnicodeDecodeError, ValueError) as error:  # ValueError: also integers over 4,300 digits
+        raise BertKitError(f"{name}: not valid JSON ({str(error).splitlines()[0]})") from None
+
+
+def read_json(path, kind=dict):
+    """Read a JSON file strictly (see `parse_json`) and check that its top level is a `kind`."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > JSON_LIMIT:
+            raise BertKitError(f"{path}: {size:,} bytes of JSON; at most {JSON_LIMIT:,} are read")
+        value = parse_json(path.read_bytes().decode("utf-8-sig"), path)
+    except FileNotFoundError:
+        raise BertKitError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise BertKitError(f"{path}: not UTF-8 text; expected JSON") from None
+    except OSError as error:
+        raise BertKitError(f"{path}: cannot be read ({error.strerror})") from None
+    if not isinstance(value, kind):
+        raise BertKitError(f"{path}: holds a {type(value).__name__}, expected a {kind.__name__}")
+    return value
