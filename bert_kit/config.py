@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "tanh")
@@ -289,6 +289,3 @@ def create_model_config(name, **changes):
                         num_hidden_layers=layers, num_attention_heads=heads,
                         intermediate_size=4 * width)
     return config.replace(**changes)
-
-
-__all__ = ["BertConfig", "BertKitError", "ConfigError", "create_model_config"]
