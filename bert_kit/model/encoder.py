@@ -1,0 +1,185 @@
+"""The encoder: embeddings, L equal blocks, and what is checked before they run."""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from bert_kit.errors import DataError
+from bert_kit.model.attention import MultiHeadAttention
+from bert_kit.model.heads import Pooler
+from bert_kit.model.layers import Embeddings, FeedForward, LayerNorm, init_weights
+from bert_kit.model.packing import Packing
+
+
+class TransformerEncoderBlock(nn.Module):
+    """Attention, then feed-forward, each added to its input and then normalised (post-norm).
+
+    Source: Vaswani et al. 2017, section 3.1; Devlin et al. 2019, section 3. Post-norm means that
+    the LayerNorm comes after the addition, so a block's output always has mean 0 and variance 1
+    before the learned scale.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.attention = MultiHeadAttention(config)
+        self.attention_norm = LayerNorm(config)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = LayerNorm(config)
+
+    def forward(self, x, mask=None, packing=None, return_weights=False):
+        """(B, S, D), or (N, D) with a packing -> the same shape, and the weights or None."""
+        attended, weights = self.attention(x, mask, packing, return_weights)
+        x = self.attention_norm(x + attended)
+        transformed = self.feed_forward(x)
+        return self.feed_forward_norm(x + transformed), weights
+
+
+class EncoderOutput(NamedTuple):
+    """What the encoder returns; the names are the Hugging Face library's.
+
+    Attributes
+    ----------
+    last_hidden_state : Tensor (B, S, D)
+        One vector a token, zero at padding.
+    pooler_output : Tensor (B, D) or None
+        The [CLS] vector after the pooler; None for an encoder without one.
+    hidden_states : tuple of L + 1 Tensors (B, S, D), or None
+        Embeddings and every block's output, on request.
+    attentions : tuple of L Tensors (B, H, S, S), or None
+        Attention weights of every block, on request.
+    """
+
+    last_hidden_state: torch.Tensor
+    pooler_output: torch.Tensor | None
+    hidden_states: tuple[torch.Tensor, ...] | None
+    attentions: tuple[torch.Tensor, ...] | None
+
+
+class BERTModel(nn.Module):
+    """The bare encoder (Devlin et al. 2019).
+
+    Parameters
+    ----------
+    config : BertConfig
+    pooler : bool
+        Whether to have a pooler. MLM, tagging and span models are published without one.
+
+    Examples
+    --------
+    >>> from bert_kit import create_model_config
+    >>> model = BERTModel(create_model_config("bert-tiny", vocab_size=100)).eval()
+    >>> model(torch.tensor([[2, 7, 9, 3]])).last_hidden_state.shape
+    torch.Size([1, 4, 128])
+    """
+
+    def __init__(self, config, pooler=True):
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(
+            TransformerEncoderBlock(config) for _ in range(config.num_hidden_layers))
+        self.pooler = Pooler(config) if pooler else None
+        init_weights(self, config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None,
+                output_attentions=False, output_hidden_states=False):
+        """(B, S) ids, masks and segments -> EncoderOutput.
+
+        Parameters
+        ----------
+        input_ids : Tensor (B, S) of whole numbers below `vocab_size`
+        attention_mask : Tensor (B, S) of bool or 0 and 1, optional
+            True at real tokens; default all. It may stay on the CPU when the rest is on an
+            accelerator, which saves a wait. A row without any real token gives finite zeros.
+        token_type_ids : Tensor (B, S), optional
+            0 for the first sentence, 1 for the second; default 0.
+        output_attentions, output_hidden_states : bool
+            Return these too. Attention weights are computed by the formula, whatever
+            `config.fused` says.
+
+        Raises
+        ------
+        DataError
+            For a wrong shape, more tokens than positions, or an id out of range. Ranges are
+            checked on the CPU only; on an accelerator the check would stall every step.
+        """
+        mask = check_inputs(self.config, input_ids, attention_mask, token_type_ids)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(input_ids)
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        packing = None
+        if self.config.fused and not output_attentions:
+            packing = Packing.of(mask, input_ids.shape, input_ids.device)
+            input_ids, token_type_ids, positions = (
+                packing.pack(ids) for ids in
+                (input_ids, token_type_ids, positions.expand_as(input_ids)))  # (B, S) -> (N,)
+        elif mask is not None:
+            mask = mask.to(input_ids.device)
+        to_grid = packing.unpack if packing else partial(_zero_padding, mask=mask)
+
+        x = self.embeddings(input_ids, token_type_ids, positions)
+        states, attentions = [x], []
+        for block in self.blocks:
+            x, weights = block(x, mask, packing, output_attentions)
+            if output_hidden_states:
+                states.append(x)
+            attentions.append(weights)
+        last = to_grid(x)  # (N, D) -> (B, S, D)
+        return EncoderOutput(
+            last_hidden_state=last,
+            pooler_output=self.pooler(last) if self.pooler else None,
+            hidden_states=tuple(map(to_grid, states)) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None)
+
+
+def _zero_padding(x, mask):
+    """(B, S, D) -> (B, S, D): the formula computes padding too; no caller should see it."""
+    return x if mask is None else x.masked_fill(~mask[..., None], 0)
+
+
+def check_inputs(config, input_ids, attention_mask=None, token_type_ids=None):
+    """Check a batch against the configuration; return its mask as bool, or None.
+
+    Raises
+    ------
+    DataError
+        One line that names the tensor, what it holds and what is expected.
+    """
+    if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
+        raise DataError(f"input_ids is {_describe(input_ids)}; expected whole numbers (B, S)")
+    rows, length = input_ids.shape
+    if not 1 <= length <= config.max_position_embeddings:
+        raise DataError(f"input_ids has {length} tokens a row; expected 1 to "
+                        f"max_position_embeddings {config.max_position_embeddings}")
+    _check_range("input_ids", input_ids, config.vocab_size, "vocab_size")
+    if token_type_ids is not None:
+        if token_type_ids.shape != input_ids.shape or token_type_ids.is_floating_point():
+            raise DataError(f"token_type_ids is {_describe(token_type_ids)}; expected whole "
+                            f"numbers ({rows}, {length}) like input_ids")
+        _check_range("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size")
+    if attention_mask is None:
+        return None
+    if attention_mask.shape != input_ids.shape:
+        raise DataError(f"attention_mask is {_describe(attention_mask)}; expected "
+                        f"({rows}, {length}) like input_ids")
+    mask = attention_mask.bool()
+    if attention_mask.device.type == "cpu" and not torch.equal(mask.to(attention_mask.dtype),
+                                                               attention_mask):
+        raise DataError("attention_mask holds something other than 0 and 1")
+    return mask
+
+
+def _describe(tensor):
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _check_range(name, ids, limit, limit_name):
+    """Raise unless all ids lie in [0, limit). On an accelerator this would stall, so not there."""
+    if ids.device.type != "cpu" or ids.numel() == 0:
+        return
+    low, high = (value.item() for value in torch.aminmax(ids))
+    if low < 0 or high >= limit:
+        raise DataError(f"{name} holds {low if low < 0 else high}; "
+                        f"expected 0 to {limit - 1} ({limit_name} {limit})")

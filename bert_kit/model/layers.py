@@ -1,0 +1,200 @@
+"""The parts that treat every token on its own: LayerNorm, GELU, dropout, feed-forward, embeddings.
+
+Each class shows its formula in plain tensor operations (`fused=False`) beside the call of torch's
+kernel that computes the same thing faster (`fused=True`).
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class LayerNorm(nn.Module):
+    """Normalise each token vector, then scale and shift it (Ba et al. 2016, eq. 4).
+
+    y = weight * (x - mean) / sqrt(variance + eps) + bias, with the biased variance over D and
+    eps inside the root. BERT's eps is 1e-12, which is zero in half precision, so the statistics
+    are always taken in at least float32.
+
+    Examples
+    --------
+    >>> from bert_kit import BertConfig
+    >>> norm = LayerNorm(BertConfig(hidden_size=4, num_attention_heads=1))
+    >>> norm(torch.tensor([1.0, 0.0, 0.0, 0.0]))[0].item()  # doctest: +ELLIPSIS
+    1.7320...
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.hidden_size))
+        self.bias = nn.Parameter(torch.zeros(config.hidden_size))
+        self.eps = config.layer_norm_eps
+        self.fused = config.fused
+
+    def forward(self, x):
+        """(…, D) -> (…, D)."""
+        if self.fused:
+            return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        centred = wide - wide.mean(-1, keepdim=True)
+        # The mean of squared differences, not E[x^2] - E[x]^2: that one cancels for a large mean.
+        variance = (centred * centred).mean(-1, keepdim=True)
+        normal = centred / torch.sqrt(variance + self.eps)
+        return (self.weight * normal + self.bias).to(x.dtype)
+
+
+class GELU(nn.Module):
+    """Gaussian error linear unit, x * P(Z <= x) for a standard normal Z (Hendrycks & Gimpel 2016).
+
+    BERT uses the exact form with erf. The tanh form (`tanh=True`, "gelu_new") differs from it by
+    up to 5e-4 and belongs to other checkpoints.
+
+    Examples
+    --------
+    >>> GELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+    """
+
+    def __init__(self, tanh=False, fused=True):
+        super().__init__()
+        self.tanh, self.fused = tanh, fused
+
+    def forward(self, x):
+        """(…) -> (…), element by element."""
+        if self.fused:
+            return F.gelu(x, approximate="tanh" if self.tanh else "none")
+        if self.tanh:
+            return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def activation(config):
+    """Return the module for `config.hidden_act`."""
+    return {
+        "gelu": GELU(fused=config.fused),
+        "gelu_new": GELU(tanh=True, fused=config.fused),
+        "relu": nn.ReLU(),
+        "silu": nn.SiLU(),
+        "tanh": nn.Tanh(),
+    }[config.hidden_act]
+
+
+class Dropout(nn.Module):
+    """Zero each element with probability p and scale the rest by 1 / (1 - p) (Srivastava 2014).
+
+    On a CPU torch spends more time drawing one random number an element than on the products
+    around it. Sixteen bits are enough to compare with p, so four elements share one 64-bit draw;
+    p is rounded to a multiple of 2^-16 and the scale follows, so the mean stays exact. The draws
+    come from torch's default generator, as those of `nn.Dropout` do.
+    """
+
+    STEPS = 2**16
+
+    def __init__(self, p, fused=True):
+        super().__init__()
+        self.p, self.fused = p, fused
+
+    def forward(self, x):
+        """(…) -> (…), unchanged outside training."""
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        dropped = round(self.p * self.STEPS)
+        if dropped == self.STEPS:
+            return x * 0
+        bits = _random_16_bits(x.shape)
+        lowest_kept = dropped - self.STEPS // 2  # the bits are read as signed numbers
+        scale = self.STEPS / (self.STEPS - dropped)
+        if self.fused:
+            return _MaskAndScale.apply(x, bits, lowest_kept, scale)
+        keep = bits >= lowest_kept
+        return x * keep * scale
+
+    def extra_repr(self):
+        return f"p={self.p}"
+
+
+def _random_16_bits(shape):
+    """Return uniform int16 numbers, drawn four at a time.
+
+    `random_()` without bounds leaves the sign bit empty; with the lowest bound it fills all 64.
+    """
+    count = math.prod(shape)
+    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-2**63, None)
+    return words.view(torch.int16)[:count].view(shape)
+
+
+class _MaskAndScale(torch.autograd.Function):
+    """x * (bits >= lowest_kept) * scale in two passes, keeping two bytes an element for backward.
+
+    The comparison writes 0 or 1 in x's own type, because a product with a boolean mask would
+    convert the mask first, which costs ten times the product.
+    """
+
+    @staticmethod
+    def forward(ctx, x, bits, lowest_kept, scale):
+        ctx.save_for_backward(bits)
+        ctx.lowest_kept, ctx.scale = lowest_kept, scale
+        keep = torch.ge(bits, lowest_kept, out=torch.empty(x.shape, dtype=x.dtype))
+        return torch.addcmul(x.new_zeros(()), x, keep, value=scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        bits, = ctx.saved_tensors
+        keep = torch.ge(bits, ctx.lowest_kept,
+                        out=torch.empty(gradient.shape, dtype=gradient.dtype))
+        return torch.addcmul(gradient.new_zeros(()), gradient, keep, value=ctx.scale), *[None] * 3
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = activation(config)
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
+
+    def forward(self, x):
+        """(…, D) -> (…, D)."""
+        widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
+        active = self.activation(widened)
+        return self.dropout(self.output(active))  # (…, intermediate_size) -> (…, D)
+
+
+class Embeddings(nn.Module):
+    """Sum of word, position and segment embeddings, normalised (Devlin et al. 2019, figure 2).
+
+    No embedding row is pinned to zero for padding: the MLM decoder shares the word embeddings and
+    trains the [PAD] row like any other. Padding is kept out by the attention instead.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.word = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = LayerNorm(config)
+        self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
+
+    def forward(self, input_ids, token_type_ids, positions):
+        """(…) whole numbers, three times (any shapes that broadcast) -> (…, D)."""
+        summed = self.word(input_ids) + self.segment(token_type_ids) + self.position(positions)
+        return self.dropout(self.norm(summed))
+
+
+def init_weights(module, config):
+    """Give every linear and embedding weight N(0, initializer_range), every linear bias 0.
+
+    Source: Devlin et al. 2019's code (modeling.py, there truncated at two standard deviations).
+    LayerNorm is already 1 and 0.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=config.initializer_range)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

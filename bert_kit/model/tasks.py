@@ -1,0 +1,112 @@
+"""The encoder with a head: one class for each task. All return logits; losses live elsewhere."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from bert_kit.errors import DataError
+from bert_kit.model.classifiers import LinearClassifier
+from bert_kit.model.encoder import BERTModel
+from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
+
+
+class PreTrainingOutput(NamedTuple):
+    """Logits of the joint pre-training task: mlm (B, S, V) or (N, V), next_sentence (B, 2)."""
+
+    mlm: torch.Tensor
+    next_sentence: torch.Tensor
+
+
+class BERTForMaskedLM(nn.Module):
+    """Predict the masked tokens (Devlin et al. 2019, section 3.1 task 1)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.bert = BERTModel(config, pooler=False)
+        self.mlm_head = MaskedLMHead(config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, positions=None):
+        """(B, S) -> (B, S, V), or (N, V) at the N flat `positions`.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, token_type_ids : Tensor (B, S)
+            See `BERTModel.forward`.
+        positions : Tensor (N,), optional
+            Places in the flattened batch, b * S + s. The vocabulary product is most of the work
+            of this task and only masked tokens have a loss, so training asks for those alone.
+        """
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        hidden = _select(encoded.last_hidden_state, positions)
+        return self.mlm_head(hidden, self.bert.embeddings.word.weight)
+
+
+class BERTForNextSentencePrediction(nn.Module):
+    """Tell whether the second sentence follows the first (section 3.1 task 2)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.bert = BERTModel(config)
+        self.nsp_head = NextSentenceHead(config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        """(B, S) -> (B, 2); logit 0 says that it follows."""
+        return self.nsp_head(self.bert(input_ids, attention_mask, token_type_ids).pooler_output)
+
+
+class BERTForPreTraining(nn.Module):
+    """Both pre-training tasks on one encoder, as BERT was published."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.bert = BERTModel(config)
+        self.mlm_head = MaskedLMHead(config)
+        self.nsp_head = NextSentenceHead(config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, positions=None):
+        """(B, S) -> PreTrainingOutput; `positions` as in `BERTForMaskedLM.forward`."""
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        hidden = _select(encoded.last_hidden_state, positions)
+        return PreTrainingOutput(
+            mlm=self.mlm_head(hidden, self.bert.embeddings.word.weight),
+            next_sentence=self.nsp_head(encoded.pooler_output))
+
+
+class BERTForSequenceClassification(nn.Module):
+    """Give a whole text one of C classes (Devlin et al. 2019, section 4.1).
+
+    Parameters
+    ----------
+    config : BertConfig
+    num_labels : int, optional
+        Number of classes C; default the configuration's.
+    classifier : callable, optional
+        Builds the head: `classifier(config)` returns a module that maps the encoder's output and
+        the boolean mask to (B, C) logits.
+    """
+
+    def __init__(self, config, num_labels=None, classifier=LinearClassifier):
+        super().__init__()
+        self.config = config.replace(num_labels=num_labels)
+        self.bert = BERTModel(self.config)
+        self.classifier = classifier(self.config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        """(B, S) -> (B, C)."""
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        mask = None if attention_mask is None else attention_mask.bool()
+        return self.classifier(encoded, mask)
+
+
+def _select(hidden, positions):
+    """(B, S, D) -> itself, or (N, D) at flat positions."""
+    if positions is None:
+        return hidden
+    if positions.ndim != 1 or positions.is_floating_point():
+        raise DataError(f"positions has shape {tuple(positions.shape)}; expected (N,) places in "
+                        "the flattened batch")
+    return hidden.flatten(0, 1)[positions]
