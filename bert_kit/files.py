@@ -8,6 +8,7 @@ under a temporary name beside the target, flushed to the disk, and only then ren
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -129,3 +130,21 @@ def read_json(path, kind=dict):
     if not isinstance(value, kind):
         raise BertKitError(f"{path}: holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
+
+
+def remove_leftovers(folder):
+    """Remove what a killed `atomic_file` or `atomic_folder` left in a folder.
+
+    A folder that was being replaced when the process died is put back under its name.
+    """
+    for path in list(Path(folder).iterdir()):
+        match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}\.(tmp|old)", path.name)
+        if match is None or path.is_symlink():
+            continue
+        target = path.parent / match[1]
+        if (path / "old").exists() and not target.exists():
+            os.replace(path / "old", target)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,127 @@
+"""One optimizer step in mixed precision: forward and backward in 16 bits, weights in 32.
+
+bfloat16 has float32's range and needs nothing else. float16 does not: small gradients vanish, so
+the loss is scaled up before backward and the gradients down before anything looks at them
+(Micikevicius et al. 2018, section 3.2).
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from bert_kit.errors import TrainingError
+from bert_kit.training.losses import (compute_classification_loss, compute_mlm_loss, count_labels)
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class StepResult(NamedTuple):
+    """What one optimizer step reports; the tensors are left on the device.
+
+    Attributes
+    ----------
+    loss : Tensor ()
+        Mean over all labels of the step.
+    grad_norm : Tensor ()
+        Length of the gradient before clipping.
+    stepped : bool
+        False if float16 gradients overflowed and the step was skipped.
+    """
+
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    stepped: bool
+
+
+class AMPTrainer:
+    """Runs training steps of any loss in one precision.
+
+    Parameters
+    ----------
+    model : Module
+    optimizer : torch.optim.Optimizer
+    scheduler : optional
+        Its `step()` is called after each step that was not skipped.
+    precision : str
+        "float32", "bfloat16" or "float16".
+    max_grad_norm : float or None
+        Longest gradient; a longer one is scaled back to it.
+    init_scale, growth_factor, backoff_factor, growth_interval
+        How float16's loss scale starts and moves; see `torch.amp.GradScaler`.
+
+    Raises
+    ------
+    TrainingError
+        If the precision is unknown.
+    """
+
+    def __init__(self, model, optimizer, scheduler=None, precision="bfloat16", max_grad_norm=1.0,
+                 init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000):
+        if precision not in PRECISIONS:
+            raise TrainingError(f"precision is {precision!r}; "
+                                f"expected one of {', '.join(PRECISIONS)}")
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.precision, self.max_grad_norm = precision, max_grad_norm
+        self.device_type = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(
+            self.device_type, init_scale, growth_factor, backoff_factor, growth_interval,
+            enabled=precision == "float16")
+
+    def autocast(self):
+        """Return the context in which forward passes of this precision run."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device_type, dtype, enabled=dtype is not None)
+
+    def train_step(self, loss, batches):
+        """Take one optimizer step over a window of batches and return its StepResult.
+
+        `loss(model, batch, counts)` is divided by the label counts of the whole window, so the
+        result is that of one batch holding all the rows.
+        """
+        counts = {}
+        for batch in batches:
+            for key, count in count_labels(batch).items():
+                counts[key] = counts.get(key, 0) + count
+        total = 0.0
+        for batch in batches:
+            with self.autocast():
+                value = loss(self.model, batch, counts)
+            self.scaler.scale(value).backward()
+            total = total + value.detach()
+        norm, stepped = self._optimizer_step()
+        return StepResult(total, norm, stepped)
+
+    def train_mlm_step(self, *batches):
+        """One step of masked-language modelling; see `train_step`."""
+        return self.train_step(compute_mlm_loss, batches)
+
+    def train_classification_step(self, *batches):
+        """One step of classification; see `train_step`."""
+        return self.train_step(compute_classification_loss, batches)
+
+    def _optimizer_step(self):
+        """Unscale, then clip (the norm must be the true one), step, and move the schedule."""
+        self.scaler.unscale_(self.optimizer)
+        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
+        if stepped and self.scheduler is not None:
+            self.scheduler.step()
+        return norm, stepped
+
+    def state_dict(self):
+        """Return the precision and the scaler's state, for a checkpoint."""
+        return {"precision": self.precision, "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state):
+        """Restore `state_dict`; another precision than the stored one is a TrainingError."""
+        if state["precision"] != self.precision:
+            raise TrainingError(f"the checkpoint was trained in {state['precision']}, "
+                                f"this run is in {self.precision}")
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
