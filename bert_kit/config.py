@@ -194,6 +194,7 @@ class BertConfig:
             if values.get(key) not in (None, *allowed):
                 raise ConfigError(f"{source}: {key} is {values[key]!r}; "
                                   f"this encoder is {key} {allowed[0]!r}")
+        values.pop("model_type", None)
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
         labels = _read_labels(values, source)

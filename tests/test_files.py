@@ -1,0 +1,96 @@
+import os
+import stat
+
+import pytest
+
+from bert_kit import BertKitError
+from bert_kit.files import (atomic_file, atomic_folder, parse_json, read_json, remove_leftovers,
+                            write_json)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"x": 1})
+    with pytest.raises(ValueError):
+        write_json(target, {"x": float("nan")})
+    with pytest.raises(RuntimeError):
+        with atomic_file(target) as path:
+            path.write_text("half")
+            raise RuntimeError
+    assert read_json(target) == {"x": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        with atomic_folder(target) as folder:
+            (folder / "a").write_text("1")
+            raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    for content in ("1", "2"):  # the second time it replaces the first
+        with atomic_folder(target) as folder:
+            (folder / content).write_text(content)
+            assert not (target / content).exists()
+    assert os.listdir(tmp_path) == ["run"] and os.listdir(target) == ["2"]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a", {})
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_symbolic_links_are_not_written_through(tmp_path):
+    (tmp_path / "outside").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(BertKitError, match="symbolic link"):
+        write_json(tmp_path / "link", {})
+    with pytest.raises(BertKitError, match="symbolic link"):
+        with atomic_folder(tmp_path / "link"):
+            pass
+    assert (tmp_path / "outside").read_text() == "precious"
+
+
+def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
+    (tmp_path / ".run.abcd1234.tmp").mkdir()
+    (tmp_path / ".a.json.abcd1234.tmp").write_text("half")
+    (tmp_path / ".notes.tmp").write_text("the user's own")
+    aside = tmp_path / ".old_run.abcd1234.old"
+    (aside / "old").mkdir(parents=True)
+    (aside / "old" / "model").write_text("weights")
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".notes.tmp", "old_run"]
+    assert (tmp_path / "old_run" / "model").read_text() == "weights"
+
+
+@pytest.mark.parametrize("text, part", [
+    ('{"a": 1, "a": 2}', "twice"),
+    ('{"a": NaN}', "NaN"),
+    ('{"a": Infinity}', "Infinity"),
+    ('{"a": ', "not valid JSON"),
+    ("[" * 100_000, "deep"),
+    ('{"a": ' + "9" * 5_000 + "}", "not valid JSON"),
+])
+def test_json_is_read_strictly(tmp_path, text, part):
+    with pytest.raises(BertKitError, match=part):
+        parse_json(text, "x.json")
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(BertKitError, match="x.json"):
+        read_json(tmp_path / "x.json")
+
+
+def test_reading_names_what_is_wrong_with_the_file(tmp_path):
+    with pytest.raises(BertKitError, match="no such file"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    with pytest.raises(BertKitError, match="UTF-8"):
+        read_json(tmp_path / "latin.json")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(BertKitError, match="list, expected a dict"):
+        read_json(tmp_path / "list.json")
+    with pytest.raises(BertKitError, match="cannot be read"):
+        read_json(tmp_path)
