@@ -47,7 +47,6 @@ def _expand(rows):
 _ENCODER_TO_FILE, _HEADS_TO_FILE = _expand(ENCODER), _expand(HEADS)
 _ENCODER_TO_KIT = {file: kit for kit, file in _ENCODER_TO_FILE.items()}
 _HEADS_TO_KIT = {file: kit for kit, file in _HEADS_TO_FILE.items()}
-# LayerNorm's names in older files.
 _OLD_NORM = re.compile(r"((?:bert\.)?(?:embeddings|encoder|cls)\..*LayerNorm)\.(gamma|beta)")
 _QKV = ("query", "key", "value")  # in the order of the rows of the joined matrix
 _QKV_NAME = re.compile(r"((?:bert\.)?blocks\.\d+\.attention)\.(qkv|query|key|value)\.(weight|bias)")
