@@ -1,0 +1,194 @@
+"""Model folders, as the Hugging Face library has them: config.json, model.safetensors, vocabulary.
+
+A folder that the kit saves opens there under the class of the same task, and the other way
+round. Values are copied into the parameters of a built model, so tied parameters stay tied and
+keep their type.
+"""
+
+from pathlib import Path
+
+import torch
+
+from bert_kit.config import BertConfig
+from bert_kit.errors import WeightsError
+from bert_kit.files import write_json
+from bert_kit.lookup import find_folder
+from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
+from bert_kit.weights.readers import WEIGHT_FILES, read_weights
+from bert_kit.weights.safetensors import read_safetensors, write_safetensors
+
+# What config.json calls a class; a class that is not here keeps its own name.
+ARCHITECTURES = {
+    "BERTModel": "BertModel",
+    "BERTForPreTraining": "BertForPreTraining",
+    "BERTForMaskedLM": "BertForMaskedLM",
+    "BERTForNextSentencePrediction": "BertForNextSentencePrediction",
+    "BERTForSequenceClassification": "BertForSequenceClassification",
+    "BERTForTokenClassification": "BertForTokenClassification",
+    "BERTForQuestionAnswering": "BertForQuestionAnswering",
+}
+
+
+def save_pretrained(model, folder, tokenizer=None):
+    """Save a model as a folder that this kit and the Hugging Face library read.
+
+    Each file is replaced atomically, and only the files named here; config.json comes last, so
+    a new folder that has it is complete.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With a `config`. A tied parameter is stored once, under its first name.
+    folder : str or path
+        Made if it does not exist.
+    tokenizer : object with `save(folder)`, optional
+        Saved into the same folder.
+
+    Raises
+    ------
+    BertKitError
+        If the folder is a file, a file in it is a link, or a tensor cannot be stored.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise WeightsError(f"{folder}: is a file; expected a folder")
+    tensors, _ = _own_tensors(model)
+    write_safetensors(folder / "model.safetensors", tensors)
+    if tokenizer is not None:
+        tokenizer.save(folder)
+    # Said anew: what the source of a loaded model said of its own file may not hold for this one.
+    about = {"architectures": [ARCHITECTURES.get(type(model).__name__, type(model).__name__)],
+             "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+             "tie_word_embeddings": True}
+    values = {key: value for key, value in model.config.to_dict().items()
+              if key not in about and key != "torch_dtype"}
+    write_json(folder / "config.json", {**about, **values})
+
+
+def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False,
+                    **config_overrides):
+    """Build a model and fill it from a model folder, whichever task the folder was saved for.
+
+    Prints one line each for the parameters that the folder lacks (they keep their fresh initial
+    values) and for the tensors that the model has no place for; nothing when all match.
+
+    Parameters
+    ----------
+    task_class : type
+        Called with a BertConfig, for instance BERTForSequenceClassification.
+    name_or_folder : str or path
+        A folder or a name; see `bert_kit.lookup.find_folder` for the places.
+    num_labels : int, optional
+        Number of classes. A stored head of another number of classes is then left out and the
+        new one starts afresh.
+    download : bool
+        Allow the Hugging Face hub to be asked. Off by default.
+    **config_overrides
+        Fields of BertConfig to set differently; an unknown one is an error.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, on the CPU. Half-precision files are converted to the parameters' type.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such folder, a file in it is damaged, or a tensor's shape does not fit.
+    """
+    folder = find_folder(name_or_folder, WEIGHT_FILES, download)
+    stored = BertConfig.load(folder)
+    config = stored.replace(num_labels=num_labels, **config_overrides)
+    model = task_class(config)
+    path, tensors = read_weights(folder)
+    targets, aliases = _own_tensors(model)
+    prefixed = any(name.startswith("bert.") for name in targets)
+    found = standard_names(tensors, prefixed)
+    if not any(name in targets and _is_encoder(name) for name in found):
+        raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
+                           f"{next(iter(tensors), 'none')!r})")
+    if prefixed and config.num_labels != stored.num_labels:
+        found = _without_old_head(found, targets)
+    _fill(targets, found, path)
+    for alias, first in aliases.items():
+        if alias in found and first in found:
+            second = found.pop(alias)
+            if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
+                print(f"{path}: {alias} differs from {first}; the model has one tensor for both "
+                      f"and takes the latter")
+    _report(path, "newly initialised", [name for name in targets if name not in found])
+    _report(path, "not used", [name for name in found if name not in targets])
+    return model.eval()
+
+
+def load_weights(model, folder):
+    """Fill a model, in place, with exactly the weights that `save_pretrained` stored of it.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, left over or of another shape or type. The model is then
+        unchanged.
+    """
+    path = Path(folder) / "model.safetensors"
+    found, (targets, _) = read_safetensors(path), _own_tensors(model)
+    for problem, names in (("is missing", targets.keys() - found.keys()),
+                           ("has no place in the model", found.keys() - targets.keys())):
+        if names:
+            more = f" ({len(names)} in all)" if len(names) > 1 else ""
+            raise WeightsError(f"{path}: {min(names)} {problem}{more}")
+    for name, target in targets.items():
+        if found[name].dtype != target.dtype:
+            raise WeightsError(f"{path}: {name} is {found[name].dtype}; "
+                               f"the model's is {target.dtype}")
+    _fill(targets, found, path)
+
+
+@torch.no_grad()
+def _own_tensors(model):
+    """Return the model's tensors by Hugging Face name, and {second name: first name} of the tied.
+
+    The tensors are the model's own memory: writing into them fills the model.
+    """
+    first, own, aliases = {}, {}, {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) in first:
+            aliases[hugging_face_name(name)] = hugging_face_name(first[id(tensor)])
+        else:
+            first[id(tensor)], own[name] = name, tensor
+    targets = to_hugging_face(own)
+    if "cls.predictions.bias" in targets:  # some files hold this vector twice as well
+        aliases["cls.predictions.decoder.bias"] = "cls.predictions.bias"
+    return targets, aliases
+
+
+@torch.no_grad()
+def _fill(targets, found, path):
+    """Copy the tensors with the same name; all are checked before the first is copied."""
+    shared = [name for name in targets if name in found]
+    for name in shared:
+        if targets[name].shape != found[name].shape:
+            raise WeightsError(f"{path}: {name} has shape {tuple(found[name].shape)}; "
+                               f"the model's has {tuple(targets[name].shape)}")
+        if targets[name].is_floating_point() != found[name].is_floating_point():
+            raise WeightsError(f"{path}: {name} is {found[name].dtype}; "
+                               f"the model's is {targets[name].dtype}")
+    for name in shared:
+        targets[name].copy_(found[name])
+
+
+def _is_encoder(name):
+    return name.removeprefix("bert.").startswith(("embeddings.", "encoder."))
+
+
+def _without_old_head(found, targets):
+    """Leave out every head of the file that has a tensor of another shape than the model's."""
+    heads = {name.split(".")[0] for name in targets.keys() & found.keys()
+             if targets[name].shape != found[name].shape} - {"bert", "cls"}
+    return {name: tensor for name, tensor in found.items() if name.split(".")[0] not in heads}
+
+
+def _report(path, what, names, most=20):
+    if names:
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        print(f"{path}: {what}: {', '.join(names[:most])}{more}")

@@ -1,0 +1,250 @@
+"""What each tensor is called: in the kit, in Hugging Face files, and in Google's checkpoints.
+
+The table below is the only place that knows. The kit keeps the query, key and value projections
+of a layer as one matrix; files keep three. In a task model the encoder's names start with
+"bert."; in a bare encoder they do not.
+"""
+
+import re
+
+import numpy as np
+import torch
+
+from bert_kit.errors import WeightsError
+
+# (kit, Hugging Face); # is the number of a layer, * is weight and bias.
+ENCODER = (
+    ("embeddings.word.weight", "embeddings.word_embeddings.weight"),
+    ("embeddings.position.weight", "embeddings.position_embeddings.weight"),
+    ("embeddings.segment.weight", "embeddings.token_type_embeddings.weight"),
+    ("embeddings.norm.*", "embeddings.LayerNorm.*"),
+    ("blocks.#.attention.query.*", "encoder.layer.#.attention.self.query.*"),
+    ("blocks.#.attention.key.*", "encoder.layer.#.attention.self.key.*"),
+    ("blocks.#.attention.value.*", "encoder.layer.#.attention.self.value.*"),
+    ("blocks.#.attention.output.*", "encoder.layer.#.attention.output.dense.*"),
+    ("blocks.#.attention_norm.*", "encoder.layer.#.attention.output.LayerNorm.*"),
+    ("blocks.#.feed_forward.inner.*", "encoder.layer.#.intermediate.dense.*"),
+    ("blocks.#.feed_forward.output.*", "encoder.layer.#.output.dense.*"),
+    ("blocks.#.feed_forward_norm.*", "encoder.layer.#.output.LayerNorm.*"),
+    ("pooler.dense.*", "pooler.dense.*"),
+)
+HEADS = (
+    ("mlm_head.dense.*", "cls.predictions.transform.dense.*"),
+    ("mlm_head.norm.*", "cls.predictions.transform.LayerNorm.*"),
+    ("mlm_head.decoder_weight", "cls.predictions.decoder.weight"),
+    ("mlm_head.bias", "cls.predictions.bias"),
+    ("nsp_head.output.*", "cls.seq_relationship.*"),
+    ("classifier.output.*", "classifier.*"),
+    ("span_head.output.*", "qa_outputs.*"),
+)
+
+
+def _expand(rows):
+    return {kit.replace("*", leaf): file.replace("*", leaf)
+            for kit, file in rows for leaf in ("weight", "bias")}
+
+
+_ENCODER_TO_FILE, _HEADS_TO_FILE = _expand(ENCODER), _expand(HEADS)
+_ENCODER_TO_KIT = {file: kit for kit, file in _ENCODER_TO_FILE.items()}
+_HEADS_TO_KIT = {file: kit for kit, file in _HEADS_TO_FILE.items()}
+_OLD_NORM = re.compile(r"((?:bert\.)?(?:embeddings|encoder|cls)\..*LayerNorm)\.(gamma|beta)")
+_QKV = ("query", "key", "value")  # in the order of the rows of the joined matrix
+_QKV_NAME = re.compile(r"((?:bert\.)?blocks\.\d+\.attention)\.(qkv|query|key|value)\.(weight|bias)")
+
+
+def _find(name, table):
+    """Translate a name through an expanded table; None where the table does not have it."""
+    number = re.search(r"\.(\d+)\.", name)
+    found = table.get(name.replace(number[0], ".#.", 1) if number else name)
+    return found and (found.replace("#", number[1]) if number else found)
+
+
+def _translate(name, encoder, heads):
+    """Translate a name with or without "bert."; one that is not in the tables stays as it is."""
+    base = name.removeprefix("bert.")
+    if base != name:
+        return "bert." + (_find(base, encoder) or base)
+    return _find(name, encoder) or _find(name, heads) or name
+
+
+def hugging_face_name(name):
+    """Return the name that a Hugging Face file has for one of the kit's tensors.
+
+    Examples
+    --------
+    >>> hugging_face_name("bert.blocks.3.attention_norm.bias")
+    'bert.encoder.layer.3.attention.output.LayerNorm.bias'
+    """
+    return _translate(name, _ENCODER_TO_FILE, _HEADS_TO_FILE)
+
+
+def to_hugging_face(state_dict):
+    """Rename the kit's tensors as in Hugging Face files; no tensor is copied.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to torch.Tensor
+        Of a bare encoder or a task model; the names keep or lack "bert." accordingly.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        Query, key and value are views of the kit's one matrix, so writing into them fills it.
+        Names that are not in the table, such as those of a head of your own, are unchanged.
+
+    Raises
+    ------
+    WeightsError
+        If two tensors would get the same name.
+    """
+    result = {}
+    for name, tensor in state_dict.items():
+        match = _QKV_NAME.fullmatch(name)
+        if match and match[2] == "qkv":
+            pieces = {f"{match[1]}.{part}.{match[3]}": piece
+                      for part, piece in zip(_QKV, tensor.chunk(3))}
+        else:
+            pieces = {name: tensor}
+        for piece_name, piece in pieces.items():
+            _put(result, hugging_face_name(piece_name), piece)
+    return result
+
+
+def _put(tensors, name, tensor):
+    if name in tensors:
+        raise WeightsError(f"two tensors would both be called {name!r}; rename one of them")
+    tensors[name] = tensor
+
+
+def standard_names(tensors, prefixed=True):
+    """Bring the variants among Hugging Face files to the names of today.
+
+    The encoder's names get or lose "bert." as asked; LayerNorm.gamma and beta become weight and
+    bias; position_ids, a constant of older files, is dropped.
+
+    Parameters
+    ----------
+    tensors : mapping of str to torch.Tensor
+        As a file has them.
+    prefixed : bool
+        Whether the encoder's names shall start with "bert.".
+
+    Raises
+    ------
+    WeightsError
+        If the file holds one tensor under two of these names.
+    """
+    result = {}
+    has_prefix = any(name.startswith("bert.") for name in tensors)
+    for name, tensor in tensors.items():
+        old = _OLD_NORM.fullmatch(name)
+        if old:
+            name = old[1] + (".weight" if old[2] == "gamma" else ".bias")
+        if name.removeprefix("bert.") == "embeddings.position_ids":
+            continue
+        if has_prefix and not prefixed:
+            name = name.removeprefix("bert.")
+        elif prefixed and not has_prefix and _is_encoder(name):
+            name = "bert." + name
+        _put(result, name, tensor)
+    old_bias = "cls.predictions.decoder.bias"  # the same vector under its second name
+    if old_bias in result and "cls.predictions.bias" not in result:
+        result["cls.predictions.bias"] = result.pop(old_bias)
+    return result
+
+
+def _is_encoder(name):
+    return _find(name, _ENCODER_TO_KIT) is not None
+
+
+def from_hugging_face(tensors, prefixed=True):
+    """Rename the tensors of a Hugging Face file as in the kit and join query, key and value.
+
+    The result suits `load_state_dict` of a model with the same parts.
+
+    Parameters
+    ----------
+    tensors : mapping of str to torch.Tensor
+        As a file has them, with or without "bert.".
+    prefixed : bool
+        True for a task model, False for a bare encoder.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        With a masked-LM head, the decoder's matrix is the word embeddings' under a second name.
+
+    Raises
+    ------
+    WeightsError
+        If one of query, key and value is missing, or a tensor is there under two names.
+    """
+    result, projections = {}, {}
+    for name, tensor in standard_names(tensors, prefixed).items():
+        name = _translate(name, _ENCODER_TO_KIT, _HEADS_TO_KIT)
+        match = _QKV_NAME.fullmatch(name)
+        if match:
+            joined = f"{match[1]}.qkv.{match[3]}"
+            result[joined] = None  # holds the place until all three have been seen
+            projections.setdefault(joined, {})[match[2]] = tensor
+        elif name != "cls.predictions.decoder.bias":
+            _put(result, name, tensor)
+    for joined, found in projections.items():
+        missing = [part for part in _QKV if part not in found]
+        if missing:
+            raise WeightsError(f"{joined.replace('qkv', missing[0])} is missing; "
+                               f"expected all of {', '.join(_QKV)}")
+        result[joined] = torch.cat([found[part] for part in _QKV])
+    words = result.get("bert.embeddings.word.weight")
+    if "mlm_head.bias" in result and words is not None:
+        result["mlm_head.decoder_weight"] = words
+    return result
+
+
+_GOOGLE_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
+                  "output_weights": "weight", "output_bias": "bias"}
+_GOOGLE_HEADS = {"": "classifier", "cls.squad": "qa_outputs"}  # run_classifier.py, run_squad.py
+
+
+def from_google(arrays):
+    """Rename the arrays of Google's TensorFlow checkpoints as in Hugging Face files.
+
+    Kernels are transposed: TensorFlow keeps (inputs, outputs), torch (outputs, inputs). The
+    optimizer's adam_m and adam_v and the global_step are left out. Names as written by
+    https://github.com/google-research/bert (modeling.py, run_pretraining.py).
+
+    Parameters
+    ----------
+    arrays : mapping of str to numpy.ndarray
+        For instance {name: reader.get_tensor(name)} of `tf.train.load_checkpoint`.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        For `from_hugging_face`.
+
+    Raises
+    ------
+    WeightsError
+        If a name does not belong to BERT.
+
+    Examples
+    --------
+    >>> kernel = {"bert/encoder/layer_0/intermediate/dense/kernel": np.zeros((4, 16))}
+    >>> {name: tuple(tensor.shape) for name, tensor in from_google(kernel).items()}
+    {'bert.encoder.layer.0.intermediate.dense.weight': (16, 4)}
+    """
+    result = {}
+    for name, array in arrays.items():
+        *path, leaf = name.split("/")
+        if leaf in ("adam_m", "adam_v", "global_step"):
+            continue
+        if leaf.endswith("_embeddings"):  # a table of rows is the parameter itself
+            path, leaf = [*path, leaf], "output_weights"
+        module = re.sub(r"layer_(\d+)", r"layer.\1", ".".join(path))
+        new = f"{_GOOGLE_HEADS.get(module, module)}.{_GOOGLE_LEAVES.get(leaf)}"
+        if not _is_encoder(new.removeprefix("bert.")) and new not in _HEADS_TO_KIT:
+            raise WeightsError(f"{name} is not a tensor of BERT")
+        array = np.asarray(array)
+        _put(result, new, torch.tensor(array.T if leaf == "kernel" else array))
+    return result

@@ -1,0 +1,134 @@
+"""The weight files that a model folder may hold, and how each is read without trusting it.
+
+In order of preference: one safetensors file, the same in shards behind an index, one torch file,
+the same in shards. A torch file is a pickle; it is opened with `weights_only=True`, which builds
+tensors and plain containers and runs nothing (torch >= 2.10).
+"""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import torch
+
+from bert_kit.errors import WeightsError
+from bert_kit.files import read_json
+from bert_kit.weights.safetensors import read_safetensors
+
+_MOST_SHARDS = 1_000
+
+
+def read_weights(folder):
+    """Read the tensors of a model folder, from the best of the files in `WEIGHT_FILES`.
+
+    Returns
+    -------
+    path : Path
+        The file that was read; of a sharded model, the index.
+    tensors : dict of str to torch.Tensor
+        On the CPU, under the names that the file has.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such file, or it is damaged or unsafe.
+    """
+    for name, read in _READERS.items():
+        path = Path(folder) / name
+        if path.is_file():
+            return path, read(path)
+    raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+
+
+def read_torch_file(path):
+    """Read a dictionary of tensors that `torch.save` wrote.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, holds anything but named tensors, or would unpack to more than
+        its own size (compressed members, one number spread over a billion places).
+    """
+    try:
+        size = os.path.getsize(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > size:
+                raise WeightsError(f"{path}: {size:,} bytes that unpack to {unpacked:,}; "
+                                   f"expected a file that torch.save wrote")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise WeightsError(f"{path}: not a readable file of plain tensors "
+                           f"({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}; expected named tensors")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise WeightsError(f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise WeightsError(f"{path}: {name!r} is not a dense tensor")
+        needed = tensor.numel() * tensor.element_size()
+        if needed > tensor.untyped_storage().nbytes():
+            raise WeightsError(f"{path}: {name!r} has shape {tuple(tensor.shape)}, "
+                               f"{needed:,} bytes, and stores fewer")
+    return dict(content)
+
+
+def _read_safetensors_shards(index):
+    return _read_shards(index, ".safetensors", read_safetensors)
+
+
+def _read_torch_shards(index):
+    return _read_shards(index, ".bin", read_torch_file)
+
+
+def _read_shards(index, suffix, read):
+    """Read the tensors that an index maps to the files beside it."""
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+        raise WeightsError(f"{index}: weight_map does not map tensor names to file names")
+    files = sorted(set(where.values()))
+    if not 1 <= len(files) <= _MOST_SHARDS:
+        raise WeightsError(f"{index}: {len(files):,} shards; expected 1 to {_MOST_SHARDS:,}")
+    paths = [_shard_path(index, file, suffix) for file in files]
+    tensors = {}
+    for file, path in zip(files, paths):
+        content = read(path)
+        for name in (name for name, place in where.items() if place == file):
+            if name not in content:
+                raise WeightsError(f"{path}: {name!r} is missing; {index.name} says it is here")
+            tensors[name] = content[name]
+    return tensors
+
+
+def _shard_path(index, file, suffix):
+    """Return the path of a shard, which must lie beside its index.
+
+    The file's name is text from the folder's author: anything but a plain name could point at
+    other files of this machine. The second check is for links; the Hugging Face cache keeps a
+    model's files as links into its own `blobs` folders.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,200}", file, re.ASCII) or not file.endswith(suffix):
+        raise WeightsError(f"{index}: shard {file!r} is not the plain name of a {suffix} file")
+    folder = index.parent.resolve()
+    allowed = [folder]
+    if folder.parent.name == "snapshots":
+        repository = folder.parent.parent
+        allowed += [repository / "blobs", repository.parent / "blobs"]
+    path = folder / file
+    if not any(path.resolve().is_relative_to(place) for place in allowed):
+        raise WeightsError(f"{index}: shard {file!r} is a link that leads out of the folder")
+    return path
+
+
+_READERS = {
+    "model.safetensors": read_safetensors,
+    "model.safetensors.index.json": _read_safetensors_shards,
+    "pytorch_model.bin": read_torch_file,
+    "pytorch_model.bin.index.json": _read_torch_shards,
+}
+WEIGHT_FILES = tuple(_READERS)
