@@ -1,10 +1,10 @@
 """Weights on the disk: the safetensors format, the names inside, and whole model folders."""
 
 from bert_kit.weights.folder import load_pretrained, load_weights, save_pretrained
-from bert_kit.weights.names import from_google, from_hugging_face, to_hugging_face
+from bert_kit.weights.names import from_google, to_hugging_face
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_header, read_safetensors, write_safetensors
 
-__all__ = ["WEIGHT_FILES", "from_google", "from_hugging_face", "load_pretrained", "load_weights",
+__all__ = ["WEIGHT_FILES", "from_google", "load_pretrained", "load_weights",
            "read_header", "read_safetensors", "read_weights", "save_pretrained",
            "to_hugging_face", "write_safetensors"]

@@ -157,7 +157,8 @@ def _own_tensors(model):
         else:
             first[id(tensor)], own[name] = name, tensor
     targets = to_hugging_face(own)
-    if "cls.predictions.bias" in targets:  # some files hold this vector twice as well
+    if "cls.predictions.bias" in targets:  # the decoder: some files hold these two twice
+        aliases["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight"
         aliases["cls.predictions.decoder.bias"] = "cls.predictions.bias"
     return targets, aliases
 

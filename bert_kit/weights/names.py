@@ -31,7 +31,6 @@ ENCODER = (
 HEADS = (
     ("mlm_head.dense.*", "cls.predictions.transform.dense.*"),
     ("mlm_head.norm.*", "cls.predictions.transform.LayerNorm.*"),
-    ("mlm_head.decoder_weight", "cls.predictions.decoder.weight"),
     ("mlm_head.bias", "cls.predictions.bias"),
     ("nsp_head.output.*", "cls.seq_relationship.*"),
     ("classifier.output.*", "classifier.*"),
@@ -45,26 +44,20 @@ def _expand(rows):
 
 
 _ENCODER_TO_FILE, _HEADS_TO_FILE = _expand(ENCODER), _expand(HEADS)
-_ENCODER_TO_KIT = {file: kit for kit, file in _ENCODER_TO_FILE.items()}
-_HEADS_TO_KIT = {file: kit for kit, file in _HEADS_TO_FILE.items()}
+_ENCODER_NAMES, _HEAD_NAMES = set(_ENCODER_TO_FILE.values()), set(_HEADS_TO_FILE.values())
 _OLD_NORM = re.compile(r"((?:bert\.)?(?:embeddings|encoder|cls)\..*LayerNorm)\.(gamma|beta)")
 _QKV = ("query", "key", "value")  # in the order of the rows of the joined matrix
-_QKV_NAME = re.compile(r"((?:bert\.)?blocks\.\d+\.attention)\.(qkv|query|key|value)\.(weight|bias)")
+_QKV_NAME = re.compile(r"((?:bert\.)?blocks\.\d+\.attention)\.qkv\.(weight|bias)")
 
 
-def _find(name, table):
-    """Translate a name through an expanded table; None where the table does not have it."""
+def _pattern(name):
+    """Return a name as the tables write it, and the number of its layer or None."""
     number = re.search(r"\.(\d+)\.", name)
-    found = table.get(name.replace(number[0], ".#.", 1) if number else name)
-    return found and (found.replace("#", number[1]) if number else found)
+    return (name.replace(number[0], ".#.", 1), number[1]) if number else (name, None)
 
 
-def _translate(name, encoder, heads):
-    """Translate a name with or without "bert."; one that is not in the tables stays as it is."""
-    base = name.removeprefix("bert.")
-    if base != name:
-        return "bert." + (_find(base, encoder) or base)
-    return _find(name, encoder) or _find(name, heads) or name
+def _is_encoder(name):
+    return _pattern(name)[0] in _ENCODER_NAMES
 
 
 def hugging_face_name(name):
@@ -75,7 +68,12 @@ def hugging_face_name(name):
     >>> hugging_face_name("bert.blocks.3.attention_norm.bias")
     'bert.encoder.layer.3.attention.output.LayerNorm.bias'
     """
-    return _translate(name, _ENCODER_TO_FILE, _HEADS_TO_FILE)
+    base = name.removeprefix("bert.")
+    pattern, number = _pattern(base)
+    found = _ENCODER_TO_FILE.get(pattern)
+    if found is not None:
+        return name.removesuffix(base) + (found.replace("#", number) if number else found)
+    return _HEADS_TO_FILE.get(name, name)
 
 
 def to_hugging_face(state_dict):
@@ -100,8 +98,8 @@ def to_hugging_face(state_dict):
     result = {}
     for name, tensor in state_dict.items():
         match = _QKV_NAME.fullmatch(name)
-        if match and match[2] == "qkv":
-            pieces = {f"{match[1]}.{part}.{match[3]}": piece
+        if match:
+            pieces = {f"{match[1]}.{part}.{match[2]}": piece
                       for part, piece in zip(_QKV, tensor.chunk(3))}
         else:
             pieces = {name: tensor}
@@ -153,54 +151,6 @@ def standard_names(tensors, prefixed=True):
     return result
 
 
-def _is_encoder(name):
-    return _find(name, _ENCODER_TO_KIT) is not None
-
-
-def from_hugging_face(tensors, prefixed=True):
-    """Rename the tensors of a Hugging Face file as in the kit and join query, key and value.
-
-    The result suits `load_state_dict` of a model with the same parts.
-
-    Parameters
-    ----------
-    tensors : mapping of str to torch.Tensor
-        As a file has them, with or without "bert.".
-    prefixed : bool
-        True for a task model, False for a bare encoder.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        With a masked-LM head, the decoder's matrix is the word embeddings' under a second name.
-
-    Raises
-    ------
-    WeightsError
-        If one of query, key and value is missing, or a tensor is there under two names.
-    """
-    result, projections = {}, {}
-    for name, tensor in standard_names(tensors, prefixed).items():
-        name = _translate(name, _ENCODER_TO_KIT, _HEADS_TO_KIT)
-        match = _QKV_NAME.fullmatch(name)
-        if match:
-            joined = f"{match[1]}.qkv.{match[3]}"
-            result[joined] = None  # holds the place until all three have been seen
-            projections.setdefault(joined, {})[match[2]] = tensor
-        elif name != "cls.predictions.decoder.bias":
-            _put(result, name, tensor)
-    for joined, found in projections.items():
-        missing = [part for part in _QKV if part not in found]
-        if missing:
-            raise WeightsError(f"{joined.replace('qkv', missing[0])} is missing; "
-                               f"expected all of {', '.join(_QKV)}")
-        result[joined] = torch.cat([found[part] for part in _QKV])
-    words = result.get("bert.embeddings.word.weight")
-    if "mlm_head.bias" in result and words is not None:
-        result["mlm_head.decoder_weight"] = words
-    return result
-
-
 _GOOGLE_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
                   "output_weights": "weight", "output_bias": "bias"}
 _GOOGLE_HEADS = {"": "classifier", "cls.squad": "qa_outputs"}  # run_classifier.py, run_squad.py
@@ -221,7 +171,7 @@ def from_google(arrays):
     Returns
     -------
     dict of str to torch.Tensor
-        For `from_hugging_face`.
+        To be written with `write_safetensors` beside a config.json, for `load_pretrained`.
 
     Raises
     ------
@@ -243,7 +193,7 @@ def from_google(arrays):
             path, leaf = [*path, leaf], "output_weights"
         module = re.sub(r"layer_(\d+)", r"layer.\1", ".".join(path))
         new = f"{_GOOGLE_HEADS.get(module, module)}.{_GOOGLE_LEAVES.get(leaf)}"
-        if not _is_encoder(new.removeprefix("bert.")) and new not in _HEADS_TO_KIT:
+        if not _is_encoder(new.removeprefix("bert.")) and new not in _HEAD_NAMES:
             raise WeightsError(f"{name} is not a tensor of BERT")
         array = np.asarray(array)
         _put(result, new, torch.tensor(array.T if leaf == "kernel" else array))
