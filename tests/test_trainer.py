@@ -1,0 +1,266 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rows import rows_loader
+
+from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification, Trainer,
+                      TrainingArguments, TrainingError, compute_classification_loss,
+                      compute_mlm_loss, save_pretrained)
+from bert_kit.training import mean_loss
+from bert_kit.training.state import checkpoints
+from bert_kit.weights import load_weights
+
+CONFIG = BertConfig(vocab_size=99, hidden_size=20, num_hidden_layers=2, num_attention_heads=2,
+                    intermediate_size=24, max_position_embeddings=16)
+
+
+def build(folder, masked=False, evaluate="loss", rows=23, seed=0, **settings):
+    """A trainer on 23 rows in batches of 3, two to a step: 4 steps an epoch, the last one short."""
+    torch.manual_seed(seed)
+    model = (BERTForMaskedLM if masked else BERTForSequenceClassification)(CONFIG)
+    loss = compute_mlm_loss if masked else compute_classification_loss
+    settings = {"num_train_epochs": 2, "gradient_accumulation_steps": 2, "logging_steps": 3,
+                "learning_rate": 1e-3, **settings}
+    args = TrainingArguments(None if folder is None else str(folder), **settings)
+    held_out = rows_loader(11, 4, masked, shuffle=False, seed=9)
+    if evaluate == "loss":
+        def evaluate():
+            return {"loss": mean_loss(loss, model, held_out)}
+    return Trainer(model, args, loss, rows_loader(rows, 3, masked), evaluate,
+                   lambda target: save_pretrained(model, target),
+                   lambda source: load_weights(model, source))
+
+
+def weights(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def assert_same_bits(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def read_csv(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_resumed_at_any_step_equals_unbroken(tmp_path, precision, masked):
+    settings = dict(masked=masked, save_strategy="steps", save_steps=1, save_total_limit=99,
+                    precision=precision)
+    unbroken = build(tmp_path / "whole", **settings)
+    state = unbroken.train()
+    assert state.step == 8 and len(checkpoints(tmp_path / "whole")) == 8
+    for step in range(1, 8):
+        folder = tmp_path / f"from-{step}"
+        other = build(folder, seed=5, **settings)  # other initial weights: all must be restored
+        torch.manual_seed(77 + step)
+        resumed = other.train(resume=tmp_path / "whole" / f"checkpoint-{step}")
+        assert_same_bits(weights(unbroken), weights(other))
+        assert resumed.log == state.log
+        assert read_csv(folder) == read_csv(tmp_path / "whole")
+
+
+def test_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, torch\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]\n"
+        "import test_trainer\n"
+        "from pathlib import Path\n"
+        "trainer = test_trainer.build(Path(sys.argv[1]), masked=True, rows=60,\n"
+        "                             num_train_epochs=3, save_strategy='steps', save_steps=2)\n"
+        "print('ready', flush=True)\n"
+        "trainer.train(resume='auto')\n"
+        "test_trainer.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
+    command = [sys.executable, str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start = time.monotonic()
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment,
+                   stdout=subprocess.DEVNULL)
+    duration = time.monotonic() - start
+    kills = 0
+    for attempt in range(4):  # kill -9 at some moment of the run itself, then let it finish
+        process = subprocess.Popen([*command, str(tmp_path / "broken")], env=environment,
+                                   stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        try:
+            process.wait(timeout=0.02 + 0.06 * attempt * min(duration, 3))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run([*command, str(tmp_path / "broken")], check=True, env=environment,
+                   stdout=subprocess.DEVNULL)
+    assert kills >= 1
+    for name in ("final/model.safetensors", "metrics.csv", "training_args.json"):
+        whole, broken = ((tmp_path / run / name).read_bytes() for run in ("whole", "broken"))
+        assert whole.replace(b"whole", b"broken") == broken, name
+    assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
+
+
+def test_a_short_last_window_and_the_number_of_steps():
+    trainer = build(None, num_train_epochs=3)
+    assert trainer.steps_per_epoch == 4 and trainer.train().step == 12
+    assert trainer.state.epoch == 3 and trainer.state.batch == 0
+    trainer = build(None, max_steps=6)
+    state = trainer.train()
+    assert (state.step, state.epoch, state.batch) == (6, 1, 4)
+
+
+def test_training_learns():
+    trainer = build(None, num_train_epochs=12, rows=200, learning_rate=3e-3)
+    losses = [row["loss"] for row in trainer.train().log if "loss" in row]
+    assert losses[0] > 0.6 and losses[-1] < 0.05
+
+
+def test_logs_and_checkpoint_files(tmp_path):
+    state = build(tmp_path).train()
+    rows = read_csv(tmp_path)
+    assert [row["step"] for row in rows] == ["3", "4", "6", "8", "8"]
+    assert rows[0]["loss"] and not rows[0]["eval_loss"] and rows[1]["eval_loss"]
+    assert float(rows[0]["learning_rate"]) > 0 and float(rows[0]["grad_norm"]) > 0
+    assert json.loads((tmp_path / "training_args.json").read_text())["learning_rate"] == 1e-3
+    for folder in checkpoints(tmp_path):
+        assert {path.name for path in folder.iterdir()} == {
+            "config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "scaler.pt",
+            "rng_state.pt", "trainer_state.json"}
+    assert state.best_value == min(row["eval_loss"] for row in state.log if "eval_loss" in row)
+
+
+def scripted(values):
+    values = iter(values)
+    return lambda: {"loss": 1.0, "accuracy": next(values)}
+
+
+@pytest.mark.parametrize("values, best", [
+    ([0.1, 0.9, 0.3, 0.4, 0.5, 0.6], 2),
+    ([float("nan"), 0.2, float("nan"), 0.1, 0.1, 0.1], 2),
+    ([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 1),
+])
+def test_the_best_checkpoint_is_kept_and_loaded(tmp_path, values, best):
+    trainer = build(tmp_path, evaluate=scripted(values), num_train_epochs=6, save_total_limit=2,
+                    metric_for_best_model="accuracy", load_best_model_at_end=True)
+    state = trainer.train()
+    assert state.best_step == 4 * best
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        f"checkpoint-{4 * best}", "checkpoint-20", "checkpoint-24"]
+    final = weights(trainer)
+    trainer.load_model(tmp_path / f"checkpoint-{4 * best}")
+    assert_same_bits(weights(trainer), final)
+
+
+def test_smaller_is_better_for_a_loss_and_the_user_may_say_otherwise():
+    args = TrainingArguments()
+    assert args.is_better(0.1, 0.2) and not args.is_better(0.2, 0.2)
+    assert args.is_better(5.0, None) and not args.is_better(float("nan"), None)
+    args = TrainingArguments(metric_for_best_model="eval_f1_macro")
+    assert args.best_metric == "eval_f1_macro" and args.is_better(0.3, 0.2)
+    args = TrainingArguments(metric_for_best_model="error", greater_is_better=False)
+    assert args.is_better(0.1, 0.2)
+
+
+def test_a_better_evaluation_between_saves_is_saved(tmp_path):
+    trainer = build(tmp_path, evaluate=scripted([0.9, 0.1, 0.1, 0.1]), eval_strategy="steps",
+                    eval_steps=2, save_strategy="steps", save_steps=5,
+                    metric_for_best_model="accuracy")
+    trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "checkpoint-2", "checkpoint-5", "checkpoint-8"]
+
+
+def test_an_unknown_metric_lists_those_there_are():
+    trainer = build(None, metric_for_best_model="f2")
+    with pytest.raises(TrainingError, match="'f2'.*eval_loss"):
+        trainer.train()
+
+
+def test_runs_are_not_mixed(tmp_path):
+    build(tmp_path).train()
+    with pytest.raises(TrainingError, match="already has checkpoint-8.*--resume auto"):
+        build(tmp_path).train()
+    with pytest.raises(TrainingError, match="learning_rate was 0.001 and is now 0.5"):
+        build(tmp_path, learning_rate=0.5).train(resume="auto")
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        build(tmp_path).train(resume=tmp_path / "nothing")
+    before = weights(trainer := build(tmp_path))
+    assert trainer.train(resume="auto").step == 8  # finished already: nothing left to do
+    assert any(not torch.equal(value, before[name]) for name, value in weights(trainer).items())
+
+
+def test_resume_auto_starts_anew_in_an_empty_folder(tmp_path):
+    assert build(tmp_path / "new").train(resume="auto").step == 8
+
+
+@pytest.mark.parametrize("name, content", [
+    ("optimizer.pt", b"not a file of torch"), ("rng_state.pt", b""), ("scheduler.pt", None),
+    ("trainer_state.json", b"{}x"), ("model.safetensors", b"\x08"), ("scaler.pt", b"PK"),
+])
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, name, content):
+    build(tmp_path).train()
+    path = tmp_path / "checkpoint-8" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=name) as caught:
+        build(tmp_path).train(resume=tmp_path / "checkpoint-8")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_diverging_run_stops_with_advice():
+    with pytest.raises(TrainingError, match="loss is nan.*learning_rate"):
+        trainer = build(None, evaluate=None)
+        trainer.loss = lambda model, batch, counts: (
+            float("nan") * compute_classification_loss(model, batch, counts))
+        trainer.train()
+
+
+@pytest.mark.parametrize("settings, part", [
+    (dict(num_train_epochs=0), "num_train_epochs"), (dict(precision="half"), "bfloat16"),
+    (dict(eval_strategy="often"), "eval_strategy"), (dict(learning_rate=-1.0), "learning_rate"),
+    (dict(gradient_accumulation_steps=1.5), "gradient_accumulation_steps"),
+    (dict(max_grad_norm=0.0), "max_grad_norm"),
+    (dict(load_best_model_at_end=True), "output_dir"),
+    (dict(output_dir="x", load_best_model_at_end=True, save_strategy="no"), "save_strategy"),
+    (dict(lr_scheduler_type="square"), "linear, cosine, constant"),
+])
+def test_impossible_settings_are_refused_before_any_work(settings, part):
+    with pytest.raises(TrainingError, match=part):
+        TrainingArguments(**settings)
+
+
+def test_pieces_that_do_not_fit_are_refused(tmp_path):
+    model = BERTForSequenceClassification(CONFIG)
+    loader = rows_loader(3, 3)
+    for args, extra in ((TrainingArguments(str(tmp_path)), {}),
+                        (TrainingArguments(None, warmup_steps=9), {})):
+        with pytest.raises(TrainingError):
+            Trainer(model, args, compute_classification_loss, loader, **extra)
+    with pytest.raises(TrainingError, match="output_dir"):
+        build(None).train(resume="auto")
+
+
+def test_best_weights_do_not_alias_the_live_ones(tmp_path):
+    trainer = build(tmp_path, evaluate=scripted([0.9, 0.1]), metric_for_best_model="accuracy")
+    trainer.train()
+    live = weights(trainer)
+    trainer.load_model(tmp_path / "checkpoint-4")
+    assert any(not torch.equal(value, live[name]) for name, value in weights(trainer).items())
+
+
+def test_evaluation_does_not_disturb_training():
+    (quiet := build(None, eval_strategy="no")).train()
+    (busy := build(None, eval_strategy="steps", eval_steps=1)).train()
+    assert_same_bits(weights(quiet), weights(busy))
+    assert busy.model.training
