@@ -1,0 +1,68 @@
+"""The scores that a classifier has to beat before it has learned anything worth its cost."""
+
+from collections import Counter
+
+from bert_kit.errors import DataError
+
+
+def majority_baseline(train_labels, test_labels):
+    """Return the accuracy on the test labels of always answering the commonest training label.
+
+    Ties go to the label that sorts first, so that the score does not depend on the row order.
+
+    Examples
+    --------
+    >>> majority_baseline(["ham", "ham", "spam"], ["ham", "spam", "spam", "ham"])
+    0.5
+    """
+    train_labels, test_labels = list(train_labels), list(test_labels)
+    if not train_labels or not test_labels:
+        raise DataError(f"{len(train_labels)} training and {len(test_labels)} test labels; "
+                        "expected at least one of each")
+    counts = Counter(train_labels)
+    guess = min(counts, key=lambda label: (-counts[label], label))
+    return sum(label == guess for label in test_labels) / len(test_labels)
+
+
+def tfidf_baseline(train_texts, train_labels, test_texts):
+    """Return the labels that logistic regression on words and word pairs predicts.
+
+    TF-IDF of unigrams and bigrams with sublinear counts, then logistic regression with C = 10: the
+    linear model that is hard to beat on small data. The same input gives the same answer.
+
+    Parameters
+    ----------
+    train_texts, test_texts : list of str
+    train_labels : list
+        One class for each training text.
+
+    Returns
+    -------
+    list
+        One label for each test text.
+
+    Raises
+    ------
+    DataError
+        If texts and labels do not match in number, there is only one class, or there is no word.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    train_texts, train_labels = list(train_texts), list(train_labels)
+    test_texts = list(test_texts)
+    if len(train_texts) != len(train_labels):
+        raise DataError(f"{len(train_texts)} training texts but {len(train_labels)} labels; "
+                        "expected one label a text")
+    if len(set(train_labels)) < 2:
+        raise DataError(f"{len(set(train_labels))} class in {len(train_labels)} training labels; "
+                        "expected at least 2")
+    if not test_texts:
+        return []
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    try:
+        features = vectorizer.fit_transform(train_texts)
+    except ValueError as error:
+        raise DataError(f"the training texts hold no words ({error})") from None
+    model = LogisticRegression(C=10, max_iter=1_000).fit(features, train_labels)
+    return model.predict(vectorizer.transform(test_texts)).tolist()
