@@ -25,7 +25,8 @@ PADDING = {
     "none": lambda rows, length: [[1] * length] * rows,
     "ragged": lambda rows, length: [[1] * n + [0] * (length - n)
                                     for n in [length, 1, 4, length - 1, 4][:rows]],
-    "left": lambda rows, length: [[0] * (length - n) + [1] * n for n in [3, length, 1, 7, 2][:rows]],
+    "left": lambda rows, length: [[0] * (length - n) + [1] * n
+                                  for n in [3, length, 1, 7, 2][:rows]],
     "holes": lambda rows, length: [[int((i * 7 + r) % 3 > 0 or i == 0) for i in range(length)]
                                    for r in range(rows)],
 }
@@ -138,8 +139,9 @@ def test_attention_weights(tmp_path):
 
 
 def test_real_minilm(minilm, capsys):
-    texts = ["A short one.", "The committee postponed its decision until the budget for the next "
-             "year had been agreed, which nobody expected to happen soon.", "Ünïcödé & punctuation!"]
+    texts = ["A short one.", "Ünïcödé & punctuation!",
+             "The committee postponed its decision until the budget for the next year had been "
+             "agreed, which nobody expected to happen soon."]
     ours, tokenizer = load_pretrained(BERTModel, minilm), get_tokenizer(minilm)
     assert capsys.readouterr().out == ""
     theirs = transformers.BertModel.from_pretrained(minilm).eval()
