@@ -81,8 +81,8 @@ def test_the_path_of_accelerators_equals_the_cpu_path(config, ragged):
     layer = MultiHeadAttention(config).eval()
     packing = Packing.of(mask.bool(), mask.shape, mask.device)
     x = torch.randn(int(mask.sum()), 30)
-    spread, _ = layer._over_rows(packing.unpack(layer.qkv(x)), packing.mask)
-    torch.testing.assert_close(packing.pack(spread), layer._over_packed(layer.qkv(x), packing))
+    spread, _ = layer._over_rows(packing.unpack(layer.qkv(x)), packing.mask, kernel=True)
+    torch.testing.assert_close(packing.pack(spread), layer._over_blocks(layer.qkv(x), packing))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

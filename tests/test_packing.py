@@ -23,7 +23,7 @@ def test_pack_and_split_lose_nothing(rows):
     assert packed.shape == (mask.sum(), 3)
     torch.testing.assert_close(packing.unpack(packed), grid * mask[..., None])
     parts = packing.split(packed)
-    assert sorted(n for r, n in packing.groups for _ in range(r)) == sorted(
+    assert sorted(n for r, n in packing.blocks for _ in range(r)) == sorted(
         n for n in mask.sum(1).tolist() if n)
     if parts:
         torch.testing.assert_close(packing.join(parts), packed)
@@ -36,6 +36,17 @@ def test_pack_and_split_lose_nothing(rows):
 def test_nothing_is_copied_without_padding():
     grid = torch.randn(3, 4, 5)
     packing = Packing.of(torch.ones(3, 4).bool(), (3, 4), grid.device)
-    assert packing.index is None and packing.groups == ((3, 4),)
+    assert packing.index is None and packing.blocks == ((3, 4),)
     assert packing.pack(grid).data_ptr() == grid.data_ptr()
     assert packing.unpack(packing.pack(grid)).data_ptr() == grid.data_ptr()
+
+
+def test_blocks_are_small_and_cover_every_row(monkeypatch):
+    monkeypatch.setattr("bert_kit.model.packing.BLOCK_SCORES", 40)
+    mask = torch.arange(7) < torch.tensor([3, 7, 3, 3, 2, 3, 3])[:, None]
+    packing = Packing.of(mask, mask.shape, mask.device)
+    assert packing.blocks == ((1, 2), (4, 3), (1, 3), (1, 7))
+    grid = torch.randn(7, 7, 2)
+    packed = packing.pack(grid)
+    assert torch.equal(packing.join(packing.split(packed)), packed)
+    assert Packing.of(None, (5, 4), mask.device).blocks == ((2, 4), (2, 4), (1, 4))

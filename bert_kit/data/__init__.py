@@ -1,13 +1,18 @@
 """Texts from the machine's own libraries or from tables; rows, masks and batches for training."""
 
 from bert_kit.data.batching import BatchSampler, make_loader, pad_batch
+from bert_kit.data.corpus import Corpus, Document, load_corpus
 from bert_kit.data.datasets import (ClassificationDataset, MLMDataset,
                                     create_classification_dataloader, create_mlm_dataloader)
+from bert_kit.data.library_task import TextTask, library_task, parameter_task
 from bert_kit.data.masking import mask_tokens
 from bert_kit.data.sentence_pairs import IS_NEXT, IS_RANDOM, NSPDataset
+from bert_kit.data.splits import grouped_split, held_out, stratified_split
+from bert_kit.data.tables import Table, read_table
 
 __all__ = [
-    "BatchSampler", "ClassificationDataset", "IS_NEXT", "IS_RANDOM", "MLMDataset", "NSPDataset",
-    "create_classification_dataloader", "create_mlm_dataloader", "make_loader", "mask_tokens",
-    "pad_batch",
+    "BatchSampler", "ClassificationDataset", "Corpus", "Document", "IS_NEXT", "IS_RANDOM",
+    "MLMDataset", "NSPDataset", "Table", "TextTask", "create_classification_dataloader",
+    "create_mlm_dataloader", "grouped_split", "held_out", "library_task", "load_corpus",
+    "make_loader", "mask_tokens", "pad_batch", "parameter_task", "read_table", "stratified_split",
 ]

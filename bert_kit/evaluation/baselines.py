@@ -1,6 +1,8 @@
-"""The scores that a classifier has to beat before it has learned anything worth its cost."""
+"""The scores that a model has to beat before it has learned anything worth its cost."""
 
 from collections import Counter
+
+import torch
 
 from bert_kit.errors import DataError
 
@@ -66,3 +68,29 @@ def tfidf_baseline(train_texts, train_labels, test_texts):
         raise DataError(f"the training texts hold no words ({error})") from None
     model = LogisticRegression(C=10, max_iter=1_000).fit(features, train_labels)
     return model.predict(vectorizer.transform(test_texts)).tolist()
+
+
+def unigram_loss(train_loader, test_loader, vocab_size):
+    """Return the masked-token loss of a model that only knows how common each token is (nats).
+
+    That is the cross-entropy of the test labels under the shares of the training labels, each
+    token counted once more than it was seen. A model below it has learned something from context.
+
+    Parameters
+    ----------
+    train_loader, test_loader : iterable of dict
+        Batches whose `labels` (B, S) are -100 where nothing is predicted.
+    vocab_size : int
+        Number of tokens V.
+    """
+    def count(loader):
+        total = torch.zeros(vocab_size, dtype=torch.float64)
+        for batch in loader:
+            labels = batch["labels"]
+            total += torch.bincount(labels[labels >= 0], minlength=vocab_size)
+        return total
+
+    seen, wanted = count(train_loader) + 1, count(test_loader)
+    if wanted.sum() == 0:
+        raise DataError("the test batches have no masked token")
+    return -(wanted @ (seen / seen.sum()).log() / wanted.sum()).item()

@@ -75,31 +75,34 @@ class MultiHeadAttention(nn.Module):
             Also return the attention weights (B, H, S, S); this runs the formula.
         """
         qkv = self.qkv(x)  # (…, D) -> (…, 3D)
+        kernel = self.fused and not return_weights and x.device.type != "cpu"
         if packing is None:
-            context, weights = self._over_rows(qkv, mask, return_weights)
+            context, weights = self._over_rows(qkv, mask, kernel)
+        elif kernel:  # one large masked call beats many small ones there
+            context, weights = self._over_rows(packing.unpack(qkv), packing.mask, kernel)
+            context = packing.pack(context)
         else:
-            context, weights = self._over_packed(qkv, packing), None
-        return self.dropout(self.output(context)), weights
+            context, weights = self._over_blocks(qkv, packing), None
+        return self.dropout(self.output(context)), weights if return_weights else None
 
-    def _over_rows(self, qkv, mask=None, return_weights=False):
-        """(B, S, 3D) -> context (B, S, D), weights (B, H, S, S) or None."""
+    def _over_rows(self, qkv, mask=None, kernel=False):
+        """(B, S, 3D) -> context (B, S, D), and weights (B, H, S, S) unless torch's kernel runs."""
         heads = qkv.unflatten(-1, (3, self.heads, self.head_size))
         heads = heads.permute(2, 0, 3, 1, 4)  # (B, S, 3, H, W) -> (3, B, H, S, W)
         seen = None if mask is None else mask[:, None, None, :]
-        rate = self.weights_dropout.p if self.training else 0.0
-        # torch's CPU kernel has no dropout of its own, and ours is cheaper than the one it falls
-        # back to: with dropout on a CPU the formula is the fast path.
-        if self.fused and not return_weights and (rate == 0 or qkv.device.type != "cpu"):
+        if kernel:
+            rate = self.weights_dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(*heads, attn_mask=seen, dropout_p=rate)
             weights = None
         else:
             context, weights = attend(*heads.contiguous(), seen, self.weights_dropout)
         return context.transpose(1, 2).flatten(2), weights  # (B, H, S, W) -> (B, S, D)
 
-    def _over_packed(self, qkv, packing):
-        """(N, 3D) -> context (N, D)."""
-        if qkv.device.type != "cpu":  # one large masked kernel beats many small ones there
-            context, _ = self._over_rows(packing.unpack(qkv), packing.mask)
-            return packing.pack(context)
-        contexts = [self._over_rows(group)[0] for group in packing.split(qkv)]
+    def _over_blocks(self, qkv, packing):
+        """(N, 3D) -> context (N, D).
+
+        On a CPU the formula is the fast path: over blocks whose scores stay in the cache it beats
+        torch's kernel, which has no dropout of its own there and a slow backward in bfloat16.
+        """
+        contexts = [self._over_rows(block)[0] for block in packing.split(qkv)]
         return packing.join(contexts) if contexts else qkv[:, :self.output.in_features]

@@ -15,6 +15,17 @@ from bert_kit.training.losses import (compute_classification_loss, compute_mlm_l
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def best_precision(device="cpu"):
+    """Return "bfloat16" where the machine multiplies in it natively, else "float32"."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if torch.device(device).type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return "float32"
+    capabilities = torch.cpu.get_capabilities()
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bfloat16" if native else "float32"
+
+
 class StepResult(NamedTuple):
     """What one optimizer step reports; the tensors are left on the device.
 

@@ -1,0 +1,119 @@
+"""Pre-train a small BERT on text that is already on this machine.
+
+    python examples/pretrain_mlm.py                    # masked tokens; about two minutes
+    python examples/pretrain_mlm.py --nsp              # and next sentences, as BERT was published
+    python examples/pretrain_mlm.py --epochs 10        # longer is better
+
+The text is the docstrings of the installed Python, numpy, scikit-learn and torch. The result is a
+folder that `train_bert_classification.py --weights FOLDER` starts from.
+"""
+
+import argparse
+import math
+
+import torch
+
+from bert_kit import (BertKitError, BERTForMaskedLM, BERTForPreTraining, MLMDataset, NSPDataset,
+                      Trainer, TrainingArguments, compute_mlm_loader_loss, compute_mlm_loss,
+                      create_model_config, load_pretrained, save_pretrained, train_tokenizer)
+from bert_kit.data import load_corpus, make_loader
+from bert_kit.evaluation import unigram_loss
+from bert_kit.training import best_precision, compute_pretraining_loss
+from bert_kit.weights import load_weights
+
+HELD_OUT = 0.2  # share of source files that pre-training never sees; the classifier is tested there
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--output_dir", default="runs/pretrained", help="where the model goes")
+    parser.add_argument("--model", default="bert-mini", help="size of the model: bert-tiny, …")
+    parser.add_argument("--vocab_size", type=int, default=8000, help="pieces to learn")
+    parser.add_argument("--nsp", action="store_true", help="predict next sentences too")
+    parser.add_argument("--epochs", type=int, default=1, help="passes over the text")
+    parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
+    parser.add_argument("--batch_size", type=int, default=64, help="rows in a batch")
+    parser.add_argument("--learning_rate", type=float, default=1e-3, help="highest rate")
+    parser.add_argument("--mask_probability", type=float, default=0.15, help="share to predict")
+    parser.add_argument("--whole_word", action="store_true", help="mask whole words")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", choices=["auto"], help="go on with an interrupted run")
+    return parser.parse_args()
+
+
+def main(args):
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    # 1. Text: documents of sentences, some source files held out.
+    corpus = load_corpus()
+    train, held_out = corpus.split(HELD_OUT)
+    print(f"text         {corpus.describe()}")
+
+    # 2. Vocabulary: pieces learned from the training text.
+    tokenizer = train_tokenizer([d.text for d in train.documents], args.vocab_size)
+    print(f"vocabulary   {tokenizer.vocab_size:,} pieces")
+
+    # 3. Rows: [CLS] … [SEP] with 15% of the tokens hidden, anew in every epoch.
+    masking = dict(max_length=args.max_length, mask_probability=args.mask_probability,
+                   whole_word=args.whole_word, seed=args.seed)
+    if args.nsp:
+        dataset = NSPDataset([d.sentences for d in train.documents], tokenizer, **masking)
+    else:
+        dataset = MLMDataset([d.text for d in train.documents], tokenizer, **masking)
+    test_set = MLMDataset([d.text for d in held_out.documents], tokenizer, args.max_length)
+    train_loader = make_loader(dataset, args.batch_size, seed=args.seed)
+    test_loader = make_loader(test_set, args.batch_size, shuffle=False)
+    print(f"rows         {len(dataset):,} to train on, {len(test_set):,} held out, "
+          f"{dataset.lengths.mean():.0f} tokens on average")
+
+    # 4. Model: random weights, so every piece is as likely as any other at the start.
+    config = create_model_config(args.model, vocab_size=tokenizer.vocab_size,
+                                 max_position_embeddings=args.max_length)
+    model = (BERTForPreTraining if args.nsp else BERTForMaskedLM)(config).to(device)
+    print(f"model        {args.model}, {sum(p.numel() for p in model.parameters()):,} parameters")
+    print(f"expect       a loss of about ln V = {math.log(tokenizer.vocab_size):.2f} at the start"
+          + (", plus ln 2 = 0.69 for the sentences" if args.nsp else ""))
+
+    # 5. Training.
+    settings = TrainingArguments(
+        args.output_dir, num_train_epochs=args.epochs, learning_rate=args.learning_rate,
+        precision=best_precision(device), logging_steps=20, eval_strategy="no")
+    trainer = Trainer(
+        model, settings, compute_pretraining_loss if args.nsp else compute_mlm_loss, train_loader,
+        save_model=lambda folder: save_pretrained(model, folder, tokenizer),
+        load_model=lambda folder: load_weights(model, folder))
+    trainer.train(resume=args.resume)
+    save_pretrained(model, args.output_dir, tokenizer)
+
+    # 6. What it learned, on text it has not seen, beside what counting alone would give.
+    model = load_pretrained(BERTForMaskedLM, args.output_dir)
+    loss = compute_mlm_loader_loss(model, test_loader, device)
+    unigram = unigram_loss(train_loader, test_loader, tokenizer.vocab_size)
+    print(f"\nheld-out loss    {loss:.3f}  (perplexity {math.exp(loss):.1f})")
+    print(f"unigram entropy  {unigram:.3f}  (perplexity {math.exp(unigram):.1f}), "
+          "from word counts alone")
+    show_guesses(model, tokenizer, "returns the number of [MASK] in the array.")
+    print(f"\nsaved in {args.output_dir}; next:\n"
+          f"  python examples/train_bert_classification.py --weights {args.output_dir}")
+
+
+def show_guesses(model, tokenizer, text):
+    """Print the five likeliest pieces for the first [MASK] of a text."""
+    ids = tokenizer.encode(text, allow_special_tokens=True).ids
+    place = ids.index(tokenizer.mask_id)
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        logits = model(torch.tensor([ids], device=device))[0, place]
+    best = logits.softmax(-1).topk(5)
+    print(f"\n{text}")
+    for piece, probability in zip(tokenizer.tokens(best.indices), best.values):
+        print(f"  {probability:6.1%}  {piece}")
+
+
+if __name__ == "__main__":
+    try:
+        main(parse_arguments())
+    except BertKitError as error:
+        raise SystemExit(f"error: {error}") from None

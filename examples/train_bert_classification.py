@@ -1,0 +1,146 @@
+"""Train a BERT to tell which library a description comes from, or on a CSV file of your own.
+
+    python examples/train_bert_classification.py                             # from scratch
+    python examples/train_bert_classification.py --weights runs/pretrained   # pre-trained weights
+    python examples/train_bert_classification.py --data_file reviews.csv     # columns text,category
+
+`--weights` takes any BERT folder with weights and vocabulary, for instance one that
+`pretrain_mlm.py` wrote. The test rows are scored once, at the end.
+"""
+
+import argparse
+import math
+
+import torch
+
+from bert_kit import (BERTForSequenceClassification, BertKitError, ClassificationDataset, Trainer,
+                      TrainingArguments, compute_classification_loss, create_model_config,
+                      evaluate_classification_metrics, get_tokenizer, load_pretrained,
+                      save_pretrained, train_tokenizer)
+from bert_kit.data import library_task, make_loader, read_table, stratified_split
+from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
+                                 predict_logits, tfidf_baseline)
+from bert_kit.training import best_precision
+from bert_kit.weights import load_weights
+
+HELD_OUT = 0.2  # share of the test rows; of the docstring task the files pretrain_mlm.py holds out
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--weights", help="folder or name of a BERT to start from")
+    parser.add_argument("--data_file", help="CSV with the columns text and category")
+    parser.add_argument("--test_file", help="CSV to test on; else a fifth of the rows")
+    parser.add_argument("--output_dir", default="runs/classifier", help="where the model goes")
+    parser.add_argument("--model", default="bert-mini", help="size of a model from scratch")
+    parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
+    parser.add_argument("--epochs", type=int, help="default 6 from scratch, 3 with weights")
+    parser.add_argument("--learning_rate", type=float, help="default 5e-4, with weights 5e-5")
+    parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows in a batch")
+    parser.add_argument("--precision", help="float32, bfloat16 or float16; default by machine")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", choices=["auto"], help="go on with an interrupted run")
+    return parser.parse_args()
+
+
+def load_data(args):
+    """Return (texts, labels) to train on and (texts, labels) to test on."""
+    if args.data_file is None:
+        train, test = library_task().split(HELD_OUT)
+        return (train.texts, train.labels), (test.texts, test.labels)
+    table = read_table(args.data_file)
+    if args.test_file is not None:
+        test = read_table(args.test_file)
+        return (table.texts, table.labels), (test.texts, test.labels)
+    parts = stratified_split(table.labels, (1 - HELD_OUT, HELD_OUT), args.seed)
+    return [([table.texts[i] for i in rows], [table.labels[i] for i in rows]) for rows in parts]
+
+
+def main(args):
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    # 1. Data: texts and class names; names become numbers in sorted order.
+    (train_texts, train_names), (test_texts, test_names) = load_data(args)
+    classes = tuple(sorted(set(train_names) | set(test_names)))
+    if args.per_class is not None:
+        train_texts, train_names = first_of_each_class(train_texts, train_names, args.per_class)
+    number = {name: i for i, name in enumerate(classes)}
+    train_labels, test_labels = ([number[name] for name in names]
+                                 for names in (train_names, test_names))
+    print(f"data         {len(train_texts):,} rows to train on, {len(test_texts):,} to test on, "
+          f"{len(classes)} classes")
+
+    # 2. What has to be beaten.
+    majority = majority_baseline(train_labels, test_labels)
+    tfidf = classification_metrics(tfidf_baseline(train_texts, train_labels, test_texts),
+                                   test_labels, len(classes))
+
+    # 3. Tokenizer and model: from a folder, or from nothing but the training texts.
+    if args.weights is not None:
+        tokenizer = get_tokenizer(args.weights)
+        model = load_pretrained(BERTForSequenceClassification, args.weights, labels=classes)
+    else:
+        tokenizer = train_tokenizer(train_texts, vocab_size=4000)
+        model = BERTForSequenceClassification(create_model_config(
+            args.model, vocab_size=tokenizer.vocab_size, labels=classes,
+            max_position_embeddings=args.max_length))
+    model.to(device)
+    max_length = min(args.max_length, model.config.max_position_embeddings)
+    print(f"model        {sum(p.numel() for p in model.parameters()):,} parameters, "
+          f"{tokenizer.vocab_size:,} pieces, "
+          + (f"weights from {args.weights}" if args.weights else "random weights"))
+    print(f"expect       a loss of about ln C = {math.log(len(classes)):.2f} at the start")
+
+    # 4. Batches.
+    train_loader = make_loader(
+        ClassificationDataset(train_texts, train_labels, tokenizer, max_length),
+        args.batch_size, seed=args.seed)
+    test_loader = make_loader(
+        ClassificationDataset(test_texts, test_labels, tokenizer, max_length),
+        args.batch_size, shuffle=False)
+
+    # 5. Training.
+    settings = TrainingArguments(
+        args.output_dir, num_train_epochs=args.epochs or (3 if args.weights else 6),
+        learning_rate=args.learning_rate or (5e-5 if args.weights else 5e-4),
+        precision=args.precision or best_precision(device), eval_strategy="no", logging_steps=20)
+    trainer = Trainer(
+        model, settings, compute_classification_loss, train_loader,
+        save_model=lambda folder: save_pretrained(model, folder, tokenizer),
+        load_model=lambda folder: load_weights(model, folder))
+    trainer.train(resume=args.resume)
+    save_pretrained(model, args.output_dir, tokenizer)
+
+    # 6. The score, once, beside the baselines.
+    metrics = evaluate_classification_metrics(model, test_loader, device, len(classes))
+    print(f"\n{format_per_class(metrics, classes)}")
+    print(f"\n{'':24}accuracy  macro F1\n{'majority class':24}{majority:8.3f}")
+    for name, scores in (("TF-IDF + regression", tfidf), ("BERT", metrics)):
+        print(f"{name:24}{scores['accuracy']:8.3f}{scores['f1_macro']:10.3f}")
+    print("\nthree test rows")
+    logits, _ = predict_logits(model, test_loader, device)
+    for row in (0, len(test_texts) // 2, len(test_texts) - 1):
+        probability, best = logits[row].softmax(-1).max(-1)
+        print(f"  {classes[best]} ({probability:.0%}), really {test_names[row]}: "
+              f"{' '.join(test_texts[row].split())[:70]}")
+    print(f"\nsaved in {args.output_dir}")
+
+
+def first_of_each_class(texts, names, count):
+    """Keep the first `count` rows of each class."""
+    seen, kept = {}, []
+    for row, name in enumerate(names):
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] <= count:
+            kept.append(row)
+    return [texts[row] for row in kept], [names[row] for row in kept]
+
+
+if __name__ == "__main__":
+    try:
+        main(parse_arguments())
+    except BertKitError as error:
+        raise SystemExit(f"error: {error}") from None
