@@ -1,0 +1,1 @@
+"""Whole jobs: each file joins the rooms for one of them."""

@@ -1,0 +1,58 @@
+"""What is in a model folder, without building the model."""
+
+from bert_kit.config import BertConfig
+from bert_kit.errors import TokenizerError
+from bert_kit.lookup import find_folder
+from bert_kit.tokenization import get_tokenizer
+from bert_kit.weights import WEIGHT_FILES, read_weights
+
+
+def describe_folder(name, download=False):
+    """Return what a model folder holds, one fact a line.
+
+    Parameters
+    ----------
+    name : str or path
+        A folder or a name; see `bert_kit.lookup.find_folder` for the places.
+    download : bool
+        Allow the Hugging Face hub to be asked.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such folder or a file in it is damaged.
+    """
+    folder = find_folder(name, WEIGHT_FILES, download)
+    config = BertConfig.load(folder)
+    path, tensors = read_weights(folder)
+    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    facts = {
+        "folder": folder,
+        "saved for": ", ".join(config.extra.get("architectures") or ["unknown"]),
+        "layers": config.num_hidden_layers,
+        "hidden size": f"{config.hidden_size} in {config.num_attention_heads} heads",
+        "feed-forward": f"{config.intermediate_size}, {config.hidden_act}",
+        "longest row": f"{config.max_position_embeddings} tokens",
+        "classes": _shorten(config.labels),
+        "weights": f"{path.name}: {len(tensors)} tensors, "
+                   f"{sum(tensor.numel() for tensor in tensors.values()):,} numbers, "
+                   f"{', '.join(kinds)}",
+        "vocabulary": _vocabulary(folder, config),
+    }
+    width = max(map(len, facts))
+    return "\n".join(f"{what:{width}}  {value}" for what, value in facts.items())
+
+
+def _shorten(names, most=8):
+    more = f", … ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _vocabulary(folder, config):
+    try:
+        tokenizer = get_tokenizer(folder)
+    except TokenizerError as error:
+        return f"none ({error})"
+    match = "" if tokenizer.vocab_size == config.vocab_size else (
+        f"; the weights have {config.vocab_size:,} rows")
+    return f"{tokenizer.vocab_size:,} pieces{match}"
