@@ -32,6 +32,7 @@ def parse_arguments():
     parser.add_argument("--vocab_size", type=int, default=8000, help="pieces to learn")
     parser.add_argument("--nsp", action="store_true", help="predict next sentences too")
     parser.add_argument("--epochs", type=int, default=1, help="passes over the text")
+    parser.add_argument("--max_steps", type=int, default=-1, help="stop after so many steps")
     parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
     parser.add_argument("--batch_size", type=int, default=64, help="rows in a batch")
     parser.add_argument("--learning_rate", type=float, default=1e-3, help="highest rate")
@@ -78,8 +79,8 @@ def main(args):
 
     # 5. Training.
     settings = TrainingArguments(
-        args.output_dir, num_train_epochs=args.epochs, learning_rate=args.learning_rate,
-        precision=best_precision(device), logging_steps=20, eval_strategy="no")
+        args.output_dir, num_train_epochs=args.epochs, max_steps=args.max_steps,
+        learning_rate=args.learning_rate, precision=best_precision(device), logging_steps=20, eval_strategy="no")
     trainer = Trainer(
         model, settings, compute_pretraining_loss if args.nsp else compute_mlm_loss, train_loader,
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),
