@@ -1,19 +1,31 @@
 """Texts as rows of numbers: for masked tokens and for classes (pairs: `sentence_pairs`).
 
-A dataset is indexed by a row number, which means epoch 0, or by an (epoch, row) pair. What is
-random in a row comes from (seed, epoch, row) alone.
+A dataset is indexed by a row number, which means epoch 0, or by an (epoch, row) pair; see `draws`
+for what depends on the epoch.
 """
+
+from array import array
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from bert_kit.data.batching import make_loader
+from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import Masking
 from bert_kit.errors import DataError
 
+CHUNK = 1_024  # texts encoded at a time: Python lists take about thirty times a Ragged's memory
+
 
 class Ragged:
-    """Lists of small whole numbers of any lengths, in one array: about 4 bytes a number.
+    """Lists of small whole numbers of any lengths, in one array: 4 bytes a number.
+
+    Attributes
+    ----------
+    values : array of int
+        All lists one after the other.
+    bounds : array of int
+        List i is `values[bounds[i]:bounds[i + 1]]`.
 
     Examples
     --------
@@ -23,17 +35,21 @@ class Ragged:
     """
 
     def __init__(self, lists):
-        lists = list(lists)
-        self.lengths = np.array([len(numbers) for numbers in lists], dtype=np.int64)
-        self.ends = np.cumsum(self.lengths)
-        flat = (number for numbers in lists for number in numbers)
-        self.values = np.fromiter(flat, dtype=np.int32, count=int(self.lengths.sum()))
+        values, bounds = array("i"), array("q", [0])
+        for numbers in lists:
+            values.extend(numbers)
+            bounds.append(len(values))
+        self.values, self.bounds = np.array(values), np.array(bounds)
+
+    @property
+    def lengths(self):
+        return np.diff(self.bounds)
 
     def __len__(self):
-        return len(self.lengths)
+        return len(self.bounds) - 1
 
     def __getitem__(self, index):
-        return self.values[self.ends[index] - self.lengths[index]:self.ends[index]]
+        return self.values[self.bounds[index]:self.bounds[index + 1]]
 
 
 class MLMDataset(Dataset):
@@ -56,22 +72,18 @@ class MLMDataset(Dataset):
     Raises
     ------
     DataError
-        If no text has a token.
+        If no text has a token, or a parameter is out of its range.
     """
 
     def __init__(self, texts, tokenizer, max_length=128, mask_probability=0.15, whole_word=False,
                  seed=0):
         self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
-        self.pad_id = tokenizer.pad_id
-        room = row_room(max_length, 2)
-        rows, words = [], []
-        for text in tokenizer.encode_pieces(texts):
-            for start in range(0, len(text.ids), room):
-                rows.append([tokenizer.cls_id, *text.ids[start:start + room], tokenizer.sep_id])
-                words.append([-1, *text.word_ids[start:start + room], -1])
-        if not rows:
+        self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
+        self.rows = Ragged([tokenizer.cls_id, *ids[start:start + room], tokenizer.sep_id]
+                           for ids in piece_ids(texts, tokenizer)
+                           for start in range(0, len(ids), room))
+        if not self.rows:
             raise DataError("none of the texts has a token; expected at least one")
-        self.rows, self.words = Ragged(rows), Ragged(words)
         self.lengths = self.rows.lengths
 
     def __len__(self):
@@ -79,8 +91,8 @@ class MLMDataset(Dataset):
 
     def __getitem__(self, key):
         """Return `input_ids`, `token_type_ids` and `labels`, arrays (S,)."""
-        epoch, index = epoch_and_index(key)
-        ids, labels = self.masking(self.rows[index], self.words[index], epoch, index)
+        epoch, row = epoch_and_row(key, len(self))
+        ids, labels = self.masking(self.rows[row], epoch, row)
         return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "labels": labels}
 
 
@@ -99,59 +111,90 @@ class ClassificationDataset(Dataset):
     Raises
     ------
     DataError
-        If there is no text, the numbers of texts and labels differ, or a label is not a whole
-        number from 0.
+        If there is no text, the numbers of texts and labels differ, a label is not a whole
+        number from 0, or `max_length` is below 3.
     """
 
     def __init__(self, texts, labels, tokenizer, max_length=128):
-        texts, labels = list(texts), list(labels)
+        texts, labels = _checked(texts), list(labels)
         if len(texts) != len(labels):
             raise DataError(f"{len(texts)} texts but {len(labels)} labels; "
                             "expected as many of each")
         if not texts:
             raise DataError("no texts; expected at least one")
-        for row, label in enumerate(labels):
-            if isinstance(label, bool) or int(label) != label or label < 0:
-                raise DataError(f"label of row {row} is {label!r}; expected a class number from 0")
-        encoded = tokenizer.encode_batch(texts, max_length=max_length)
-        self.rows = Ragged(row.ids for row in encoded)
-        self.types = Ragged(row.type_ids for row in encoded)
-        self.labels = [int(label) for label in labels]
-        self.pad_id, self.lengths = tokenizer.pad_id, self.rows.lengths
+        self.labels = [_class_number(row, label) for row, label in enumerate(labels)]
+        self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
+        self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+                           for ids in piece_ids(texts, tokenizer))
+        self.lengths = self.rows.lengths
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, key):
         """Return `input_ids`, `token_type_ids` (S,) and `labels`, a number."""
-        _, index = epoch_and_index(key)
-        return {"input_ids": self.rows[index], "token_type_ids": self.types[index],
-                "labels": self.labels[index]}
+        _, row = epoch_and_row(key, len(self))
+        ids = self.rows[row].astype(np.int64)  # a copy: the row may be changed, the dataset not
+        return {"input_ids": ids, "token_type_ids": np.zeros_like(ids),
+                "labels": self.labels[row]}
 
 
-def epoch_and_index(key):
-    """Return (epoch, row number) from either form of a dataset's index."""
-    epoch, index = key if isinstance(key, tuple) else (0, key)
-    return int(epoch), int(index)
+def piece_ids(texts, tokenizer):
+    """Yield the piece ids of each text, without special tokens."""
+    texts = _checked(texts)
+    for start in range(0, len(texts), CHUNK):
+        for encoding in tokenizer.encode_pieces(texts[start:start + CHUNK]):
+            yield encoding.ids
 
 
-def row_room(max_length, specials):
-    """Return how many tokens of a row can be other than special."""
-    if max_length <= specials:
-        raise DataError(f"max_length is {max_length}; expected more than the {specials} special "
-                        "tokens of a row")
-    return max_length - specials
+def row_room(max_length, texts):
+    """Return how many tokens of a row of one text, or of two, are not special.
+
+    >>> row_room(128, texts=1), row_room(128, texts=2)
+    (126, 125)
+    """
+    least = 2 * texts + 1  # [CLS], and of each text one token and its [SEP]
+    if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < least:
+        raise DataError(f"max_length is {max_length!r}; expected a whole number from {least}")
+    return max_length - texts - 1
+
+
+def _checked(texts):
+    """Return the texts as a list of strings."""
+    if isinstance(texts, str):
+        raise DataError("texts is one string; expected a sequence of strings")
+    texts = list(texts)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"row {row} of texts is {str(text)[:40]!r}, of type "
+                            f"{type(text).__name__}; expected a string")
+    return texts
+
+
+def _class_number(row, label):
+    """Return a label as a Python int."""
+    try:
+        number = int(label)
+    except (TypeError, ValueError, OverflowError):  # a list, a name, infinity
+        number = None
+    if number is None or isinstance(label, bool) or number != label or number < 0:
+        raise DataError(f"label of row {row} is {label!r:.40}; expected a class number from 0")
+    return number
 
 
 def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15, max_length=128,
-                          whole_word=False, shuffle=True, seed=0, num_workers=0):
-    """Return a DataLoader of masked batches; see `MLMDataset` and `make_loader`."""
+                          whole_word=False, shuffle=True, seed=0, group_by_length=False,
+                          num_workers=0):
+    """Return a DataLoader of masked batches; see `MLMDataset` and `make_loader`.
+
+    For evaluation take `shuffle=False`: then every pass hides the same tokens.
+    """
     dataset = MLMDataset(texts, tokenizer, max_length, mask_probability, whole_word, seed)
-    return make_loader(dataset, batch_size, shuffle, seed, num_workers=num_workers)
+    return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)
 
 
 def create_classification_dataloader(texts, labels, tokenizer, batch_size=8, max_length=128,
-                                     shuffle=True, seed=0, num_workers=0):
+                                     shuffle=True, seed=0, group_by_length=False, num_workers=0):
     """Return a DataLoader of texts and classes; see `ClassificationDataset` and `make_loader`."""
     dataset = ClassificationDataset(texts, labels, tokenizer, max_length)
-    return make_loader(dataset, batch_size, shuffle, seed, num_workers=num_workers)
+    return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)

@@ -1,7 +1,10 @@
 """Which tokens to hide, and behind what (Devlin et al. 2019, section 3.1 task 1)."""
 
+import numbers
+
 import numpy as np
 
+from bert_kit.data.draws import MASKS, check_seed, generator_for
 from bert_kit.errors import DataError
 
 IGNORE = -100  # label of a position that has no loss
@@ -20,8 +23,8 @@ def mask_tokens(ids, words, rng, mask_id, ordinary_ids, probability=0.15, whole_
     ids : array (S,) of int
         The row with its special tokens. It is not changed.
     words : array (S,) of int
-        Number of the word each token belongs to, counted up through the row; -1 at special
-        tokens, which are never chosen.
+        A number from 0 for each word, the same at all of its tokens; -1 at tokens that are never
+        chosen.
     rng : numpy.random.Generator
     mask_id : int
         Id of [MASK].
@@ -44,38 +47,55 @@ def mask_tokens(ids, words, rng, mask_id, ordinary_ids, probability=0.15, whole_
     DataError
         If the probability is not above 0 and at most 1.
     """
-    if not 0 < probability <= 1:
-        raise DataError(f"mask_probability is {probability!r}; expected above 0 and at most 1")
-    inputs, labels = np.array(ids, dtype=np.int64), np.full(len(ids), IGNORE, dtype=np.int64)
-    words = np.asarray(words)
+    _check_probability(probability)
+    inputs = np.array(ids, dtype=np.int64)
+    labels, words = np.full_like(inputs, IGNORE), np.asarray(words)
     candidates = np.flatnonzero(words >= 0)
     if len(candidates) == 0:
         return inputs, labels
-    # A unit is what is chosen as one: a word, or a single token.
-    units = words[candidates] if whole_word else np.arange(len(candidates))
-    numbers, unit_of = np.unique(units, return_inverse=True)
-    chosen = rng.random(len(numbers)) < probability
+    unit_of = np.arange(len(candidates))  # a unit is chosen as one: a single token, or a word
+    if whole_word:
+        _, unit_of = np.unique(words[candidates], return_inverse=True)
+    chosen = rng.random(unit_of.max() + 1) < probability
     if not chosen.any():
-        chosen[rng.integers(len(numbers))] = True
+        chosen[rng.integers(len(chosen))] = True
     places = candidates[chosen[unit_of]]
     labels[places] = inputs[places]
     draw = rng.random(len(places))
     inputs[places[draw < 0.8]] = mask_id
     replaced = places[draw >= 0.9]
-    inputs[replaced] = rng.choice(ordinary_ids, len(replaced))
+    inputs[replaced] = ordinary_ids[rng.integers(len(ordinary_ids), size=len(replaced))]
     return inputs, labels
 
 
 class Masking:
-    """`mask_tokens` with one tokenizer's ids, seeded by (seed, epoch, row)."""
+    """`mask_tokens` for the rows of one tokenizer, seeded by (seed, epoch, row).
+
+    The words are read off the ids: a piece that does not begin with "##" begins a word. Special
+    tokens are never chosen, except [UNK], which stands for a word of the text (as in Google's
+    code).
+    """
 
     def __init__(self, tokenizer, probability, whole_word, seed):
-        self.mask_id = tokenizer.mask_id
-        self.ordinary_ids = np.setdiff1d(np.arange(tokenizer.vocab_size),
-                                         list(tokenizer.special_ids))
-        self.probability, self.whole_word, self.seed = probability, whole_word, seed
+        _check_probability(probability)
+        self.probability, self.whole_word = probability, whole_word
+        self.seed, self.mask_id = check_seed(seed), tokenizer.mask_id
+        every_id = np.arange(tokenizer.vocab_size)
+        special = list(tokenizer.special_ids)
+        self.ordinary_ids = np.setdiff1d(every_id, special)
+        self.is_barred = np.isin(every_id, special) & (every_id != tokenizer.unk_id)
+        self.begins_word = np.array([not piece.startswith("##")
+                                     for piece in tokenizer.tokens(every_id)])
 
-    def __call__(self, ids, words, epoch, index):
-        rng = np.random.default_rng((self.seed, epoch, index))
-        return mask_tokens(ids, words, rng, self.mask_id, self.ordinary_ids, self.probability,
-                           self.whole_word)
+    def __call__(self, ids, epoch, row):
+        return mask_tokens(ids, self.words(ids), generator_for(MASKS, self.seed, epoch, row),
+                           self.mask_id, self.ordinary_ids, self.probability, self.whole_word)
+
+    def words(self, ids):
+        """Return the word number of each token of a row, -1 at special tokens; (S,) -> (S,)."""
+        return np.where(self.is_barred[ids], -1, np.cumsum(self.begins_word[ids]))
+
+
+def _check_probability(probability):
+    if not isinstance(probability, numbers.Real) or not 0 < probability <= 1:
+        raise DataError(f"mask_probability is {probability!r}; expected above 0 and at most 1")
