@@ -7,6 +7,7 @@ Dimension letters, the same in every file:
     D  hidden size             V  vocabulary size
     L  encoder layers          C  classes
     N  real (unpadded) tokens of a batch, B * S when nothing is padded
+    M  masked tokens of a batch, the ones to predict
 
 The public names below are imported on first use, so that `import bert_kit` costs nothing and a
 part that needs no torch (the tuner) can be used without it.

@@ -117,9 +117,13 @@ class BertConfig:
         if self.hidden_act not in ACTIVATIONS:
             raise ConfigError(f"hidden_act is {self.hidden_act!r}; "
                               f"expected one of {', '.join(ACTIVATIONS)}")
+        if not isinstance(self.fused, bool):
+            raise ConfigError(f"fused is {self.fused!r}; expected True or False")
         self._check_labels()
 
     def _check_labels(self):
+        if isinstance(self.labels, str) or not isinstance(self.labels, list | tuple):
+            raise ConfigError(f"labels is {self.labels!r}; expected a list of names")
         object.__setattr__(self, "labels", tuple(self.labels))
         if not 1 <= len(self.labels) <= 100_000:
             raise ConfigError(f"labels has {len(self.labels)} names; expected 1 to 100,000")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bert_kit.errors import BertKitError
 
+TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
 
 
@@ -34,7 +35,7 @@ def atomic_file(target):
     if target.is_symlink():
         raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
     os.close(handle)
     try:
         umask = os.umask(0)
@@ -55,7 +56,8 @@ def atomic_folder(target):
     if target.is_symlink():
         raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
+                                 dir=target.parent))
     try:
         umask = os.umask(0)
         os.umask(umask)
@@ -65,16 +67,29 @@ def atomic_folder(target):
             _flush(path)
         _flush(work)
         if target.exists():  # a folder cannot be replaced in one step: set the old one aside
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old",
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=REPLACED,
                                           dir=target.parent))
             os.replace(target, aside / "old")
-            os.replace(work, target)
-            shutil.rmtree(aside)
+            try:
+                os.replace(work, target)
+            except OSError:
+                os.replace(aside / "old", target)
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         else:
             os.replace(work, target)
         _flush(target.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def remove_folder(folder):
+    """Remove a folder; killed half-way, it leaves nothing under the folder's own name."""
+    folder = Path(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
+    os.replace(folder, work)
+    shutil.rmtree(work)
 
 
 def write_json(path, value):
@@ -138,7 +153,7 @@ def remove_leftovers(folder):
     A folder that was being replaced when the process died is put back under its name.
     """
     for path in list(Path(folder).iterdir()):
-        match = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}\.(tmp|old)", path.name)
+        match = re.fullmatch(rf"\.(.+)\.[a-z0-9_]{{8}}({TEMPORARY}|{REPLACED})", path.name)
         if match is None or path.is_symlink():
             continue
         target = path.parent / match[1]

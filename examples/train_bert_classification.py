@@ -97,7 +97,7 @@ def main(args):
     # 4. Batches.
     train_loader = make_loader(
         ClassificationDataset(train_texts, train_labels, tokenizer, max_length),
-        args.batch_size, seed=args.seed)
+        args.batch_size, seed=args.seed, group_by_length=True)
     test_loader = make_loader(
         ClassificationDataset(test_texts, test_labels, tokenizer, max_length),
         args.batch_size, shuffle=False)

@@ -5,7 +5,7 @@ import torch
 from rows import rows_loader
 
 from bert_kit import (AMPTrainer, BERTForMaskedLM, BERTForSequenceClassification, TrainingError,
-                      compute_mlm_loss)
+                      compute_classification_loss, compute_mlm_loss)
 from bert_kit.data import pad_batch
 from bert_kit.training import make_optimizer, make_schedule
 
@@ -115,6 +115,28 @@ def test_a_small_model_learns_one_batch_by_heart(config):
     trainer.scheduler = None
     losses = [trainer.train_mlm_step(batch).loss.item() for _ in range(60)]
     assert losses[0] > 4 and losses[-1] < 0.1
+
+
+def test_no_limit_means_no_scaling():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1)
+    trainer = AMPTrainer(layer, optimizer, precision="float32", max_grad_norm=None)
+    before = layer.weight.detach().clone()
+    trainer.train_step(lambda model, batch, counts: 30 * model.weight.sum(), [{}])
+    torch.testing.assert_close(layer.weight.detach(), before - 30)
+
+
+def test_what_cannot_be_trained_is_refused(config):
+    with pytest.raises(TrainingError, match="not float32"):
+        build(BERTForSequenceClassification(config).half(), "float16")
+    with pytest.raises(TrainingError, match="at least one batch"):
+        build(BERTForSequenceClassification(config)).train_classification_step()
+
+
+def test_batches_may_come_from_a_generator(config):
+    trainer = build(BERTForSequenceClassification(config))
+    result = trainer.train_step(compute_classification_loss, iter(rows_loader(6, 3)))
+    assert result.loss > 0.1 and result.learning_rate == 0.01
 
 
 def test_state_round_trip_and_precision_check(config):

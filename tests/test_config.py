@@ -42,6 +42,9 @@ def test_an_unknown_preset_lists_the_sizes(name):
     (dict(labels=()), ["labels", "0"]),
     (dict(labels=("a", "a")), ["labels", "twice"]),
     (dict(labels=("a", 3)), ["labels", "string"]),
+    (dict(labels="ab"), ["labels", "'ab'"]),
+    (dict(labels=5), ["labels", "5"]),
+    (dict(fused="no"), ["fused", "'no'"]),
     (dict(num_labels=3, labels=("a", "b")), ["num_labels is 3", "2 names"]),
     (dict(wide=3), ["'wide'", "hidden_size"]),
 ])

@@ -35,6 +35,24 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["run"] and os.listdir(target) == ["2"]
 
 
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    target = tmp_path / "run"
+    with atomic_folder(target) as folder:
+        (folder / "old").write_text("1")
+    replace = os.replace
+
+    def failing(source, goal):
+        if str(source).endswith(".bert_kit_new"):
+            raise OSError("no")
+        replace(source, goal)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError):
+        with atomic_folder(target) as folder:
+            (folder / "new").write_text("2")
+    assert os.listdir(tmp_path) == ["run"] and os.listdir(target) == ["old"]
+
+
 def test_permissions_follow_the_umask(tmp_path):
     umask = os.umask(0o027)
     try:
@@ -56,14 +74,14 @@ def test_symbolic_links_are_not_written_through(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
-    (tmp_path / ".run.abcd1234.tmp").mkdir()
-    (tmp_path / ".a.json.abcd1234.tmp").write_text("half")
-    (tmp_path / ".notes.tmp").write_text("the user's own")
-    aside = tmp_path / ".old_run.abcd1234.old"
+    (tmp_path / ".run.abcd1234.bert_kit_new").mkdir()
+    (tmp_path / ".a.json.abcd1234.bert_kit_new").write_text("half")
+    (tmp_path / ".notes.12345678.tmp").write_text("the user's own")
+    aside = tmp_path / ".old_run.abcd1234.bert_kit_old"
     (aside / "old").mkdir(parents=True)
     (aside / "old" / "model").write_text("weights")
     remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".notes.tmp", "old_run"]
+    assert sorted(os.listdir(tmp_path)) == [".notes.12345678.tmp", "old_run"]
     assert (tmp_path / "old_run" / "model").read_text() == "weights"
 
 

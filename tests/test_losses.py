@@ -7,7 +7,7 @@ from rows import rows_loader
 from torch.nn import functional as F
 
 from bert_kit import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForPreTraining,
-                      BERTForSequenceClassification, compute_classification_loss,
+                      BERTForSequenceClassification, DataError, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss)
 from bert_kit.training import compute_nsp_loss, compute_pretraining_loss, count_labels
 
@@ -53,6 +53,24 @@ def test_loss_over_a_loader_counts_every_token_once(config):
                 logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum"),
                 count_labels(batch)["labels"]])
     assert losses[0] == pytest.approx((total[0] / total[1]).item(), abs=1e-5)
+
+
+def test_an_empty_loader_is_no_perfect_score(config):
+    with pytest.raises(DataError, match="no label"):
+        compute_mlm_loader_loss(BERTForMaskedLM(config), [])
+
+
+def test_a_label_beyond_the_classes_is_named(config):
+    batch = next(iter(rows_loader(4, 4)))
+    batch["labels"][2] = 5
+    with pytest.raises(DataError, match="a label is 5; the model has 2 classes"):
+        compute_classification_loss(BERTForSequenceClassification(config), batch)
+
+
+def test_every_kind_of_label_is_counted():
+    batch = {"input_ids": torch.ones(3, 4), "labels": torch.rand(3, 7),
+             "sentence_label": torch.tensor([0, -100, 1])}
+    assert count_labels(batch) == {"labels": 3, "sentence_label": 2}
 
 
 def test_classification_loss(config):

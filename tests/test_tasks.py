@@ -6,7 +6,8 @@ import torch
 
 from bert_kit import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForPreTraining,
                       BERTForSequenceClassification, BERTModel, DataError, MaskedLMHead,
-                      NextSentenceHead, Pooler)
+                      NextSentenceHead, Pooler, compute_classification_loss, compute_mlm_loss)
+from bert_kit.training import compute_pretraining_loss
 
 
 def test_mlm_logits_at_positions_equal_all_logits(config, ragged):
@@ -94,6 +95,43 @@ def test_any_head_can_be_put_on_the_classifier(config, ragged):
     want = torch.stack([hidden[b, :n].mean(0) for b, n in enumerate(mask.sum(1))])
     torch.testing.assert_close(model(ids, mask, types), model.classifier.scores(want),
                                atol=1e-6, rtol=1e-5)
+
+
+class MaskedMean(torch.nn.Module):
+    """A head that uses the mask and the hidden states."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.scores = torch.nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, encoded, mask):
+        hidden = encoded.last_hidden_state.masked_fill(~mask[..., None], 0)
+        return self.scores(hidden.sum(1) / mask.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("build, loss, extra", [
+    (BERTForMaskedLM, compute_mlm_loss, {}),
+    (BERTForPreTraining, compute_pretraining_loss, {"next_sentence_label": torch.tensor([0, 1])}),
+    (BERTForSequenceClassification, compute_classification_loss, {"labels": torch.tensor([0, 1])}),
+    (lambda config: BERTForSequenceClassification(config, 2, MaskedMean),
+     compute_classification_loss, {"labels": torch.tensor([1, 1])}),
+])
+def test_the_step_on_an_accelerator_mixes_no_devices_and_never_waits(config, build, loss, extra):
+    """The meta device takes an accelerator's branches, refuses CPU tensors and `.item()`."""
+    model = build(config).to("meta")
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    ids = torch.full((2, 4), 7)
+    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0,
+             "labels": torch.where(mask.bool(), ids, -100), **extra}
+    loss(model, batch).backward()
+    grown = [p for p in model.parameters() if p.grad is not None]
+    assert grown and all(p.grad.device.type == "meta" for p in grown)
+
+
+def test_a_head_gets_a_mask_even_without_padding(config, ragged):
+    model = BERTForSequenceClassification(config, 2, MaskedMean).eval()
+    ids = ragged[0]
+    assert torch.equal(model(ids), model(ids, torch.ones_like(ids)))
 
 
 def test_classifier_has_its_own_dropout(config):

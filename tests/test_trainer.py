@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,9 +65,10 @@ def test_resumed_at_any_step_equals_unbroken(tmp_path, precision, masked):
     assert state.step == 8 and len(checkpoints(tmp_path / "whole")) == 8
     for step in range(1, 8):
         folder = tmp_path / f"from-{step}"
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", folder / f"checkpoint-{step}")
         other = build(folder, seed=5, **settings)  # other initial weights: all must be restored
         torch.manual_seed(77 + step)
-        resumed = other.train(resume=tmp_path / "whole" / f"checkpoint-{step}")
+        resumed = other.train(resume=folder / f"checkpoint-{step}")
         assert_same_bits(weights(unbroken), weights(other))
         assert resumed.log == state.log
         assert read_csv(folder) == read_csv(tmp_path / "whole")
@@ -260,3 +262,94 @@ def test_evaluation_does_not_disturb_training():
     (busy := build(None, eval_strategy="steps", eval_steps=1)).train()
     assert_same_bits(weights(quiet), weights(busy))
     assert busy.model.training
+
+
+def test_a_loader_that_ends_early_is_an_error_not_an_endless_loop():
+    class Short(list):
+        batch_sampler = rows_loader(6, 3).batch_sampler
+
+        def __len__(self):
+            return 5
+
+    for batches in ([], list(rows_loader(6, 3))):
+        trainer = build(None)
+        trainer.train_loader = Short(batches)
+        with pytest.raises(TrainingError, match="the loader's length says 5"):
+            trainer.train()
+
+
+def test_a_diverged_run_keeps_its_good_checkpoints(tmp_path):
+    trainer = build(tmp_path, save_strategy="steps", save_steps=1, logging_steps=99,
+                    num_train_epochs=5)
+    honest = trainer.loss
+
+    def diverging(model, batch, counts):
+        return honest(model, batch, counts) * (float("nan") if trainer.state.step >= 5 else 1)
+
+    trainer.loss = diverging
+    with pytest.raises(TrainingError, match="loss is nan.*at step 6"):
+        trainer.train()
+    assert [path.name for path in checkpoints(tmp_path)][-2:] == ["checkpoint-4", "checkpoint-5"]
+    healthy = build(tmp_path, save_strategy="steps", save_steps=1, logging_steps=99,
+                    num_train_epochs=5)
+    assert healthy.train(resume="auto").step == 20
+
+
+def test_a_resumed_run_needs_the_same_data_and_the_newest_checkpoint(tmp_path):
+    build(tmp_path / "a").train()
+    with pytest.raises(TrainingError, match="batches_per_epoch was 8 and is now 10"):
+        build(tmp_path / "a", rows=30).train(resume="auto")
+    with pytest.raises(TrainingError, match="checkpoint-8 is newer"):
+        build(tmp_path / "a").train(resume=tmp_path / "a" / "checkpoint-4")
+    with pytest.raises(TrainingError, match="not a checkpoint in"):
+        build(tmp_path / "b").train(resume=tmp_path / "a" / "checkpoint-8")
+    assert build(tmp_path / "a", logging_steps=1).train(resume="auto").step == 8  # a free setting
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()])
+def test_resume_is_exact_with_any_loader_that_knows_its_place(tmp_path, generator):
+    def other_loader(trainer):
+        loader = trainer.train_loader
+        trainer.train_loader = torch.utils.data.DataLoader(
+            loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn,
+            generator=generator)
+        return trainer
+
+    settings = dict(save_strategy="steps", save_steps=3, save_total_limit=9)
+    (whole := other_loader(build(tmp_path / "whole", **settings))).train()
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "part" / "checkpoint-3")
+    (part := other_loader(build(tmp_path / "part", **settings))).train(resume="auto")
+    assert_same_bits(weights(whole), weights(part))
+
+
+def test_an_evaluation_that_draws_numbers_does_not_change_the_training():
+    (quiet := build(None, evaluate=None)).train()
+    (noisy := build(None, evaluate=lambda: {"loss": torch.rand(())})).train()
+    assert_same_bits(weights(quiet), weights(noisy))
+    assert all(isinstance(row["eval_loss"], float) for row in noisy.state.log
+               if "eval_loss" in row)
+
+
+def test_own_optimizer_and_schedule():
+    trainer = build(None)
+    optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.5)
+    trainer = Trainer(
+        trainer.model, trainer.args, trainer.loss, trainer.train_loader, optimizer=optimizer,
+        scheduler=lambda optimizer, total: torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 1 / (1 + step)))
+    log = trainer.train().log
+    assert [row["learning_rate"] for row in log] == pytest.approx([0.5 / 3, 0.5 / 6, 0.5 / 8])
+
+
+def test_more_that_is_refused_before_any_work(tmp_path):
+    trainer = build(None)
+    with pytest.raises(TrainingError, match="make_loader"):
+        Trainer(trainer.model, trainer.args, trainer.loss, [{}])
+    trainer.model.requires_grad_(False)
+    with pytest.raises(TrainingError, match="frozen"):
+        Trainer(trainer.model, trainer.args, trainer.loss, trainer.train_loader)
+    for settings in (dict(max_steps=0), dict(max_steps=2.5), dict(learning_rate="5e-5"),
+                     dict(max_grad_norm=float("inf")), dict(logging_steps=True)):
+        with pytest.raises(TrainingError, match=next(iter(settings))):
+            TrainingArguments(**settings)
+    assert TrainingArguments(output_dir=tmp_path).to_dict()["output_dir"] == str(tmp_path)

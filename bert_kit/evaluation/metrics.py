@@ -129,8 +129,8 @@ def predict_logits(model, loader, device):
     Parameters
     ----------
     model : torch.nn.Module
-        On `device` already; called with input_ids, attention_mask and token_type_ids (B, S). It is
-        switched to evaluation, and every part of it is set back to its mode afterwards.
+        Called with input_ids, attention_mask and token_type_ids (B, S). It is moved to `device`
+        and switched to evaluation, and every part is set back to its mode afterwards.
     loader : iterable of dict
         Batches with `labels`; attention_mask and token_type_ids may be missing.
     device : torch.device or str
@@ -147,16 +147,17 @@ def predict_logits(model, loader, device):
     """
     modes = {module: module.training for module in model.modules()}
     logits, labels = [], []
-    model.eval()
+    model.to(device).eval()
     try:
         with torch.inference_mode():
             for batch in loader:
                 if "labels" not in batch:
                     raise DataError(f"a batch holds {', '.join(batch)}; expected labels too")
-                ids, mask, segments = (
-                    None if batch.get(key) is None else batch[key].to(device)
-                    for key in ("input_ids", "attention_mask", "token_type_ids"))
-                logits.append(model(ids, mask, segments).float())
+                ids, segments = (
+                    None if batch.get(key) is None else batch[key].to(device, non_blocking=True)
+                    for key in ("input_ids", "token_type_ids"))
+                # The mask stays: on the CPU the real tokens are found without a wait.
+                logits.append(model(ids, batch.get("attention_mask"), segments).float())
                 labels.append(batch["labels"])
     finally:
         for module, training in modes.items():

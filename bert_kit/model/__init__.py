@@ -4,7 +4,7 @@ from bert_kit.model.attention import MultiHeadAttention, attend
 from bert_kit.model.classifiers import LinearClassifier
 from bert_kit.model.encoder import BERTModel, EncoderOutput, TransformerEncoderBlock
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead, Pooler
-from bert_kit.model.layers import GELU, Dropout, Embeddings, FeedForward, LayerNorm
+from bert_kit.model.layers import GELU, Dropout, Embeddings, FeedForward, LayerNorm, init_weights
 from bert_kit.model.packing import Packing
 from bert_kit.model.tasks import (BERTForMaskedLM, BERTForNextSentencePrediction,
                                   BERTForPreTraining, BERTForSequenceClassification,
@@ -15,5 +15,5 @@ __all__ = [
     "BERTForSequenceClassification", "BERTModel", "Dropout", "Embeddings", "EncoderOutput",
     "FeedForward", "GELU", "LayerNorm", "LinearClassifier", "MaskedLMHead", "MultiHeadAttention",
     "NextSentenceHead", "Packing", "Pooler", "PreTrainingOutput", "TransformerEncoderBlock",
-    "attend",
+    "attend", "init_weights",
 ]

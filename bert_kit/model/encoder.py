@@ -81,7 +81,8 @@ class BERTModel(nn.Module):
         self.blocks = nn.ModuleList(
             TransformerEncoderBlock(config) for _ in range(config.num_hidden_layers))
         self.pooler = Pooler(config) if pooler else None
-        init_weights(self, config)
+        for part in (self.embeddings, self.blocks):  # the pooler has done its own
+            init_weights(part, config)
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None,
                 output_attentions=False, output_hidden_states=False):
@@ -92,7 +93,8 @@ class BERTModel(nn.Module):
         input_ids : Tensor (B, S) of whole numbers below `vocab_size`
         attention_mask : Tensor (B, S) of bool or 0 and 1, optional
             True at real tokens; default all. It may stay on the CPU when the rest is on an
-            accelerator, which saves a wait. A row without any real token gives finite zeros.
+            accelerator, which saves a wait. A row without any real token has hidden states of
+            zero and finite logits.
         token_type_ids : Tensor (B, S), optional
             0 for the first sentence, 1 for the second; default 0.
         output_attentions, output_hidden_states : bool

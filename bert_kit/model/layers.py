@@ -15,8 +15,8 @@ class LayerNorm(nn.Module):
     """Normalise each token vector, then scale and shift it (Ba et al. 2016, eq. 4).
 
     y = weight * (x - mean) / sqrt(variance + eps) + bias, with the biased variance over D and
-    eps inside the root. BERT's eps is 1e-12, which is zero in half precision, so the statistics
-    are always taken in at least float32.
+    eps inside the root. BERT's eps is 1e-12, which is zero in half precision: the formula takes
+    its statistics in float32, and so do torch's kernels.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
 
 
 class PreTrainingOutput(NamedTuple):
-    """Logits of the joint pre-training task: mlm (B, S, V) or (N, V), next_sentence (B, 2)."""
+    """Logits of the joint pre-training task: mlm (B, S, V) or (M, V), next_sentence (B, 2)."""
 
     mlm: torch.Tensor
     next_sentence: torch.Tensor
@@ -28,13 +28,13 @@ class BERTForMaskedLM(nn.Module):
         self.mlm_head = MaskedLMHead(config)
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, positions=None):
-        """(B, S) -> (B, S, V), or (N, V) at the N flat `positions`.
+        """(B, S) -> (B, S, V), or (M, V) at the M flat `positions`.
 
         Parameters
         ----------
         input_ids, attention_mask, token_type_ids : Tensor (B, S)
             See `BERTModel.forward`.
-        positions : Tensor (N,), optional
+        positions : Tensor (M,), optional
             Places in the flattened batch, b * S + s. The vocabulary product is most of the work
             of this task and only masked tokens have a loss, so training asks for those alone.
         """
@@ -98,15 +98,15 @@ class BERTForSequenceClassification(nn.Module):
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
         """(B, S) -> (B, C)."""
         encoded = self.bert(input_ids, attention_mask, token_type_ids)
-        mask = None if attention_mask is None else attention_mask.bool()
-        return self.classifier(encoded, mask)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
 
 
 def _select(hidden, positions):
-    """(B, S, D) -> itself, or (N, D) at flat positions."""
+    """(B, S, D) -> itself, or (M, D) at flat positions."""
     if positions is None:
         return hidden
     if positions.ndim != 1 or positions.is_floating_point():
-        raise DataError(f"positions has shape {tuple(positions.shape)}; expected (N,) places in "
+        raise DataError(f"positions has shape {tuple(positions.shape)}; expected (M,) places in "
                         "the flattened batch")
     return hidden.flatten(0, 1)[positions]

@@ -18,7 +18,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 def best_precision(device="cpu"):
     """Return "bfloat16" where the machine multiplies in it natively, else "float32"."""
     if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if torch.device(device).type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return "float32"
     capabilities = torch.cpu.get_capabilities()
@@ -35,12 +35,15 @@ class StepResult(NamedTuple):
         Mean over all labels of the step.
     grad_norm : Tensor ()
         Length of the gradient before clipping.
+    learning_rate : float
+        The rate of this step.
     stepped : bool
         False if float16 gradients overflowed and the step was skipped.
     """
 
     loss: torch.Tensor
     grad_norm: torch.Tensor
+    learning_rate: float
     stepped: bool
 
 
@@ -71,6 +74,9 @@ class AMPTrainer:
         if precision not in PRECISIONS:
             raise TrainingError(f"precision is {precision!r}; "
                                 f"expected one of {', '.join(PRECISIONS)}")
+        if any(p.dtype != torch.float32 for p in model.parameters() if p.requires_grad):
+            raise TrainingError("the model has trainable weights that are not float32; mixed "
+                                "precision keeps the weights in float32")
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.precision, self.max_grad_norm = precision, max_grad_norm
         self.device_type = next(model.parameters()).device.type
@@ -89,6 +95,9 @@ class AMPTrainer:
         `loss(model, batch, counts)` is divided by the label counts of the whole window, so the
         result is that of one batch holding all the rows.
         """
+        batches = list(batches)
+        if not batches:
+            raise TrainingError("a training step needs at least one batch")
         counts = {}
         for batch in batches:
             for key, count in count_labels(batch).items():
@@ -99,8 +108,7 @@ class AMPTrainer:
                 value = loss(self.model, batch, counts)
             self.scaler.scale(value).backward()
             total = total + value.detach()
-        norm, stepped = self._optimizer_step()
-        return StepResult(total, norm, stepped)
+        return StepResult(total, *self._optimizer_step())
 
     def train_mlm_step(self, *batches):
         """One step of masked-language modelling; see `train_step`."""
@@ -113,9 +121,11 @@ class AMPTrainer:
     def _optimizer_step(self):
         """Unscale, then clip (the norm must be the true one), step, and move the schedule."""
         self.scaler.unscale_(self.optimizer)
-        limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
+        rate = self.optimizer.param_groups[0]["lr"]
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -123,7 +133,7 @@ class AMPTrainer:
         stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
         if stepped and self.scheduler is not None:
             self.scheduler.step()
-        return norm, stepped
+        return norm, rate, stepped
 
     def state_dict(self):
         """Return the precision and the scaler's state, for a checkpoint."""

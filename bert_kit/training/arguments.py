@@ -8,6 +8,7 @@ from bert_kit.training.amp import PRECISIONS
 from bert_kit.training.optim import SCHEDULES
 
 STRATEGIES = ("no", "steps", "epoch")
+LOWER_IS_BETTER = ("loss", "perplexity", "error", "mae", "mse", "rmse", "brier", "ece", "nll")
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class TrainingArguments:
         A log row every so many steps.
     eval_strategy, save_strategy : str
         "no", "steps" or "epoch"; with "steps" every `eval_steps` and `save_steps`. The end of
-        the run is always evaluated and saved unless the strategy is "no".
+        the run is always evaluated and saved unless the strategy is "no", and so is, unless
+        `save_strategy` is "no", every evaluation that is the best so far.
     save_total_limit : int
         Newest checkpoints to keep; the best one is kept besides.
     metric_for_best_model : str
         Key of the evaluation's result, with or without "eval_".
     greater_is_better : bool or None
-        None takes True unless the name ends in "loss" or "perplexity".
+        None takes False for names that end in `LOWER_IS_BETTER`, else True.
     load_best_model_at_end : bool
         Put the best checkpoint's weights back when the run ends.
     """
@@ -76,13 +78,19 @@ class TrainingArguments:
         for name in ("num_train_epochs", "gradient_accumulation_steps", "logging_steps",
                      "eval_steps", "save_steps", "save_total_limit"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not _is_number(value, int) or value < 1:
                 raise TrainingError(f"{name} is {value!r}; expected a whole number from 1")
+        if not _is_number(self.max_steps, int) or (self.max_steps < 1 and self.max_steps != -1):
+            raise TrainingError(f"max_steps is {self.max_steps!r}; expected a whole number from "
+                                "1, or -1 to leave it to the epochs")
         for name in ("learning_rate", "weight_decay", "warmup_steps"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; expected 0 or more")
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise TrainingError(f"max_grad_norm is {self.max_grad_norm!r}; expected above 0")
+            value = getattr(self, name)
+            if not _is_number(value, int | float) or not 0 <= value < float("inf"):
+                raise TrainingError(f"{name} is {value!r}; expected a number from 0")
+        limit = self.max_grad_norm
+        if limit is not None and (not _is_number(limit, int | float)
+                                  or not 0 < limit < float("inf")):
+            raise TrainingError(f"max_grad_norm is {limit!r}; expected a number above 0, or None")
         if self.load_best_model_at_end and "no" in (self.eval_strategy, self.save_strategy):
             raise TrainingError("load_best_model_at_end needs eval_strategy and save_strategy "
                                 "other than 'no'")
@@ -102,9 +110,14 @@ class TrainingArguments:
             return True
         greater = self.greater_is_better
         if greater is None:
-            greater = not self.best_metric.endswith(("loss", "perplexity"))
+            greater = not self.best_metric.endswith(LOWER_IS_BETTER)
         return value > best if greater else value < best
 
     def to_dict(self):
         """Return the settings as plain values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self),
+                "output_dir": None if self.output_dir is None else str(self.output_dir)}
+
+
+def _is_number(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool)

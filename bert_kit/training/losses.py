@@ -12,21 +12,24 @@ one large batch, however unevenly their labels are spread.
 import torch
 from torch.nn import functional as F
 
+from bert_kit.errors import DataError
+
 IGNORE = -100  # label of a position that has no loss
-LABEL_KEYS = ("labels", "next_sentence_label")
 
 
 def count_labels(batch):
     """Return how many labels of each kind a batch has.
 
-    Masked tokens for labels (B, S), rows for labels (B,); a label of -100 does not count.
+    Every entry whose name ends in "label" or "labels" is one kind: masked tokens for (B, S), rows
+    for (B,) or for numbers (B, C). A label of -100 does not count.
 
     Examples
     --------
     >>> count_labels({"labels": torch.tensor([[-100, 7], [-100, -100]])})
     {'labels': 1}
     """
-    return {key: int((batch[key] != IGNORE).sum()) for key in LABEL_KEYS if key in batch}
+    return {key: len(labels) if labels.is_floating_point() else int((labels != IGNORE).sum())
+            for key, labels in batch.items() if key.endswith(("label", "labels"))}
 
 
 def compute_mlm_loss(model, batch, counts=None):
@@ -35,7 +38,7 @@ def compute_mlm_loss(model, batch, counts=None):
     Parameters
     ----------
     model : callable
-        `model(input_ids, attention_mask, token_type_ids, positions)` -> (N, V) logits.
+        `model(input_ids, attention_mask, token_type_ids, positions)` -> (M, V) logits.
     batch : dict of Tensor
         `input_ids`, `attention_mask`, `token_type_ids` and `labels` (B, S), -100 where no token
         is to be predicted.
@@ -47,8 +50,8 @@ def compute_mlm_loss(model, batch, counts=None):
     Tensor ()
         In nats; 0 with zero gradient when no token is masked.
     """
-    labels, positions = _masked(batch)
-    logits = model(**_inputs(model, batch), positions=positions.to(_device(model)))
+    labels, positions = _masked(model, batch)
+    logits = model(**_inputs(model, batch), positions=positions)
     return _mean_cross_entropy(logits, labels, _count(batch, counts, "labels"))
 
 
@@ -62,8 +65,8 @@ def compute_pretraining_loss(model, batch, counts=None):
 
     The batch has `labels` (B, S) for the tokens and `next_sentence_label` (B,).
     """
-    labels, positions = _masked(batch)
-    output = model(**_inputs(model, batch), positions=positions.to(_device(model)))
+    labels, positions = _masked(model, batch)
+    output = model(**_inputs(model, batch), positions=positions)
     mlm = _mean_cross_entropy(output.mlm, labels, _count(batch, counts, "labels"))
     follows = batch["next_sentence_label"]
     nsp = _mean_cross_entropy(output.next_sentence, follows,
@@ -92,7 +95,7 @@ def compute_mlm_loader_loss(model, loader, device=None):
 def mean_loss(loss, model, loader, device=None):
     """Return `loss` averaged over all labels of a loader, not over its batches (float, nats).
 
-    `loss` is one of the functions above with a single kind of label.
+    `loss` is one of the functions above with the one kind `labels`. An empty loader is a DataError.
     """
     if device is not None:
         model.to(device)
@@ -107,7 +110,9 @@ def mean_loss(loss, model, loader, device=None):
                 count += labels
     finally:
         model.train(training)
-    return total / max(count, 1)
+    if count == 0:
+        raise DataError("the loader gave no label to evaluate; expected at least one")
+    return total / count
 
 
 def _device(model):
@@ -124,11 +129,11 @@ def _inputs(model, batch):
     }
 
 
-def _masked(batch):
-    """(B, S) labels -> the labels (N,) that count and their flat positions (N,)."""
+def _masked(model, batch):
+    """(B, S) labels -> the labels (M,) that count and their flat positions (M,), on the device."""
     flat = batch["labels"].flatten()
     positions = (flat != IGNORE).nonzero().flatten()
-    return flat[positions], positions
+    return flat[positions], positions.to(_device(model), non_blocking=True)
 
 
 def _count(batch, counts, key):
@@ -136,9 +141,12 @@ def _count(batch, counts, key):
 
 
 def _mean_cross_entropy(logits, labels, count):
-    """(N, C) logits, (N,) labels -> (); the sum of -log softmax at the labels, over `count`.
+    """(…, C) logits, (…) labels -> (); the sum of -log softmax at the labels, over `count`.
 
     Taken in float32: the logarithm of a bfloat16 sum is off in the second digit.
     """
+    if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
+        raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
+                        "classes, numbered from 0")
     labels = labels.to(logits.device, non_blocking=True)
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / count

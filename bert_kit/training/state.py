@@ -9,14 +9,17 @@ complete, so a folder called checkpoint-<step> is always whole.
 import csv
 import dataclasses
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from bert_kit.errors import BertKitError, TrainingError
-from bert_kit.files import atomic_file, atomic_folder, read_json, remove_leftovers, write_json
+from bert_kit.files import (atomic_file, atomic_folder, read_json, remove_folder,
+                            remove_leftovers, write_json)
+
+# Settings that do not change what is computed: a resumed run may have others.
+FREE = ("output_dir", "logging_steps", "save_strategy", "save_steps", "save_total_limit")
 
 
 @dataclass
@@ -32,11 +35,13 @@ class TrainerState:
     loss_sum : float
     loss_steps : int
         Loss summed since the last log row, and over how many steps.
+    skipped : int
+        Steps skipped because float16 gradients overflowed.
     best_value : float or None
     best_step : int or None
         The best evaluation so far and its step.
     log : list of dict
-        Every log row.
+        Every log row: numbers by name.
     """
 
     step: int = 0
@@ -44,6 +49,7 @@ class TrainerState:
     batch: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
+    skipped: int = 0
     best_value: float | None = None
     best_step: int | None = None
     log: list = field(default_factory=list)
@@ -61,8 +67,8 @@ def save_checkpoint(output_dir, state, amp, save_model):
         torch.save(amp.optimizer.state_dict(), folder / "optimizer.pt")
         torch.save(amp.scheduler.state_dict(), folder / "scheduler.pt")
         torch.save(amp.state_dict(), folder / "scaler.pt")
-        torch.save(_random_state(), folder / "rng_state.pt")
-        write_json(folder / "trainer_state.json", _finite(dataclasses.asdict(state)))
+        torch.save(random_state(), folder / "rng_state.pt")
+        write_json(folder / "trainer_state.json", dataclasses.asdict(state))
     return target
 
 
@@ -81,10 +87,10 @@ def load_checkpoint(folder, amp, load_model):
         amp.scheduler.load_state_dict(_load(folder / "scheduler.pt"))
         amp.load_state_dict(_load(folder / "scaler.pt"))
         state = TrainerState(**read_json(folder / "trainer_state.json"))
-        _restore_random_state(_load(folder / "rng_state.pt"))
+        restore_random_state(_load(folder / "rng_state.pt"))
     except BertKitError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise TrainingError(f"{folder} does not fit this run: {error}") from None
     return state
 
@@ -99,28 +105,19 @@ def _load(path):
         raise TrainingError(f"{path}: cannot be read ({reason})") from None
 
 
-def _random_state():
+def random_state():
+    """Return the states of torch's default generators; no other generator takes part in a run."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 
 
-def _restore_random_state(state):
+def restore_random_state(state):
+    """Put back what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _finite(value):
-    """Return `value` with NaN and infinite numbers as None, which JSON can hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and value - value != 0:
-        return None
-    return value
 
 
 def checkpoints(output_dir):
@@ -137,7 +134,7 @@ def rotate_checkpoints(output_dir, keep, best_step):
     """Remove all but the newest `keep` checkpoints and the best one."""
     for path in checkpoints(output_dir)[:-keep]:
         if path.name != f"checkpoint-{best_step}":
-            shutil.rmtree(path)
+            remove_folder(path)
 
 
 def open_run(output_dir, settings, resume):
@@ -148,51 +145,69 @@ def open_run(output_dir, settings, resume):
     output_dir : path
     settings : dict
         The run's arguments, written to training_args.json. A resumed run must have the same
-        ones: with others it would be another run.
+        ones, `FREE` excepted: with others it would be another run.
     resume : None, "auto" or path
         None starts anew and refuses a folder that has checkpoints; "auto" takes the newest
-        checkpoint if there is one.
+        checkpoint if there is one; a path must be the newest one of this folder.
     """
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     remove_leftovers(output_dir)
     present = checkpoints(output_dir)
-    if resume is None:
-        if present:
-            raise TrainingError(f"{output_dir} already has {present[-1].name}; pass resume='auto' "
-                                "(--resume auto) to go on, or choose another folder")
-        write_json(output_dir / "training_args.json", settings)
-        return None
-    if resume == "auto":
-        if not present:
-            write_json(output_dir / "training_args.json", settings)
-            return None
-        resume = present[-1]
-    elif not (Path(resume) / "trainer_state.json").is_file():
-        raise TrainingError(f"{resume} is not a checkpoint of a training run")
-    if (output_dir / "training_args.json").is_file():
-        _check_same(read_json(output_dir / "training_args.json"), settings, output_dir)
-    return Path(resume)
+    if resume is None and present:
+        raise TrainingError(f"{output_dir} already has {present[-1].name}; pass resume='auto' "
+                            "(--resume auto) to go on, or choose another folder")
+    stored = output_dir / "training_args.json"
+    if present and stored.is_file():
+        _check_same(read_json(stored), settings, output_dir)
+    else:
+        write_json(stored, settings)
+    if resume is None or resume == "auto":
+        return present[-1] if present else None
+    if Path(resume).resolve() not in [path.resolve() for path in present]:
+        raise TrainingError(f"{resume} is not a checkpoint in {output_dir}")
+    if Path(resume).resolve() != present[-1].resolve():
+        raise TrainingError(f"{present[-1]} is newer than {resume}; remove what is newer, or copy "
+                            "the older one into a folder of its own and resume there")
+    return present[-1]
 
 
 def _check_same(before, now, output_dir):
     for key, value in now.items():
-        if key != "output_dir" and before.get(key) != value:
-            raise TrainingError(f"{output_dir}: {key} was {before.get(key)!r} and is now "
-                                f"{value!r}; a resumed run needs the same settings")
+        if key not in FREE and before.get(key, value) != value:
+            raise TrainingError(f"{output_dir}: {key} was {before[key]!r} and is now {value!r}; "
+                                "a resumed run needs the same settings")
+
+
+def finite_numbers(row):
+    """Return a log row as JSON and CSV can hold it: numbers only, NaN and infinity as None.
+
+    Tensors and numpy numbers of one element become Python's.
+    """
+    plain = {key: value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0
+             else value for key, value in row.items()}
+    return {key: value if value - value == 0 else None for key, value in plain.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
 def write_metrics(output_dir, log):
-    """Write metrics.csv, one row a log entry, numbers only; nested results stay in JSON.
-
-    The file is rewritten whole each time: a log has a few hundred rows, and a reader never sees
-    half a line.
-    """
-    rows = [{key: value for key, value in row.items()
-             if isinstance(value, int | float) and not isinstance(value, bool)} for row in log]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    """Write metrics.csv anew, one row a log entry."""
+    columns = list(dict.fromkeys(key for row in log for key in row))
     with atomic_file(Path(output_dir) / "metrics.csv") as path:
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(log)
+
+
+def append_metrics(output_dir, log):
+    """Add the last log entry to metrics.csv; an entry with a new column makes it anew."""
+    path = Path(output_dir) / "metrics.csv"
+    if len(log) > 1 and path.is_file():
+        with open(path, "r+", newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file), [])
+            if set(header).issuperset(log[-1]):
+                file.seek(0, 2)
+                csv.DictWriter(file, header).writerow(log[-1])
+                return
+    write_metrics(output_dir, log)
