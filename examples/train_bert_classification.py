@@ -81,7 +81,9 @@ def main(args):
     # 3. Tokenizer and model: from a folder, or from nothing but the training texts.
     if args.weights is not None:
         tokenizer = get_tokenizer(args.weights)
-        model = load_pretrained(BERTForSequenceClassification, args.weights, labels=classes)
+        model = load_pretrained(
+            BERTForSequenceClassification, args.weights, labels=classes,
+            hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)  # few rows, many epochs
     else:
         tokenizer = train_tokenizer(train_texts, vocab_size=4000)
         model = BERTForSequenceClassification(create_model_config(

@@ -10,6 +10,7 @@ Run it on an otherwise idle machine.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import statistics
@@ -115,8 +116,9 @@ def seconds(step, batch):
 def compare(folder, task, precision, ragged, pairs):
     """Return our median time (ms) and the ratios of the pairs, against the faster opponent."""
     batch = make_batch(ragged, task == "mlm")
-    ours = our_step(folder, task, precision)
-    theirs = {name: their_step(folder, task, precision, name) for name in ("sdpa", "eager")}
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):  # what is loaded
+        ours = our_step(folder, task, precision)
+        theirs = {name: their_step(folder, task, precision, name) for name in ("sdpa", "eager")}
     times = {"ours": [], "sdpa": [], "eager": []}
     for turn in range(pairs + 2):
         for name, step in {"ours": ours, **theirs}.items():
