@@ -28,19 +28,25 @@ def _flush(path):
         os.close(handle)
 
 
-@contextlib.contextmanager
-def atomic_file(target):
-    """Yield a temporary path; on success it replaces `target`, on an error it is removed."""
+def _prepare(target):
+    """Return the target as a path, with its folder made, and the bits that the umask allows."""
     target = Path(target)
     if target.is_symlink():
         raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
     target.parent.mkdir(parents=True, exist_ok=True)
+    umask = os.umask(0)  # the only way to read it is to set it
+    os.umask(umask)
+    return target, ~umask
+
+
+@contextlib.contextmanager
+def atomic_file(target):
+    """Yield a temporary path; on success it replaces `target`, on an error it is removed."""
+    target, allowed = _prepare(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
     os.close(handle)
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the result from colleagues
+        os.chmod(name, 0o666 & allowed)  # mkstemp's 0600 would hide the result from colleagues
         yield Path(name)
         _flush(name)
         os.replace(name, target)
@@ -52,16 +58,11 @@ def atomic_file(target):
 @contextlib.contextmanager
 def atomic_folder(target):
     """Yield a temporary folder; on success it becomes `target`, which it replaces if present."""
-    target = Path(target)
-    if target.is_symlink():
-        raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target, allowed = _prepare(target)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
                                  dir=target.parent))
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        work.chmod(0o777 & ~umask)
+        work.chmod(0o777 & allowed)
         yield work
         for path in work.rglob("*"):
             _flush(path)

@@ -17,7 +17,8 @@ from bert_kit import (BERTForSequenceClassification, BertKitError, Classificatio
                       TrainingArguments, compute_classification_loss, create_model_config,
                       evaluate_classification_metrics, get_tokenizer, load_pretrained,
                       save_pretrained, train_tokenizer)
-from bert_kit.data import library_task, make_loader, read_table, stratified_split
+from bert_kit.data import (first_of_each_class, library_task, make_loader, read_table,
+                           stratified_split)
 from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
                                  predict_logits, tfidf_baseline)
 from bert_kit.training import best_precision
@@ -26,7 +27,7 @@ from bert_kit.weights import load_weights
 HELD_OUT = 0.2  # share of the test rows; of the docstring task the files pretrain_mlm.py holds out
 
 
-def parse_arguments():
+def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--weights", help="folder or name of a BERT to start from")
@@ -42,7 +43,7 @@ def parse_arguments():
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default by machine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", choices=["auto"], help="go on with an interrupted run")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def load_data(args):
@@ -66,7 +67,9 @@ def main(args):
     (train_texts, train_names), (test_texts, test_names) = load_data(args)
     classes = tuple(sorted(set(train_names) | set(test_names)))
     if args.per_class is not None:
-        train_texts, train_names = first_of_each_class(train_texts, train_names, args.per_class)
+        rows = first_of_each_class(train_names, args.per_class)
+        train_texts, train_names = ([column[row] for row in rows]
+                                    for column in (train_texts, train_names))
     number = {name: i for i, name in enumerate(classes)}
     train_labels, test_labels = ([number[name] for name in names]
                                  for names in (train_names, test_names))
@@ -129,16 +132,7 @@ def main(args):
         print(f"  {classes[best]} ({probability:.0%}), really {test_names[row]}: "
               f"{' '.join(test_texts[row].split())[:70]}")
     print(f"\nsaved in {args.output_dir}")
-
-
-def first_of_each_class(texts, names, count):
-    """Keep the first `count` rows of each class."""
-    seen, kept = {}, []
-    for row, name in enumerate(names):
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] <= count:
-            kept.append(row)
-    return [texts[row] for row in kept], [names[row] for row in kept]
+    return metrics
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bert_kit.data.splits import grouped_split, held_out, stratified_split
+from bert_kit.data.splits import first_of_each_class, grouped_split, held_out, stratified_split
 from bert_kit.errors import ConfigError, DataError
 
 
@@ -93,3 +93,9 @@ def test_grouped_split_keeps_groups_whole():
 def test_grouped_split_with_an_empty_side(groups, share):
     with pytest.raises(DataError, match="leaves a side empty"):
         grouped_split(groups, share)
+
+
+def test_first_of_each_class():
+    labels = list("abcabcaab")
+    assert first_of_each_class(labels, 2) == [0, 1, 2, 3, 4, 5]
+    assert first_of_each_class(labels, 99) == list(range(9)) and first_of_each_class([], 3) == []

@@ -7,12 +7,14 @@ from bert_kit.data.datasets import (ClassificationDataset, MLMDataset,
 from bert_kit.data.library_task import TextTask, library_task, parameter_task
 from bert_kit.data.masking import mask_tokens
 from bert_kit.data.sentence_pairs import IS_NEXT, IS_RANDOM, NSPDataset
-from bert_kit.data.splits import grouped_split, held_out, stratified_split
+from bert_kit.data.splits import (first_of_each_class, grouped_split, held_out,
+                                  stratified_split)
 from bert_kit.data.tables import Table, read_table
 
 __all__ = [
     "BatchSampler", "ClassificationDataset", "Corpus", "Document", "IS_NEXT", "IS_RANDOM",
     "MLMDataset", "NSPDataset", "Table", "TextTask", "create_classification_dataloader",
-    "create_mlm_dataloader", "grouped_split", "held_out", "library_task", "load_corpus",
-    "make_loader", "mask_tokens", "pad_batch", "parameter_task", "read_table", "stratified_split",
+    "create_mlm_dataloader", "first_of_each_class", "grouped_split", "held_out", "library_task",
+    "load_corpus", "make_loader", "mask_tokens", "pad_batch", "parameter_task", "read_table",
+    "stratified_split",
 ]

@@ -127,3 +127,19 @@ def grouped_split(groups, share=0.2, salt=""):
         raise DataError(f"holding out {share} of {len(side)} groups leaves a side empty; "
                         "expected more groups, another share or another salt")
     return train, held
+
+
+def first_of_each_class(labels, count):
+    """Return the row numbers of the first `count` rows of each class, ascending.
+
+    Examples
+    --------
+    >>> first_of_each_class(["a", "a", "b", "a", "b"], 1)
+    [0, 2]
+    """
+    seen, kept = {}, []
+    for row, label in enumerate(labels):
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] <= count:
+            kept.append(row)
+    return kept
