@@ -12,6 +12,7 @@ Run it on an otherwise idle machine.
 import argparse
 import contextlib
 import importlib.util
+import io
 import json
 import statistics
 import tempfile
@@ -31,6 +32,7 @@ ROWS, LENGTH = 32, 128
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=7, help="measured pairs of each figure")
+    parser.add_argument("--precision", nargs="+", help="float32, bfloat16; default both if native")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()
 
@@ -116,7 +118,8 @@ def seconds(step, batch):
 def compare(folder, task, precision, ragged, pairs):
     """Return our median time (ms) and the ratios of the pairs, against the faster opponent."""
     batch = make_batch(ragged, task == "mlm")
-    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):  # what is loaded
+    quiet = io.StringIO()  # what is loaded, and its progress
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         ours = our_step(folder, task, precision)
         theirs = {name: their_step(folder, task, precision, name) for name in ("sdpa", "eager")}
     times = {"ours": [], "sdpa": [], "eager": []}
@@ -136,7 +139,7 @@ def main(args):
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, "
           f"{torch.get_num_threads()} threads; {ROWS} x {LENGTH} tokens, {args.pairs} pairs")
     print(f"{'work':16}{'precision':11}{'rows':8}{'ours':>10}{'ratio':>8}   smallest–largest")
-    precisions = dict.fromkeys(["float32", best_precision()])
+    precisions = args.precision or dict.fromkeys(["float32", best_precision()])
     figures = []
     for precision in precisions:
         for task in ("forward", "classification", "mlm"):
