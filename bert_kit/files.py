@@ -1,6 +1,7 @@
 """Files that are never half-written, and JSON that is never half-understood.
 
-Everything the kit saves goes through `atomic_file` or `atomic_folder`: the bytes are written
+What the kit saves goes through `atomic_file` or `atomic_folder` (a log that grows by rows, such as
+metrics.csv, is the exception): the bytes are written
 under a temporary name beside the target, flushed to the disk, and only then renamed. A reader
 (or the same run after a crash) sees the old version or the new one, never a mixture.
 """
