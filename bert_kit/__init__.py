@@ -33,6 +33,10 @@ _WHERE = {
                          "AMPTrainer Trainer TrainingArguments",
     "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
                            "evaluate_classification_metrics",
+    "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",
+    "bert_kit.recipes.comparison": "train_all_classifiers",
+    "bert_kit.recipes.prediction": "Predictor",
+    "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -5,6 +5,8 @@ import sys
 
 from bert_kit import __version__
 from bert_kit.errors import BertKitError
+from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
+from bert_kit.recipes.settings import HEADS, ClassificationSettings
 
 
 def corpus(args):
@@ -17,33 +19,135 @@ def info(args):
     print(describe_folder(args.model, args.download))
 
 
+def train(args):
+    from bert_kit.recipes.classification import run
+    run(_settings(args))
+
+
+def compare(args):
+    from bert_kit.recipes.comparison import compare, compare_runs
+    classifiers, runs = args.classifiers, args.runs
+    del args.classifiers, args.runs
+    settings = _settings(args)
+    if runs:
+        compare_runs(runs, settings.output_dir, settings.metric, settings.plots,
+                     settings.verbosity)
+    else:
+        compare(settings, classifiers)
+
+
+def evaluate(args):
+    from bert_kit.recipes.scoring import evaluate_classifier
+    evaluate_classifier(**_values(args))
+
+
+def predict(args):
+    from bert_kit.recipes.prediction import predict
+    values = _values(args)
+    count = predict(**values)
+    if values["output_file"] is not None:
+        print(f"{count:,} rows: {values['output_file']}")
+
+
+def _values(args):
+    """Return the arguments of a job without the parser's own."""
+    return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
+
+
+def _settings(args):
+    """Return the settings: command line over config file over defaults."""
+    stored = {} if args.config is None else named(
+        ClassificationSettings, read_config_file(args.config), args.config)
+    return ClassificationSettings(**{**stored, **_values(args)})
+
+
+def _add_rows(job, labels):
+    """Add the flags of a job that reads rows."""
+    job.add_argument("--text_column", default="text", help="column with the texts")
+    if labels:
+        job.add_argument("--label_column", default="category", help="column with the classes")
+    job.add_argument("--delimiter", help="of CSV fields")
+    job.add_argument("--encoding", default="utf-8-sig", help="of the file")
+    job.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
+                     default=argparse.SUPPRESS, help="the same as --device cpu")
+    job.add_argument("--download", action="store_true", help="allow the hub to be asked")
+
+
+def _add_training(jobs, name, run, text):
+    job = jobs.add_parser(name, help=text, description=text)
+    job.add_argument("--config", help="file with options, .toml, .json or .yml")
+    job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
+                     default=argparse.SUPPRESS, help="the same as --device cpu")
+    job.set_defaults(run=run)
+    return job
+
+
 def build_parser():
     """Return the parser of all jobs; each sets `run`, the function that does it."""
-    parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    with_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0])
     parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
     jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
 
-    job = jobs.add_parser("corpus", help="write the text that every Python already has")
-    job.add_argument("--output", default="corpus.txt", help="file to write (default: %(default)s)")
-    job.set_defaults(run=corpus)
+    job = _add_training(jobs, "train", train, "train a text classifier")
+    add_arguments(job, ClassificationSettings)
+
+    job = _add_training(jobs, "compare", compare, "train several heads on one split")
+    job.add_argument("--classifiers", "--classifier_types", nargs="+", default=list(HEADS),
+                     choices=[*HEADS, "custom"], help="which heads; all by default")
+    job.add_argument("--runs", nargs="+", metavar="FOLDER",
+                     help="compare these finished runs instead of training")
+    add_arguments(job, ClassificationSettings, leave_out=("classifier",))
+
+    job = jobs.add_parser("evaluate", help="score a trained classifier",
+                          formatter_class=with_defaults)
+    job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
+    job.add_argument("--data_file", help="labelled rows; the run's own test rows without it")
+    job.add_argument("--other", help="a second model to compare with on the same rows")
+    job.add_argument("--output_dir", "--output_root", help="default: evaluation in the model's")
+    job.add_argument("--folds", type=int, default=7, help="parts to score the fixed model on")
+    job.add_argument("--mistakes", type=int, default=20, help="most confident ones to show")
+    job.add_argument("--seed", type=int, default=0, help="of resamplings and folds")
+    job.add_argument("--no_plots", action="store_false", dest="plots", help="draw no pictures")
+    job.add_argument("--verbosity", type=int, choices=(0, 1, 2), default=1)
+    _add_rows(job, labels=True)
+    job.set_defaults(run=evaluate)
+
+    job = jobs.add_parser("predict", help="classify texts", formatter_class=with_defaults)
+    job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
+    job.add_argument("--text", dest="texts", nargs="+", help="texts to classify")
+    job.add_argument("--data_file", help="file with texts; - is standard input, a text a line")
+    job.add_argument("--output_file", help="CSV to write; without it a table is printed")
+    job.add_argument("--raw_cells", action="store_false", dest="guard_formulas",
+                     help="leave cells alone that a spreadsheet would run as formulas")
+    _add_rows(job, labels=False)
+    job.set_defaults(run=predict)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
     job.add_argument("model", help="folder or name of a model")
     job.add_argument("--download", action="store_true", help="allow the hub to be asked")
     job.set_defaults(run=info)
+
+    job = jobs.add_parser("corpus", help="write the text that every Python already has")
+    job.add_argument("--output", default="corpus.txt", help="file to write (default: %(default)s)")
+    job.set_defaults(run=corpus)
     return parser
 
 
 def main(arguments=None):
     """Run one job and return its exit code: 0, or 1 for input that cannot be used (2: usage)."""
-    args = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = build_parser().parse_args(same_spelling(arguments))
     try:
         args.run(args)
     except BertKitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; go on with --resume auto", file=sys.stderr)
         return 130
     return 0

@@ -65,7 +65,7 @@ def test_only_the_five_packages_are_imported(path):
         if top in sys.stdlib_module_names or top == "bert_kit":
             continue
         assert top in RUNTIME | LAZY, f"{module} is not among the run-time packages"
-        if top in LAZY or top == "sklearn":
+        if top in LAZY or (top == "sklearn" and room_of(path) != "estimator"):
             assert not at_top, f"{module} is needed for some jobs only: import it where it is used"
         if room_of(path) == "tuner":
             assert top == "numpy", f"the tuner imports {module}"
@@ -132,7 +132,12 @@ def test_no_mutable_state_in_modules(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_global_generator_is_seeded(path):
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Except between the two ends of a `fork_rng`, which puts the caller's generators back."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0]):
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in ("manual_seed", "seed"):
             owner = ast.unparse(node.value)
             assert owner not in ("torch", "np.random", "random", "torch.cuda"), ast.unparse(node)

@@ -2,7 +2,10 @@
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import TokenizerError
+from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
+from bert_kit.recipes.run_folder import results_rows
+from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.weights import WEIGHT_FILES, read_weights
 
@@ -39,8 +42,28 @@ def describe_folder(name, download=False):
                    f"{', '.join(kinds)}",
         "vocabulary": _vocabulary(folder, config),
     }
+    facts |= _run_facts(folder, config)
     width = max(map(len, facts))
     return "\n".join(f"{what:{width}}  {value}" for what, value in facts.items())
+
+
+def _run_facts(folder, config):
+    """Return what is known of the run that made a classifier; {} for other folders."""
+    facts = {}
+    if config.classifier:
+        facts["head"] = ", ".join(f"{name} {value}" for name, value in config.classifier.items())
+    if (folder / "manifest.json").is_file():
+        stored = read_json(folder / "manifest.json")
+        chosen = ClassificationSettings(**stored["settings"])
+        standard = ClassificationSettings().to_dict()
+        facts["trained by"] = f"bert_kit {stored['bert_kit']}, torch {stored['torch']}"
+        facts["settings"] = ", ".join(f"{name} {value}" for name, value in chosen.to_dict().items()
+                                      if value != standard[name]) or "all defaults"
+    if (folder / "results.json").is_file():
+        for part, name, scores in results_rows(read_json(folder / "results.json")):
+            facts[f"{part} rows"] = facts.get(f"{part} rows") or (
+                f"accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
+    return facts
 
 
 def _shorten(names, most=8):

@@ -65,7 +65,7 @@ def save_pretrained(model, folder, tokenizer=None):
     write_json(folder / "config.json", {**about, **values})
 
 
-def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False,
+def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False, strict=False,
                     **config_overrides):
     """Build a model and fill it from a model folder, whichever task the folder was saved for.
 
@@ -83,6 +83,8 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
         new one starts afresh.
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
+    strict : bool
+        Refuse a folder that lacks a parameter, as one to predict with must not.
     **config_overrides
         Fields of BertConfig to set differently; an unknown one is an error.
 
@@ -109,6 +111,10 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
                            f"{next(iter(tensors), 'none')!r})")
     if prefixed and config.num_labels != stored.num_labels:
         found = _without_old_head(found, targets)
+    missing = [name for name in targets if name not in found]
+    if strict and missing:
+        raise WeightsError(f"{path}: lacks {missing[0]} (of {len(missing)} missing); expected a "
+                           f"trained {task_class.__name__}")
     _fill(targets, found, path)
     for alias, first in aliases.items():
         if alias in found and first in found:
@@ -116,7 +122,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
             if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
                 print(f"{path}: {alias} differs from {first}; the model has one tensor for both "
                       f"and takes the latter")
-    _report(path, "newly initialised", [name for name in targets if name not in found])
+    _report(path, "newly initialised", missing)
     _report(path, "not used", [name for name in found if name not in targets])
     return model.eval()
 

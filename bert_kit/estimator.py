@@ -1,0 +1,150 @@
+"""The classification recipe behind scikit-learn's interface: lists of texts in, classes out."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from bert_kit.errors import DataError
+from bert_kit.recipes.classification import fit_texts
+
+
+class BertClassifier(ClassifierMixin, BaseEstimator):
+    """A BERT text classifier for scikit-learn's pipelines, searches and calibrators.
+
+    Parameters
+    ----------
+    model : path, optional
+        Folder or name of a BERT to start from; None trains a small one from nothing.
+    classifier : str
+        The head: standard, mlp, bilstm, attention, cnn, fourier_kan or wavelet_kan.
+    num_train_epochs : int, optional
+        3 with weights, 6 from scratch.
+    batch_size : int
+    learning_rate : float or "auto", optional
+        5e-5 with weights, 5e-4 from scratch.
+    max_length : int
+        Tokens of a text; the rest is cut off.
+    dropout : float, optional
+        In the head; default the model's own.
+    weight_decay : float
+    class_weight : dict, "balanced" or None
+        As everywhere in scikit-learn.
+    device : str
+        auto, cpu, cuda or mps.
+    random_state : int, RandomState or None
+        The same number gives the same model on a CPU.
+    verbose : int
+        0 to 2.
+    settings : dict, optional
+        Further options of the recipe by name; `python -m bert_kit train --help` lists them.
+
+    Attributes
+    ----------
+    classes_ : array (C,)
+        The different labels, sorted.
+    predictor_ : bert_kit.recipes.prediction.Predictor
+        The trained model.
+
+    Examples
+    --------
+    ::
+
+        from sklearn.model_selection import cross_val_score
+        print(cross_val_score(BertClassifier("minilm"), texts, labels, cv=5).mean())
+    """
+
+    def __init__(self, model=None, classifier="standard", num_train_epochs=None, batch_size=32,
+                 learning_rate=None, max_length=128, dropout=None, weight_decay=0.01,
+                 class_weight=None, device="auto", random_state=0, verbose=0, settings=None):
+        self.model = model
+        self.classifier = classifier
+        self.num_train_epochs = num_train_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_length = max_length
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.class_weight = class_weight
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.settings = settings
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on texts `X` (N) with labels `y` (N) and return self.
+
+        Parameters
+        ----------
+        sample_weight : array (N,), optional
+            Not negative; only the proportions matter.
+
+        Raises
+        ------
+        BertKitError
+            A ValueError of one line, for input that cannot be used.
+        """
+        texts, y = _texts(X), np.asarray(y)
+        if y.shape != (len(texts),):
+            raise DataError(f"{len(texts)} texts but labels of shape {y.shape}; "
+                            "expected one label a text")
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        weights = _weights(sample_weight, len(texts))
+        if self.class_weight is not None:
+            of_class = compute_sample_weight(self.class_weight, y)
+            weights = of_class if weights is None else weights * of_class
+        if weights is not None:
+            weights = weights * (len(weights) / weights.sum())
+        options = {name: value for name, value in self.get_params(deep=False).items()
+                   if name not in ("class_weight", "random_state", "verbose", "settings")}
+        self.predictor_ = fit_texts(
+            texts, labels.tolist(), [str(name) for name in self.classes_],
+            {**options, "seed": self._seed(), "verbosity": self.verbose,
+             **(self.settings or {})}, weights)
+        return self
+
+    def predict_proba(self, X):
+        """Texts (N) -> probabilities (N, C) in the order of `classes_`."""
+        check_is_fitted(self)
+        return self.predictor_.probabilities(_texts(X))
+
+    def predict(self, X):
+        """Texts (N) -> labels (N)."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _seed(self):
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array = True, False
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+def _texts(values):
+    """Return texts as a list; a column of a table or an array is taken as it comes."""
+    if isinstance(values, str):
+        raise DataError("X is one string; expected a sequence of texts")
+    values = list(np.asarray(values, dtype=object).ravel() if hasattr(values, "__array__")
+                  else values)
+    for row, text in enumerate(values):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"row {row} of X is {text!r:.40}; expected a text")
+    return values
+
+
+def _weights(values, count):
+    if values is None:
+        return None
+    weights = np.asarray(values, dtype=float)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() \
+            or not weights.any():
+        raise DataError(f"sample_weight has shape {weights.shape}; expected {count} numbers from "
+                        "0, not all 0")
+    return weights

@@ -1,0 +1,327 @@
+"""Training a text classifier, from files to a folder with weights, numbers and pictures.
+
+`TextClassificationTrainer` is the job in steps, to stop between; `train_classifier` is all of it.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from bert_kit.data import (ClassificationDataset, LabelledParts, Part, library_task, limit, parts_from_lists,
+                           read_parts)
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
+                                 expected_calibration_error, format_per_class, majority_baseline,
+                                 tfidf_baseline, write_predictions)
+from bert_kit.files import write_json
+from bert_kit.recipes.fine_tuning import (check_model, head_options, make_model, make_tokenizer,
+                                          make_trainer, seeded)
+from bert_kit.recipes.options import named
+from bert_kit.recipes.pictures import draw_run
+from bert_kit.recipes.prediction import Predictor, choose_device, softmax
+from bert_kit.recipes.run_folder import (open_folder, record_data, results_rows, write_card,
+                                         write_label_mapping)
+from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.training import peak_memory, reset_peak_memory
+from bert_kit.weights import save_pretrained
+
+
+class TextClassificationTrainer:
+    """The classification job in steps.
+
+    Parameters
+    ----------
+    model_path : path, optional
+        Folder or name of a BERT to start from; None trains a small one from nothing.
+    num_labels : int, optional
+        What the number of classes must be, as a check on the data.
+    settings : ClassificationSettings, optional
+        Instead of single settings.
+    **changes
+        Fields of ClassificationSettings, under any of their spellings.
+
+    Examples
+    --------
+    ::
+
+        trainer = TextClassificationTrainer("minilm", output_dir="runs/reviews", num_epochs=3)
+        datasets = trainer.prepare_data("reviews.csv", text_column="content")
+        trainer.setup_trainer(datasets, model_type="bilstm")
+        trainer.train(datasets)
+        print(trainer.evaluate(datasets["test"])["accuracy"])
+        trainer.save_model("models/reviews")
+    """
+
+    def __init__(self, model_path=None, num_labels=None, settings=None, **changes):
+        if settings is None:
+            given = {} if model_path is None else {"model": model_path}
+            settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
+        elif changes or model_path is not None:
+            raise ConfigError("settings and single settings are both given; expected one of them")
+        self.settings, self.num_labels = settings, num_labels
+        self.device = choose_device(settings.device)
+        self.parts = self.tokenizer = self.model = self.trainer = None
+
+    def prepare_data(self, dataset_path=None, **changes):
+        """Read, split and tokenize; return the datasets `train`, `validation` and `test`.
+
+        Parameters
+        ----------
+        dataset_path : path, optional
+            As the setting `data_file`.
+        **changes
+            Other settings of the data, such as `text_column`, `label_column`, `train_size`,
+            `val_size`, `test_size`, `random_state`.
+        """
+        if dataset_path is not None:
+            changes["data_file"] = dataset_path
+        self.settings = self.settings.replace(**named(ClassificationSettings, changes))
+        return self.use_parts(read_settings_parts(self.settings))
+
+    def use_parts(self, parts, sample_weights=None):
+        """Tokenize LabelledParts; the same datasets as `prepare_data`."""
+        if self.num_labels not in (None, len(parts.classes)):
+            raise DataError(f"the data has {len(parts.classes)} classes; "
+                            f"expected num_labels {self.num_labels}")
+        self.parts = parts
+        self.tokenizer = make_tokenizer(self.settings, parts.train.texts)
+        return {name: ClassificationDataset(
+                    part.texts, part.labels, self.tokenizer, self.settings.max_length,
+                    sample_weights if name == "train" else None)
+                for name, part in _present(parts)}
+
+    def setup_trainer(self, datasets, model_type=None):
+        """Build the model and the Trainer; `model_type` is the setting `classifier`."""
+        if model_type is not None:
+            self.settings = self.settings.replace(classifier=model_type)
+        with seeded(self.settings.seed):
+            self.model = make_model(self.settings, self.parts.classes, self.tokenizer)
+            self.model.to(self.device)
+            self.trainer = make_trainer(self.settings, self.model, self.tokenizer, datasets,
+                                        self.evaluate)
+
+    def train(self, datasets=None):
+        """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
+        if self.trainer is None:
+            self.setup_trainer(datasets)
+        with seeded(self.settings.seed + 1):
+            state = self.trainer.train(self.settings.resume)
+        self.model.eval()
+        return state
+
+    def logits(self, dataset):
+        """Rows (N) -> logits (N, C)."""
+        training = self.model.training
+        logits = Predictor(self.model, self.tokenizer, self.device).dataset_logits(dataset)
+        self.model.train(training)
+        return logits
+
+    def evaluate(self, dataset):
+        """Return `loss` and all of `classification_metrics` on a dataset."""
+        return score(self.logits(dataset), dataset.labels)
+
+    def save_model(self, path):
+        """Write the model, its tokenizer and label_mapping.json into a folder."""
+        save_pretrained(self.model, path, self.tokenizer)
+        write_label_mapping(path, self.parts.classes)
+
+
+def score(logits, labels):
+    """Logits (N, C), class numbers (N) -> `loss` and all of `classification_metrics`."""
+    labels = torch.as_tensor(labels)
+    return {"loss": float(F.cross_entropy(logits.double(), labels)),
+            **classification_metrics(logits.argmax(1), labels, logits.shape[1])}
+
+
+def train_classifier(classifier_type=None, model_path=None, data_path=None, **settings):
+    """Train one classifier and return its results, which results.json holds too.
+
+    Parameters
+    ----------
+    classifier_type : str
+        The head: standard, custom (mlp), bilstm, attention, cnn, fourier_kan or wavelet_kan.
+    model_path : path, optional
+        Folder or name of a BERT to start from.
+    data_path : path, optional
+        File or folder with labelled texts; without it the docstring task.
+    **settings
+        Fields of ClassificationSettings, under any of their spellings; for instance `num_epochs`,
+        `batch_size`, `dropout_rate`, `early_stopping_patience`, `metric_for_best_model`,
+        `num_frequencies`, `num_wavelets`, `wavelet_type`, `output_dir`.
+
+    Returns
+    -------
+    dict
+        `classifier`, `model`, `classes`, `rows`, `parameters`, `test` and `validation` scores,
+        `baselines`, `seconds`, `peak_memory_mb`, `output_dir` and more.
+
+    Raises
+    ------
+    BertKitError
+        For input that cannot be used; before any training.
+    """
+    given = {"classifier": classifier_type, "model": model_path, "data_file": data_path}
+    return run(ClassificationSettings(**named(ClassificationSettings, {
+        **{name: value for name, value in given.items() if value is not None}, **settings})))
+
+
+def fit_texts(texts, labels, classes, settings, sample_weights=None):
+    """Train on texts in memory, keeping nothing on disk, and return the Predictor.
+
+    Parameters
+    ----------
+    texts : list of str
+    labels : list of int
+        Class numbers.
+    classes : list of str
+        Names of the classes.
+    settings : dict
+        Fields of ClassificationSettings.
+    sample_weights : array (N,), optional
+        Factor on each row's loss.
+    """
+    given = named(ClassificationSettings, settings)
+    job = TextClassificationTrainer(settings=ClassificationSettings(
+        **{"output_dir": None, **given}))
+    head_options(job.settings)
+    check_model(job.settings)
+    if len(classes) < 2:
+        raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
+    parts = LabelledParts(Part(texts, labels), None, None, tuple(classes), None, "")
+    job.train(job.use_parts(parts, sample_weights))
+    return Predictor(job.model, job.tokenizer, job.device)
+
+
+def run(settings):
+    """Do the whole job for ClassificationSettings; see `train_classifier`."""
+    if not settings.fast_dev_run:
+        return _run(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        results = _run(settings.replace(output_dir=f"{folder}/run", max_steps=2, resume=None))
+    print("fast dev run: every step works; nothing was kept")
+    return {**results, "output_dir": None}
+
+
+def _run(settings):
+    head_options(settings)
+    check_model(settings)
+    if settings.output_dir is not None:
+        open_folder(settings)
+    job = TextClassificationTrainer(settings=settings)
+    datasets = job.prepare_data()
+    say = print if settings.verbosity else _quiet
+    if settings.output_dir is not None:
+        record_data(settings.output_dir, job.parts.fingerprint)
+    say(f"data      {job.parts.description}")
+    baselines = _baselines(job.parts) if settings.baselines and job.parts.test else {}
+    reset_peak_memory(job.device)
+    job.setup_trainer(datasets)
+    parameters = sum(p.numel() for p in job.model.parameters())
+    say(f"model     {settings.classifier} head, {parameters:,} parameters, "
+        f"{'weights from ' + settings.model if settings.model else 'random weights'}, "
+        f"{job.device.type}, {job.trainer.args.precision}")
+    start = time.monotonic()
+    state = job.train()
+    seconds = time.monotonic() - start
+    results = {
+        "classifier": settings.classifier, "model": settings.model,
+        "classes": list(job.parts.classes), "parameters": parameters,
+        "rows": {name: len(part.texts) for name, part in _present(job.parts)},
+        "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
+        "seconds": seconds, "peak_memory_mb": peak_memory(job.device) / 2**20,
+        "learning_rate": job.trainer.args.learning_rate,
+        "precision": job.trainer.args.precision, "baselines": baselines,
+        "output_dir": settings.output_dir}
+    return _finish(job, datasets, results, say)
+
+
+def _finish(job, datasets, results, say):
+    """Save the model, score the test rows once, write and say where everything is."""
+    logits = {}
+    for name in ("validation", "test"):
+        if name in datasets:
+            logits[name] = job.logits(datasets[name])
+            results[name] = score(logits[name], datasets[name].labels)
+    if "test" in datasets:
+        labels, classes = datasets["test"].labels, job.parts.classes
+        results["test"]["calibration_error"] = expected_calibration_error(
+            softmax(logits["test"]), labels)
+        results["test"]["intervals"] = bootstrap_intervals(
+            logits["test"].argmax(1), labels, len(classes))
+        say(f"\n{format_per_class(results['test'], classes)}")
+    say(_table(results))
+    if job.settings.output_dir is None:
+        return results
+    folder = Path(job.settings.output_dir)
+    job.save_model(folder)
+    if "test" in datasets:
+        write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
+                          logits["test"].argmax(1), softmax(logits["test"]), classes,
+                          labels=datasets["test"].labels)
+    write_json(folder / "results.json", results)
+    write_card(folder, results)
+    if job.settings.plots:
+        draw_run(folder, job.trainer.state.log, results,
+                 softmax(logits["test"]) if "test" in logits else None,
+                 datasets["test"].labels if "test" in datasets else None, say)
+    say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
+        f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
+    return results
+
+
+def read_settings_parts(settings):
+    """Return the LabelledParts that the settings name."""
+    sizes = {name: getattr(settings, name) for name in ("train_size", "val_size", "test_size")}
+    files = {name: getattr(settings, name) for name in (
+        "data_file", "train_file", "validation_file", "test_file")}
+    split = None if settings.output_dir is None else Path(settings.output_dir) / "split.json"
+    if any(files.values()):
+        parts = read_parts(**files, **sizes, seed=settings.seed, split_file=split,
+                           **{name: getattr(settings, name) for name in (
+                               "text_column", "label_column", "delimiter", "encoding")})
+    else:
+        train, test = library_task().split(settings.test_size)
+        parts = parts_from_lists(train.texts, train.labels, test_texts=test.texts,
+                                 test_labels=test.labels, val_size=settings.val_size,
+                                 seed=settings.seed)
+    if settings.fast_dev_run:
+        parts = parts.replace(**{name: limit(part, 2 * settings.batch_size, settings.seed)
+                                 for name, part in _present(parts)})
+    if settings.max_train_samples is not None:
+        parts = parts.replace(train=limit(parts.train, settings.max_train_samples,
+                                          settings.seed))
+    if settings.overfit_batches is not None:
+        few = limit(parts.train, settings.overfit_batches * settings.batch_size, settings.seed)
+        parts = parts.replace(train=few, validation=few, test=None)
+    return parts
+
+
+def _present(parts):
+    return [(name, getattr(parts, name)) for name in ("train", "validation", "test")
+            if getattr(parts, name) is not None]
+
+
+def _baselines(parts):
+    """Return the scores of the majority class and of TF-IDF on the test rows."""
+    guesses = tfidf_baseline(parts.train.texts, parts.train.labels, parts.test.texts)
+    tfidf = classification_metrics(guesses, parts.test.labels, len(parts.classes))
+    return {"majority class": {"accuracy": majority_baseline(parts.train.labels,
+                                                             parts.test.labels)},
+            "TF-IDF + logistic regression": {key: tfidf[key] for key in (
+                "accuracy", "f1_macro", "matthews_correlation")}}
+
+
+def _table(results):
+    lines = [f"{'':40}accuracy  macro F1      MCC"]
+    for part, name, scores in results_rows(results):
+        lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
+            f"{'-' if scores.get(key) is None else format(scores[key], '.4f'):>{width}}"
+            for key, width in (("accuracy", 8), ("f1_macro", 10), ("matthews_correlation", 9))))
+    return "\n" + "\n".join(lines)
+
+
+def _quiet(text):
+    """Say nothing."""

@@ -1,0 +1,145 @@
+"""A trained classifier put to use: texts in, classes and probabilities out."""
+
+import itertools
+import sys
+
+import numpy as np
+import torch
+
+from bert_kit.data import ClassificationDataset, make_loader, read_table
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import PredictionWriter, predict_logits
+from bert_kit.lookup import find_folder
+from bert_kit.model import BERTForSequenceClassification
+from bert_kit.tokenization import get_tokenizer
+from bert_kit.weights import WEIGHT_FILES, load_pretrained
+
+BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
+CHUNK = 64 * BATCH  # rows of a file held at a time
+
+
+def choose_device(name="auto"):
+    """Return the device called "auto", "cpu", "cuda", "cuda:1" or "mps"; auto takes the fastest.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available()
+                            else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device is {name!r}; expected auto, cpu, cuda or mps") from None
+    here = {"cpu": True, "cuda": torch.cuda.is_available(),
+            "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, False):
+        raise ConfigError(f"device {name!r} is not on this machine; "
+                          f"expected {', '.join(kind for kind, there in here.items() if there)}")
+    return device
+
+
+class Predictor:
+    """A model, its tokenizer and the names of its classes.
+
+    Parameters
+    ----------
+    model : BERTForSequenceClassification
+    tokenizer : Tokenizer
+        Its `max_length` is where texts are cut off.
+    device : torch.device
+
+    Examples
+    --------
+    ::
+
+        predictor = Predictor.load("runs/classifier")
+        predictor.predict(["What is the longest river?"])
+    """
+
+    def __init__(self, model, tokenizer, device="cpu"):
+        self.model, self.tokenizer = model.to(device).eval(), tokenizer
+        self.device = torch.device(device)
+        longest = model.config.max_position_embeddings
+        self.max_length = min(tokenizer.max_length or longest, longest)
+
+    @classmethod
+    def load(cls, folder, device="auto", download=False):
+        """Read what `train` wrote.
+
+        Raises
+        ------
+        BertKitError
+            If there is no such folder, a file in it is damaged, or it holds no classifier.
+        """
+        folder = find_folder(folder, WEIGHT_FILES, download)
+        device = choose_device(device)
+        model = load_pretrained(BERTForSequenceClassification, folder, strict=True)
+        return cls(model, get_tokenizer(folder), device)
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the logits."""
+        return self.model.config.labels
+
+    def logits(self, texts):
+        """Texts (N) -> logits (N, C) on the CPU, in float32."""
+        dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
+        return self.dataset_logits(dataset)
+
+    def dataset_logits(self, dataset):
+        """The rows of a ClassificationDataset -> logits (N, C); the same bits as `logits`."""
+        return predict_logits(self.model, make_loader(dataset, BATCH, shuffle=False),
+                              self.device)[0]
+
+    def probabilities(self, texts):
+        """Texts (N) -> probabilities (N, C) as a float64 array; rows add up to 1."""
+        return softmax(self.logits(texts))
+
+    def predict(self, texts):
+        """Texts (N) -> list of N class names."""
+        return [self.classes[best] for best in self.logits(texts).argmax(1).tolist()]
+
+
+def softmax(logits):
+    """Logits (N, C) -> probabilities (N, C), a float64 array."""
+    return torch.as_tensor(np.asarray(logits)).double().softmax(1).numpy()
+
+
+def predict(model, texts=None, data_file=None, output_file=None, text_column="text",
+            delimiter=None, encoding="utf-8-sig", device="auto", download=False,
+            guard_formulas=True):
+    """Classify texts, a file's rows or the lines of standard input, and return how many.
+
+    Parameters
+    ----------
+    model : path
+        Folder that `train` wrote.
+    texts : list of str, optional
+    data_file : path, optional
+        CSV or JSON lines with the column `text_column`; "-" is standard input, a text a line.
+    output_file : path, optional
+        CSV to write; by default a table is printed.
+    guard_formulas : bool
+        Put an apostrophe before cells that a spreadsheet would run.
+    """
+    if (texts is None) == (data_file is None):
+        raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
+                          "input); expected one of the two")
+    predictor = Predictor.load(model, device, download)
+    if texts is None and str(data_file) == "-":
+        texts = (line.rstrip("\r\n") for line in sys.stdin)
+    elif texts is None:
+        texts = read_table(data_file, text_column, None, delimiter, encoding).texts
+    done = 0
+    with PredictionWriter(output_file, predictor.classes,
+                          guard_formulas=guard_formulas) as writer:
+        rows = iter(texts)
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            writer.write(chunk, predictor.probabilities(chunk))
+            done += len(chunk)
+    if done == 0:
+        raise DataError("no text to classify; expected at least one line")
+    return done

@@ -1,0 +1,141 @@
+"""What a run leaves beside its weights: where the numbers came from, the numbers, and a card.
+
+manifest.json is written before any work, results.json and README.md at the end.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from bert_kit import __version__
+from bert_kit.errors import ConfigError
+from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+
+# Settings that a resumed run may change: none of them changes what is computed.
+FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit", "plots",
+        "time_limit", "device", "download", "baselines")
+
+
+def open_folder(settings):
+    """Prepare an output folder and write its manifest, before any work.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something that is not a run, or a run with other settings.
+    """
+    folder = Path(settings.output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
+    if folder.is_dir():
+        remove_leftovers(folder)
+    stored = folder / "manifest.json"
+    if stored.is_file():
+        _check_same(folder, read_json(stored), settings)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
+    else:
+        write_json(stored, manifest(settings))
+
+
+def record_data(folder, fingerprint):
+    """Note in the manifest which rows a run is about; a run that goes on must have the same.
+
+    Raises
+    ------
+    ConfigError
+        If they are others.
+    """
+    path = Path(folder) / "manifest.json"
+    stored = read_json(path)
+    if "data" not in stored:
+        write_json(path, {**stored, "data": fingerprint})
+    elif stored["data"] != fingerprint:
+        raise ConfigError(f"{folder}: the data has changed since the run began; "
+                          "expected the same rows")
+
+
+def manifest(settings):
+    """Return all that is needed to do the same again, as plain values."""
+    packages = ("torch", "numpy", "tokenizers", "scikit-learn")
+    return {"bert_kit": __version__, "python": platform.python_version(),
+            **{name: metadata.version(name) for name in packages},
+            "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
+            "seed": settings.seed, "settings": settings.to_dict()}
+
+
+def _check_same(folder, before, settings):
+    """A run that goes on must be the same run."""
+    if settings.resume is None:
+        raise ConfigError(f"{folder}: already holds a run; go on with --resume auto, or choose "
+                          "another output_dir")
+    now = json.loads(json.dumps(settings.to_dict()))  # tuples as JSON has them
+    for name, value in now.items():
+        old = before.get("settings", {}).get(name, value)
+        if name not in FREE and old != value:
+            raise ConfigError(f"{folder}: {name} was {old!r} and is now {value!r}; "
+                              "a resumed run needs the same settings")
+
+
+def _git_hash():
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
+                              timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_label_mapping(folder, classes):
+    """Write label_mapping.json: both directions of the class numbering."""
+    write_json(Path(folder) / "label_mapping.json", {
+        "id_to_label": {str(i): name for i, name in enumerate(classes)},
+        "label_to_id": {name: i for i, name in enumerate(classes)}})
+
+
+def write_card(folder, results):
+    """Write README.md, a model card with the measured numbers."""
+    with atomic_file(Path(folder) / "README.md") as path:
+        path.write_text(model_card(folder, results), encoding="utf-8")
+
+
+def model_card(folder, results):
+    """Return the model card as Markdown."""
+    lines = [
+        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"A BERT text classifier ({results['classifier']} head, {results['parameters']:,} "
+        f"parameters) with {len(results['classes'])} classes, trained with bert_kit {__version__}"
+        + (f" from {_plain(results['model'])}." if results["model"] else " from random weights."),
+        "", "Classes: " + ", ".join(map(_plain, results["classes"])) + ".", "",
+        "## Scores", "", "| rows | what | accuracy | macro F1 | MCC |", "|---|---|---|---|---|"]
+    for part, name, scores in results_rows(results):
+        lines.append(f"| {part} | {name} | " + " | ".join(
+            "–" if scores.get(key) is None else f"{scores[key]:.4f}"
+            for key in ("accuracy", "f1_macro", "matthews_correlation")) + " |")
+    rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
+    lines += [
+        "", f"Rows: {rows}. Training took {results['seconds']:.0f} s. The test rows were scored "
+        "once, after training; the validation rows chose the epoch.", "",
+        "## Use", "", "```bash", f"python -m bert_kit predict --model {Path(folder)} "
+        "--text \"…\"", "```", "",
+        "The settings are in manifest.json, all scores in results.json.", ""]
+    return "\n".join(lines)
+
+
+def results_rows(results):
+    """Yield (part, what, scores) for the scores in a results.json, best known first."""
+    if results.get("test"):
+        yield "test", "BERT", results["test"]
+    if results.get("validation"):
+        yield "validation", "BERT", results["validation"]
+    for name, scores in (results.get("baselines") or {}).items():
+        yield "test", name, scores
+
+
+def _plain(text):
+    """Return text as it can stand in Markdown: one line, no markup."""
+    line = " ".join(str(text).split())
+    return "".join("\\" + mark if mark in "\\`*_[]<>|#" else mark for mark in line)

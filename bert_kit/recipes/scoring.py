@@ -1,0 +1,154 @@
+"""An honest look at a finished classifier: how good, how sure of it, and where it is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bert_kit.data import read_table
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import (bootstrap_intervals, brier_score, confidence_coverage,
+                                 expected_calibration_error, fold_scores, format_coverage,
+                                 format_mistakes, format_per_class, mcnemar,
+                                 most_confident_mistakes, write_predictions, write_rows)
+from bert_kit.files import read_json, write_json
+from bert_kit.recipes.classification import read_settings_parts, score
+from bert_kit.recipes.pictures import draw_scores
+from bert_kit.recipes.prediction import Predictor, softmax
+from bert_kit.recipes.settings import ClassificationSettings
+
+
+def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text_column="text",
+                        label_column="category", delimiter=None, encoding="utf-8-sig", folds=7,
+                        mistakes=20, seed=0, device="auto", download=False, plots=True,
+                        verbosity=1):
+    """Score a saved classifier on labelled rows, write a report and return it.
+
+    Parameters
+    ----------
+    model : path
+        Folder that `train` wrote; a relative one is looked for under `output_dir` too.
+    data_file : path, optional
+        Labelled rows; by default the test rows of the run that made the model.
+    other : path, optional
+        A second model to compare with on the same rows (exact McNemar test).
+    output_dir : path, optional
+        Default: the folder `evaluation` in the model's.
+    folds : int
+        Parts of the rows to score the fixed model on, for the spread; 0 leaves it out.
+    mistakes : int
+        How many of the most confident mistakes to show.
+
+    Returns
+    -------
+    dict
+        All of `classification_metrics`, and `loss`, `intervals`, `folds`, `coverage`,
+        `calibration_error`, `brier_score`, and `mcnemar` with another model.
+
+    Raises
+    ------
+    BertKitError
+        If a folder or a row cannot be used; a class that the model does not know names its row.
+    """
+    folder = find_run(model, output_dir)
+    predictor = Predictor.load(folder, device, download)
+    texts, labels = _rows(folder, predictor.classes, data_file, text_column, label_column,
+                          delimiter, encoding)
+    logits = predictor.logits(texts)
+    probabilities, predictions = softmax(logits), logits.argmax(1).numpy()
+    count = len(predictor.classes)
+    results = {"model": str(folder), "rows": len(texts), **score(logits, labels),
+               "intervals": bootstrap_intervals(predictions, labels, count, seed=seed),
+               "calibration_error": expected_calibration_error(probabilities, labels),
+               "brier_score": brier_score(probabilities, labels),
+               "coverage": confidence_coverage(probabilities, labels)}
+    if folds:
+        results["folds"] = fold_scores(predictions, labels, count, folds, seed)
+    if other is not None:
+        results["mcnemar"] = _compare(other, predictor, texts, labels, predictions, device)
+    worst = most_confident_mistakes(probabilities, labels, mistakes)
+    output_dir = Path(folder, "evaluation") if output_dir is None else Path(output_dir)
+    write_predictions(output_dir / "predictions.csv", texts, predictions, probabilities,
+                      predictor.classes, labels=labels)
+    write_rows(output_dir / "mistakes.csv", [
+        {"row": row["row"], "text": texts[row["row"]], "category": predictor.classes[row["label"]],
+         "prediction": predictor.classes[row["prediction"]], "confidence": row["confidence"]}
+        for row in worst])
+    write_rows(output_dir / "coverage.csv", results["coverage"])
+    write_json(output_dir / "evaluation.json", results)
+    say = print if verbosity else _quiet
+    if plots:
+        draw_scores(output_dir, results["confusion_matrix"], predictor.classes, probabilities,
+                    labels, say)
+    say(format_evaluation(results, predictor.classes))
+    if worst:
+        say(f"\nmost confident mistakes\n{format_mistakes(worst, texts, predictor.classes)}")
+    say(f"\nsaved in {output_dir}: evaluation.json, predictions.csv, mistakes.csv, coverage.csv")
+    return results
+
+
+def find_run(model, output_dir=None):
+    """Return the folder of a model: as given, or under `output_dir`; a file means its folder."""
+    places = [Path(model)]
+    if output_dir is not None and not Path(model).is_absolute():
+        places.append(Path(output_dir) / model)
+    for place in places:
+        if place.is_file():
+            return place.parent
+        if place.is_dir():
+            return place
+    return model  # a name, which the loader looks up
+
+
+def format_evaluation(results, classes):
+    """Return the report as text: scores with their intervals, classes, confidence, folds."""
+    lines = [f"{results['rows']:,} rows, loss {results['loss']:.4f}", ""]
+    for key, (low, high) in results["intervals"].items():
+        lines.append(f"{key:22}{results[key]:.4f}   95% of resamplings {low:.4f} to {high:.4f}")
+    lines += ["", format_per_class(results, classes), "",
+              f"confidence: calibration error {results['calibration_error']:.4f}, "
+              f"Brier score {results['brier_score']:.4f}", format_coverage(results["coverage"])]
+    if "folds" in results:
+        lines += ["", "the same model on parts of the rows, mean ± standard deviation"]
+        lines += [f"{key:22}{value['mean']:.4f} ± {value['std']:.4f}"
+                  for key, value in results["folds"].items()]
+    if "mcnemar" in results:
+        test = results["mcnemar"]
+        lines += ["", f"against {test['other']}: accuracy {test['accuracy']:.4f}; only this one "
+                  f"right {test['first_only']}, only the other {test['second_only']}, "
+                  f"p = {test['p_value']:.4g} (exact McNemar test)"]
+    return "\n".join(lines)
+
+
+def _rows(folder, classes, data_file, text_column, label_column, delimiter, encoding):
+    """Return the texts and class numbers to score."""
+    if data_file is None:
+        stored = Path(folder) / "manifest.json"
+        if not stored.is_file():
+            raise ConfigError(f"{folder}: does not say which rows are its test rows; give a "
+                              "--data_file")
+        settings = ClassificationSettings(**read_json(stored)["settings"])
+        part = read_settings_parts(settings.replace(output_dir=str(folder))).test
+        if part is None:
+            raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
+        return part.texts, part.labels
+    table = read_table(data_file, text_column, label_column, delimiter, encoding)
+    number = {name: i for i, name in enumerate(classes)}
+    for row, label in enumerate(table.labels):
+        if label not in number:
+            raise DataError(f"{table.path} row {row + 1}: {label!r} is not a class of the model; "
+                            f"expected one of {', '.join(classes)[:200]}")
+    return table.texts, [number[label] for label in table.labels]
+
+
+def _compare(other, predictor, texts, labels, predictions, device):
+    """Return McNemar's test of the predictions against those of another model."""
+    second = Predictor.load(other, device)
+    if second.classes != predictor.classes:
+        raise ConfigError(f"{other}: has other classes; expected {', '.join(predictor.classes)}")
+    guesses = second.logits(texts).argmax(1).numpy()
+    return {"other": str(other), "accuracy": float(np.mean(guesses == np.asarray(labels))),
+            **mcnemar(predictions, guesses, labels)}
+
+
+def _quiet(text):
+    """Say nothing."""

@@ -1,0 +1,153 @@
+"""Every option of the classification jobs: flag, config-file key and Python argument in one."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+
+from bert_kit.errors import ConfigError
+from bert_kit.recipes.options import check_fields, option
+
+HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
+METRICS = ("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted",
+           "matthews_correlation", "loss")
+
+_data = partial(option, group="data")
+_model = partial(option, group="model")
+_head = partial(option, group="head")
+_training = partial(option, group="training")
+_stopping = partial(option, group="early stopping")
+_running = partial(option, group="running")
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """What to train on what and how; checked when it is made, before any work.
+
+    The fields are described by their help texts: `python -m bert_kit train --help`.
+    """
+
+    data_file: str | None = _data(
+        None, "file with the columns text,category, or a folder with train, dev and test files; "
+        "without any file the docstring task is used", "data_path", "dataset_path")
+    train_file: str | None = _data(None, "file to train on, used as it is")
+    validation_file: str | None = _data(None, "file to choose the best epoch on", "val_file",
+                                        "dev_file")
+    test_file: str | None = _data(None, "file to score once, at the end")
+    text_column: str = _data("text", "name of the column with the texts")
+    label_column: str = _data("category", "name of the column with the classes")
+    delimiter: str | None = _data(None, "of CSV fields; a comma, or a tab for .tsv")
+    encoding: str = _data("utf-8-sig", "of the files; never guessed")
+    train_size: float = _data(0.8, "share of the rows to train on")
+    val_size: float = _data(0.1, "share to choose the best epoch on")
+    test_size: float = _data(0.1, "share to score at the end")
+    max_train_samples: int | None = _data(None, "train on so many rows, stratified")
+
+    model: str | None = _model(
+        None, "folder or name of a BERT to start from; without it a small one is trained from "
+        "nothing", "model_name", "model_path", "model_name_or_path", "weights")
+    download: bool = _model(False, "allow the Hugging Face hub to be asked")
+    from_scratch: str = _model("bert-mini", "size of a model without weights")
+    max_length: int = _model(128, "tokens in a row; the rest of a text is cut off", "max_seq_len",
+                             "max_seq_length")
+    bert_hidden_size: int | None = _model(None, "what the encoder's width must be, as a check")
+
+    classifier: str | None = _head(
+        None, "which head (custom is mlp); standard, or mlp where its widths are given",
+        "classifier_type", choices=(*HEADS, "custom"))
+    dropout: float | None = _head(None, "dropout in the head; the model's own by default",
+                                  "dropout_rate", "classifier_dropout")
+    pooling: str | None = _head(None, "how token vectors become one")
+    last_layers: int | None = _head(None, "how many last layers the head sees")
+    hidden_dims: tuple[int, ...] | None = _head(None, "widths of the mlp head", "hidden_dim")
+    depth: int | None = _head(None, "layers of the mlp head, sizes falling evenly",
+                              "num_hidden_layers")
+    activation: str | None = _head(None, "relu, gelu, silu or tanh of the mlp head")
+    kernel_sizes: tuple[int, ...] | None = _head(None, "tokens under each cnn filter")
+    num_filters: int | None = _head(None, "cnn filters of each size")
+    num_frequencies: int | None = _head(None, "of the fourier_kan head (wavelet_kan: wavelets)")
+    num_wavelets: int | None = _head(None, "of the wavelet_kan head")
+    wavelet_type: str | None = _head(None, "mixed, haar, mexican or morlet")
+
+    num_train_epochs: int | None = _training(
+        None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs")
+    max_steps: int = _training(-1, "optimizer steps instead of epochs")
+    batch_size: int = _training(32, "rows in a step", "per_device_train_batch_size")
+    gradient_accumulation_steps: int = _training(1, "batches in a step")
+    learning_rate: float | str | None = _training(
+        None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
+        "lr")
+    head_learning_rate: float | None = _training(
+        None, "rate of the head, if it is to differ", "classifier_learning_rate")
+    layer_decay: float = _training(1.0, "factor on the rate for each layer further down")
+    weight_decay: float = _training(0.01, "of matrices; vectors do not decay")
+    warmup_steps: float = _training(0.1, "steps of rising rate; below 1 a share", "warmup_ratio")
+    lr_scheduler_type: str = _training("linear", "linear, cosine or constant")
+    optim: str = _training("adamw", "which optimizer", "optimizer", "optimizer_choice",
+                           choices=("adamw", "adam", "sgd", "rmsprop"))
+    betas: tuple[float, float] = _training((0.9, 0.999), "moments of adam and adamw")
+    adam_epsilon: float = _training(1e-8, "added to adam's denominator", "eps")
+    momentum: float = _training(0.9, "of sgd and rmsprop")
+    max_grad_norm: float = _training(1.0, "longest gradient")
+    label_smoothing: float = _training(0.0, "share given to the other classes",
+                                       "label_smoothing_factor")
+    focal_gamma: float = _training(0.0, "focus on hard rows; 0 is cross-entropy")
+    class_weight: str | None = _training(None, "balanced weighs rare classes up",
+                                         choices=("balanced",))
+    freeze_layers: int = _training(0, "keep embeddings and so many blocks; -1 the whole encoder")
+    gradual_unfreezing: bool = _training(False, "unfreeze one block more each epoch, from the top")
+    gradient_checkpointing: bool = _training(False, "less memory for about a third more time")
+    precision: str | None = _training(None, "by default what the machine is fast in",
+                                      choices=("float32", "bfloat16", "float16"))
+    group_by_length: bool = _training(False, "put rows of similar length together")
+    memory_threshold: float | None = _training(
+        None, "cut batches into smaller pieces above this share of memory, as .85")
+
+    early_stopping: int = _stopping(0, "evaluations without improvement to bear; 0 is off",
+                                    "early_stopping_patience", "patience")
+    min_delta: float = _stopping(0.0, "least change that is an improvement",
+                                 "early_stopping_threshold", "improvement_threshold")
+    min_epochs: int = _stopping(0, "never stop before")
+    smoothing_window: int = _stopping(1, "evaluations to average over")
+    trend_window: int | None = _stopping(None, "stop when the metric falls over so many")
+    regression: float | None = _stopping(None, "stop when it lies so far below the best, as .2")
+    metric: str = _stopping("f1_macro", "what decides which epoch is best",
+                            "metric_for_best_model", choices=METRICS)
+    load_best_model_at_end: bool = _stopping(True, "keep the best epoch, not the last")
+
+    output_dir: str | None = _running("runs/classifier", "where everything goes", "output_root",
+                                      "save_dir")
+    seed: int = _running(0, "of everything random", "random_state")
+    device: str = _running("auto", "auto, cpu, cuda or mps")
+    time_limit: float | None = _running(None, "seconds of training at most")
+    resume: str | None = _running(None, "go on with an interrupted run", choices=("auto",))
+    logging_steps: int = _running(20, "a log row every so many steps")
+    save_total_limit: int = _running(2, "newest checkpoints to keep, besides the best")
+    baselines: bool = _running(True, "score the majority class and TF-IDF beside BERT")
+    plots: bool = _running(True, "draw pictures where matplotlib is installed")
+    fast_dev_run: bool = _running(False, "try everything on a few rows and keep nothing")
+    overfit_batches: int | None = _running(None, "train and score on the same so many batches")
+    verbosity: int = _running(1, "0 warnings, 1 progress, 2 every detail", choices=(0, 1, 2))
+
+    def __post_init__(self):
+        check_fields(self)
+        if self.classifier is None:
+            mlp = self.hidden_dims is not None or self.depth is not None
+            object.__setattr__(self, "classifier", "mlp" if mlp else "standard")
+        elif self.classifier == "custom":
+            object.__setattr__(self, "classifier", "mlp")
+        if isinstance(self.learning_rate, str) and self.learning_rate != "auto":
+            raise ConfigError(f"learning_rate is {self.learning_rate!r}; "
+                              "expected a number or auto")
+        for name, least in (("batch_size", 1), ("max_length", 3), ("early_stopping", 0),
+                            ("max_train_samples", 1), ("overfit_batches", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; expected a whole number from {least}")
+
+    def replace(self, **changes):
+        """Return a copy with some fields changed, checked like any other."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self):
+        """Return the settings as plain values."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,63 @@
+"""A small labelled table, a tiny BERT and a finished run for the tests of the recipes."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = {"warm": ["red", "orange", "fire", "sun"], "cold": ["blue", "ice", "snow", "frost"],
+         "green": ["grass", "tree", "leaf", "moss"]}
+
+
+def table(count=120, seed=0):
+    """Return texts of many lengths and their classes; one word in each tells the class."""
+    rng = random.Random(seed)
+    texts, labels = [], []
+    for i in range(count):
+        label = sorted(WORDS)[i % 3]
+        rest = [rng.choice(["the", "a", "thing", "of", "old", "new", "very", "small"])
+                for _ in range(rng.randint(1, 14))]
+        rest.insert(rng.randrange(len(rest) + 1), rng.choice(WORDS[label]))
+        texts.append(" ".join(rest) + f" {i}")
+        labels.append(label)
+    return texts, labels
+
+
+def write_table(path, count=120, seed=0):
+    texts, labels = table(count, seed)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "category"])
+        writer.writerows(zip(texts, labels))
+    return path
+
+
+def tiny_bert(folder):
+    """Write a BERT with random weights and a vocabulary of the table's words."""
+    tokenizer = train_tokenizer(table()[0], vocab_size=120, min_frequency=1)
+    generator = torch.random.fork_rng()
+    with generator:
+        torch.manual_seed(1)
+        model = BERTForMaskedLM(BertConfig(
+            vocab_size=tokenizer.vocab_size, hidden_size=24, num_hidden_layers=2,
+            num_attention_heads=3, intermediate_size=40, max_position_embeddings=40,
+            initializer_range=0.1))
+    save_pretrained(model, folder, tokenizer)
+    return folder
+
+
+def command(*arguments, folder=None, **options):
+    """Run `python -m bert_kit …` in a process of its own and return what it did."""
+    return subprocess.run([sys.executable, "-m", "bert_kit", *map(str, arguments)], cwd=folder,
+                          capture_output=True, text=True, env=environment(), **options)
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
