@@ -121,8 +121,39 @@ def test_labels_may_be_any_whole_numbers():
         assert dataset.labels == [1, 0]
 
 
+def test_sample_weights_come_out_with_their_rows():
+    texts, weights = make_texts(30), np.random.default_rng(0).random(30).tolist()
+    loader = create_classification_dataloader(texts, range(30), tokenizer(), 7, seed=2,
+                                              sample_weights=weights)
+    seen = []
+    for batch in loader:
+        assert batch["sample_weights"].dtype == torch.float32
+        assert batch["sample_weights"].shape == batch["labels"].shape
+        assert torch.equal(batch["sample_weights"], torch.tensor(weights)[batch["labels"]])
+        seen += batch["labels"].tolist()
+    assert sorted(seen) == list(range(30))
+    assert all("sample_weights" not in batch for batch in create_classification_dataloader(
+        texts, range(30), tokenizer()))
+
+
+def test_weights_may_be_any_numbers_from_0():
+    for weights in ([0, 3], (0.0, 3.0), np.array([0, 3]), np.float32([0, 3]),
+                    torch.tensor([0.0, 3.0])):
+        dataset = ClassificationDataset(["ka", "to"], [0, 1], tokenizer(), sample_weights=weights)
+        assert [row["sample_weights"] for row in dataset] == [0, 3]
+
+
+@pytest.mark.parametrize("weight", [-1, -1e-9, float("nan"), float("inf"), 1e39, 10**400, "1",
+                                    None, True, [1.0], 1j])
+def test_bad_weights_are_named(weight):
+    with pytest.raises(DataError, match="sample_weights of row 1 is .*expected a finite number"):
+        ClassificationDataset(["ka", "to"], [0, 1], tokenizer(), sample_weights=[1, weight])
+
+
 BAD_CALLS = {
     "counts": (lambda: ClassificationDataset(["ka"], [0, 1], tokenizer()), "1 texts but 2 labels"),
+    "weights": (lambda: ClassificationDataset(["ka"], [0], tokenizer(), sample_weights=[]),
+                "1 texts but 0 sample_weights; expected as many"),
     "no texts": (lambda: ClassificationDataset([], [], tokenizer()), "no texts"),
     "one string": (lambda: ClassificationDataset("ka", [0, 1], tokenizer()), "texts is one string"),
     "a number": (lambda: ClassificationDataset(["ka", 5], [0, 1], tokenizer()), "row 1 of texts"),
@@ -164,6 +195,20 @@ def test_memory_while_reading():
     tracemalloc.stop()
     assert dataset.rows.values.nbytes == 4 * dataset.lengths.sum()
     assert peak < 20 * dataset.lengths.sum() + 2**20
+
+
+def test_memory_of_a_classification_dataset():
+    """A row costs 4 bytes a token and three numbers of 8; no copies of texts (100 bytes a row)."""
+    texts = ["kato mire sulo nepa " * 5] * (20 * CHUNK)
+    labels = [row % 5 for row in range(len(texts))]
+    tokenizer().encode_pieces(texts[:2])
+    tracemalloc.start()
+    dataset = ClassificationDataset(texts, labels, tokenizer(), max_length=8)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(dataset) == len(texts)
+    assert held < (4 * 8 + 3 * 8) * len(texts) + 2**16
+    assert peak < held + 1_600 * CHUNK  # one piece of the texts as lists
 
 
 def test_mlm_loader_of_the_readme():

@@ -18,7 +18,8 @@ def pad_batch(rows, pad_id=0):
     ----------
     rows : list of dict
         Each with `input_ids` and `token_type_ids` (S,), and labels: `labels` (S,) for tokens, a
-        number for the row, or floats (C,) for its classes; and `next_sentence_label`.
+        number for the row, or floats (C,) for its classes; and `next_sentence_label` or
+        `sample_weights` (a float).
     pad_id : int
         Id written into padding.
 

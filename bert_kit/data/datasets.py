@@ -15,6 +15,7 @@ from bert_kit.data.masking import Masking
 from bert_kit.errors import DataError
 
 CHUNK = 1_024  # texts encoded at a time: Python lists take about thirty times a Ragged's memory
+LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 
 class Ragged:
@@ -107,22 +108,26 @@ class ClassificationDataset(Dataset):
     tokenizer : Tokenizer
     max_length : int
         Longest row, [CLS] and [SEP] included; the rest of a longer text is cut off.
+    sample_weights : sequence of float, optional
+        How much each row counts in the loss. They come out as `sample_weights`, (B,) float32 in
+        a batch.
 
     Raises
     ------
     DataError
-        If there is no text, the numbers of texts and labels differ, a label is not a whole
-        number from 0, or `max_length` is below 3.
+        If there is no text, the numbers of texts, labels and weights differ, a label is not a
+        whole number from 0, a weight is not a number from 0, or `max_length` is below 3.
     """
 
-    def __init__(self, texts, labels, tokenizer, max_length=128):
-        texts, labels = _checked(texts), list(labels)
-        if len(texts) != len(labels):
-            raise DataError(f"{len(texts)} texts but {len(labels)} labels; "
-                            "expected as many of each")
+    def __init__(self, texts, labels, tokenizer, max_length=128, sample_weights=None):
+        texts = _checked(texts)
         if not texts:
             raise DataError("no texts; expected at least one")
-        self.labels = [_class_number(row, label) for row, label in enumerate(labels)]
+        self.labels = _one_each(texts, labels, "labels", _class_number)
+        self.sample_weights = None
+        if sample_weights is not None:
+            weights = _one_each(texts, sample_weights, "sample_weights", _weight)
+            self.sample_weights = np.array(weights, dtype=np.float32)
         self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
         self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
                            for ids in piece_ids(texts, tokenizer))
@@ -132,11 +137,13 @@ class ClassificationDataset(Dataset):
         return len(self.rows)
 
     def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` (S,) and `labels`, a number."""
+        """Return `input_ids`, `token_type_ids` (S,), `labels`, a number, and any weight."""
         _, row = epoch_and_row(key, len(self))
         ids = self.rows[row].astype(np.int64)  # a copy: the row may be changed, the dataset not
-        return {"input_ids": ids, "token_type_ids": np.zeros_like(ids),
-                "labels": self.labels[row]}
+        item = {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "labels": self.labels[row]}
+        if self.sample_weights is not None:
+            item["sample_weights"] = self.sample_weights[row]
+        return item
 
 
 def piece_ids(texts, tokenizer):
@@ -160,15 +167,23 @@ def row_room(max_length, texts):
 
 
 def _checked(texts):
-    """Return the texts as a list of strings."""
+    """Return the texts as a list of strings; a list is not copied."""
     if isinstance(texts, str):
         raise DataError("texts is one string; expected a sequence of strings")
-    texts = list(texts)
+    texts = texts if isinstance(texts, list) else list(texts)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"row {row} of texts is {str(text)[:40]!r}, of type "
                             f"{type(text).__name__}; expected a string")
     return texts
+
+
+def _one_each(texts, values, name, convert):
+    """Return `convert(row, value)` for the value of each text."""
+    values = list(values)
+    if len(values) != len(texts):
+        raise DataError(f"{len(texts)} texts but {len(values)} {name}; expected as many of each")
+    return [convert(row, value) for row, value in enumerate(values)]
 
 
 def _class_number(row, label):
@@ -179,6 +194,19 @@ def _class_number(row, label):
         number = None
     if number is None or isinstance(label, bool) or number != label or number < 0:
         raise DataError(f"label of row {row} is {label!r:.40}; expected a class number from 0")
+    return number
+
+
+def _weight(row, value):
+    """Return a weight as a Python float."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # a list, a name, 10**400
+        number = None
+    if (number is None or isinstance(value, bool) or number != value
+            or not 0 <= number <= LARGEST_WEIGHT):
+        raise DataError(f"sample_weights of row {row} is {value!r:.40}; expected a finite number "
+                        "from 0")
     return number
 
 
@@ -194,7 +222,8 @@ def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15,
 
 
 def create_classification_dataloader(texts, labels, tokenizer, batch_size=8, max_length=128,
-                                     shuffle=True, seed=0, group_by_length=False, num_workers=0):
+                                     shuffle=True, seed=0, group_by_length=False, num_workers=0,
+                                     sample_weights=None):
     """Return a DataLoader of texts and classes; see `ClassificationDataset` and `make_loader`."""
-    dataset = ClassificationDataset(texts, labels, tokenizer, max_length)
+    dataset = ClassificationDataset(texts, labels, tokenizer, max_length, sample_weights)
     return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)

@@ -6,33 +6,51 @@ two rows, or a byte that became another letter, would only show up as a slightly
 
 import contextlib
 import csv
-import os
-import re
+from array import array
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
+import numpy as np
+
+from bert_kit.data.lines import FORBIDDEN, find_data, text_lines
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import parse_json
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
-# NUL, and halves of surrogate pairs: what is left of bytes that were not in the encoding.
-_FORBIDDEN = re.compile("[\0\ud800-\udfff]")
-
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file: `texts`, and `labels` as text (None where no column was asked for)."""
+    """The rows of a file, or of lists that were given instead.
 
-    path: Path
+    Attributes
+    ----------
+    path : Path or str
+        The file, or what to call the lists.
+    texts : list of str
+    labels : list of str or None
+        None where no column was asked for.
+    lines : array of int or None
+        The line on which each row of the file starts; None for lists.
+    """
+
+    path: Path | str
     texts: list[str]
     labels: list[str] | None
+    lines: array | None = None
 
     @property
     def classes(self):
         """The different labels, sorted."""
         return sorted(set(self.labels or ()))
+
+    def where(self, row):
+        """Return how a message names a row (counted from 0): by its line in the file."""
+        if self.lines is None:
+            return f"row {row} of {self.path}"
+        return f"{self.path} line {self.lines[row]}"
 
 
 def read_table(path, text_column="text", label_column="category", delimiter=None,
@@ -67,39 +85,68 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
     ConfigError
         If the delimiter or the encoding is impossible.
     """
-    path = _find(path)
+    path = find_data(path)
     if label_column == text_column:
         raise ConfigError(f"text column and label column are both {text_column!r}; "
                           "expected two columns")
     columns = [text_column] if label_column is None else [text_column, label_column]
-    texts, labels = [], []
-    lines = _lines(path, encoding)
+    lines = text_lines(path, encoding)
     if path.suffix.lower() in JSON_SUFFIXES:
-        rows = _json_rows(path, lines, columns)
+        rows = _json_rows(path, lines, columns, field_limit)
     else:
         rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
+    texts, labels, starts = [], [], array("q")
+    names = {}  # one string for each different label, however many rows have it
     with contextlib.closing(lines), contextlib.closing(rows):  # also when a row is refused
         for line, values in rows:
             for column, value in zip(columns, values):
-                _check(f"{path} line {line}", column, value, field_limit)
+                if not value or value.isspace():
+                    raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
+            starts.append(line)
             texts.append(values[0])
-            labels.extend(value.strip() for value in values[1:])
+            for value in values[1:]:
+                label = value.strip()
+                labels.append(names.setdefault(label, label))
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header")
-    return Table(path, texts, None if label_column is None else labels)
+    return Table(path, texts, None if label_column is None else labels, starts)
 
 
-def _find(path):
-    path = Path(path)
-    tried = [path]
-    if os.environ.get("DATADIR") and not path.is_absolute():
-        tried.append(Path(os.environ["DATADIR"]) / path)
-    found = next((place for place in tried if place.exists()), None)
-    if found is None:
-        raise DataError(f"{' and '.join(map(str, tried))}: no such file; expected CSV or JSONL")
-    if not found.is_file():
-        raise DataError(f"{found}: not a regular file; expected CSV or JSONL")
-    return found
+def table_from_lists(name, texts, labels):
+    """Return lists as a table, checked as a file would be.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the lists.
+    texts : sequence of str
+    labels : sequence of str or of int
+
+    Raises
+    ------
+    DataError
+        If the lists are not as long as each other, or empty, or an entry is no text or label.
+    """
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise DataError(f"{name}: one string; expected a sequence of texts and one of labels")
+    texts, labels, names = list(texts), list(labels), {}
+    if len(texts) != len(labels):
+        raise DataError(f"{name}: {len(texts)} texts but {len(labels)} labels; "
+                        "expected as many of each")
+    if not texts:
+        raise DataError(f"{name}: no rows; expected at least one")
+    for row, (text, label) in enumerate(zip(texts, labels)):
+        where = f"row {row} of {name}"
+        if not isinstance(label, str | Integral | np.bool_) or not _is_clean(str(label)):
+            raise DataError(f"{where}: the label is {label!r:.40}; expected a name or whole number")
+        if not isinstance(text, str) or not _is_clean(text):
+            raise DataError(f"{where}: the text is {text!r:.40}; expected text")
+        labels[row] = names.setdefault(label, str(label).strip())
+    return Table(name, texts, labels)
+
+
+def _is_clean(text):
+    return text and not text.isspace() and not FORBIDDEN.search(text)
 
 
 def _delimiter(path, delimiter):
@@ -112,60 +159,36 @@ def _delimiter(path, delimiter):
     return delimiter
 
 
-def _lines(path, encoding):
-    """Yield the lines of a file, line ends kept; refuse the first that is not clean text."""
-    number = 0
-    try:
-        with open(path, encoding=encoding, errors="surrogateescape", newline="") as handle:
-            for number, line in enumerate(handle, 1):
-                bad = _FORBIDDEN.search(line)
-                if bad and bad[0] == "\0":
-                    raise DataError(f"{path} line {number}: holds a NUL character; expected text "
-                                    "(for UTF-16, give --encoding utf-16)")
-                if bad:
-                    raise DataError(f"{path} line {number}: byte 0x{ord(bad[0]) & 0xff:02x} is not "
-                                    f"{encoding}; expected that, or give another --encoding")
-                yield line
-    except LookupError:
-        raise ConfigError(f"unknown encoding {encoding!r}; expected a name such as utf-8, "
-                          "latin-1 or utf-16") from None
-    except UnicodeError:
-        raise DataError(f"{path} after line {number}: not {encoding}; expected that, or give "
-                        "another --encoding") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def _csv_rows(path, lines, columns, delimiter, field_limit):
     """Yield (first line, values of the columns) for every row below the header."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header, first = None, 1
+    first = 1
     old_limit = csv.field_size_limit(field_limit)  # the csv module has only this global setting
     try:
+        header = next(filter(None, reader), None)
+        if header is None:
+            raise DataError(f"{path}: empty; expected a header with {', '.join(columns)}")
+        places = _places(path, [name.strip() for name in header], columns, delimiter)
+        first, width = reader.line_num + 1, len(header)
         for row in reader:
-            if header is None and row:
-                header = [name.strip() for name in row]
-                places = _places(path, header, columns, delimiter)
-            elif row and len(row) != len(header):
-                raise DataError(f"{path} line {first}: {len(row)} fields, expected {len(header)} "
-                                f"as in the header (a {delimiter!r} in a text needs quotes)")
-            elif row:
+            if len(row) == width:
                 yield first, [row[place] for place in places]
+            elif len(row) > 1 or row and row[0].strip():  # else a blank line
+                raise DataError(f"{path} line {first}: {len(row)} fields, expected {width} "
+                                f"as in the header (a {delimiter!r} in a text needs quotes)")
             first = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path} line {first}: {error}; expected CSV (is a quote never closed or "
                         "not doubled?)") from None
     finally:
         csv.field_size_limit(old_limit)
-    if header is None:
-        raise DataError(f"{path}: empty; expected a header with {', '.join(columns)}")
 
 
 def _places(path, header, columns, delimiter):
-    """Return where the columns stand in the header."""
-    twice = sorted({name for name in header if header.count(name) > 1})
+    """Return where the columns stand in the header. A column without a name is never read."""
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
-        raise DataError(f"{path}: the header holds {twice[0]!r} more than once; "
+        raise DataError(f"{path}: the header holds {_listed(twice[:1])} more than once; "
                         "expected different names")
     for column in columns:
         if column not in header:
@@ -173,20 +196,29 @@ def _places(path, header, columns, delimiter):
                       and column in (part.strip(' "') for name in header
                                      for part in name.split(mark))]
             hint = f" (is the delimiter {others[0]!r}? give --delimiter)" if others else ""
-            raise DataError(f"{path}: no column {column!r}{hint}; found {_listed(header)}")
+            raise DataError(f"{path}: no column {column!r} in the header"
+                            f"{hint or _other_case(column, header)}; found {_listed(header)}")
     return [header.index(column) for column in columns]
+
+
+def _other_case(column, names):
+    """Return a hint at a name that differs in case or outer spaces only, or nothing."""
+    alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
+    return f" (is it {alike[0]!r}?)" if alike else ""
 
 
 def _listed(names):
     return ", ".join(map(repr, names))[:200] or "nothing"
 
 
-def _json_rows(path, lines, columns):
+def _json_rows(path, lines, columns, field_limit):
     """Yield (line, values of the keys) for every object."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
+        if len(line) > field_limit:
+            raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are read")
         try:
             row = parse_json(line, where)
         except BertKitError as error:
@@ -195,21 +227,20 @@ def _json_rows(path, lines, columns):
             raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
         for column in columns:
             if column not in row:
-                raise DataError(f"{where}: no key {column!r}; found {_listed(row)}")
+                raise DataError(f"{where}: no key {column!r}{_other_case(column, row)}; "
+                                f"found {_listed(row)}")
         values = [row[column] for column in columns]
         if len(values) == 2 and type(values[1]) in (int, bool):
             values[1] = str(values[1])  # a class number is a class name
+        for column, value in zip(columns, values):
+            _check_json(where, column, value)
         yield number, values
 
 
-def _check(where, column, value, field_limit):
+def _check_json(where, column, value):
     if not isinstance(value, str):
-        raise DataError(f"{where}: {column!r} is {str(value)[:50]}, expected text")
-    if not value.strip():
-        raise DataError(f"{where}: {column!r} is empty; expected text")
-    if len(value) > field_limit:
-        raise DataError(f"{where}: {column!r} has {len(value):,} characters; "
-                        f"at most {field_limit:,} are read")
-    bad = _FORBIDDEN.search(value)
+        found = f"a {type(value).__name__}" if isinstance(value, list | dict) else str(value)[:50]
+        raise DataError(f"{where}: {column!r} is {found}, expected text")
+    bad = FORBIDDEN.search(value)
     if bad:
         raise DataError(f"{where}: {column!r} holds U+{ord(bad[0]):04X}, which is not a character")

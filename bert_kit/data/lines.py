@@ -1,0 +1,118 @@
+"""The lines of a text file, or one clear message about why it is not the text it should be.
+
+The encoding is never guessed: as latin-1 every file can be read, and most are then read wrongly.
+"""
+
+import codecs
+import os
+import re
+from pathlib import Path
+
+from bert_kit.errors import ConfigError, DataError
+
+# NUL, and halves of surrogate pairs: what is left of bytes that were not in the encoding.
+FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+
+# How files begin that are often given by mistake. What follows the letters is part of the format,
+# so that a header such as "PAR1,text" stays a header.
+_SIGNATURES = {
+    b"\x1f\x8b": "a gzip archive; expected the unpacked text",
+    b"PK\x03\x04": "a zip archive or an Excel workbook (.xlsx); expected text, such as CSV",
+    b"PAR1\x15": "a Parquet file; expected text, such as CSV",
+    b"ARROW1\0": "an Arrow file; expected text, such as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls); expected text, such as CSV",
+    b"BZh91AY&": "a bzip2 archive; expected the unpacked text",
+    b"\xfd7zXZ\0": "an xz archive; expected the unpacked text",
+    b"\x28\xb5\x2f\xfd": "a zstandard archive; expected the unpacked text",
+    b"SQLite f": "an SQLite database; expected text, such as CSV",
+    b"%PDF-1.": "a PDF document; expected text, such as CSV",
+}
+
+
+def find_data(path):
+    """Return where a file or folder is: as given, else below $DATADIR if the path is relative.
+
+    Raises
+    ------
+    DataError
+        If it is in neither place.
+    """
+    path = Path(path)
+    tried = [path]
+    if os.environ.get("DATADIR") and not path.is_absolute():
+        tried.append(Path(os.environ["DATADIR"]) / path)
+    for place in tried:
+        try:
+            if place.exists():
+                return place
+        except OSError as error:  # a name that is too long, a folder that may not be searched
+            raise DataError(f"{place}: cannot be read ({error.strerror})") from None
+    raise DataError(f"{' and '.join(map(str, tried))}: no such file; expected CSV or JSONL")
+
+
+def text_lines(path, encoding="utf-8"):
+    """Yield the lines of a file, line ends kept; refuse the first that is not clean text.
+
+    Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such encoding.
+    DataError
+        If the file is not a regular one, cannot be read, is a well-known binary format, holds NUL
+        or is not in the encoding; names the line.
+    """
+    codec = _codec(encoding)
+    number = 0
+    try:
+        _check_file(path, codec)
+        with open(path, encoding=codec, errors="surrogateescape", newline="") as handle:
+            for number, line in enumerate(handle, 1):
+                if "\0" in line or not line.isascii() and FORBIDDEN.search(line):
+                    raise _not_clean(f"{path} line {number}", line, encoding)
+                yield line
+    except LookupError:
+        raise _unknown(encoding) from None
+    except UnicodeError:
+        raise DataError(f"{path} after line {number}: not {encoding}; expected that, or give "
+                        "another --encoding") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _codec(encoding):
+    """Return the name of the codec, UTF-8 as the one that skips a byte order mark."""
+    try:
+        name = codecs.lookup(encoding).name
+    except (LookupError, TypeError, ValueError):
+        raise _unknown(encoding) from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def _unknown(encoding):
+    return ConfigError(f"unknown encoding {encoding!r}; expected a name such as utf-8, "
+                       "latin-1 or utf-16")
+
+
+def _check_file(path, codec):
+    """Look at what kind of file it is, before anything waits for a pipe or decodes an archive."""
+    if not path.is_file():
+        raise DataError(f"{path}: not a regular file; expected CSV or JSONL")
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+    for signature, kind in _SIGNATURES.items():
+        if start.startswith(signature):
+            raise DataError(f"{path}: {kind}")
+    if codec == "utf-8-sig" and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} line 1: byte 0x{start[0]:02x} is not UTF-8; the file begins as "
+                        "UTF-16 does: give --encoding utf-16")
+
+
+def _not_clean(where, line, encoding):
+    bad = FORBIDDEN.search(line)[0]
+    if bad == "\0":
+        return DataError(f"{where}: holds a NUL character; expected text (for UTF-16, give "
+                         "--encoding utf-16)")
+    return DataError(f"{where}: byte 0x{ord(bad) & 0xff:02x} is not {encoding}; expected that, or "
+                     "give another --encoding (older files are often cp1252)")
