@@ -118,7 +118,7 @@ def build_parser():
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--text", dest="texts", nargs="+", help="texts to classify")
     job.add_argument("--data_file", help="file with texts; - is standard input, a text a line")
-    job.add_argument("--output_file", help="CSV to write; without it a table is printed")
+    job.add_argument("--output_file", help="CSV to write; without it, standard output")
     job.add_argument("--raw_cells", action="store_false", dest="guard_formulas",
                      help="leave cells alone that a spreadsheet would run as formulas")
     _add_rows(job, labels=False)

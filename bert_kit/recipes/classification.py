@@ -3,6 +3,7 @@
 `TextClassificationTrainer` is the job in steps, to stop between; `train_classifier` is all of it.
 """
 
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import (check_model, head_options, make_model, make_tokenizer,
                                           make_trainer, seeded)
 from bert_kit.recipes.options import named
-from bert_kit.recipes.pictures import draw_run
+from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.run_folder import (open_folder, record_data, results_rows, write_card,
                                          write_label_mapping)
@@ -190,7 +191,8 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
     check_model(job.settings)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
-    parts = LabelledParts(Part(texts, labels), None, None, tuple(classes), None, "")
+    parts = LabelledParts(Part(texts, labels), None, None, tuple(classes), fingerprint="",
+                          in_train_too=0, description="")
     job.train(job.use_parts(parts, sample_weights))
     return Predictor(job.model, job.tokenizer, job.device)
 
@@ -263,10 +265,9 @@ def _finish(job, datasets, results, say):
                           labels=datasets["test"].labels)
     write_json(folder / "results.json", results)
     write_card(folder, results)
-    if job.settings.plots:
-        draw_run(folder, job.trainer.state.log, results,
-                 softmax(logits["test"]) if "test" in logits else None,
-                 datasets["test"].labels if "test" in datasets else None, say)
+    if job.settings.plots and draw_curves(folder, job.trainer.state.log, say) and "test" in logits:
+        draw_scores(folder, results["test"]["confusion_matrix"], classes, softmax(logits["test"]),
+                    labels, say)
     say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
         f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
     return results
@@ -284,18 +285,18 @@ def read_settings_parts(settings):
                                "text_column", "label_column", "delimiter", "encoding")})
     else:
         train, test = library_task().split(settings.test_size)
-        parts = parts_from_lists(train.texts, train.labels, test_texts=test.texts,
-                                 test_labels=test.labels, val_size=settings.val_size,
-                                 seed=settings.seed)
+        parts = parts_from_lists(train.texts, train.labels, test=(test.texts, test.labels),
+                                 val_size=settings.val_size, seed=settings.seed,
+                                 split_file=split)
     if settings.fast_dev_run:
-        parts = parts.replace(**{name: limit(part, 2 * settings.batch_size, settings.seed)
-                                 for name, part in _present(parts)})
+        parts = dataclasses.replace(parts, **{name: limit(part, 2 * settings.batch_size, settings.seed)
+                                            for name, part in _present(parts)})
     if settings.max_train_samples is not None:
-        parts = parts.replace(train=limit(parts.train, settings.max_train_samples,
-                                          settings.seed))
+        parts = dataclasses.replace(parts, train=limit(
+            parts.train, settings.max_train_samples, settings.seed))
     if settings.overfit_batches is not None:
         few = limit(parts.train, settings.overfit_batches * settings.batch_size, settings.seed)
-        parts = parts.replace(train=few, validation=few, test=None)
+        parts = dataclasses.replace(parts, train=few, validation=few, test=None)
     return parts
 
 

@@ -79,10 +79,11 @@ def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1
 
 def _conclude(results, settings):
     say = print if settings.verbosity else _quiet
+    lower = settings.metric == "loss"
     rows = leaderboard(results, settings.metric)
     folder = Path(settings.output_dir)
     write_rows(folder / "leaderboard.csv", rows)
-    say(f"\n{format_leaderboard(rows, settings.metric)}")
+    say(f"\n{format_leaderboard(rows, settings.metric, lower)}")
     if settings.plots:
         draw_comparison(folder, [row for row in rows if row["seconds"] is not None], say)
     say(f"\nsaved in {folder}: leaderboard.csv and a folder for each head")
@@ -117,12 +118,12 @@ def leaderboard(results, metric="f1_macro"):
         if truth != told[0][0]:
             raise ConfigError(f"{result['output_dir']}: was scored on other test rows than "
                               f"{results[0]['output_dir']}; expected the same")
-        low, high = scores["intervals"]["accuracy"]
+        interval = scores["intervals"]["accuracy"]
         rows.append({
             "classifier": result["classifier"],
             **{key: scores[key] for key in dict.fromkeys((
                 "accuracy", "f1_macro", "matthews_correlation", metric))},
-            "accuracy_low": low, "accuracy_high": high,
+            "accuracy_low": interval["low"], "accuracy_high": interval["high"],
             "p_against_best": mcnemar(told[0][1], predictions, truth)["p_value"],
             "seconds": result["seconds"], "peak_memory_mb": result["peak_memory_mb"],
             "parameters": result["parameters"]})
@@ -134,9 +135,11 @@ def leaderboard(results, metric="f1_macro"):
 
 
 def _predictions(result):
-    """Return the true classes and the predicted ones of a run's test rows, by name."""
+    """Return the true class numbers and the predicted ones of a run's test rows."""
     path = Path(result["output_dir"]) / "test_predictions.csv"
-    return [read_table(path, "text", column).labels for column in ("category", "prediction")]
+    columns = [read_table(path, "text", column).labels for column in ("category", "prediction")]
+    number = {name: i for i, name in enumerate(sorted({*columns[0], *columns[1]}))}
+    return [[number[name] for name in column] for column in columns]
 
 
 def _quiet(text):

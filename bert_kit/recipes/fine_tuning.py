@@ -93,7 +93,8 @@ def make_model(settings, classes, tokenizer):
         changes["classifier_dropout"] = settings.dropout
     if settings.model is not None:
         model = load_pretrained(BERTForSequenceClassification, settings.model,
-                                download=settings.download, **changes)
+                                download=settings.download,
+                                report=print if settings.verbosity else _quiet, **changes)
     else:
         model = BERTForSequenceClassification(create_model_config(
             settings.from_scratch, vocab_size=tokenizer.vocab_size,
@@ -171,3 +172,7 @@ def _learning_rate(settings, model, loss, loader, precision):
     if settings.learning_rate is None:
         return 5e-5 if settings.model else 5e-4
     return settings.learning_rate
+
+
+def _quiet(text):
+    """Say nothing."""

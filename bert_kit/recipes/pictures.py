@@ -6,29 +6,28 @@ from bert_kit.evaluation import (PlotsMissing, plot_comparison, plot_confidence_
                                  plot_confusion_matrix, plot_learning_curves)
 
 
-def draw_run(folder, log, results, probabilities, labels, say):
-    """Draw learning curves, and of the test rows confusion matrix and confidence, into a folder.
+def draw_curves(folder, log, say):
+    """Draw the learning curves of a trainer's log; `say` is told once why there is no picture.
 
-    Parameters
-    ----------
-    folder : path
-    log : list of dict
-        The trainer's rows.
-    results : dict
-        As in results.json.
-    probabilities : array (N, C) or None
-    labels : list of int or None
-        Of the test rows.
-    say : callable
-        Told in one line when pictures cannot be drawn.
+    Returns
+    -------
+    bool
+        Whether pictures can be drawn.
     """
+    try:
+        plot_learning_curves(log, Path(folder) / "learning_curves.png")
+    except PlotsMissing as missing:
+        say(str(missing))
+        return False
+    return True
+
+
+def draw_scores(folder, confusion, classes, probabilities, labels, say):
+    """Draw the confusion matrix and the confidence of scored rows into a folder."""
     folder = Path(folder)
     try:
-        plot_learning_curves(log, folder / "learning_curves.png")
-        if probabilities is not None:
-            plot_confusion_matrix(results["test"]["confusion_matrix"], results["classes"],
-                                  folder / "confusion_matrix.png")
-            plot_confidence_histogram(probabilities, labels, folder / "confidence.png")
+        plot_confusion_matrix(confusion, classes, folder / "confusion_matrix.png")
+        plot_confidence_histogram(probabilities, labels, folder / "confidence.png")
     except PlotsMissing as missing:
         say(str(missing))
 

@@ -121,7 +121,7 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
     data_file : path, optional
         CSV or JSON lines with the column `text_column`; "-" is standard input, a text a line.
     output_file : path, optional
-        CSV to write; by default a table is printed.
+        CSV to write; by default it goes to standard output.
     guard_formulas : bool
         Put an apostrophe before cells that a spreadsheet would run.
     """
@@ -133,13 +133,12 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
         texts = (line.rstrip("\r\n") for line in sys.stdin)
     elif texts is None:
         texts = read_table(data_file, text_column, None, delimiter, encoding).texts
-    done = 0
-    with PredictionWriter(output_file, predictor.classes,
+    with PredictionWriter(sys.stdout if output_file is None else output_file, predictor.classes,
                           guard_formulas=guard_formulas) as writer:
         rows = iter(texts)
         while chunk := list(itertools.islice(rows, CHUNK)):
-            writer.write(chunk, predictor.probabilities(chunk))
-            done += len(chunk)
-    if done == 0:
-        raise DataError("no text to classify; expected at least one line")
-    return done
+            probabilities = predictor.probabilities(chunk)
+            writer.write(chunk, probabilities.argmax(1), probabilities)
+        if not writer.rows:
+            raise DataError("no text to classify; expected at least one line")
+    return writer.rows

@@ -102,15 +102,16 @@ def find_run(model, output_dir=None):
 def format_evaluation(results, classes):
     """Return the report as text: scores with their intervals, classes, confidence, folds."""
     lines = [f"{results['rows']:,} rows, loss {results['loss']:.4f}", ""]
-    for key, (low, high) in results["intervals"].items():
-        lines.append(f"{key:22}{results[key]:.4f}   95% of resamplings {low:.4f} to {high:.4f}")
+    for key, interval in results["intervals"].items():
+        lines.append(f"{key:22}{results[key]:.4f}   95% of resamplings {interval['low']:.4f} to "
+                     f"{interval['high']:.4f}")
     lines += ["", format_per_class(results, classes), "",
               f"confidence: calibration error {results['calibration_error']:.4f}, "
               f"Brier score {results['brier_score']:.4f}", format_coverage(results["coverage"])]
     if "folds" in results:
         lines += ["", "the same model on parts of the rows, mean ± standard deviation"]
-        lines += [f"{key:22}{value['mean']:.4f} ± {value['std']:.4f}"
-                  for key, value in results["folds"].items()]
+        lines += [f"{key:22}{mean:.4f} ± {results['folds']['std'][key]:.4f}"
+                  for key, mean in results["folds"]["mean"].items()]
     if "mcnemar" in results:
         test = results["mcnemar"]
         lines += ["", f"against {test['other']}: accuracy {test['accuracy']:.4f}; only this one "
@@ -135,7 +136,7 @@ def _rows(folder, classes, data_file, text_column, label_column, delimiter, enco
     number = {name: i for i, name in enumerate(classes)}
     for row, label in enumerate(table.labels):
         if label not in number:
-            raise DataError(f"{table.path} row {row + 1}: {label!r} is not a class of the model; "
+            raise DataError(f"{table.where(row)}: {label!r} is not a class of the model; "
                             f"expected one of {', '.join(classes)[:200]}")
     return table.texts, [number[label] for label in table.labels]
 
