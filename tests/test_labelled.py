@@ -249,6 +249,13 @@ def test_bad_files_are_one_clear_line(tmp_path, monkeypatch, name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
+def test_folders_that_may_not_be_read(tmp_path):
+    (tmp_path / "data").mkdir(mode=0)
+    with pytest.raises(DataError, match="data: cannot be read .Permission denied"):
+        read_parts(tmp_path / "data")
+
+
 def test_few_rows_may_have_a_class_each(tmp_path):
     path = write(tmp_path / "a.csv", [(f"text {i}", f"class {i}") for i in range(20)])
     assert len(read_parts(path, train_size=1, val_size=0, test_size=0).classes) == 20

@@ -132,7 +132,7 @@ BAD = {
     "utf-16, big end first": ("a.csv", "\ufefftext,category\n".encode("utf-16-be"), {},
                               "line 1: byte 0xfe is not UTF-8"),
     "half of utf-16": ("a.csv", "text,category\n".encode("utf-16")[:-1], {"encoding": "utf-16"},
-                       "after line 0: not utf-16"),
+                       "from line 1 on: not utf-16"),
     "utf-16 without mark": ("a.csv", "text,category\n".encode("utf-16-le"), {}, "utf-16"),
     "not utf-16": ("a.csv", H + b"a,x\n", {"encoding": "utf-16"}, "not utf-16"),
     "surrogate in utf-8": ("a.csv", H + b"\xed\xa0\x80,x\n", {}, "line 2: byte 0xed"),

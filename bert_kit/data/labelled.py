@@ -4,6 +4,7 @@ Parts that are given are used as they are; the others are cut from the training 
 class.
 """
 
+import os
 from numbers import Integral
 
 from bert_kit.data.draws import check_seed
@@ -113,15 +114,18 @@ def _files(data_file, train_file, validation_file, test_file):
 
 
 def _in_folder(folder):
+    """Return the path of each part that has a file in a folder."""
+    try:
+        names = set(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     files = {}
     for part, stems in _STEMS.items():
-        found = [folder / f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES
-                 if (folder / f"{stem}{suffix}").exists()]
+        found = [stem + suffix for stem in stems for suffix in _SUFFIXES if stem + suffix in names]
         if len(found) > 1:
-            raise DataError(f"{folder}: holds {' and '.join(path.name for path in found)}; "
-                            f"expected one file for {part}")
+            raise DataError(f"{folder}: holds {' and '.join(found)}; expected one file for {part}")
         if found:
-            files[part] = found[0]
+            files[part] = folder / found[0]
     if "train" not in files:
         raise DataError(f"{folder}: no train.csv, train.tsv or train.jsonl; expected one of them "
                         "in a folder of data")

@@ -75,8 +75,8 @@ def text_lines(path, encoding="utf-8"):
     except LookupError:
         raise _unknown(encoding) from None
     except UnicodeError:
-        raise DataError(f"{path} after line {number}: not {encoding}; expected that, or give "
-                        "another --encoding") from None
+        raise DataError(f"{path} from line {number + 1} on: not {encoding}; expected that, or "
+                        "give another --encoding") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
