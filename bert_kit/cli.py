@@ -142,7 +142,7 @@ def main(arguments=None):
     try:
         args.run(args)
     except BertKitError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()

@@ -18,12 +18,12 @@ from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
                                  expected_calibration_error, format_per_class, majority_baseline,
                                  tfidf_baseline, write_predictions)
 from bert_kit.files import write_json
-from bert_kit.recipes.fine_tuning import (check_model, head_options, make_model, make_tokenizer,
-                                          make_trainer, seeded)
+from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
+                                          seeded)
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
-from bert_kit.recipes.run_folder import (open_folder, record_data, results_rows, write_card,
+from bert_kit.recipes.run_folder import (check_folder, open_folder, results_rows, write_card,
                                          write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.training import peak_memory, reset_peak_memory
@@ -187,8 +187,7 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
     given = named(ClassificationSettings, settings)
     job = TextClassificationTrainer(settings=ClassificationSettings(
         **{"output_dir": None, **given}))
-    head_options(job.settings)
-    check_model(job.settings)
+    check_settings(job.settings)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
     parts = LabelledParts(Part(texts, labels), None, None, tuple(classes), fingerprint="",
@@ -208,20 +207,19 @@ def run(settings):
 
 
 def _run(settings):
-    head_options(settings)
-    check_model(settings)
+    check_settings(settings)
     if settings.output_dir is not None:
-        open_folder(settings)
+        check_folder(settings)
     job = TextClassificationTrainer(settings=settings)
     datasets = job.prepare_data()
     say = print if settings.verbosity else _quiet
-    if settings.output_dir is not None:
-        record_data(settings.output_dir, job.parts.fingerprint)
     say(f"data      {job.parts.description}")
     baselines = _baselines(job.parts) if settings.baselines and job.parts.test else {}
     reset_peak_memory(job.device)
     job.setup_trainer(datasets)
     parameters = sum(p.numel() for p in job.model.parameters())
+    if settings.output_dir is not None:
+        open_folder(settings, job.parts.fingerprint)
     say(f"model     {settings.classifier} head, {parameters:,} parameters, "
         f"{'weights from ' + settings.model if settings.model else 'random weights'}, "
         f"{job.device.type}, {job.trainer.args.precision}")

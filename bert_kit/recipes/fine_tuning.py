@@ -9,7 +9,7 @@ from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError
 from bert_kit.lookup import find_folder
-from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification
+from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification, make_classifier
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
 from bert_kit.training import (EarlyStopping, MemoryManager, Trainer, TrainingArguments,
                                balanced_class_weights, best_precision, classification_loss,
@@ -62,18 +62,37 @@ def for_head(settings, classifier):
         name: None for name in HEAD_OPTIONS if name not in known})
 
 
-def check_model(settings):
-    """Check what can be known of the model before the data is read."""
+def check_settings(settings):
+    """Find what does not go together before any row is read.
+
+    Raises
+    ------
+    BertKitError
+        One line that names the option.
+    """
     if settings.model is None:
-        create_model_config(settings.from_scratch)
-        return
-    config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
+        config = create_model_config(settings.from_scratch)
+        config = config.replace(max_position_embeddings=settings.max_length)
+    else:
+        config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
     if settings.max_length > config.max_position_embeddings:
         raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
                           f"{config.max_position_embeddings} positions")
     if settings.bert_hidden_size not in (None, config.hidden_size):
         raise ConfigError(f"bert_hidden_size is {settings.bert_hidden_size}; "
-                          f"{settings.model} is {config.hidden_size} wide")
+                          f"{settings.model or settings.from_scratch} is {config.hidden_size} wide")
+    with torch.device("meta"):  # the head's own checks, without any memory
+        make_classifier(config.replace(**_config_changes(settings)))
+    training_arguments(settings)
+    early_stopping(settings)
+    classification_loss(None, settings.label_smoothing, settings.focal_gamma)
+
+
+def _config_changes(settings):
+    changes = {"classifier": head_options(settings)}
+    if settings.dropout is not None:
+        changes["classifier_dropout"] = settings.dropout
+    return changes
 
 
 def make_tokenizer(settings, texts):
@@ -88,9 +107,7 @@ def make_tokenizer(settings, texts):
 
 def make_model(settings, classes, tokenizer):
     """Return the classifier, from weights or from nothing; draws from torch's generator."""
-    changes = {"labels": tuple(classes), "classifier": head_options(settings)}
-    if settings.dropout is not None:
-        changes["classifier_dropout"] = settings.dropout
+    changes = {"labels": tuple(classes), **_config_changes(settings)}
     if settings.model is not None:
         model = load_pretrained(BERTForSequenceClassification, settings.model,
                                 download=settings.download,
@@ -113,6 +130,43 @@ def make_loss(settings, dataset, num_classes):
     return classification_loss(weights, settings.label_smoothing, settings.focal_gamma)
 
 
+def training_arguments(settings, rate=0.0, precision="float32", evaluates=False):
+    """Return the TrainingArguments of the settings.
+
+    Parameters
+    ----------
+    settings : ClassificationSettings
+    rate, precision
+        What the settings leave open.
+    evaluates : bool
+        Whether there are validation rows.
+    """
+    keeps = settings.output_dir is not None
+    if settings.learning_rate not in (None, "auto"):
+        rate = settings.learning_rate
+    return TrainingArguments(
+        settings.output_dir, learning_rate=rate, precision=precision,
+        num_train_epochs=(3 if settings.model else 6) if settings.num_train_epochs is None
+        else settings.num_train_epochs,
+        eval_strategy="epoch" if evaluates else "no", metric_for_best_model=settings.metric,
+        load_best_model_at_end=settings.load_best_model_at_end and keeps and evaluates,
+        **{name: getattr(settings, name) for name in (
+            "max_steps", "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type",
+            "gradient_accumulation_steps", "logging_steps", "save_total_limit", "optim", "betas",
+            "adam_epsilon", "momentum", "head_learning_rate", "layer_decay", "time_limit",
+            "verbosity")})
+
+
+def early_stopping(settings):
+    """Return the EarlyStopping of the settings, or None."""
+    if not (settings.early_stopping or settings.trend_window or settings.regression):
+        return None
+    return EarlyStopping(
+        patience=settings.early_stopping or None, min_delta=settings.min_delta,
+        min_epochs=settings.min_epochs, smoothing_window=settings.smoothing_window,
+        trend_window=settings.trend_window, regression=settings.regression)
+
+
 def make_trainer(settings, model, tokenizer, datasets, evaluate):
     """Return a Trainer of the classifier.
 
@@ -129,32 +183,14 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
                          group_by_length=settings.group_by_length)
     loss = make_loss(settings, datasets["train"], model.config.num_labels)
-    validation = datasets.get("validation")
+    validation, stopping = datasets.get("validation"), early_stopping(settings)
+    if stopping is not None and validation is None:
+        raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
+                          "validation_file")
     precision = settings.precision or best_precision(device)
     rate = _learning_rate(settings, model, loss, loader, precision)
-    keeps = settings.output_dir is not None
-    arguments = TrainingArguments(
-        settings.output_dir, learning_rate=rate, precision=precision,
-        num_train_epochs=settings.num_train_epochs or (3 if settings.model else 6),
-        eval_strategy="no" if validation is None else "epoch",
-        metric_for_best_model=settings.metric,
-        load_best_model_at_end=(settings.load_best_model_at_end and keeps
-                                and validation is not None),
-        **{name: getattr(settings, name) for name in (
-            "max_steps", "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type",
-            "gradient_accumulation_steps", "logging_steps", "save_total_limit", "optim", "betas",
-            "adam_epsilon", "momentum", "head_learning_rate", "layer_decay", "time_limit",
-            "verbosity")})
-    stopping = None
-    if settings.early_stopping or settings.trend_window or settings.regression is not None:
-        stopping = EarlyStopping(
-            settings.early_stopping or None, settings.min_delta, settings.min_epochs,
-            settings.smoothing_window, settings.trend_window, settings.regression)
-        if validation is None:
-            raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
-                              "validation_file")
     return Trainer(
-        model, arguments, loss, loader,
+        model, training_arguments(settings, rate, precision, validation is not None), loss, loader,
         evaluate=None if validation is None else lambda: evaluate(validation),
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),
         load_model=lambda folder: load_weights(model, folder), stopping=stopping,
@@ -164,6 +200,7 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
 
 
 def _learning_rate(settings, model, loss, loader, precision):
+    """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
         found = find_learning_rate(model, loss, loader, precision=precision)
         if settings.verbosity:

@@ -21,10 +21,25 @@ _METAVARS = {int: "N", float: "X", bool: "true|false", str: "NAME"}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def option(default, text, *aliases, group, choices=None):
-    """Return a dataclass field that is also a flag: its help text, other spellings, choices."""
+def option(default, text, *aliases, group, choices=None, words=()):
+    """Return a dataclass field that is also a flag.
+
+    Parameters
+    ----------
+    default : object
+    text : str
+        What --help says.
+    *aliases : str
+        Other spellings.
+    group : str
+        Heading in --help.
+    choices : tuple, optional
+        The only values there are.
+    words : tuple of str
+        Values besides the numbers of a number field, such as "auto".
+    """
     return dataclasses.field(default=default, metadata={
-        "help": text, "aliases": aliases, "group": group, "choices": choices})
+        "help": text, "aliases": aliases, "group": group, "choices": choices, "words": words})
 
 
 def spellings(settings_class):
@@ -49,7 +64,7 @@ def check_fields(settings):
         value = getattr(settings, field.name)
         choices = field.metadata["choices"]
         try:
-            value = _convert(value, hints[field.name])
+            value = _convert(value, hints[field.name], field.metadata["words"])
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{field.name} is {value!r}; expected {error}") from None
         if choices is not None and value is not None and value not in choices:
@@ -134,7 +149,7 @@ def add_arguments(parser, settings_class, leave_out=()):
             default=argparse.SUPPRESS, help=(about["help"] + shown).replace("%", "%%"),
             choices=about["choices"],
             metavar=None if about["choices"] else _METAVARS[kind],
-            type=_parser_type(kind, str in typing.get_args(hint)), **shape)
+            type=_parser_type(kind, about["words"]), **shape)
 
 
 def same_spelling(arguments):
@@ -165,14 +180,14 @@ def _kind(hint):
     return kinds[0], 0 if Ellipsis in kinds else len(kinds)
 
 
-def _convert(value, hint):
+def _convert(value, hint, words):
     """Return `value` as the annotation has it; ValueError says what was expected."""
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in allowed:
         return None
     kind, length = _kind(hint)
     if length is None:
-        return _one(value, kind, words=str in allowed)
+        return _one(value, kind, words)
     if isinstance(value, str):  # "(0.9, 0.999)", as YAML hands a Python tuple over
         value = [part for part in re.split(r"[\s,]+", value.strip("()[] ")) if part]
     values = value if isinstance(value, list | tuple) else [value]
@@ -181,8 +196,10 @@ def _convert(value, hint):
     return tuple(_one(part, kind) for part in values)
 
 
-def _one(value, kind, words=False):
-    """Return one value as `kind`; with `words` text that is no number stays text."""
+def _one(value, kind, words=()):
+    """Return one value as `kind`, or as one of the `words`; ValueError says what was expected."""
+    if value in words:
+        return value
     if kind is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
         return value.lower() in _TRUE
     if kind is bool and isinstance(value, bool):
@@ -195,10 +212,8 @@ def _one(value, kind, words=False):
             number = kind(value)
             if isinstance(value, str) or number == value:  # not 2.5 for a whole number, not NaN
                 return number
-        if words and isinstance(value, str):
-            return value
-    raise ValueError({bool: "true or false", str: "text", int: "a whole number",
-                      float: "a number"}[kind])
+    wanted = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[kind]
+    raise ValueError(" or ".join([wanted, *words]))
 
 
 def _parser_type(kind, words):

@@ -19,8 +19,8 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "time_limit", "device", "download", "baselines")
 
 
-def open_folder(settings):
-    """Prepare an output folder and write its manifest, before any work.
+def check_folder(settings):
+    """Check that the output folder is new or that of the same run; nothing is written.
 
     Raises
     ------
@@ -30,41 +30,38 @@ def open_folder(settings):
     folder = Path(settings.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; expected a folder to write to")
-    if folder.is_dir():
-        remove_leftovers(folder)
-    stored = folder / "manifest.json"
-    if stored.is_file():
-        _check_same(folder, read_json(stored), settings)
-    elif folder.is_dir() and any(folder.iterdir()):
+    if not folder.is_dir():
+        return
+    remove_leftovers(folder)
+    if (folder / "training_args.json").is_file() and (folder / "manifest.json").is_file():
+        _check_same(folder, read_json(folder / "manifest.json"), settings)
+    elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
-    else:
-        write_json(stored, manifest(settings))
 
 
-def record_data(folder, fingerprint):
-    """Note in the manifest which rows a run is about; a run that goes on must have the same.
+def open_folder(settings, fingerprint):
+    """Write the manifest of a run that begins; one that goes on must be about the same rows.
 
     Raises
     ------
     ConfigError
-        If they are others.
+        If the rows are others.
     """
-    path = Path(folder) / "manifest.json"
-    stored = read_json(path)
-    if "data" not in stored:
-        write_json(path, {**stored, "data": fingerprint})
-    elif stored["data"] != fingerprint:
-        raise ConfigError(f"{folder}: the data has changed since the run began; "
+    path = Path(settings.output_dir) / "manifest.json"
+    if not (path.parent / "training_args.json").is_file():
+        write_json(path, manifest(settings, fingerprint))
+    elif read_json(path).get("data") != fingerprint:
+        raise ConfigError(f"{path.parent}: the data has changed since the run began; "
                           "expected the same rows")
 
 
-def manifest(settings):
+def manifest(settings, fingerprint):
     """Return all that is needed to do the same again, as plain values."""
     packages = ("torch", "numpy", "tokenizers", "scikit-learn")
     return {"bert_kit": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in packages},
             "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
-            "seed": settings.seed, "settings": settings.to_dict()}
+            "seed": settings.seed, "data": fingerprint, "settings": settings.to_dict()}
 
 
 def _check_same(folder, before, settings):

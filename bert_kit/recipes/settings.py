@@ -75,7 +75,7 @@ class ClassificationSettings:
     gradient_accumulation_steps: int = _training(1, "batches in a step")
     learning_rate: float | str | None = _training(
         None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
-        "lr")
+        "lr", words=("auto",))
     head_learning_rate: float | None = _training(
         None, "rate of the head, if it is to differ", "classifier_learning_rate")
     layer_decay: float = _training(1.0, "factor on the rate for each layer further down")
@@ -135,9 +135,6 @@ class ClassificationSettings:
             object.__setattr__(self, "classifier", "mlp" if mlp else "standard")
         elif self.classifier == "custom":
             object.__setattr__(self, "classifier", "mlp")
-        if isinstance(self.learning_rate, str) and self.learning_rate != "auto":
-            raise ConfigError(f"learning_rate is {self.learning_rate!r}; "
-                              "expected a number or auto")
         for name, least in (("batch_size", 1), ("max_length", 3), ("early_stopping", 0),
                             ("max_train_samples", 1), ("overfit_batches", 1), ("seed", 0)):
             value = getattr(self, name)
