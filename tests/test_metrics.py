@@ -44,6 +44,19 @@ def test_a_class_that_never_occurs_does_not_pull_the_mean_down():
     assert each["f1"].tolist() == [1, 1, 0, 0]
 
 
+def test_classes_that_never_occur_in_all_metrics():
+    predictions, labels = np.array([1, 1, 4, 1]), np.array([1, 4, 4, 1])
+    metrics = classification_metrics(predictions, labels, 7)
+    assert metrics["f1_macro"] == pytest.approx(
+        reference.f1_score(labels, predictions, average="macro"))
+    assert metrics["accuracy"] == metrics["f1_micro"] == 0.75
+    assert [row["support"] for row in metrics["per_class"]] == [0, 2, 0, 0, 2, 0, 0]
+    assert [row["f1"] > 0 for row in metrics["per_class"]] == [i in (1, 4) for i in range(7)]
+    assert np.sum(metrics["confusion_matrix"]) == 4
+    alone = classification_metrics([0, 0], [0, 0], 1)
+    assert alone["accuracy"] == alone["f1_macro"] == 1 and alone["matthews_correlation"] == 0
+
+
 def test_confusion_matrix_rows_are_true_classes():
     predictions, labels = _random(classes=4)
     matrix = compute_confusion_matrix(predictions, labels, 4)

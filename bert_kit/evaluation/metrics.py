@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation.checks import check_classes
+from bert_kit.evaluation.layout import align, one_line
 
 AVERAGES = ("micro", "macro", "weighted", None)
 
@@ -50,7 +52,7 @@ def compute_precision_recall_f1(predictions, labels, num_classes=None, average="
 
     if average not in AVERAGES:
         raise ConfigError(f"average is {average!r}; expected one of {AVERAGES}")
-    predictions, labels, num_classes = _checked(predictions, labels, num_classes)
+    predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
     classes = np.arange(num_classes) if average is None else np.union1d(labels, predictions)
     scores = precision_recall_fscore_support(labels, predictions, labels=classes, average=average,
                                              zero_division=0)[:3]
@@ -68,7 +70,7 @@ def compute_confusion_matrix(predictions, labels, num_classes):
     >>> compute_confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], num_classes=2).tolist()
     [[1, 0], [1, 2]]
     """
-    predictions, labels, num_classes = _checked(predictions, labels, num_classes)
+    predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
     pairs = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
 
@@ -211,38 +213,6 @@ def format_per_class(metrics, class_names):
     if len(class_names) != len(rows):
         raise DataError(f"{len(class_names)} class names for {len(rows)} classes; "
                         "expected one a class")
-    width = max(len("class"), *(len(name) for name in class_names))
-    lines = [f"{'class':<{width}}  precision  recall      f1  support"]
-    for name, row in zip(class_names, rows):
-        lines.append(f"{name:<{width}}  {row['precision']:9.4f}  {row['recall']:6.4f}  "
-                     f"{row['f1']:6.4f}  {row['support']:7d}")
-    return "\n".join(lines)
-
-
-def _checked(predictions, labels, num_classes):
-    """Return both as integer arrays (N,), and the number of classes."""
-    predictions = _class_numbers("predictions", predictions)
-    labels = _class_numbers("labels", labels)
-    if len(predictions) != len(labels):
-        raise DataError(f"{len(predictions)} predictions for {len(labels)} labels; "
-                        "expected as many")
-    if not len(labels):
-        raise DataError("no predictions and no labels; expected at least one row")
-    if num_classes is None:
-        num_classes = int(max(predictions.max(), labels.max())) + 1
-    for name, values in (("prediction", predictions), ("label", labels)):
-        outside = (values < 0) | (values >= num_classes)
-        if outside.any():
-            row = int(outside.argmax())
-            raise DataError(f"{name} of row {row} is {values[row]}; "
-                            f"expected a class from 0 to {num_classes - 1}")
-    return predictions, labels, num_classes
-
-
-def _class_numbers(name, values):
-    values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
-    values = np.asarray(values)
-    if values.ndim != 1 or (len(values) and values.dtype.kind not in "iu"):
-        raise DataError(f"{name} are {values.dtype} of shape {values.shape}; "
-                        "expected whole numbers in one dimension")
-    return values.astype(np.int64)
+    return align(["class", "precision", "recall", "f1", "support"],
+                 [[one_line(name), *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
+                   str(row["support"])] for name, row in zip(class_names, rows)], left=[0])

@@ -1,0 +1,175 @@
+"""Calibration against scikit-learn, loops and closed formulas."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+import torch
+
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import (brier_score, confidence_coverage, expected_calibration_error,
+                                 fit_temperature, format_coverage, reliability_bins)
+
+
+def _random(rows=501, classes=4, sharpness=2.0, seed=0):
+    """Probabilities that are too sure of themselves by `sharpness`, and labels."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(rows, classes))
+    labels = np.array([generator.choice(classes, p=row) for row in _softmax(logits)])
+    return _softmax(sharpness * logits), labels, sharpness * logits
+
+
+def _softmax(logits):
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_calibration_error_by_hand(bins):
+    probabilities, labels, _ = _random()
+    expected, confidence = 0.0, probabilities.max(axis=1)
+    for i in range(bins):
+        rows = [row for row in range(len(labels)) if i / bins < confidence[row] <= (i + 1) / bins]
+        if rows:
+            right = sum(probabilities[row].argmax() == labels[row] for row in rows) / len(rows)
+            sure = sum(confidence[row] for row in rows) / len(rows)
+            expected += len(rows) / len(labels) * abs(right - sure)
+    assert expected_calibration_error(probabilities, labels, bins) == pytest.approx(expected)
+
+
+def test_bins_hold_their_upper_edge_and_all_rows():
+    groups = reliability_bins([[0.5, 0.5], [1.0, 0.0], [0.75, 0.25]], [0, 1, 0], bins=2)
+    assert groups == [
+        {"lower": 0.0, "upper": 0.5, "rows": 1, "confidence": 0.5, "accuracy": 1.0},
+        {"lower": 0.5, "upper": 1.0, "rows": 2, "confidence": 0.875, "accuracy": 0.5}]
+    probabilities, labels, _ = _random()
+    assert sum(group["rows"] for group in reliability_bins(probabilities, labels)) == len(labels)
+
+
+def test_a_perfect_model_has_no_error():
+    assert expected_calibration_error(np.eye(3), [0, 1, 2]) == 0
+    assert brier_score(np.eye(3), [0, 1, 2]) == 0
+    assert brier_score(np.eye(3), [1, 2, 0]) == 2
+
+
+def test_brier_score_matches_scikit_learn():
+    probabilities, labels, _ = _random(classes=2)
+    assert brier_score(probabilities, labels) == pytest.approx(
+        2 * reference.brier_score_loss(labels, probabilities[:, 1]))
+    if "scale_by_half" in inspect.signature(reference.brier_score_loss).parameters:
+        probabilities, labels, _ = _random(classes=5)
+        assert brier_score(probabilities, labels) == pytest.approx(
+            reference.brier_score_loss(labels, probabilities, scale_by_half=False))
+
+
+def test_arrays_lists_and_tensors_of_any_precision():
+    probabilities, labels, _ = _random(rows=50)
+    exact = brier_score(probabilities, labels)
+    assert brier_score(probabilities.tolist(), labels.tolist()) == exact
+    assert brier_score(torch.tensor(probabilities), torch.tensor(labels)) == exact
+    half = torch.tensor(probabilities).to(torch.bfloat16).requires_grad_()
+    assert brier_score(half, labels) == pytest.approx(exact, abs=0.01)
+
+
+def test_coverage_by_hand():
+    probabilities, labels, _ = _random()
+    rows = confidence_coverage(probabilities, labels)
+    assert [row["threshold"] for row in rows] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    for row in rows:
+        kept = [i for i in range(len(labels)) if probabilities[i].max() >= row["threshold"]]
+        predicted = probabilities[kept].argmax(axis=1)
+        assert row["rows"] == len(kept)
+        assert row["coverage"] == pytest.approx(len(kept) / len(labels))
+        assert row["accuracy"] == pytest.approx(
+            reference.accuracy_score(labels[kept], predicted))
+        assert row["f1_macro"] == pytest.approx(
+            reference.f1_score(labels[kept], predicted, average="macro"))
+    assert rows[0]["coverage"] == 1 and rows[-1]["accuracy"] > rows[0]["accuracy"]
+
+
+def test_coverage_without_rows_is_none_and_a_dash():
+    rows = confidence_coverage([[0.75, 0.25]], [0], thresholds=(0.5, 0.75, 0.9))
+    assert [row["rows"] for row in rows] == [1, 1, 0]
+    assert rows[2] == {"threshold": 0.9, "coverage": 0.0, "rows": 0, "accuracy": None,
+                       "f1_macro": None}
+    lines = format_coverage(rows).splitlines()
+    assert lines[0].split() == ["threshold", "coverage", "rows", "accuracy", "f1_macro"]
+    assert lines[1].split() == ["0.50", "100.0%", "1", "1.0000", "1.0000"]
+    assert lines[3].split() == ["0.90", "0.0%", "0", "-", "-"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def _loss(logits, labels, temperature):
+    return -np.log(_softmax(logits / temperature)[np.arange(len(labels)), labels]).mean()
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
+def test_temperature_minimises_the_loss(sharpness):
+    _, labels, logits = _random(sharpness=sharpness)
+    found = fit_temperature(logits, labels)
+    grid = np.geomspace(0.1, 100, 2_001)
+    best = grid[np.argmin([_loss(logits, labels, temperature) for temperature in grid])]
+    assert found == pytest.approx(best, rel=0.005)
+    assert found == pytest.approx(sharpness, rel=0.3)  # how the rows were made
+    for near in (0.999 * found, 1.001 * found):
+        assert _loss(logits, labels, found) <= _loss(logits, labels, near)
+
+
+def test_temperature_makes_a_model_calibrated():
+    probabilities, labels, logits = _random(rows=4_000, sharpness=4.0)
+    mended = _softmax(logits / fit_temperature(logits, labels))
+    assert expected_calibration_error(probabilities, labels) > 0.15
+    assert expected_calibration_error(mended, labels) < 0.03
+    assert (mended.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+def test_temperature_of_two_classes_in_closed_form():
+    """With one logit z and share q right, the best T is z / log(q / (1 - q))."""
+    for right, z in ((9, 1.0), (7, 5.0), (6, 0.01)):
+        labels = [0] * right + [1] * (10 - right)
+        expected = z / math.log(right / (10 - right))
+        assert fit_temperature([[z, 0.0]] * 10, labels) == pytest.approx(expected, rel=1e-9)
+
+
+def test_temperature_at_its_ends():
+    assert fit_temperature(np.eye(3), [0, 1, 2]) == pytest.approx(0.01)
+    assert fit_temperature(np.eye(3), [1, 2, 0]) == pytest.approx(100)
+    assert fit_temperature(np.zeros((5, 3)), [0, 1, 2, 0, 1]) == 1
+    assert fit_temperature([[3.0], [4.0]], [0, 0]) == 1
+    assert fit_temperature(torch.tensor([[900.0, -900.0]] * 4, dtype=torch.bfloat16),
+                           [0, 0, 0, 1]) == pytest.approx(100)
+    frozen = np.eye(2)
+    frozen.flags.writeable = False  # torch warns about sharing such an array
+    assert fit_temperature(frozen, [0, 1]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("probabilities, labels, message", [
+    ([], [], r"shape \(0,\); expected \(rows, classes\)"),
+    (np.empty((0, 3)), [], "no probabilities and no labels"),
+    ([[0.5, 0.5]], [0, 1], "1 rows of probabilities for 2 labels"),
+    ([[0.5, 0.5], [2.0, -1.0]], [0, 0], "row 1 range from -1 to 2 and add up to 1; .*softmax"),
+    ([[2.0, 3.0]], [0], "row 0 range from 2 to 3 and add up to 5"),
+    ([[0.5, math.nan]], [0], "row 0 range from nan"),
+    ([[0.5, 0.5]], [2], "label of row 0 is 2; expected a class from 0 to 1"),
+    ([[0.5, 0.5]], [-100], "label of row 0 is -100"),
+    ([[0.5, 0.5]], [0.0], "labels are float64"),
+])
+def test_impossible_probabilities(probabilities, labels, message):
+    for score in (expected_calibration_error, brier_score, confidence_coverage):
+        with pytest.raises(DataError, match=message):
+            score(probabilities, labels)
+
+
+def test_impossible_settings_and_logits():
+    for bins in (0, -1, 2.5, True):
+        with pytest.raises(ConfigError, match="bins is .*expected a whole number"):
+            expected_calibration_error([[1.0]], [0], bins)
+    for logits in ([[0.0, math.inf]], [[math.nan, 0.0]], [1.0]):
+        with pytest.raises(DataError, match="logits of shape .*; expected finite"):
+            fit_temperature(logits, [0])
+    with pytest.raises(DataError, match="label of row 1 is 2"):
+        fit_temperature([[1.0, 0.0]] * 2, [0, 2])
+    with pytest.raises(DataError, match="2 rows of probabilities for 1 labels"):
+        fit_temperature([[1.0, 0.0]] * 2, [0])

@@ -1,0 +1,169 @@
+"""CSV files read back with the csv module, and cells that no spreadsheet runs."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from bert_kit.data import read_table
+from bert_kit.errors import DataError
+from bert_kit.evaluation import PredictionWriter, guard_formula, write_predictions, write_rows
+
+NASTY = ["plain", "=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\tx", "\rx", 'quote " and ,',
+         "two\nlines", "carriage\rreturn", "", " spaced ", "'quoted", "数据 🙂", ";=1", "a\r\nb"]
+
+
+def _read(path):
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.reader(handle, strict=True))
+
+
+def _probabilities(rows, classes=3, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_predictions_come_back(tmp_path, guard):
+    probabilities = _probabilities(len(NASTY))
+    predictions, names = probabilities.argmax(axis=1), ["ham", "-2", "=spam,"]
+    labels = np.arange(len(NASTY)) % 3
+    path = tmp_path / "made" / "predictions.csv"
+    write_predictions(path, NASTY, predictions, torch.tensor(probabilities), names, labels, guard)
+    header, *rows = _read(path)
+    assert header == ["text", "category", "prediction", "confidence", "probability_ham",
+                      "probability_-2", "probability_=spam,"]
+    shown = ["ham", "-2", "'=spam,"] if guard else names
+    expected = [guard_formula(text) for text in NASTY] if guard else NASTY
+    assert [row[0] for row in rows] == expected
+    assert [row[1] for row in rows] == [shown[label] for label in labels]
+    assert [row[2] for row in rows] == [shown[prediction] for prediction in predictions]
+    numbers = np.array([[float(cell) for cell in row[3:]] for row in rows])
+    np.testing.assert_allclose(numbers[:, 1:], probabilities, atol=5.1e-7)
+    np.testing.assert_array_equal(numbers[:, 0], numbers[:, 1:].max(axis=1))
+
+
+def test_guarded_cells():
+    changed = [text for text in NASTY if guard_formula(text) != text]
+    assert changed == ["=1+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\tx", "\rx"]
+    assert all(guard_formula(text) == "'" + text for text in changed)
+    for safe in (-1, -0.5, None, "-1", "+1.5e-3", "-3.", "a=1", "'=1", "", " =1"):
+        assert guard_formula(safe) is safe
+    for run in ("-1+1", "--1", "-", "+", "-1 ", "-1\n", "-.", "-١", "-1e", "=", "-1,5"):
+        assert guard_formula(run) == "'" + run
+
+
+def test_no_written_cell_starts_a_formula(tmp_path):
+    rows = [{start + "key": start + rest for start in "=+-@\t\r" for rest in ("A1", "(1)", "x")}]
+    write_rows(tmp_path / "rows.csv", rows)
+    for row in _read(tmp_path / "rows.csv"):
+        assert len(row) == 6 and not any(cell[0] in "=+-@\t\r" for cell in row)
+
+
+def test_without_labels_there_is_no_category(tmp_path):
+    write_predictions(tmp_path / "p.csv", ["a"], [1], [[0.25, 0.75]], ["x", "y"])
+    assert (tmp_path / "p.csv").read_bytes() == (
+        b'"text","prediction","confidence","probability_x","probability_y"\n'
+        b'"a","y",0.75,0.25,0.75\n')
+
+
+def test_the_kit_reads_its_own_predictions_as_labelled_texts(tmp_path):
+    texts = [text for text in NASTY if text.strip()]
+    write_predictions(tmp_path / "p.csv", texts, [0] * len(texts), [[1.0, 0.0]] * len(texts),
+                      ["x", "y"], [1] * len(texts), guard_formulas=False)
+    table = read_table(tmp_path / "p.csv")
+    assert table.texts == texts and set(table.labels) == {"y"}
+
+
+def test_chunks_and_one_piece_give_the_same_file(tmp_path):
+    texts, probabilities = [f"text {i}" for i in range(23)], _probabilities(23)
+    predictions, labels = probabilities.argmax(axis=1), np.zeros(23, int)
+    write_predictions(tmp_path / "whole.csv", texts, predictions, probabilities, "abc", labels)
+    with PredictionWriter(tmp_path / "chunks.csv", "abc", with_labels=True) as writer:
+        for i in range(0, 23, 5):
+            part = slice(i, i + 5)
+            writer.write(texts[part], predictions[part], probabilities[part], labels[part])
+            writer.write([], [], [], [])
+            assert not (tmp_path / "chunks.csv").exists()
+        assert writer.rows == 23
+    assert (tmp_path / "chunks.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_no_rows_give_a_header(tmp_path):
+    write_predictions(tmp_path / "p.csv", [], [], [], ["x"])
+    assert _read(tmp_path / "p.csv") == [["text", "prediction", "confidence", "probability_x"]]
+
+
+def test_standard_output_gets_rows_as_they_come(capsys):
+    import sys
+    with PredictionWriter(sys.stdout, ["x", "y"]) as writer:
+        writer.write(["=a"], torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
+        first = capsys.readouterr().out.splitlines()
+        writer.write(["b"], [1], [[0.125, 0.875]])
+    assert first == ['"text","prediction","confidence","probability_x","probability_y"',
+                     '"\'=a","x",1.0,1.0,0.0']
+    assert capsys.readouterr().out == '"b","y",0.875,0.125,0.875\n'
+    assert not sys.stdout.closed
+
+
+def test_an_error_leaves_the_old_file(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="out of power"):
+        with PredictionWriter(path, ["x"]) as writer:
+            writer.write(["a"], [0], [[1.0]])
+            raise RuntimeError("out of power")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DataError):
+        write_rows(path, [{"a": [1]}])
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_half_a_surrogate_pair_does_not_lose_the_file(tmp_path):
+    write_predictions(tmp_path / "p.csv", ["half \ud83d pair"], [0], [[1.0]], ["x"])
+    assert _read(tmp_path / "p.csv")[1][0] == "half \\ud83d pair"
+
+
+@pytest.mark.parametrize("chunk, message", [
+    ((["a"], [2], [[0.5, 0.5]]), "predictions: row 1 is 2; expected a class from 0 to 1"),
+    ((["a"], [-1], [[0.5, 0.5]]), "predictions: row 1 is -1"),
+    ((["a", "b"], [0], [[0.5, 0.5]]), "2 texts, 1 predictions and probabilities of shape"),
+    ((["a"], [0], [[0.5, 0.25, 0.25]]), r"shape \(1, 3\); expected .* and 2 classes"),
+    ((["a"], [0], [[3.0, 0.5]]), "row 0 range from 0.5 to 3 .*softmax"),
+    ((["a"], [0.0], [[0.5, 0.5]]), "predictions are float64"),
+    ((["a"], [0], [[0.5, 0.5]], [0]), "labels are given; expected none"),
+])
+def test_impossible_chunks(chunk, message):
+    out = io.StringIO()
+    with PredictionWriter(out, ["x", "y"]) as writer:
+        writer.write(["first"], [0], [[0.5, 0.5]])
+        before = out.getvalue()
+        with pytest.raises(DataError, match=message):
+            writer.write(*chunk)
+    assert out.getvalue() == before
+
+
+def test_missing_labels_are_refused(tmp_path):
+    with pytest.raises(DataError, match="labels are missing; expected them"):
+        with PredictionWriter(tmp_path / "p.csv", ["x"], with_labels=True) as writer:
+            writer.write(["a"], [0], [[1.0]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_any_numbers(tmp_path):
+    rows = [{"classifier": "cnn", "f1": np.float64(0.5), "seconds": 3},
+            {"classifier": "=kan", "f1": torch.tensor(0.25), "memory": None},
+            {"classifier": None, "f1": float("nan"), "memory": -1.5}]
+    write_rows(tmp_path / "rows.csv", rows)
+    assert _read(tmp_path / "rows.csv") == [
+        ["classifier", "f1", "seconds", "memory"], ["cnn", "0.5", "3", ""],
+        ["'=kan", "0.25", "", ""], ["", "", "", "-1.5"]]
+    write_rows(tmp_path / "raw.csv", rows, guard_formulas=False)
+    assert _read(tmp_path / "raw.csv")[2][0] == "=kan"
+    for nothing in ([], [{}]):
+        with pytest.raises(DataError, match="no rows to write"):
+            write_rows(tmp_path / "none.csv", nothing)
+    with pytest.raises(DataError, match="row 1: 'x' is a list; expected text, a number or None"):
+        write_rows(tmp_path / "none.csv", [{"x": 1}, {"x": [1, 2]}])
+    assert not (tmp_path / "none.csv").exists()
