@@ -6,6 +6,7 @@ import re
 import pytest
 from hostile import GOOD, MALFORMED, command
 
+from bert_kit.cli import main
 from bert_kit.data import LabelledParts, read_parts
 from bert_kit.errors import BertKitError
 
@@ -74,3 +75,22 @@ def test_damaged_data_and_splits_raise_nothing_else(tmp_path):
                 outcomes[file].add(BertKitError)
         file.write_bytes(content)
     assert all(found == {LabelledParts, BertKitError} for found in outcomes.values())
+
+
+@pytest.mark.parametrize("entry", MALFORMED, ids=lambda entry: entry.name)
+def test_the_command_line_says_it_in_one_line_and_leaves_nothing(tmp_path, capsys, entry):
+    out = tmp_path / "out"
+    (tmp_path / "data").mkdir()
+    arguments = ["train", *command(entry, tmp_path / "data"), "--from_scratch", "bert-tiny",
+                 "--device", "cpu", "--output_dir", str(out)]
+    try:
+        code = main(arguments)
+    except SystemExit as usage:  # how argparse ends
+        code = usage.code
+    error = capsys.readouterr().err
+    assert code == entry.code and entry.words in error
+    if code == 1:
+        assert error.startswith("error: ") and error.count("\n") == 1
+        line = re.search(r" line (\d+)", error)
+        assert (line and int(line[1])) == entry.line
+    assert not out.exists()

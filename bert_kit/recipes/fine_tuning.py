@@ -187,11 +187,13 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
     if stopping is not None and validation is None:
         raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
                           "validation_file")
+    shown = {"loss", "accuracy", "f1_macro", "matthews_correlation", settings.metric}
     precision = settings.precision or best_precision(device)
     rate = _learning_rate(settings, model, loss, loader, precision)
     return Trainer(
         model, training_arguments(settings, rate, precision, validation is not None), loss, loader,
-        evaluate=None if validation is None else lambda: evaluate(validation),
+        evaluate=None if validation is None else lambda: {
+            key: value for key, value in evaluate(validation).items() if key in shown},
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),
         load_model=lambda folder: load_weights(model, folder), stopping=stopping,
         before_epoch=gradual_unfreezing(model) if settings.gradual_unfreezing else None,
