@@ -84,7 +84,8 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
     **config_overrides
-        Fields of BertConfig to set differently; an unknown one is an error.
+        Fields of BertConfig to set differently; an unknown one is an error. With another
+        `classifier` than the stored one, the stored head is left out.
 
     Returns
     -------
@@ -107,8 +108,10 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     if not any(name in targets and _is_encoder(name) for name in found):
         raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
                            f"{next(iter(tensors), 'none')!r})")
+    if config.classifier != stored.classifier:
+        found = _without_heads(found, targets, {"classifier"})
     if prefixed and config.num_labels != stored.num_labels:
-        found = _without_old_head(found, targets)
+        found = _without_heads(found, targets, _misfits(found, targets))
     _fill(targets, found, path)
     for alias, first in aliases.items():
         if alias in found and first in found:
@@ -182,11 +185,16 @@ def _is_encoder(name):
     return name.removeprefix("bert.").startswith(("embeddings.", "encoder."))
 
 
-def _without_old_head(found, targets):
-    """Leave out every head of the file that has a tensor of another shape than the model's."""
-    heads = {name.split(".")[0] for name in targets.keys() & found.keys()
-             if targets[name].shape != found[name].shape} - {"bert", "cls"}
-    return {name: tensor for name, tensor in found.items() if name.split(".")[0] not in heads}
+def _misfits(found, targets):
+    """Return the heads that have a tensor of another shape in the file than in the model."""
+    return {name.split(".")[0] for name in targets.keys() & found.keys()
+            if targets[name].shape != found[name].shape} - {"bert", "cls"}
+
+
+def _without_heads(found, targets, heads):
+    """Leave out what these heads would fill; the rest of them is reported as not used."""
+    return {name: tensor for name, tensor in found.items()
+            if name not in targets or name.split(".")[0] not in heads}
 
 
 def _report(path, what, names, most=20):
