@@ -5,6 +5,7 @@ by either side is read by the other.
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class BertConfig:
         Dropout after the embeddings and both sub-layers, and on the attention weights.
     classifier_dropout : float or None
         Dropout in front of a classifier; None takes `hidden_dropout_prob`.
+    classifier : mapping
+        Kind of classification head and its options, for instance
+        ``{"type": "cnn", "kernel_sizes": [3, 4, 5]}``; `bert_kit.model.CLASSIFIERS` lists the
+        kinds. Empty is the standard head, and so is ``{"type": "standard"}``. A copy is kept, in
+        which tuples are lists, as in config.json.
     initializer_range : float
         Standard deviation of the initial weights.
     layer_norm_eps : float
@@ -83,6 +89,7 @@ class BertConfig:
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
+    classifier: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     initializer_range: float = 0.02
@@ -119,7 +126,27 @@ class BertConfig:
                               f"expected one of {', '.join(ACTIVATIONS)}")
         if not isinstance(self.fused, bool):
             raise ConfigError(f"fused is {self.fused!r}; expected True or False")
+        self._check_classifier()
         self._check_labels()
+
+    def _check_classifier(self):
+        """Keep a plain copy; which options a kind of head has is the head's business."""
+        if not isinstance(self.classifier, Mapping):
+            raise ConfigError(f"classifier is {self.classifier!r}; "
+                              f"expected a mapping with a type and options")
+        plain = {}
+        for name, value in self.classifier.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"classifier has the key {name!r}; expected a string")
+            try:
+                plain[name] = json.loads(json.dumps(value, allow_nan=False))
+            except (TypeError, ValueError, RecursionError):
+                raise ConfigError(f"classifier: {name} is {value!r}; expected a number, "
+                                  f"a string, true, false, null or a list of these") from None
+        if plain and not isinstance(plain.get("type"), str):
+            raise ConfigError(f"classifier has the type {plain.get('type')!r}; "
+                              f"expected the name of a kind of head")
+        object.__setattr__(self, "classifier", {} if plain == {"type": "standard"} else plain)
 
     def _check_labels(self):
         if isinstance(self.labels, str) or not isinstance(self.labels, list | tuple):
@@ -180,6 +207,8 @@ class BertConfig:
         """Return the content of config.json; unknown keys that were read come back."""
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
                  if f.name not in ("labels", "fused", "extra")}
+        if not self.classifier:  # the standard head needs no word: the file is the reference's
+            del known["classifier"]
         return {**self.extra, "model_type": "bert", **known,
                 "id2label": {str(i): name for i, name in self.id2label.items()},
                 "label2id": self.label2id}
@@ -202,8 +231,9 @@ class BertConfig:
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
         labels = _read_labels(values, source)
-        if known.get("pad_token_id", 0) is None:
-            del known["pad_token_id"]
+        for key in ("pad_token_id", "classifier"):
+            if key in known and known[key] is None:
+                del known[key]
         try:
             return cls(**known, **labels, extra=values)
         except ConfigError as error:

@@ -47,6 +47,12 @@ def test_an_unknown_preset_lists_the_sizes(name):
     (dict(fused="no"), ["fused", "'no'"]),
     (dict(num_labels=3, labels=("a", "b")), ["num_labels is 3", "2 names"]),
     (dict(wide=3), ["'wide'", "hidden_size"]),
+    (dict(classifier="cnn"), ["classifier", "'cnn'", "mapping"]),
+    (dict(classifier={"kernel_sizes": [3]}), ["classifier", "type", "None"]),
+    (dict(classifier={"type": 3}), ["classifier", "type", "3"]),
+    (dict(classifier={"type": "cnn", 3: 4}), ["classifier", "key 3"]),
+    (dict(classifier={"type": "cnn", "rate": float("nan")}), ["rate is nan"]),
+    (dict(classifier={"type": "cnn", "sizes": {3, 4}}), ["sizes is {3, 4}", "list"]),
 ])
 def test_impossible_values_name_the_field_and_both_numbers(changes, parts):
     with pytest.raises(ConfigError) as caught:
@@ -72,7 +78,22 @@ def test_config_json_round_trip_keeps_unknown_keys(tmp_path):
         "0": "b", "1": "a", "2": "ü"}
 
 
+def test_the_classifier_is_kept_as_a_plain_copy(tmp_path):
+    sizes = [3, 4]
+    config = BertConfig(classifier={"type": "cnn", "kernel_sizes": sizes, "x": (1, None)})
+    sizes.append(5)
+    assert config.classifier == {"type": "cnn", "kernel_sizes": [3, 4], "x": [1, None]}
+    assert config.replace(num_labels=5).classifier == config.classifier != {}
+    assert config != BertConfig() and len({config, BertConfig(), BertConfig()}) == 2
+    config.save(tmp_path)
+    assert BertConfig.load(tmp_path) == config
+    standard = config.replace(classifier={"type": "standard"})
+    assert standard == BertConfig() and "classifier" not in standard.to_dict()
+    assert BertConfig.from_dict({"classifier": None}) == BertConfig()
+
+
 @pytest.mark.parametrize("values, part", [
+    ({"classifier": {"kernel_sizes": 3}}, "classifier has the type None"),
     ({"model_type": "gpt2"}, "model_type"),
     ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
     ({"is_decoder": True}, "is_decoder"),

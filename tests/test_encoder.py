@@ -109,6 +109,50 @@ def test_masks_of_any_plain_type_mean_the_same(config, ragged):
                        model(ids).last_hidden_state)
 
 
+def step(model, batch):
+    """Return loss, gradients and the numbers kept for the backward pass of one training step."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    model.zero_grad()
+    torch.manual_seed(11)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(*batch).last_hidden_state.square().sum(-1).cos().sum()
+    loss.backward()
+    return loss.detach(), [p.grad.clone() for p in model.parameters()], sum(kept.values())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_gradient_checkpointing_changes_memory_only(config, ragged, fused, autocast):
+    config = config.replace(fused=fused, num_hidden_layers=6)
+    model = BERTModel(config, pooler=False).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        loss, gradients, kept = step(model, ragged)
+        model.gradient_checkpointing = True
+        again, others, less = step(model, ragged)
+        assert torch.equal(loss, again)
+        for got, want in zip(others, gradients):
+            torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
+        inputs = 6 * 7 * 13 * 30  # of the blocks; the checkpoints hold them
+        assert less + inputs < kept / 3
+    output = model.eval()(*ragged, output_attentions=True, output_hidden_states=True)
+    assert len(output.hidden_states) == 7 and len(output.attentions) == 6
+
+
+def test_gradient_checkpointing_runs_the_blocks_twice_in_training_only(config, ragged):
+    model, calls = BERTModel(config), []
+    model.blocks[1].register_forward_pre_hook(lambda *_: calls.append(1))
+    for checkpointing, training, count in ((0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        model.gradient_checkpointing = bool(checkpointing)
+        calls.clear()
+        model.train(bool(training))(*ragged).pooler_output.sum().backward()
+        assert len(calls) == count
+
+
 def test_empty_batch(config):
     output = BERTModel(config)(torch.empty(0, 5, dtype=torch.long))
     assert output.last_hidden_state.shape == (0, 5, 30)

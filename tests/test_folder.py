@@ -200,6 +200,54 @@ def test_another_number_of_labels_starts_the_head_afresh(tmp_path, capsys):
     assert kept.config.labels == ("a", "b", "c") and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("head", [
+    {"type": "mlp", "hidden_dims": [5, 3], "pooling": "max", "last_layers": 2},
+    {"type": "bilstm", "hidden_size": 3, "num_layers": 2}, {"type": "attention", "num_heads": 2},
+    {"type": "cnn", "kernel_sizes": [2, 3], "num_filters": 4},
+    {"type": "fourier_kan", "num_frequencies": 3}, {"type": "wavelet_kan", "wavelet_type": "haar"},
+    {"type": "standard"}], ids=lambda head: head["type"])
+def test_every_head_round_trips_bit_for_bit(tmp_path, head, capsys):
+    model = saved(tmp_path, classifier=head, labels=("a", "b", "c"))
+    other = load_pretrained(BERTForSequenceClassification, tmp_path)
+    assert capsys.readouterr().out == "" and other.config == model.config
+    assert same(other.state_dict(), model.state_dict())
+    ids = torch.randint(0, 37, (3, 5))
+    assert torch.equal(other(ids), model.eval()(ids))
+    stored = json.loads((tmp_path / "config.json").read_text())
+    assert stored.get("classifier", {"type": "standard"}) == head
+    first = (tmp_path / "model.safetensors").read_bytes(), (tmp_path / "config.json").read_bytes()
+    save_pretrained(other, tmp_path)
+    assert first == ((tmp_path / "model.safetensors").read_bytes(),
+                     (tmp_path / "config.json").read_bytes())
+    names = set(read_safetensors(tmp_path / "model.safetensors"))
+    assert ("classifier.weight" in names) == (head["type"] == "standard")
+
+
+def test_another_head_starts_afresh_even_where_names_coincide(tmp_path, capsys):
+    old = saved(tmp_path, classifier={"type": "mlp", "hidden_dims": [12]})
+    new = {"type": "attention", "attention_size": 4}  # its last layers have the names and shapes
+    model = load_pretrained(BERTForSequenceClassification, tmp_path, classifier=new)
+    assert model.classifier.mlp.scores.weight.shape == old.classifier.mlp.scores.weight.shape
+    assert not torch.equal(model.classifier.mlp.scores.weight, old.classifier.mlp.scores.weight)
+    fresh, = capsys.readouterr().out.splitlines()
+    assert "newly initialised: " in fresh and "bert." not in fresh
+    assert all(f"classifier.{name}" in fresh for name, _ in model.classifier.named_parameters())
+    assert same(model.bert.state_dict(), old.bert.state_dict())
+    load_pretrained(BERTForSequenceClassification, tmp_path,
+                    classifier={"type": "standard"})
+    fresh, unused = capsys.readouterr().out.splitlines()
+    assert fresh.endswith("newly initialised: bert.pooler.dense.weight, bert.pooler.dense.bias, "
+                          "classifier.weight, classifier.bias")
+    assert "not used: " in unused and "classifier.mlp.scores.weight" in unused
+    # The same head, said again in other words, is kept.
+    kept = load_pretrained(BERTForSequenceClassification, tmp_path, classifier={
+        "type": "mlp", "hidden_dims": (12,)})
+    assert capsys.readouterr().out == "" and same(kept.state_dict(), old.state_dict())
+    load_pretrained(BERTForSequenceClassification, tmp_path, num_labels=5)
+    fresh, = capsys.readouterr().out.splitlines()
+    assert "classifier.mlp.hidden.0.weight" in fresh and "bert." not in fresh
+
+
 def test_a_decoder_that_differs_from_the_embeddings_is_reported(tmp_path, capsys):
     model = saved(tmp_path, BERTForMaskedLM)
     path = tmp_path / "model.safetensors"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from bert_kit.errors import DataError
 from bert_kit.model.attention import MultiHeadAttention
@@ -66,6 +67,13 @@ class BERTModel(nn.Module):
     pooler : bool
         Whether to have a pooler. MLM, tagging and span models are published without one.
 
+    Attributes
+    ----------
+    gradient_checkpointing : bool
+        False; set it to True to trade time for memory (Chen et al. 2016). In training each block
+        then keeps its input only and runs a second time during the backward pass, with the same
+        dropout: same loss, same gradients.
+
     Examples
     --------
     >>> from bert_kit import create_model_config
@@ -77,6 +85,7 @@ class BERTModel(nn.Module):
     def __init__(self, config, pooler=True):
         super().__init__()
         self.config = config
+        self.gradient_checkpointing = False
         self.embeddings = Embeddings(config)
         self.blocks = nn.ModuleList(
             TransformerEncoderBlock(config) for _ in range(config.num_hidden_layers))
@@ -124,6 +133,8 @@ class BERTModel(nn.Module):
         x = self.embeddings(input_ids, token_type_ids, positions)
         states, attentions = [x], []
         for block in self.blocks:
+            if self.gradient_checkpointing and self.training:
+                block = partial(checkpoint, block, use_reentrant=False)
             x, weights = block(x, mask, packing, output_attentions)
             if output_hidden_states:
                 states.append(x)

@@ -26,10 +26,11 @@ class LayerNorm(nn.Module):
     1.7320...
     """
 
-    def __init__(self, config):
+    def __init__(self, config, size=None):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(config.hidden_size))
-        self.bias = nn.Parameter(torch.zeros(config.hidden_size))
+        size = config.hidden_size if size is None else size  # D, if nothing else is said
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
         self.eps = config.layer_norm_eps
         self.fused = config.fused
 
@@ -70,15 +71,15 @@ class GELU(nn.Module):
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
-def activation(config):
-    """Return the module for `config.hidden_act`."""
+def activation(config, name=None):
+    """Return the module for an activation by name; default `config.hidden_act`."""
     return {
         "gelu": GELU(fused=config.fused),
         "gelu_new": GELU(tanh=True, fused=config.fused),
         "relu": nn.ReLU(),
         "silu": nn.SiLU(),
         "tanh": nn.Tanh(),
-    }[config.hidden_act]
+    }[config.hidden_act if name is None else name]
 
 
 class Dropout(nn.Module):

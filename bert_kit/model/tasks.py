@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bert_kit.errors import DataError
-from bert_kit.model.classifiers import LinearClassifier
+from bert_kit.model.classifiers import make_classifier
 from bert_kit.model.encoder import BERTModel
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
 
@@ -86,18 +86,25 @@ class BERTForSequenceClassification(nn.Module):
         Number of classes C; default the configuration's.
     classifier : callable, optional
         Builds the head: `classifier(config)` returns a module that maps the encoder's output and
-        the boolean mask to (B, C) logits.
+        the boolean mask to (B, C) logits. Its attribute `uses_pooler`, True if it has none, says
+        whether the encoder keeps its pooler; `needs_hidden_states`, False if it has none, whether
+        it is given the output of every layer. Default the head of `config.classifier`.
     """
 
-    def __init__(self, config, num_labels=None, classifier=LinearClassifier):
+    def __init__(self, config, num_labels=None, classifier=None):
         super().__init__()
         self.config = config.replace(num_labels=num_labels)
         self.bert = BERTModel(self.config)
-        self.classifier = classifier(self.config)
+        self.classifier = (make_classifier if classifier is None else classifier)(self.config)
+        if not getattr(self.classifier, "uses_pooler", True):
+            # Made all the same: so a seed draws one encoder, whatever the head.
+            self.bert.pooler = None
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
         """(B, S) -> (B, C)."""
-        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        encoded = self.bert(
+            input_ids, attention_mask, token_type_ids,
+            output_hidden_states=getattr(self.classifier, "needs_hidden_states", False))
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
 

@@ -66,7 +66,7 @@ def save_pretrained(model, folder, tokenizer=None):
 
 
 def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False, strict=False,
-                    **config_overrides):
+                    report=print, **config_overrides):
     """Build a model and fill it from a model folder, whichever task the folder was saved for.
 
     Prints one line each for the parameters that the folder lacks (they keep their fresh initial
@@ -85,8 +85,11 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
         Allow the Hugging Face hub to be asked. Off by default.
     strict : bool
         Refuse a folder that lacks a parameter, as one to predict with must not.
+    report : callable
+        Called with each of those lines instead of `print`.
     **config_overrides
-        Fields of BertConfig to set differently; an unknown one is an error.
+        Fields of BertConfig to set differently; an unknown one is an error. With another
+        `classifier` than the stored one, the stored head is left out.
 
     Returns
     -------
@@ -109,21 +112,25 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     if not any(name in targets and _is_encoder(name) for name in found):
         raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
                            f"{next(iter(tensors), 'none')!r})")
+    if config.classifier != stored.classifier:
+        found = _without_heads(found, targets, {"classifier"})
     if prefixed and config.num_labels != stored.num_labels:
-        found = _without_old_head(found, targets)
+        found = _without_heads(found, targets, _misfits(found, targets))
     missing = [name for name in targets if name not in found]
     if strict and missing:
-        raise WeightsError(f"{path}: lacks {missing[0]} (of {len(missing)} missing); expected a "
+        raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
                            f"trained {task_class.__name__}")
     _fill(targets, found, path)
     for alias, first in aliases.items():
         if alias in found and first in found:
             second = found.pop(alias)
             if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
-                print(f"{path}: {alias} differs from {first}; the model has one tensor for both "
-                      f"and takes the latter")
-    _report(path, "newly initialised", missing)
-    _report(path, "not used", [name for name in found if name not in targets])
+                report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
+                       f"and takes the latter")
+    unused = [name for name in found if name not in targets]
+    for what, names in (("newly initialised", missing), ("not used", unused)):
+        if names:
+            report(f"{path}: {what}: {_listed(names)}")
     return model.eval()
 
 
@@ -188,14 +195,18 @@ def _is_encoder(name):
     return name.removeprefix("bert.").startswith(("embeddings.", "encoder."))
 
 
-def _without_old_head(found, targets):
-    """Leave out every head of the file that has a tensor of another shape than the model's."""
-    heads = {name.split(".")[0] for name in targets.keys() & found.keys()
-             if targets[name].shape != found[name].shape} - {"bert", "cls"}
-    return {name: tensor for name, tensor in found.items() if name.split(".")[0] not in heads}
+def _misfits(found, targets):
+    """Return the heads that have a tensor of another shape in the file than in the model."""
+    return {name.split(".")[0] for name in targets.keys() & found.keys()
+            if targets[name].shape != found[name].shape} - {"bert", "cls"}
 
 
-def _report(path, what, names, most=20):
-    if names:
-        more = f" and {len(names) - most} more" if len(names) > most else ""
-        print(f"{path}: {what}: {', '.join(names[:most])}{more}")
+def _without_heads(found, targets, heads):
+    """Leave out what these heads would fill; the rest of them is reported as not used."""
+    return {name: tensor for name, tensor in found.items()
+            if name not in targets or name.split(".")[0] not in heads}
+
+
+def _listed(names, most=20):
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
