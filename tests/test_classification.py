@@ -66,8 +66,7 @@ def test_a_run_leaves_everything_and_its_numbers_agree(run, files):
     assert results["validation"]["f1_macro"] == pytest.approx(best, abs=1e-12)
 
 
-def test_prediction_gives_the_evaluations_logits_bit_for_bit_in_a_new_process(run, files,
-                                                                             tmp_path):
+def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     _, folder = run
     texts, _ = table()
     here = Predictor.load(folder, "cpu").logits(texts)

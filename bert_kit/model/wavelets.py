@@ -84,12 +84,15 @@ class WaveletBasis(nn.Module):
     def initial_std(self):
         """Return (1 + n,): sizes of coefficients that give unit variance to one input's sum.
 
-        For x ~ N(0, 1), half of it comes from the line and half from the wavelets, which all
-        start alike: std^2 = 1 / (2 sum of E[psi_k(x)^2]), the expectation by the sum over a grid.
+        For x ~ N(0, 1), half of it comes from the line and half from the wavelets, E[psi_k(x)^2]
+        being the sum over a grid. A coefficient starts as large as the square of its wavelet's
+        scale: were narrow wavelets as strong as wide ones, a small step of x would lead to an
+        unrelated y, and the encoder would be sent noise for a gradient.
         """
         x = torch.linspace(-8, 8, 4_001)
         density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
         step = 16 / 4_000
         energies = (self(x)[:, 1:].square() * density[:, None]).sum(0) * step  # (4001, n) -> (n,)
-        wavelet = (0.5 / energies.sum()).sqrt()
-        return torch.cat([torch.tensor([0.5]).sqrt(), wavelet.expand(len(energies))])
+        decay = self.scales.square()
+        wavelets = decay * (0.5 / (decay.square() * energies).sum()).sqrt()
+        return torch.cat([torch.tensor([0.5]).sqrt(), wavelets])

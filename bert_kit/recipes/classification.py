@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from bert_kit.data import (ClassificationDataset, LabelledParts, Part, library_task, limit, parts_from_lists,
-                           read_parts)
+from bert_kit.data import (ClassificationDataset, LabelledParts, Part, library_task, limit,
+                           parts_from_lists, read_parts)
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
                                  expected_calibration_error, format_per_class, majority_baseline,
@@ -287,8 +287,9 @@ def read_settings_parts(settings):
                                  val_size=settings.val_size, seed=settings.seed,
                                  split_file=split)
     if settings.fast_dev_run:
-        parts = dataclasses.replace(parts, **{name: limit(part, 2 * settings.batch_size, settings.seed)
-                                            for name, part in _present(parts)})
+        parts = dataclasses.replace(parts, **{
+            name: limit(part, 2 * settings.batch_size, settings.seed)
+            for name, part in _present(parts)})
     if settings.max_train_samples is not None:
         parts = dataclasses.replace(parts, train=limit(
             parts.train, settings.max_train_samples, settings.seed))
