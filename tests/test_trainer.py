@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import shutil
@@ -11,48 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from rows import rows_loader
+from runs import CONFIG, assert_same_bits, build, read_csv, scripted, weights
 
-from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification, Trainer,
-                      TrainingArguments, TrainingError, compute_classification_loss,
-                      compute_mlm_loss, save_pretrained)
-from bert_kit.training import mean_loss
+from bert_kit import (BERTForSequenceClassification, Trainer, TrainingArguments, TrainingError,
+                      compute_classification_loss)
 from bert_kit.training.state import checkpoints
-from bert_kit.weights import load_weights
-
-CONFIG = BertConfig(vocab_size=99, hidden_size=20, num_hidden_layers=2, num_attention_heads=2,
-                    intermediate_size=24, max_position_embeddings=16)
-
-
-def build(folder, masked=False, evaluate="loss", rows=23, seed=0, **settings):
-    """A trainer on 23 rows in batches of 3, two to a step: 4 steps an epoch, the last one short."""
-    torch.manual_seed(seed)
-    model = (BERTForMaskedLM if masked else BERTForSequenceClassification)(CONFIG)
-    loss = compute_mlm_loss if masked else compute_classification_loss
-    settings = {"num_train_epochs": 2, "gradient_accumulation_steps": 2, "logging_steps": 3,
-                "learning_rate": 1e-3, **settings}
-    args = TrainingArguments(None if folder is None else str(folder), **settings)
-    held_out = rows_loader(11, 4, masked, shuffle=False, seed=9)
-    if evaluate == "loss":
-        def evaluate():
-            return {"loss": mean_loss(loss, model, held_out)}
-    return Trainer(model, args, loss, rows_loader(rows, 3, masked), evaluate,
-                   lambda target: save_pretrained(model, target),
-                   lambda source: load_weights(model, source))
-
-
-def weights(trainer):
-    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-
-
-def assert_same_bits(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def read_csv(folder):
-    with open(folder / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -79,13 +41,13 @@ def test_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
     script.write_text(
         "import sys, torch\n"
         f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]\n"
-        "import test_trainer\n"
+        "import runs\n"
         "from pathlib import Path\n"
-        "trainer = test_trainer.build(Path(sys.argv[1]), masked=True, rows=60,\n"
-        "                             num_train_epochs=3, save_strategy='steps', save_steps=2)\n"
+        "trainer = runs.build(Path(sys.argv[1]), masked=True, rows=60,\n"
+        "                     num_train_epochs=3, save_strategy='steps', save_steps=2)\n"
         "print('ready', flush=True)\n"
         "trainer.train(resume='auto')\n"
-        "test_trainer.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
+        "runs.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
     command = [sys.executable, str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment,
@@ -135,11 +97,6 @@ def test_logs_and_checkpoint_files(tmp_path):
             "config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "scaler.pt",
             "rng_state.pt", "trainer_state.json"}
     assert state.best_value == min(row["eval_loss"] for row in state.log if "eval_loss" in row)
-
-
-def scripted(values):
-    values = iter(values)
-    return lambda: {"loss": 1.0, "accuracy": next(values)}
 
 
 @pytest.mark.parametrize("values, best", [
@@ -232,6 +189,11 @@ def test_a_diverging_run_stops_with_advice():
     (dict(load_best_model_at_end=True), "output_dir"),
     (dict(output_dir="x", load_best_model_at_end=True, save_strategy="no"), "save_strategy"),
     (dict(lr_scheduler_type="square"), "linear, cosine, constant"),
+    (dict(optim="lion"), "adamw, adam, sgd, rmsprop"), (dict(verbosity=3), "0, 1, 2"),
+    (dict(betas=(0.9, 1.0)), "betas"), (dict(betas="(0.9, 0.99)"), "betas"),
+    (dict(adam_epsilon=0.0), "adam_epsilon"), (dict(momentum=1), "momentum"),
+    (dict(layer_decay=0), "layer_decay.*at most 1"), (dict(time_limit=0), "time_limit.*or None"),
+    (dict(head_learning_rate=float("nan")), "head_learning_rate"),
 ])
 def test_impossible_settings_are_refused_before_any_work(settings, part):
     with pytest.raises(TrainingError, match=part):

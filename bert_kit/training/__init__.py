@@ -2,17 +2,24 @@
 
 from bert_kit.training.amp import AMPTrainer, StepResult, best_precision
 from bert_kit.training.arguments import TrainingArguments
+from bert_kit.training.freezing import freeze, gradual_unfreezing
 from bert_kit.training.losses import (compute_classification_loss, compute_mlm_loader_loss,
                                       compute_mlm_loss, compute_nsp_loss, compute_pretraining_loss,
                                       count_labels, mean_loss)
-from bert_kit.training.optim import (make_optimizer, make_schedule, parameter_groups,
-                                     schedule_factor)
+from bert_kit.training.lr_finder import LearningRateSweep, find_learning_rate
+from bert_kit.training.memory import MemoryManager, memory_used
+from bert_kit.training.optim import (layerwise_rates, make_optimizer, make_schedule,
+                                     parameter_groups, schedule_factor)
 from bert_kit.training.state import TrainerState
+from bert_kit.training.stopping import EarlyStopping
 from bert_kit.training.trainer import Trainer
+from bert_kit.training.weighted_losses import balanced_class_weights, classification_loss
 
 __all__ = [
-    "AMPTrainer", "StepResult", "Trainer", "TrainerState", "TrainingArguments",
-    "best_precision", "compute_classification_loss", "compute_mlm_loader_loss", "compute_mlm_loss",
-    "compute_nsp_loss", "compute_pretraining_loss", "count_labels", "make_optimizer",
-    "make_schedule", "mean_loss", "parameter_groups", "schedule_factor",
+    "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "StepResult", "Trainer",
+    "TrainerState", "TrainingArguments", "balanced_class_weights", "best_precision",
+    "classification_loss", "compute_classification_loss", "compute_mlm_loader_loss",
+    "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss", "count_labels",
+    "find_learning_rate", "freeze", "gradual_unfreezing", "layerwise_rates", "make_optimizer",
+    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "schedule_factor",
 ]

@@ -36,7 +36,7 @@ class StepResult(NamedTuple):
     grad_norm : Tensor ()
         Length of the gradient before clipping.
     learning_rate : float
-        The rate of this step.
+        The rate of this step; the highest one where parameter groups have rates of their own.
     stepped : bool
         False if float16 gradients overflowed and the step was skipped.
     """
@@ -95,6 +95,13 @@ class AMPTrainer:
         `loss(model, batch, counts)` is divided by the label counts of the whole window, so the
         result is that of one batch holding all the rows.
         """
+        return self.update(self.accumulate(loss, batches))
+
+    def accumulate(self, loss, batches):
+        """Add up the gradient of a window of batches and return its loss; the first half of a step.
+
+        The parameters' `grad` must be None before it, as they are after `update`.
+        """
         batches = list(batches)
         if not batches:
             raise TrainingError("a training step needs at least one batch")
@@ -108,7 +115,28 @@ class AMPTrainer:
                 value = loss(self.model, batch, counts)
             self.scaler.scale(value).backward()
             total = total + value.detach()
-        return StepResult(total, *self._optimizer_step())
+        return total
+
+    def update(self, total):
+        """Take the optimizer step on the gradient at hand; the second half of a step.
+
+        The gradient is unscaled before it is clipped: its norm must be the true one. `total` is
+        the loss to report.
+        """
+        self.scaler.unscale_(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
+        if stepped and self.scheduler is not None:
+            self.scheduler.step()
+        return StepResult(total, norm, rate, stepped)
 
     def train_mlm_step(self, *batches):
         """One step of masked-language modelling; see `train_step`."""
@@ -117,23 +145,6 @@ class AMPTrainer:
     def train_classification_step(self, *batches):
         """One step of classification; see `train_step`."""
         return self.train_step(compute_classification_loss, batches)
-
-    def _optimizer_step(self):
-        """Unscale, then clip (the norm must be the true one), step, and move the schedule."""
-        self.scaler.unscale_(self.optimizer)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
-        rate = self.optimizer.param_groups[0]["lr"]
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
-        if stepped and self.scheduler is not None:
-            self.scheduler.step()
-        return norm, rate, stepped
 
     def state_dict(self):
         """Return the precision and the scaler's state, for a checkpoint."""

@@ -32,6 +32,11 @@ def count_labels(batch):
             for key, labels in batch.items() if key.endswith(("label", "labels"))}
 
 
+def count_rows(batch):
+    """Return how many rows B a batch has."""
+    return len(next(iter(batch.values())))
+
+
 def compute_mlm_loss(model, batch, counts=None):
     """Mean cross-entropy of the masked tokens (Devlin et al. 2019, section 3.1 task 1).
 
@@ -51,7 +56,7 @@ def compute_mlm_loss(model, batch, counts=None):
         In nats; 0 with zero gradient when no token is masked.
     """
     labels, positions = _masked(model, batch)
-    logits = model(**_inputs(model, batch), positions=positions)
+    logits = model(**model_inputs(model, batch), positions=positions)
     return _mean_cross_entropy(logits, labels, _count(batch, counts, "labels"))
 
 
@@ -66,7 +71,7 @@ def compute_pretraining_loss(model, batch, counts=None):
     The batch has `labels` (B, S) for the tokens and `next_sentence_label` (B,).
     """
     labels, positions = _masked(model, batch)
-    output = model(**_inputs(model, batch), positions=positions)
+    output = model(**model_inputs(model, batch), positions=positions)
     mlm = _mean_cross_entropy(output.mlm, labels, _count(batch, counts, "labels"))
     follows = batch["next_sentence_label"]
     nsp = _mean_cross_entropy(output.next_sentence, follows,
@@ -77,10 +82,14 @@ def compute_pretraining_loss(model, batch, counts=None):
 def compute_classification_loss(model, batch, counts=None):
     """Mean cross-entropy over rows; `labels` (B,) of class numbers.
 
-    Parameters, result and units as in `compute_mlm_loss`.
+    Parameters, result and units as in `compute_mlm_loss`. If the batch has `sample_weights` (B,),
+    each row's loss is multiplied by its own. For weights of classes and more, see
+    `classification_loss`.
     """
-    logits = model(**_inputs(model, batch))
-    return _mean_cross_entropy(logits, batch["labels"], _count(batch, counts, "labels"))
+    logits = model(**model_inputs(model, batch)).float()
+    labels = class_labels(batch, logits)
+    rows = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    return mean_over_rows(rows, batch, counts)
 
 
 def compute_mlm_loader_loss(model, loader, device=None):
@@ -115,11 +124,7 @@ def mean_loss(loss, model, loader, device=None):
     return total / count
 
 
-def _device(model):
-    return next(model.parameters()).device
-
-
-def _inputs(model, batch):
+def model_inputs(model, batch):
     """Return the model's three inputs; the attention mask stays where it is."""
     device = _device(model)
     return {
@@ -127,6 +132,35 @@ def _inputs(model, batch):
         "attention_mask": batch["attention_mask"],
         "token_type_ids": batch["token_type_ids"].to(device, non_blocking=True),
     }
+
+
+def class_labels(batch, logits):
+    """Return `labels` (B,) on the device of the logits (B, C); DataError for no such class.
+
+    On an accelerator the check would be a wait, so only labels on the CPU are checked.
+    """
+    _check_labels(logits, batch["labels"])
+    return batch["labels"].to(logits.device, non_blocking=True)
+
+
+def mean_over_rows(rows, batch, counts=None):
+    """(B,) losses -> (): their sum over the number of labelled rows of the window.
+
+    If the batch has `sample_weights` (B,), each loss is multiplied by its own first.
+    """
+    if "sample_weights" in batch:
+        weights = batch["sample_weights"]
+        if weights.shape != rows.shape:
+            raise DataError(f"sample_weights has shape {tuple(weights.shape)}; expected one number "
+                            f"for each of {len(rows)} rows")
+        if weights.device.type == "cpu" and not (weights >= 0).all():
+            raise DataError(f"a sample weight is {float(weights.min())}; expected numbers from 0")
+        rows = rows * weights.to(rows.device, non_blocking=True)
+    return rows.sum() / _count(batch, counts, "labels")
+
+
+def _device(model):
+    return next(model.parameters()).device
 
 
 def _masked(model, batch):
@@ -140,13 +174,17 @@ def _count(batch, counts, key):
     return max((count_labels(batch) if counts is None else counts)[key], 1)
 
 
+def _check_labels(logits, labels):
+    if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
+        raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
+                        "classes, numbered from 0")
+
+
 def _mean_cross_entropy(logits, labels, count):
     """(…, C) logits, (…) labels -> (); the sum of -log softmax at the labels, over `count`.
 
     Taken in float32: the logarithm of a bfloat16 sum is off in the second digit.
     """
-    if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
-        raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
-                        "classes, numbered from 0")
+    _check_labels(logits, labels)
     labels = labels.to(logits.device, non_blocking=True)
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / count

@@ -8,6 +8,7 @@ complete, so a folder called checkpoint-<step> is always whole.
 
 import csv
 import dataclasses
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,11 @@ from bert_kit.errors import BertKitError, TrainingError
 from bert_kit.files import (atomic_file, atomic_folder, read_json, remove_folder,
                             remove_leftovers, write_json)
 
-# Settings that do not change what is computed: a resumed run may have others.
-FREE = ("output_dir", "logging_steps", "save_strategy", "save_steps", "save_total_limit")
+# Settings that a resumed run may change. They say what is kept and shown, when to end, and how
+# many rows are worked on at a time: no step's result depends on them (on the last one by rounding
+# and dropout's draws; a run that died for want of memory must be able to go on with less).
+FREE = ("output_dir", "logging_steps", "save_strategy", "save_steps", "save_total_limit",
+        "verbosity", "time_limit", "stopping", "memory")
 
 
 @dataclass
@@ -41,7 +45,13 @@ class TrainerState:
     best_step : int or None
         The best evaluation so far and its step.
     log : list of dict
-        Every log row: numbers by name.
+        Every log row: numbers by name, None for what is not a finite number.
+    elapsed : float
+        Seconds spent training, evaluating and saving, earlier parts of a resumed run included.
+    stopped : str or None
+        Why the run ended before its last step.
+    rows_at_a_time : int or None
+        Where a MemoryManager stands.
     """
 
     step: int = 0
@@ -53,6 +63,9 @@ class TrainerState:
     best_value: float | None = None
     best_step: int | None = None
     log: list = field(default_factory=list)
+    elapsed: float = 0.0
+    stopped: str | None = None
+    rows_at_a_time: int | None = None
 
 
 def save_checkpoint(output_dir, state, amp, save_model):
@@ -183,10 +196,15 @@ def finite_numbers(row):
     """Return a log row as JSON and CSV can hold it: numbers only, NaN and infinity as None.
 
     Tensors and numpy numbers of one element become Python's.
+
+    Examples
+    --------
+    >>> finite_numbers({"loss": torch.tensor(0.5), "f1": float("nan"), "name": "x"})
+    {'loss': 0.5, 'f1': None}
     """
     plain = {key: value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0
              else value for key, value in row.items()}
-    return {key: value if value - value == 0 else None for key, value in plain.items()
+    return {key: value if math.isfinite(value) else None for key, value in plain.items()
             if isinstance(value, int | float) and not isinstance(value, bool)}
 
 

@@ -2,13 +2,17 @@
 
 import itertools
 import math
+from time import monotonic
 
 import torch
-from tqdm import tqdm
 
 from bert_kit.errors import TrainingError
 from bert_kit.training.amp import AMPTrainer
-from bert_kit.training.optim import make_optimizer, make_schedule
+from bert_kit.training.interrupts import finish_step_first
+from bert_kit.training.losses import count_rows
+from bert_kit.training.optim import (describe_groups, layerwise_rates, make_optimizer,
+                                     make_schedule)
+from bert_kit.training.progress import Progress
 from bert_kit.training.state import (TrainerState, append_metrics, finite_numbers,
                                      load_checkpoint, open_run, random_state,
                                      restore_random_state, rotate_checkpoints, save_checkpoint,
@@ -38,10 +42,19 @@ class Trainer:
         `save_model(folder)` writes the model into a folder, `load_model(folder)` reads it back
         in place. Needed when `args.output_dir` is set.
     optimizer : torch.optim.Optimizer, optional
-        Instead of AdamW with `args.learning_rate`.
+        Instead of the one that `args` describe.
     scheduler : callable, optional
         `scheduler(optimizer, total_steps)` -> an object with `step()`, `get_last_lr()` and a
         state dict, instead of `args.lr_scheduler_type`.
+    stopping : EarlyStopping, optional
+        Asked after each evaluation whether the run should end; it judges
+        `args.metric_for_best_model`.
+    memory : MemoryManager, optional
+        Cuts batches into pieces that fit into memory.
+    before_epoch : callable, optional
+        `before_epoch(epoch)` is called whenever a pass over the data begins, also in the middle
+        of an epoch that is resumed; it may freeze and unfreeze parameters. It must depend on
+        nothing but the epoch. See `gradual_unfreezing`.
 
     Raises
     ------
@@ -57,69 +70,92 @@ class Trainer:
     """
 
     def __init__(self, model, args, loss, train_loader, evaluate=None, save_model=None,
-                 load_model=None, optimizer=None, scheduler=None):
+                 load_model=None, optimizer=None, scheduler=None, stopping=None, memory=None,
+                 before_epoch=None):
         if not hasattr(getattr(train_loader, "batch_sampler", None), "start_at"):
             raise TrainingError("train_loader has no batch_sampler with start_at; make it with "
                                 "bert_kit.data.make_loader")
         if len(train_loader) == 0:
             raise TrainingError("the training data has no batches")
-        if not any(p.requires_grad for p in model.parameters()):
-            raise TrainingError("every parameter of the model is frozen; nothing can be trained")
         if args.output_dir is not None and (save_model is None or load_model is None):
             raise TrainingError("an output_dir needs save_model and load_model")
         if evaluate is None and args.load_best_model_at_end:
             raise TrainingError("load_best_model_at_end needs an evaluate function")
+        if stopping is not None and (evaluate is None or args.eval_strategy == "no"):
+            raise TrainingError("early stopping needs an evaluate function and an eval_strategy "
+                                "other than 'no'")
         self.model, self.args, self.loss = model, args, loss
         self.train_loader, self.evaluate = train_loader, evaluate
         self.save_model, self.load_model = save_model, load_model
+        self.stopping, self.memory, self.before_epoch = stopping, memory, before_epoch
+        if before_epoch is None:
+            self._check_trainable()
         self.steps_per_epoch = math.ceil(len(train_loader) / args.gradient_accumulation_steps)
         self.total_steps = (args.max_steps if args.max_steps > 0
                             else args.num_train_epochs * self.steps_per_epoch)
         if optimizer is None:
-            optimizer = make_optimizer(model, args.learning_rate, args.weight_decay)
+            optimizer = make_optimizer(
+                model, args.learning_rate, args.weight_decay, args.betas, args.adam_epsilon,
+                args.optim, args.momentum, layerwise_rates(
+                    model, args.learning_rate, args.head_learning_rate, args.layer_decay))
         if scheduler is None:
             scheduler = make_schedule(optimizer, args.lr_scheduler_type, args.warmup_steps,
                                       self.total_steps)
         else:
             scheduler = scheduler(optimizer, self.total_steps)
         self.amp = AMPTrainer(model, optimizer, scheduler, args.precision, args.max_grad_norm)
-        self.state = TrainerState()
+        self.state, self._clock = TrainerState(), monotonic()
 
     def train(self, resume=None):
-        """Run to the end and return the TrainerState.
+        """Run to the end and return the TrainerState, which says if and why it ended early.
 
         Parameters
         ----------
         resume : None, "auto" or path
             Go on from a checkpoint; "auto" takes the newest one in the output folder, if any.
-            On a CPU the continued run ends in the same bits as an unbroken one.
+            On a CPU the continued run ends in the same bits as an unbroken one. A run that ended
+            early stays ended, unless it is resumed with more patience or time.
+
+        Raises
+        ------
+        TrainingError
+            If the run cannot be resumed, diverges, or does not fit into memory.
+        KeyboardInterrupt
+            After Ctrl-C or SIGTERM, when the step in progress is done and a checkpoint written
+            (if there is an `output_dir` and `save_strategy` is not "no").
         """
+        self._clock = monotonic()
         self._open(resume)
         state, loader = self.state, self.train_loader
+        # What has ended stays so if the reason still holds; a run that was killed when its time was
+        # nearly up takes one more step, and with it has its last evaluation.
+        state.stopped = self._stopping_reason() or (state.stopped and self._time_is_up())
+        ended = self._is_over()
+        if self.memory is not None:
+            state.rows_at_a_time = self.memory.go_on_with(state.rows_at_a_time)
         self.model.train()
-        with tqdm(total=self.total_steps, initial=state.step, unit="step", disable=None) as bar:
-            while state.step < self.total_steps:
-                loader.batch_sampler.start_at(state.epoch, state.batch)
+        with (finish_step_first() as interrupt,
+              Progress(self.total_steps, state.step, self.args.verbosity) as progress):
+            self._describe(progress)
+            while not ended:
+                self._begin_pass()
                 before = state.step
                 for window in _windows(loader, self.args.gradient_accumulation_steps):
-                    result = self.amp.train_step(self.loss, window)
-                    state.step += 1
-                    state.batch += len(window)
-                    if state.batch >= len(loader):
-                        state.epoch, state.batch = state.epoch + 1, 0
-                    # Summed on the device: a float would wait for it in every step.
-                    state.loss_sum = state.loss_sum + result.loss.double()
-                    state.loss_steps += 1
-                    state.skipped += not result.stepped
-                    self._after_step(result, bar)
-                    if state.step == self.total_steps:
+                    result = self._step(window, progress)
+                    ended = self._after_step(result, progress, interrupt)
+                    if ended:
                         break
-                if state.step == before or (state.batch and state.step < self.total_steps):
+                if state.step == before or (state.batch and not ended):
                     raise TrainingError(f"epoch {state.epoch} ended after {state.batch} batches; "
                                         f"the loader's length says {len(loader)}")
+            if state.stopped:
+                progress.note(f"stopped: {state.stopped}")
         if self.args.load_best_model_at_end and state.best_step is not None:
             self.load_model(f"{self.args.output_dir}/checkpoint-{state.best_step}")
         return state
+
+    def _is_over(self):
+        return self.state.step == self.total_steps or self.state.stopped is not None
 
     def _open(self, resume):
         """Start in an output folder, or go on from a checkpoint in it."""
@@ -127,34 +163,105 @@ class Trainer:
             if resume is not None:
                 raise TrainingError("resume needs an output_dir")
             return
-        settings = {**self.args.to_dict(), "batches_per_epoch": len(self.train_loader)}
+        settings = {**self.args.to_dict(), "batches_per_epoch": len(self.train_loader),
+                    "before_epoch": self.before_epoch is not None,
+                    "stopping": repr(self.stopping), "memory": repr(self.memory)}
         checkpoint = open_run(self.args.output_dir, settings, resume)
         if checkpoint is not None:
             self.state = load_checkpoint(checkpoint, self.amp, self.load_model)
             write_metrics(self.args.output_dir, self.state.log)
 
-    def _after_step(self, result, bar):
-        """Log, evaluate and save what is due after a step."""
+    def _describe(self, progress):
+        """Say what is about to be trained, and how, to those who want to know it all."""
+        if self.args.verbosity < 2:
+            return
+        progress.say(f"steps        {self.total_steps:,}, {self.steps_per_epoch:,} an epoch, "
+                     f"{self.args.gradient_accumulation_steps} batches each")
+        for line in describe_groups(self.amp.optimizer):
+            progress.say(f"parameters   {line}")
+
+    def _begin_pass(self):
+        """Set the loader to where the run stands, and let `before_epoch` do its part."""
+        state = self.state
+        self.train_loader.batch_sampler.start_at(state.epoch, state.batch)
+        if self.before_epoch is not None:
+            before = random_state()  # it is called once more in a resumed run
+            self.before_epoch(state.epoch)
+            restore_random_state(before)
+            self._check_trainable()
+
+    def _check_trainable(self):
+        if not any(p.requires_grad for p in self.model.parameters()):
+            raise TrainingError("every parameter of the model is frozen; nothing can be trained")
+
+    def _step(self, window, progress):
+        """Take one optimizer step and count it."""
+        state, rows = self.state, self.state.rows_at_a_time
+        if self.memory is None:
+            result = self.amp.train_step(self.loss, window)
+        else:
+            result = self.memory.train_step(self.amp, self.loss, window)
+            state.rows_at_a_time = self.memory.current
+        progress.advance(sum(map(count_rows, window)))
+        if state.rows_at_a_time != rows:
+            progress.warn(f"memory is short: {state.rows_at_a_time} rows at a time from now on")
+        state.step += 1
+        state.batch += len(window)
+        if state.batch >= len(self.train_loader):
+            state.epoch, state.batch = state.epoch + 1, 0
+        # Summed on the device: a float would wait for it in every step.
+        state.loss_sum = state.loss_sum + result.loss.double()
+        state.loss_steps += 1
+        state.skipped += not result.stepped
+        return result
+
+    def _after_step(self, result, progress, interrupt):
+        """Log, evaluate and save what is due after a step, and say whether it was the last one."""
         args, state = self.args, self.state
-        last = state.step == self.total_steps
         epoch_ends = state.batch == 0
-        bar.update()
+        state.stopped = self._time_is_up()
+        last = self._is_over()
         if last or state.step % args.logging_steps == 0:
-            self._log_step(result, bar)
+            self._log_step(result, progress)
         improved = False
         if self.evaluate is not None and _due(args.eval_strategy, args.eval_steps, state.step,
                                               epoch_ends, last):
-            improved = self._evaluate(bar)
-        if args.output_dir is None:
-            return
-        due = _due(args.save_strategy, args.save_steps, state.step, epoch_ends, last)
-        if due or (improved and args.save_strategy != "no"):
-            state.loss_sum = float(state.loss_sum)
-            self._check_finite(state.loss_sum, result)  # a checkpoint worth keeping, or none
-            save_checkpoint(args.output_dir, state, self.amp, self.save_model)
-            rotate_checkpoints(args.output_dir, args.save_total_limit, state.best_step)
+            improved = self._evaluate(progress)
+            state.stopped = state.stopped or self._stopping_reason()
+        # Looked up once: a signal from here on is for the next step, or else it would end the run
+        # without its checkpoint.
+        ended = self._is_over() or interrupt.requested
+        if args.output_dir is not None and args.save_strategy != "no" and (
+                improved or ended or _due(args.save_strategy, args.save_steps, state.step,
+                                          epoch_ends, last)):
+            self._save(result)
+        return ended
 
-    def _log_step(self, result, bar):
+    def _save(self, result):
+        state = self.state
+        state.loss_sum = float(state.loss_sum)
+        self._check_finite(state.loss_sum, result)  # a checkpoint worth keeping, or none
+        self._time_is_up()  # so that the checkpoint knows the seconds to this moment
+        save_checkpoint(self.args.output_dir, state, self.amp, self.save_model)
+        rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, state.best_step)
+
+    def _time_is_up(self):
+        """Bring the time spent up to date, and say why the run ends here, or None."""
+        state, limit, now = self.state, self.args.time_limit, monotonic()
+        state.elapsed, self._clock = state.elapsed + now - self._clock, now
+        if limit is None or state.elapsed < limit or state.step == self.total_steps:
+            return None
+        return f"the time limit of {limit:g} s is reached"
+
+    def _stopping_reason(self):
+        """Say why the evaluations so far are a reason to end before the last step, or None."""
+        state, metric = self.state, self.args.best_metric
+        if self.stopping is None or state.step == self.total_steps:
+            return None
+        return self.stopping.reason([row[metric] for row in state.log if metric in row],
+                                    self.args.more_is_better)
+
+    def _log_step(self, result, progress):
         """Write a row with the mean loss since the last one."""
         state = self.state
         loss = float(state.loss_sum) / state.loss_steps
@@ -164,11 +271,8 @@ class Trainer:
                "learning_rate": result.learning_rate, "grad_norm": float(result.grad_norm)}
         if self.amp.precision == "float16":
             row["skipped_steps"] = state.skipped
-        self._log(row)
-        bar.set_postfix(loss=f"{loss:.3f}", lr=f"{row['learning_rate']:.1e}")
-        if bar.disable:
-            print(f"step {state.step}/{self.total_steps}  epoch {row['epoch']:.2f}  "
-                  f"loss {loss:.4f}  lr {row['learning_rate']:.2e}", flush=True)
+        self._log(finite_numbers(row))
+        progress.report(row)
 
     def _check_finite(self, loss, result):
         """Stop a run whose loss or gradient is no longer a number."""
@@ -177,7 +281,7 @@ class Trainer:
                                 f"{float(result.grad_norm)} at step {self.state.step}; a lower "
                                 "learning_rate or precision 'float32' may help")
 
-    def _evaluate(self, bar):
+    def _evaluate(self, progress):
         """Evaluate, log, and return whether it is the best so far."""
         args, state = self.args, self.state
         before = random_state()  # whether and how one evaluates must not change the training
@@ -191,7 +295,7 @@ class Trainer:
         self._log({"step": state.step, "epoch": self._epochs_done(), **metrics})
         shown = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items()
                           if isinstance(value, float))  # None: not a number
-        bar.write(f"step {state.step}/{self.total_steps}  {shown}")
+        progress.note(shown)
         value = metrics[args.best_metric]
         if value is None or not args.is_better(value, state.best_value):
             return False
@@ -202,7 +306,7 @@ class Trainer:
         return round(self.state.epoch + self.state.batch / len(self.train_loader), 4)
 
     def _log(self, row):
-        self.state.log.append(finite_numbers(row))
+        self.state.log.append(row)
         if self.args.output_dir is not None:
             append_metrics(self.args.output_dir, self.state.log)
 

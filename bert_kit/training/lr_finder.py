@@ -1,0 +1,135 @@
+"""Which learning rate to begin with: raise it from step to step and watch the loss."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from bert_kit.errors import TrainingError
+from bert_kit.training.amp import AMPTrainer
+from bert_kit.training.optim import make_optimizer
+from bert_kit.training.state import random_state, restore_random_state
+
+SMOOTHING = 0.9  # share of the old mean that a new loss leaves; about ten steps count
+DIVERGED = 4.0  # the sweep ends when the smoothed loss is so many times its least
+
+
+class LearningRateSweep(NamedTuple):
+    """What `find_learning_rate` saw.
+
+    Attributes
+    ----------
+    suggestion : float or None
+        The rate at which the smoothed loss fell fastest; None if it never fell.
+    rates, losses, smoothed : list of float
+        The curve: rate and loss of each step, and the smoothed loss.
+    """
+
+    suggestion: float | None
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+
+
+def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=100,
+                       precision="float32", weight_decay=0.01):
+    """Train for a few steps at rates from `smallest` to `largest` and suggest one.
+
+    The range test of Smith 2017, section 3.3, with rates in equal ratios: too low a rate leaves
+    the loss where it is, a good one lets it fall, too high a one drives it up. Weights, buffers,
+    random numbers, and which modules are in training mode are as before at the end, whatever
+    happens; gradients are None, and the loader's next pass is that of epoch 0.
+
+    Parameters
+    ----------
+    model : Module
+    loss : callable
+        As of `Trainer`.
+    loader : iterable of dict
+        As of `Trainer`; passed over again when it ends.
+    smallest, largest : float
+    steps : int
+        Steps from the one rate to the other, at least 10. It stops early when the loss is no
+        number or has risen to `DIVERGED` times its least.
+    precision : str
+        "float32", "bfloat16" or "float16".
+    weight_decay : float
+        Of AdamW, which is what is swept.
+
+    Returns
+    -------
+    LearningRateSweep
+
+    Raises
+    ------
+    TrainingError
+        If the range makes no sense, or the loader is empty.
+    """
+    if not 0 < smallest < largest < math.inf:
+        raise TrainingError(f"learning rates run from {smallest} to {largest}; "
+                            "expected 0 < smallest < largest")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
+        raise TrainingError(f"steps is {steps!r}; expected a whole number from 10")
+    amp = AMPTrainer(model, make_optimizer(model, smallest, weight_decay), precision=precision)
+    numbers = random_state()
+    modes = [(module, module.training) for module in model.modules()]
+    tensors = [(tensor, tensor.detach().clone())
+               for tensor in (*model.parameters(), *model.buffers())]
+    model.train()
+    try:
+        return _sweep(amp, loss, _endless(loader), np.geomspace(smallest, largest, steps).tolist())
+    finally:
+        with torch.no_grad():
+            for tensor, value in tensors:
+                tensor.copy_(value)
+        for module, training in modes:
+            module.training = training
+        amp.optimizer.zero_grad(set_to_none=True)
+        _to_the_start(loader)
+        restore_random_state(numbers)
+
+
+def _sweep(amp, loss, batches, rates):
+    """Take one step at each rate until the loss diverges."""
+    losses, smoothed, mean = [], [], 0.0
+    for i, (rate, batch) in enumerate(zip(rates, batches)):
+        for group in amp.optimizer.param_groups:
+            group["lr"] = rate
+        value = float(amp.train_step(loss, [batch]).loss)
+        if not math.isfinite(value):
+            break
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
+        losses.append(value)
+        smoothed.append(mean / (1 - SMOOTHING**(i + 1)))  # as if it had not begun at 0
+        if smoothed[-1] > DIVERGED * min(smoothed):
+            break
+    rates = rates[:len(losses)]
+    return LearningRateSweep(_steepest(rates, smoothed), rates, losses, smoothed)
+
+
+def _steepest(rates, losses):
+    """Return the rate of the steepest descent against log rate, or None."""
+    if len(rates) < 2:
+        return None
+    slopes = np.gradient(losses, np.log(rates))
+    return rates[int(slopes.argmin())] if slopes.min() < 0 else None
+
+
+def _endless(loader):
+    """Yield the loader's batches, pass after pass, from its first epoch on."""
+    _to_the_start(loader)
+    for passes in itertools.count():
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise TrainingError(f"pass {passes + 1} over the training data gave no batches")
+
+
+def _to_the_start(loader):
+    sampler = getattr(loader, "batch_sampler", None)
+    if hasattr(sampler, "start_at"):
+        sampler.start_at(0)

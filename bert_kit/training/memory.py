@@ -1,0 +1,194 @@
+"""Staying within memory: a batch is cut into smaller pieces, and their gradients are added up.
+
+Cutting changes how much is held at once, not what is computed: the pieces' losses are divided by
+the label counts of the whole window, so the step is that of the uncut batches but for rounding
+and for the random numbers that dropout draws.
+"""
+
+import gc
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bert_kit.errors import TrainingError
+from bert_kit.training.losses import count_rows
+from bert_kit.training.state import random_state, restore_random_state
+
+# How a CPU says that there is no memory left; an accelerator has an error class for it.
+SIGNS = ("DefaultCPUAllocator", "not enough memory", "Cannot allocate memory")
+
+
+def memory_used(device):
+    """Return the share of memory that is in use, 0 to 1, or None where it cannot be told.
+
+    On a CUDA device, of all its memory, by anyone. Elsewhere the memory of this process
+    (/proc/self/statm) as a share of the machine's, or of its control group's limit if lower.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return 1 - free / total
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / _memory_limit()
+
+
+def _memory_limit():
+    """Return the bytes this process may use: the machine's, or the control group's if fewer."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":  # version 2
+            root, name = Path("/sys/fs/cgroup"), "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+        else:
+            continue
+        own = root / group.lstrip("/")
+        for folder in (own, *own.parents):  # a group is also held to the limits of those above
+            if folder.is_relative_to(root):
+                limits += _read_limit(folder / name)
+    return min(limits)
+
+
+def _read_limit(path):
+    try:
+        return [int(path.read_text())]
+    except (OSError, ValueError):  # no such file, or "max"
+        return []
+
+
+def is_out_of_memory(error):
+    """Say whether an exception means that memory ran out, on whatever device."""
+    return (isinstance(error, torch.OutOfMemoryError | MemoryError)
+            or isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS))
+
+
+def cut(batch, rows):
+    """Cut a batch into batches of at most `rows` rows.
+
+    Examples
+    --------
+    >>> [piece["labels"].tolist() for piece in cut({"labels": torch.arange(5)}, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    if count_rows(batch) <= rows:
+        return [batch]
+    pieces = zip(*(value.split(rows) for value in batch.values()), strict=True)
+    return [dict(zip(batch, piece)) for piece in pieces]
+
+
+@dataclass
+class MemoryManager:
+    """Runs training steps with as many rows at a time as memory allows.
+
+    The rows of an optimizer step, and so its result, stay the same; only how many of them are
+    worked on at once is halved, between steps, when memory gets short, or when it has run out: the
+    step is then begun again. It is never raised again within a run.
+
+    Attributes
+    ----------
+    threshold : float
+        Share of memory above which the rows at a time are halved.
+    smallest, largest : int
+        Limits of the rows at a time.
+    current : int or None
+        Rows at a time; None begins with the largest. It is stored in checkpoints.
+    measure : callable
+        `measure(device)` -> share of memory in use, 0 to 1, or None if it cannot be told.
+
+    Raises
+    ------
+    TrainingError
+        If the limits make no sense; in a step, if memory runs out with the fewest rows.
+    """
+
+    threshold: float = 0.85
+    smallest: int = 8
+    largest: int = 64
+    current: int | None = None
+    measure: Callable = field(default=memory_used, repr=False)
+
+    def __post_init__(self):
+        if not 0 < self.threshold <= 1:
+            raise TrainingError(f"memory threshold is {self.threshold!r}; "
+                                "expected a share of memory above 0, at most 1")
+        if self.current is None:
+            self.current = self.largest
+        if not 1 <= self.smallest <= self.current <= self.largest:
+            raise TrainingError(f"rows at a time are {self.current!r} of {self.smallest!r} to "
+                                f"{self.largest!r}; expected 1 <= smallest <= current <= largest")
+
+    def go_on_with(self, rows):
+        """Take over the rows at a time of a checkpoint, if any, within the limits of this run."""
+        if rows is not None:
+            self.current = min(self.largest, max(self.smallest, rows))
+        return self.current
+
+    def train_step(self, amp, loss, batches):
+        """Take one optimizer step of an AMPTrainer over a window of batches; see its `train_step`.
+        """
+        batches = list(batches)
+        device = next(amp.model.parameters()).device
+        highest = 0.0
+
+        def watched(model, batch, counts):
+            # After forward everything that backward needs is held: here memory is fullest.
+            nonlocal highest
+            value = loss(model, batch, counts)
+            highest = max(highest, self.measure(device) or 0.0)
+            return value
+
+        while (total := self._try(amp, watched, batches)) is None:
+            if not self._halve(batches, device):
+                raise TrainingError(
+                    f"out of memory with {self._rows(batches)} rows at a time, the fewest allowed; "
+                    "fewer tokens a row, a smaller model, precision 'bfloat16' or a smaller "
+                    "least number of rows would need less")
+        result = amp.update(total)
+        if highest > self.threshold:
+            self._halve(batches, device)
+        return result
+
+    def _try(self, amp, loss, batches):
+        """Return the loss of the window with its gradient in place, or None if memory ran out.
+
+        After a failure everything that the attempt changed is put back: random numbers, buffers,
+        gradients. So the next attempt does not depend on how far this one came.
+        """
+        before = random_state()
+        buffers = [(buffer, buffer.clone()) for buffer in amp.model.buffers()]
+        try:
+            return amp.accumulate(
+                loss, [piece for batch in batches for piece in cut(batch, self.current)])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        amp.optimizer.zero_grad(set_to_none=True)
+        restore_random_state(before)
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        return None
+
+    def _rows(self, batches):
+        """Return the most rows that are really worked on at a time."""
+        return min(self.current, max(count_rows(batch) for batch in batches))
+
+    def _halve(self, batches, device):
+        """Halve the rows at a time and give unused memory back; say whether that was possible."""
+        rows = self._rows(batches)
+        if rows <= self.smallest:
+            return False
+        self.current = max(self.smallest, rows // 2)
+        gc.collect()
+        if device.type == "cuda":  # what is only kept for later would count as used
+            torch.cuda.empty_cache()
+        return True
