@@ -225,13 +225,13 @@ def _run(settings):
         f"{job.device.type}, {job.trainer.args.precision}")
     start = time.monotonic()
     state = job.train()
-    seconds = time.monotonic() - start
+    seconds, peak = time.monotonic() - start, peak_memory(job.device)
     results = {
         "classifier": settings.classifier, "model": settings.model,
         "classes": list(job.parts.classes), "parameters": parameters,
         "rows": {name: len(part.texts) for name, part in _present(job.parts)},
         "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
-        "seconds": seconds, "peak_memory_mb": peak_memory(job.device) / 2**20,
+        "seconds": seconds, "peak_memory_mb": None if peak is None else peak / 2**20,
         "learning_rate": job.trainer.args.learning_rate,
         "precision": job.trainer.args.precision, "baselines": baselines,
         "output_dir": settings.output_dir}

@@ -7,7 +7,8 @@ from bert_kit.training.losses import (compute_classification_loss, compute_mlm_l
                                       compute_mlm_loss, compute_nsp_loss, compute_pretraining_loss,
                                       count_labels, mean_loss)
 from bert_kit.training.lr_finder import LearningRateSweep, find_learning_rate
-from bert_kit.training.memory import MemoryManager, memory_used
+from bert_kit.training.memory import (MemoryManager, memory_used, peak_memory,
+                                      reset_peak_memory)
 from bert_kit.training.optim import (layerwise_rates, make_optimizer, make_schedule,
                                      parameter_groups, schedule_factor)
 from bert_kit.training.state import TrainerState
@@ -21,5 +22,5 @@ __all__ = [
     "classification_loss", "compute_classification_loss", "compute_mlm_loader_loss",
     "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss", "count_labels",
     "find_learning_rate", "freeze", "gradual_unfreezing", "layerwise_rates", "make_optimizer",
-    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "schedule_factor",
+    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "peak_memory", "reset_peak_memory", "schedule_factor",
 ]

@@ -5,6 +5,7 @@ the label counts of the whole window, so the step is that of the uncut batches b
 and for the random numbers that dropout draws.
 """
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -64,6 +65,29 @@ def _read_limit(path):
         return [int(path.read_text())]
     except (OSError, ValueError):  # no such file, or "max"
         return []
+
+
+def reset_peak_memory(device):
+    """Let `peak_memory` count from now on; where the system cannot, it counts from the start."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # Linux: forget the highest resident size so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device):
+    """Return the most bytes held at a time, of the GPU by torch or of main memory by the process.
+
+    None where the system does not say.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return None
 
 
 def is_out_of_memory(error):

@@ -17,8 +17,8 @@ class EarlyStopping:
 
     Attributes
     ----------
-    patience : int
-        Evaluations in a row without improvement.
+    patience : int or None
+        Evaluations in a row without improvement; None does not count them.
     min_delta : float
         How much better than the best an evaluation must be to count as an improvement.
     min_epochs : int
@@ -41,7 +41,7 @@ class EarlyStopping:
     'no improvement in 2 evaluations; the best was 0.5, evaluation 2'
     """
 
-    patience: int = 3
+    patience: int | None = 3
     min_delta: float = 0.0
     min_epochs: int = 0
     smoothing_window: int = 1
@@ -55,7 +55,7 @@ class EarlyStopping:
         for name, least in (("patience", 1), ("min_epochs", 0), ("smoothing_window", 1),
                             ("trend_window", 2)):
             value = getattr(self, name)
-            if value is None and name == "trend_window":
+            if value is None and name in ("patience", "trend_window"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise TrainingError(f"early stopping's {name} is {value!r}; "
@@ -105,7 +105,7 @@ class EarlyStopping:
             if not math.isnan(score) and (best is None or score > best + self.min_delta):
                 best, at = score, i
         since = len(scores) - 1 - at
-        if since < self.patience:
+        if self.patience is None or since < self.patience:
             return None
         if best is None:
             return f"none of {since} evaluations gave a number"
