@@ -75,7 +75,8 @@ def _add_rows(job, labels):
 
 
 def _add_training(jobs, name, run, text):
-    job = jobs.add_parser(name, help=text, description=text)
+    job = jobs.add_parser(name, help=text, description=text,
+                          usage=f"bert-kit {name} [options]; --help lists them")
     job.add_argument("--config", help="file with options, .toml, .json or .yml")
     job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
                      default=argparse.SUPPRESS, help="the same as --device cpu")

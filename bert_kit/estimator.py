@@ -113,6 +113,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """Texts (N) -> labels (N)."""
+        check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def _seed(self):

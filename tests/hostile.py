@@ -277,7 +277,7 @@ MALFORMED = [
     Malformed("percent", "a.csv", GOOD, ["--train_size", "80"], "train part is 80"),
     Malformed("negative size", "a.csv", GOOD, ["--val_size", "-0.1", "--test_size", "0.3"],
               "validation part is -0.1; expected a share from 0 to 1"),
-    Malformed("size that is no number", "a.csv", GOOD, ["--val_size", "nan"], "part is nan"),
+    Malformed("size that is no number", "a.csv", GOOD, ["--val_size", "nan"], "is nan"),
     Malformed("all held out", "train.csv", beside(train_csv=GOOD), [
         "--train_file", "{folder}/train.csv", "--val_size", "0.6", "--test_size", "0.4"],
         "leaves nothing to train on"),
@@ -289,7 +289,7 @@ MALFORMED = [
     Malformed("rows of negative length", "a.csv", GOOD, ["--max_length", "-8"], "max_length"),
     Malformed("empty batches", "a.csv", GOOD, ["--batch_size", "0"], "batch_size"),
     Malformed("negative batches", "a.csv", GOOD, ["--batch_size", "-4"], "batch_size"),
-    Malformed("negative rate", "a.csv", GOOD, ["--learning_rate", "-1e-3"], "learning_rate"),
+    Malformed("negative rate", "a.csv", GOOD, ["--learning_rate", "-0.001"], "learning_rate"),
     Malformed("rate that is no number", "a.csv", GOOD, ["--learning_rate", "nan"], "learning_rate"),
     Malformed("endless rate", "a.csv", GOOD, ["--learning_rate", "inf"], "learning_rate"),
     Malformed("negative epochs", "a.csv", GOOD, ["--num_train_epochs", "-1"], "num_train_epochs"),

@@ -61,8 +61,8 @@ def test_a_run_leaves_everything_and_its_numbers_agree(run, files):
     assert f"{results['test']['accuracy']:.4f}" in card and "cold, green, warm" in card
     manifest = read_json(folder / "manifest.json")
     assert manifest["settings"]["learning_rate"] == 5e-3 and manifest["torch"] and manifest["data"]
-    best = max(float(row["eval_f1_macro"]) for row in csv.DictReader(
-        open(folder / "metrics.csv", newline="")) if row["eval_f1_macro"])
+    with open(folder / "metrics.csv", newline="") as file:
+        best = max(float(row["eval_f1_macro"] or 0) for row in csv.DictReader(file))
     assert results["validation"]["f1_macro"] == pytest.approx(best, abs=1e-12)
 
 

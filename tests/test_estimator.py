@@ -24,13 +24,13 @@ def bert(tmp_path_factory):
 
 @pytest.fixture
 def estimator(bert):
-    return BertClassifier(bert, num_train_epochs=4, batch_size=16, learning_rate=3e-3,
+    return BertClassifier(bert, num_train_epochs=12, batch_size=8, learning_rate=5e-3,
                           max_length=24, device="cpu", settings={"precision": "float32"})
 
 
 @pytest.fixture(scope="module")
 def fitted(bert):
-    return BertClassifier(bert, num_train_epochs=4, batch_size=16, learning_rate=3e-3,
+    return BertClassifier(bert, num_train_epochs=12, batch_size=8, learning_rate=5e-3,
                           max_length=24, device="cpu").fit(*table(90))
 
 
@@ -76,11 +76,11 @@ def test_the_same_random_state_gives_the_same_probabilities(estimator):
 
 def test_cross_validation_grid_and_pipeline(estimator):
     texts, labels = table(60)
-    estimator.set_params(num_train_epochs=2)
+    estimator.set_params(num_train_epochs=8)
     scores = cross_val_score(estimator, texts, labels, cv=2)
     assert scores.shape == (2,) and ((0 <= scores) & (scores <= 1)).all()
-    search = GridSearchCV(estimator, {"learning_rate": [1e-9, 3e-3]}, cv=2).fit(texts, labels)
-    assert search.best_params_ == {"learning_rate": 3e-3}
+    search = GridSearchCV(estimator, {"learning_rate": [1e-9, 5e-3]}, cv=2).fit(texts, labels)
+    assert search.best_params_ == {"learning_rate": 5e-3}
     lower = FunctionTransformer(lambda rows: [row.lower() for row in rows])
     pipeline = Pipeline([("lower", lower), ("bert", estimator)]).fit(texts, labels)
     assert pipeline.score([text.upper() for text in texts], labels) > 0.4

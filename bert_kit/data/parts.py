@@ -87,6 +87,8 @@ def make_parts(tables, ratios, seed, split_file, columns, order=str):
     """
     train = tables["train"]
     _check_classes(train, columns)
+    for table in tables.values():  # before the split is stored; a cut leaves each class a row
+        _check_known(table, range(len(table.labels)), set(train.labels))
     names = {part: _shown(table.path) for part, table in tables.items()}
     fingerprint = _fingerprint(tables)
     rows, stored = split_rows(train.labels, ratios, seed, split_file, fingerprint, names)
@@ -124,6 +126,15 @@ def _check_classes(table, columns):
                         "row as label column")
 
 
+def _check_known(table, rows, known):
+    """Check that every class of some rows of a table has a training row."""
+    for row in rows:
+        if table.labels[row] not in known:
+            raise DataError(f"{table.where(row)}: the class {table.labels[row]!r:.40} has no row "
+                            f"in the training part; expected one of "
+                            f"{', '.join(map(repr, sorted(known)))[:200]}")
+
+
 def _fingerprint(tables):
     """Return the SHA-256 of the rows; lengths keep neighbours apart, whatever they hold."""
     digest = hashlib.sha256()
@@ -136,13 +147,9 @@ def _fingerprint(tables):
 
 def _numbered(table, rows, number_of):
     """Return some rows of a table as a part."""
-    texts, labels = table.texts, table.labels
-    for row in rows:
-        if labels[row] not in number_of:
-            raise DataError(f"{table.where(row)}: the class {labels[row]!r:.40} has no row in the "
-                            f"training part; expected one of "
-                            f"{', '.join(map(repr, number_of))[:200]}")
-    return Part([texts[row] for row in rows], [number_of[labels[row]] for row in rows])
+    _check_known(table, rows, number_of.keys())  # a stored split may be anyone's
+    return Part([table.texts[row] for row in rows],
+                [number_of[table.labels[row]] for row in rows])
 
 
 def _in_train_too(train, test):

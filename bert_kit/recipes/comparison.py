@@ -109,8 +109,9 @@ def leaderboard(results, metric="f1_macro"):
     """
     if any("test" not in result for result in results):
         raise ConfigError("a comparison needs test rows; give a test_size above 0 or a test_file")
-    lower = metric == "loss"
-    results = sorted(results, key=lambda result: result["test"][metric], reverse=not lower)
+    sign = 1 if metric == "loss" else -1  # ties go by name
+    results = sorted(results, key=lambda result: (sign * result["test"][metric],
+                                                  result["classifier"]))
     told = [_predictions(result) for result in results]
     rows = []
     for result, (truth, predictions) in zip(results, told):

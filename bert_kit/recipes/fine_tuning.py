@@ -17,6 +17,7 @@ from bert_kit.training import (EarlyStopping, MemoryManager, Trainer, TrainingAr
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, load_weights, save_pretrained
 
 VOCABULARY = 8_000  # pieces of a tokenizer trained on the rows themselves
+NEW_HEAD = 10  # a deep new head learns so many times as fast as the encoder below it
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 
@@ -144,8 +145,11 @@ def training_arguments(settings, rate=0.0, precision="float32", evaluates=False)
     keeps = settings.output_dir is not None
     if settings.learning_rate not in (None, "auto"):
         rate = settings.learning_rate
+    head_rate = settings.head_learning_rate
+    if head_rate is None and settings.model is not None and settings.classifier != "standard":
+        head_rate = NEW_HEAD * rate
     return TrainingArguments(
-        settings.output_dir, learning_rate=rate, precision=precision,
+        settings.output_dir, learning_rate=rate, head_learning_rate=head_rate, precision=precision,
         num_train_epochs=(3 if settings.model else 6) if settings.num_train_epochs is None
         else settings.num_train_epochs,
         eval_strategy="epoch" if evaluates else "no", metric_for_best_model=settings.metric,
@@ -153,8 +157,7 @@ def training_arguments(settings, rate=0.0, precision="float32", evaluates=False)
         **{name: getattr(settings, name) for name in (
             "max_steps", "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type",
             "gradient_accumulation_steps", "logging_steps", "save_total_limit", "optim", "betas",
-            "adam_epsilon", "momentum", "head_learning_rate", "layer_decay", "time_limit",
-            "verbosity")})
+            "adam_epsilon", "momentum", "layer_decay", "time_limit", "verbosity")})
 
 
 def early_stopping(settings):

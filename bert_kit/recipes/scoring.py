@@ -55,26 +55,12 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
                           delimiter, encoding)
     logits = predictor.logits(texts)
     probabilities, predictions = softmax(logits), logits.argmax(1).numpy()
-    count = len(predictor.classes)
-    results = {"model": str(folder), "rows": len(texts), **score(logits, labels),
-               "intervals": bootstrap_intervals(predictions, labels, count, seed=seed),
-               "calibration_error": expected_calibration_error(probabilities, labels),
-               "brier_score": brier_score(probabilities, labels),
-               "coverage": confidence_coverage(probabilities, labels)}
-    if folds:
-        results["folds"] = fold_scores(predictions, labels, count, folds, seed)
+    results = {"model": str(folder), "rows": len(texts), **measure(logits, labels, folds, seed)}
     if other is not None:
         results["mcnemar"] = _compare(other, predictor, texts, labels, predictions, device)
     worst = most_confident_mistakes(probabilities, labels, mistakes)
     output_dir = Path(folder, "evaluation") if output_dir is None else Path(output_dir)
-    write_predictions(output_dir / "predictions.csv", texts, predictions, probabilities,
-                      predictor.classes, labels=labels)
-    write_rows(output_dir / "mistakes.csv", [
-        {"row": row["row"], "text": texts[row["row"]], "category": predictor.classes[row["label"]],
-         "prediction": predictor.classes[row["prediction"]], "confidence": row["confidence"]}
-        for row in worst])
-    write_rows(output_dir / "coverage.csv", results["coverage"])
-    write_json(output_dir / "evaluation.json", results)
+    _write(output_dir, results, texts, labels, probabilities, predictor.classes, worst)
     say = print if verbosity else _quiet
     if plots:
         draw_scores(output_dir, results["confusion_matrix"], predictor.classes, probabilities,
@@ -84,6 +70,32 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
         say(f"\nmost confident mistakes\n{format_mistakes(worst, texts, predictor.classes)}")
     say(f"\nsaved in {output_dir}: evaluation.json, predictions.csv, mistakes.csv, coverage.csv")
     return results
+
+
+def measure(logits, labels, folds=7, seed=0):
+    """Return every score of logits (N, C) on class numbers (N), without texts or names."""
+    probabilities, predictions = softmax(logits), logits.argmax(1).numpy()
+    results = {**score(logits, labels),
+               "intervals": bootstrap_intervals(predictions, labels, logits.shape[1], seed=seed),
+               "calibration_error": expected_calibration_error(probabilities, labels),
+               "brier_score": brier_score(probabilities, labels),
+               "coverage": confidence_coverage(probabilities, labels)}
+    if folds:
+        results["folds"] = fold_scores(predictions, labels, logits.shape[1], folds, seed)
+    return results
+
+
+def _write(folder, results, texts, labels, probabilities, classes, worst):
+    """Write what evaluate_classifier found."""
+    write_predictions(folder / "predictions.csv", texts, probabilities.argmax(1), probabilities,
+                      classes, labels=labels)
+    if worst:
+        write_rows(folder / "mistakes.csv", [
+            {"row": row["row"], "text": texts[row["row"]], "category": classes[row["label"]],
+             "prediction": classes[row["prediction"]], "confidence": row["confidence"]}
+            for row in worst])
+    write_rows(folder / "coverage.csv", results["coverage"])
+    write_json(folder / "evaluation.json", results)
 
 
 def find_run(model, output_dir=None):

@@ -77,7 +77,8 @@ class ClassificationSettings:
         None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
         "lr", words=("auto",))
     head_learning_rate: float | None = _training(
-        None, "rate of the head, if it is to differ", "classifier_learning_rate")
+        None, "rate of the head; with weights 10 times the other, but for the standard head",
+        "classifier_learning_rate")
     layer_decay: float = _training(1.0, "factor on the rate for each layer further down")
     weight_decay: float = _training(0.01, "of matrices; vectors do not decay")
     warmup_steps: float = _training(0.1, "steps of rising rate; below 1 a share", "warmup_ratio")

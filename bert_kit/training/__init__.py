@@ -22,5 +22,6 @@ __all__ = [
     "classification_loss", "compute_classification_loss", "compute_mlm_loader_loss",
     "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss", "count_labels",
     "find_learning_rate", "freeze", "gradual_unfreezing", "layerwise_rates", "make_optimizer",
-    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "peak_memory", "reset_peak_memory", "schedule_factor",
+    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "peak_memory",
+    "reset_peak_memory", "schedule_factor",
 ]

@@ -79,8 +79,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     name_or_folder : str or path
         A folder or a name; see `bert_kit.lookup.find_folder` for the places.
     num_labels : int, optional
-        Number of classes. A stored head of another number of classes is then left out and the
-        new one starts afresh.
+        Number of classes. A stored head of another number is then left out.
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
     strict : bool
@@ -121,12 +120,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
         raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
                            f"trained {task_class.__name__}")
     _fill(targets, found, path)
-    for alias, first in aliases.items():
-        if alias in found and first in found:
-            second = found.pop(alias)
-            if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
-                report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
-                       f"and takes the latter")
+    _drop_aliases(found, aliases, path, report)
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
@@ -189,6 +183,16 @@ def _fill(targets, found, path):
                                f"the model's is {targets[name].dtype}")
     for name in shared:
         targets[name].copy_(found[name])
+
+
+def _drop_aliases(found, aliases, path, report):
+    """Leave out the second name of a tied tensor, which must hold what the first does."""
+    for alias, first in aliases.items():
+        if alias in found and first in found:
+            second = found.pop(alias)
+            if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
+                report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
+                       f"and takes the latter")
 
 
 def _is_encoder(name):
