@@ -83,17 +83,16 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
     strict : bool
-        Refuse a folder that lacks a parameter, as one to predict with must not.
+        Refuse a folder that lacks a parameter.
     report : callable
-        Called with each of those lines instead of `print`.
+        Gets each of those lines.
     **config_overrides
-        Fields of BertConfig to set differently; an unknown one is an error. With another
-        `classifier` than the stored one, the stored head is left out.
+        Fields of BertConfig to set differently. Another `classifier` leaves out the stored head.
 
     Returns
     -------
     torch.nn.Module
-        In evaluation mode, on the CPU. Half-precision files are converted to the parameters' type.
+        In evaluation mode, on the CPU, in the parameters' own type.
 
     Raises
     ------
