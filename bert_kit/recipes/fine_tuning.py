@@ -82,6 +82,11 @@ def check_settings(settings):
     if settings.bert_hidden_size not in (None, config.hidden_size):
         raise ConfigError(f"bert_hidden_size is {settings.bert_hidden_size}; "
                           f"{settings.model or settings.from_scratch} is {config.hidden_size} wide")
+    if not -1 <= settings.freeze_layers <= config.num_hidden_layers:
+        raise ConfigError(f"freeze_layers is {settings.freeze_layers}; the encoder has "
+                          f"{config.num_hidden_layers} layers (-1 freezes it all)")
+    if settings.freeze_layers and settings.gradual_unfreezing:
+        raise ConfigError("freeze_layers and gradual_unfreezing are both set; expected one of them")
     with torch.device("meta"):  # the head's own checks, without any memory
         make_classifier(config.replace(**_config_changes(settings)))
     training_arguments(settings)
@@ -208,6 +213,8 @@ def _learning_rate(settings, model, loss, loader, precision):
     """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
         found = find_learning_rate(model, loss, loader, precision=precision)
+        if found.suggestion is None:
+            raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
         if settings.verbosity:
             print(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")
         return found.suggestion
