@@ -23,12 +23,14 @@ def test_pack_and_split_lose_nothing(rows):
     assert packed.shape == (mask.sum(), 3)
     torch.testing.assert_close(packing.unpack(packed), grid * mask[..., None])
     parts = packing.split(packed)
-    assert sorted(n for r, n in packing.blocks for _ in range(r)) == sorted(
-        n for n in mask.sum(1).tolist() if n)
     if parts:
-        torch.testing.assert_close(packing.join(parts), packed)
-    # Each line of a part is one row of the grid, in the row's own order.
-    lines = [line.tolist() for part in parts for line in part]
+        torch.testing.assert_close(packing.join([part for part, _ in parts]), packed)
+    # Each line of a part is one row of the grid, in the row's own order, then zeros.
+    lines = []
+    for part, seen in parts:
+        seen = torch.ones(part.shape[:2]).bool() if seen is None else seen
+        assert not part[~seen].any() and torch.equal(seen, seen.sort(1, descending=True).values)
+        lines += [line[real].tolist() for line, real in zip(part, seen)]
     assert sorted(lines) == sorted(grid[b][mask[b]].tolist() for b in range(len(mask))
                                    if mask[b].any())
 
@@ -36,17 +38,32 @@ def test_pack_and_split_lose_nothing(rows):
 def test_nothing_is_copied_without_padding():
     grid = torch.randn(3, 4, 5)
     packing = Packing.of(torch.ones(3, 4).bool(), (3, 4), grid.device)
-    assert packing.index is None and packing.blocks == ((3, 4),)
+    assert packing.index is None and packing.blocks == ((3, 4, None, None),)
     assert packing.pack(grid).data_ptr() == grid.data_ptr()
     assert packing.unpack(packing.pack(grid)).data_ptr() == grid.data_ptr()
+
+
+def shapes(packing):
+    return [(block.rows, block.length, block.mask is None) for block in packing.blocks]
 
 
 def test_blocks_are_small_and_cover_every_row(monkeypatch):
     monkeypatch.setattr("bert_kit.model.packing.BLOCK_SCORES", 40)
     mask = torch.arange(7) < torch.tensor([3, 7, 3, 3, 2, 3, 3])[:, None]
-    packing = Packing.of(mask, mask.shape, mask.device)
-    assert packing.blocks == ((1, 2), (4, 3), (1, 3), (1, 7))
     grid = torch.randn(7, 7, 2)
-    packed = packing.pack(grid)
-    assert torch.equal(packing.join(packing.split(packed)), packed)
-    assert Packing.of(None, (5, 4), mask.device).blocks == ((2, 4), (2, 4), (1, 4))
+    for worth, expected in ((0, [(1, 2, True), (4, 3, True), (1, 3, True), (1, 7, True)]),
+                            (2**13, [(1, 2, True), (4, 3, True), (1, 3, True), (1, 7, True)])):
+        monkeypatch.setattr("bert_kit.model.packing.WORTHWHILE_PADDING", worth)
+        packing = Packing.of(mask, mask.shape, mask.device)
+        assert shapes(packing) == expected
+        packed = packing.pack(grid)
+        assert torch.equal(packing.join([part for part, _ in packing.split(packed)]), packed)
+    assert shapes(Packing.of(None, (5, 4), mask.device)) == [
+        (2, 4, True), (2, 4, True), (1, 4, True)]
+
+
+def test_rows_of_nearly_one_length_share_a_block():
+    mask = torch.arange(200) < torch.tensor([9, 12, 12, 20, 190, 200])[:, None]
+    packing = Packing.of(mask, mask.shape, mask.device)
+    assert shapes(packing) == [(4, 20, False), (2, 200, False)]
+    assert packing.blocks[0].mask.sum(1).tolist() == [9, 12, 12, 20]

@@ -104,5 +104,5 @@ class MultiHeadAttention(nn.Module):
         On a CPU the formula is the fast path: over blocks whose scores stay in the cache it beats
         torch's kernel, which has no dropout of its own there and a slow backward in bfloat16.
         """
-        contexts = [self._over_rows(block)[0] for block in packing.split(qkv)]
+        contexts = [self._over_rows(part, mask)[0] for part, mask in packing.split(qkv)]
         return packing.join(contexts) if contexts else qkv[:, :self.output.in_features]

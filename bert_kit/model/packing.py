@@ -2,17 +2,44 @@
 
 A batch arrives as a (B, S) grid. Everything but attention treats tokens one by one, so it can run
 on the N real tokens alone, as (N, D). Attention needs whole rows: the packed rows are ordered by
-length, and rows of one length make dense (R, n) blocks that need no mask. Padding cannot change a
-result, because it is not there.
+length and taken in blocks (R, n). Rows of one length make a dense block; rows of nearly one length
+share a block in which a little padding is masked, because many tiny products cost more than it.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 # Scores R * n * n of a block, for one head. With a dozen heads in float32 they take some
 # megabytes: about what a core's cache holds, and enough work to pay for the calls.
 BLOCK_SCORES = 2**17
+# Scores on padding, for one head, that cost less than the calls of one more block.
+WORTHWHILE_PADDING = 2**13
+
+
+class Block(NamedTuple):
+    """R rows that attention takes together.
+
+    Attributes
+    ----------
+    rows, length : int
+        R, and the tokens n of its longest row.
+    mask : Tensor (R, n) of bool, or None
+        True at real tokens; None when all rows are of one length.
+    places : Tensor (tokens,) or None
+        Where the real tokens stand in the flattened (R, n).
+    """
+
+    rows: int
+    length: int
+    mask: torch.Tensor | None = None
+    places: torch.Tensor | None = None
+
+    @property
+    def tokens(self):
+        """Number of real tokens."""
+        return self.rows * self.length if self.places is None else len(self.places)
 
 
 @dataclass(frozen=True)
@@ -26,8 +53,8 @@ class Packing:
     index : Tensor (N,) or None
         Place in the flattened grid of each packed token; None when nothing is padded, so that
         the packed tokens are the grid itself.
-    blocks : tuple of (int, int)
-        Number of rows R and tokens a row n of each block, in packed order.
+    blocks : tuple of Block
+        What attention takes together, in packed order.
     mask : Tensor (B, S) of bool, or None
         True at real tokens; None when nothing is padded.
     """
@@ -35,7 +62,7 @@ class Packing:
     rows: int
     length: int
     index: torch.Tensor | None
-    blocks: tuple[tuple[int, int], ...]
+    blocks: tuple[Block, ...]
     mask: torch.Tensor | None
 
     @classmethod
@@ -56,8 +83,8 @@ class Packing:
         --------
         >>> mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 1]]).bool()
         >>> packing = Packing.of(mask, mask.shape, mask.device)
-        >>> packing.blocks, packing.index.tolist()
-        (((1, 1), (2, 3)), [3, 0, 1, 2, 6, 7, 8])
+        >>> packing.index.tolist(), packing.blocks[0].mask.int().tolist()
+        ([3, 0, 1, 2, 6, 7, 8], [[1, 0, 0], [1, 1, 1], [1, 1, 1]])
         """
         rows, length = shape
         if mask is None or mask.all():
@@ -84,19 +111,51 @@ class Packing:
         return flat.index_copy(0, self.index, packed).unflatten(0, (self.rows, self.length))
 
     def split(self, packed):
-        """(N, …) -> one (R, n, …) view a block."""
-        parts = packed.split([r * n for r, n in self.blocks])
-        return [part.unflatten(0, block) for part, block in zip(parts, self.blocks)]
+        """(N, …) -> a pair for each block: tokens (R, n, …), and the mask (R, n) or None."""
+        parts = packed.split([block.tokens for block in self.blocks])
+        return [(_spread(part, block), block.mask) for part, block in zip(parts, self.blocks)]
 
     def join(self, parts):
         """One (R, n, …) a block -> (N, …), the inverse of `split`."""
-        return torch.cat([part.flatten(0, 1) for part in parts])
+        flat = [part.flatten(0, 1) for part in parts]
+        return torch.cat([part if block.places is None else part.index_select(0, block.places)
+                          for part, block in zip(flat, self.blocks)])
+
+
+def _spread(part, block):
+    """(tokens, …) -> (R, n, …), zero at padding."""
+    if block.places is not None:
+        grid = part.new_zeros(block.rows * block.length, *part.shape[1:])
+        part = grid.index_copy(0, block.places, part)
+    return part.unflatten(0, (block.rows, block.length))
 
 
 def _blocks(groups):
-    """Cut (rows, tokens a row) groups into blocks of at most `BLOCK_SCORES`, or one row."""
-    blocks = []
+    """Make blocks of (rows, tokens a row) groups, which come in order of length.
+
+    A group joins the block before it if the padding that this adds is worthwhile. A block has at
+    most `BLOCK_SCORES`, or one row.
+    """
+    joined = []
     for rows, length in groups:
-        most = max(1, BLOCK_SCORES // max(1, length * length))
-        blocks += [(min(most, rows - first), length) for first in range(0, rows, most) if length]
-    return tuple(blocks)
+        if not length:
+            continue
+        if joined:
+            before, longest = sum(r for r, _ in joined[-1]), joined[-1][-1][1]
+            padding = before * (length**2 - longest**2)
+            if padding <= WORTHWHILE_PADDING and (before + rows) * length**2 <= BLOCK_SCORES:
+                joined[-1].append((rows, length))
+                continue
+        joined.append([(rows, length)])
+    return tuple(block for members in joined for block in _make_blocks(members))
+
+
+def _make_blocks(members):
+    """Return the block of several lengths, or the blocks of one length."""
+    rows, length = members[-1]
+    if len(members) == 1:
+        most = max(1, BLOCK_SCORES // (length * length))
+        return [Block(min(most, rows - first), length) for first in range(0, rows, most)]
+    lengths = torch.tensor([n for r, n in members for _ in range(r)])
+    mask = torch.arange(length) < lengths[:, None]
+    return [Block(len(lengths), length, mask, mask.flatten().nonzero().flatten())]
