@@ -1,4 +1,5 @@
 import copy
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,15 @@ def test_an_attempt_that_failed_is_no_step_of_the_optimizer():
     MemoryManager(smallest=1, measure=plenty).train_step(amp, exhausted(2), batches)
     assert [state["step"].item() for state in amp.optimizer.state.values()] == [
         count + 1 for count in steps]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told")
+def test_freed_memory_is_kept_for_the_next_step():
+    code = ("import torch; from bert_kit.training.memory import keep_freed_memory\n"
+            "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+            "{0}; before = resident(); x = torch.ones(50_000_000); del x; "
+            "print(resident() - before)")
+    kept = [int(subprocess.run([sys.executable, "-W", "ignore", "-c", code.format(call)], text=True,
+                               capture_output=True, check=True).stdout)
+            for call in ("pass", "assert keep_freed_memory()")]
+    assert kept[0] < 50e6 and kept[1] > 150e6

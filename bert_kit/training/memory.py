@@ -6,8 +6,10 @@ and for the random numbers that dropout draws.
 """
 
 import contextlib
+import ctypes
 import gc
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +67,20 @@ def _read_limit(path):
         return [int(path.read_text())]
     except (OSError, ValueError):  # no such file, or "max"
         return []
+
+
+def keep_freed_memory():
+    """Let this process keep what it frees, for its next allocations; say whether that is so.
+
+    A training step allocates and frees the same large tensors as the step before. The GNU C
+    library gives each back to the system and asks for it again, and the system hands it over
+    filled with zeros, page by page: a tenth of a step and more. The process's peak does not grow.
+    Elsewhere, and on accelerators, whose memory torch keeps itself, nothing changes.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    set_option = ctypes.CDLL(None).mallopt  # malloc.h: M_TRIM_THRESHOLD is -1, M_MMAP_THRESHOLD -3
+    return bool(set_option(-3, 2**30) and set_option(-1, 2**31 - 1))
 
 
 def reset_peak_memory(device):

@@ -10,6 +10,7 @@ from bert_kit.errors import TrainingError
 from bert_kit.training.amp import AMPTrainer
 from bert_kit.training.interrupts import finish_step_first
 from bert_kit.training.losses import count_rows
+from bert_kit.training.memory import keep_freed_memory
 from bert_kit.training.optim import (describe_groups, layerwise_rates, make_optimizer,
                                      make_schedule)
 from bert_kit.training.progress import Progress
@@ -125,6 +126,7 @@ class Trainer:
             (if there is an `output_dir` and `save_strategy` is not "no").
         """
         self._clock = monotonic()
+        keep_freed_memory()
         self._open(resume)
         state, loader = self.state, self.train_loader
         # What has ended stays so if the reason still holds; a run that was killed when its time was
