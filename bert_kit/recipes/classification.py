@@ -3,26 +3,23 @@
 `TextClassificationTrainer` is the job in steps, to stop between; `train_classifier` is all of it.
 """
 
-import dataclasses
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
-from bert_kit.data import (ClassificationDataset, LabelledParts, Part, library_task, limit,
-                           parts_from_lists, read_parts)
+from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
-                                 expected_calibration_error, format_per_class, majority_baseline,
-                                 tfidf_baseline, write_predictions)
+                                 expected_calibration_error, format_per_class, write_predictions)
 from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded)
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
+from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, open_folder, results_rows, write_card,
                                          write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
@@ -80,7 +77,7 @@ class TextClassificationTrainer:
         if dataset_path is not None:
             changes["data_file"] = dataset_path
         self.settings = self.settings.replace(**named(ClassificationSettings, changes))
-        return self.use_parts(read_settings_parts(self.settings))
+        return self.use_parts(read_rows(self.settings))
 
     def use_parts(self, parts, sample_weights=None):
         """Tokenize LabelledParts; the same datasets as `prepare_data`."""
@@ -92,7 +89,7 @@ class TextClassificationTrainer:
         return {name: ClassificationDataset(
                     part.texts, part.labels, self.tokenizer, self.settings.max_length,
                     sample_weights if name == "train" else None)
-                for name, part in _present(parts)}
+                for name, part in present(parts)}
 
     def setup_trainer(self, datasets, model_type=None):
         """Build the model and the Trainer; `model_type` is the setting `classifier`."""
@@ -212,35 +209,33 @@ def _run(settings):
         check_folder(settings)
     job = TextClassificationTrainer(settings=settings)
     datasets = job.prepare_data()
-    say = print if settings.verbosity else _quiet
-    say(f"data      {job.parts.description}")
-    baselines = _baselines(job.parts) if settings.baselines and job.parts.test else {}
+    settings.say(f"data      {job.parts.description}")
+    baselines = score_baselines(job.parts) if settings.baselines and job.parts.test else {}
     reset_peak_memory(job.device)
     job.setup_trainer(datasets)
     parameters = sum(p.numel() for p in job.model.parameters())
     if settings.output_dir is not None:
         open_folder(settings, job.parts.fingerprint)
-    say(f"model     {settings.classifier} head, {parameters:,} parameters, "
-        f"{'weights from ' + settings.model if settings.model else 'random weights'}, "
-        f"{job.device.type}, {job.trainer.args.precision}")
-    start = time.monotonic()
+    origin = f"weights from {settings.model}" if settings.model else "random weights"
+    settings.say(f"model     {settings.classifier} head, {parameters:,} parameters, {origin}, "
+                 f"{job.device.type}, {job.trainer.args.precision}")
     state = job.train()
-    seconds, peak = time.monotonic() - start, peak_memory(job.device)
+    peak = peak_memory(job.device)
     results = {
         "classifier": settings.classifier, "model": settings.model,
         "classes": list(job.parts.classes), "parameters": parameters,
-        "rows": {name: len(part.texts) for name, part in _present(job.parts)},
+        "rows": {name: len(part.texts) for name, part in present(job.parts)},
         "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
-        "seconds": seconds, "peak_memory_mb": None if peak is None else peak / 2**20,
+        "seconds": state.elapsed, "peak_memory_mb": None if peak is None else peak / 2**20,
         "learning_rate": job.trainer.args.learning_rate,
         "precision": job.trainer.args.precision, "baselines": baselines,
         "output_dir": settings.output_dir}
-    return _finish(job, datasets, results, say)
+    return _finish(job, datasets, results)
 
 
-def _finish(job, datasets, results, say):
+def _finish(job, datasets, results):
     """Save the model, score the test rows once, write and say where everything is."""
-    logits = {}
+    settings, logits = job.settings, {}
     for name in ("validation", "test"):
         if name in datasets:
             logits[name] = job.logits(datasets[name])
@@ -251,11 +246,11 @@ def _finish(job, datasets, results, say):
             softmax(logits["test"]), labels)
         results["test"]["intervals"] = bootstrap_intervals(
             logits["test"].argmax(1), labels, len(classes))
-        say(f"\n{format_per_class(results['test'], classes)}")
-    say(_table(results))
-    if job.settings.output_dir is None:
+        settings.say(f"\n{format_per_class(results['test'], classes)}")
+    settings.say(_table(results))
+    if settings.output_dir is None:
         return results
-    folder = Path(job.settings.output_dir)
+    folder = Path(settings.output_dir)
     job.save_model(folder)
     if "test" in datasets:
         write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
@@ -263,55 +258,13 @@ def _finish(job, datasets, results, say):
                           labels=datasets["test"].labels)
     write_json(folder / "results.json", results)
     write_card(folder, results)
-    if job.settings.plots and draw_curves(folder, job.trainer.state.log, say) and "test" in logits:
+    if settings.plots and draw_curves(folder, job.trainer.state.log, settings.say) \
+            and "test" in logits:
         draw_scores(folder, results["test"]["confusion_matrix"], classes, softmax(logits["test"]),
-                    labels, say)
-    say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-        f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
+                    labels, settings.say)
+    settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
+                 f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
     return results
-
-
-def read_settings_parts(settings):
-    """Return the LabelledParts that the settings name."""
-    sizes = {name: getattr(settings, name) for name in ("train_size", "val_size", "test_size")}
-    files = {name: getattr(settings, name) for name in (
-        "data_file", "train_file", "validation_file", "test_file")}
-    split = None if settings.output_dir is None else Path(settings.output_dir) / "split.json"
-    if any(files.values()):
-        parts = read_parts(**files, **sizes, seed=settings.seed, split_file=split,
-                           **{name: getattr(settings, name) for name in (
-                               "text_column", "label_column", "delimiter", "encoding")})
-    else:
-        train, test = library_task().split(settings.test_size)
-        parts = parts_from_lists(train.texts, train.labels, test=(test.texts, test.labels),
-                                 val_size=settings.val_size, seed=settings.seed,
-                                 split_file=split)
-    if settings.fast_dev_run:
-        parts = dataclasses.replace(parts, **{
-            name: limit(part, 2 * settings.batch_size, settings.seed)
-            for name, part in _present(parts)})
-    if settings.max_train_samples is not None:
-        parts = dataclasses.replace(parts, train=limit(
-            parts.train, settings.max_train_samples, settings.seed))
-    if settings.overfit_batches is not None:
-        few = limit(parts.train, settings.overfit_batches * settings.batch_size, settings.seed)
-        parts = dataclasses.replace(parts, train=few, validation=few, test=None)
-    return parts
-
-
-def _present(parts):
-    return [(name, getattr(parts, name)) for name in ("train", "validation", "test")
-            if getattr(parts, name) is not None]
-
-
-def _baselines(parts):
-    """Return the scores of the majority class and of TF-IDF on the test rows."""
-    guesses = tfidf_baseline(parts.train.texts, parts.train.labels, parts.test.texts)
-    tfidf = classification_metrics(guesses, parts.test.labels, len(parts.classes))
-    return {"majority class": {"accuracy": majority_baseline(parts.train.labels,
-                                                             parts.test.labels)},
-            "TF-IDF + logistic regression": {key: tfidf[key] for key in (
-                "accuracy", "f1_macro", "matthews_correlation")}}
 
 
 def _table(results):
@@ -321,7 +274,3 @@ def _table(results):
             f"{'-' if scores.get(key) is None else format(scores[key], '.4f'):>{width}}"
             for key, width in (("accuracy", 8), ("f1_macro", 10), ("matthews_correlation", 9))))
     return "\n" + "\n".join(lines)
-
-
-def _quiet(text):
-    """Say nothing."""

@@ -43,8 +43,7 @@ def compare(settings, classifier_types=HEADS):
     folders = [Path(settings.output_dir) / job.classifier for job in jobs]
     results = []
     for job, folder in zip(jobs, folders):
-        if settings.verbosity:
-            print(f"\n== {job.classifier} ({len(results) + 1} of {len(jobs)})")
+        settings.say(f"\n== {job.classifier} ({len(results) + 1} of {len(jobs)})")
         # The baselines are the same for all: the first job scores them.
         results.append(run(job.replace(output_dir=str(folder),
                                        baselines=settings.baselines and not results)))
@@ -78,15 +77,15 @@ def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1
 
 
 def _conclude(results, settings):
-    say = print if settings.verbosity else _quiet
     lower = settings.metric == "loss"
     rows = leaderboard(results, settings.metric)
     folder = Path(settings.output_dir)
     write_rows(folder / "leaderboard.csv", rows)
-    say(f"\n{format_leaderboard(rows, settings.metric, lower)}")
+    settings.say(f"\n{format_leaderboard(rows, settings.metric, lower)}")
     if settings.plots:
-        draw_comparison(folder, [row for row in rows if row["seconds"] is not None], say)
-    say(f"\nsaved in {folder}: leaderboard.csv and a folder for each head")
+        draw_comparison(folder, [row for row in rows if row["seconds"] is not None],
+                        settings.say)
+    settings.say(f"\nsaved in {folder}: leaderboard.csv and a folder for each head")
     return rows
 
 
@@ -141,7 +140,3 @@ def _predictions(result):
     columns = [read_table(path, "text", column).labels for column in ("category", "prediction")]
     number = {name: i for i, name in enumerate(sorted({*columns[0], *columns[1]}))}
     return [[number[name] for name in column] for column in columns]
-
-
-def _quiet(text):
-    """Say nothing."""

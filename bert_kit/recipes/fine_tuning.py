@@ -117,7 +117,7 @@ def make_model(settings, classes, tokenizer):
     if settings.model is not None:
         model = load_pretrained(BERTForSequenceClassification, settings.model,
                                 download=settings.download,
-                                report=print if settings.verbosity else _quiet, **changes)
+                                report=settings.say, **changes)
     else:
         model = BERTForSequenceClassification(create_model_config(
             settings.from_scratch, vocab_size=tokenizer.vocab_size,
@@ -215,13 +215,8 @@ def _learning_rate(settings, model, loss, loader, precision):
         found = find_learning_rate(model, loss, loader, precision=precision)
         if found.suggestion is None:
             raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
-        if settings.verbosity:
-            print(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")
+        settings.say(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")
         return found.suggestion
     if settings.learning_rate is None:
         return 5e-5 if settings.model else 5e-4
     return settings.learning_rate
-
-
-def _quiet(text):
-    """Say nothing."""

@@ -11,9 +11,10 @@ from bert_kit.evaluation import (bootstrap_intervals, brier_score, confidence_co
                                  format_mistakes, format_per_class, mcnemar,
                                  most_confident_mistakes, write_predictions, write_rows)
 from bert_kit.files import read_json, write_json
-from bert_kit.recipes.classification import read_settings_parts, score
+from bert_kit.recipes.classification import score
 from bert_kit.recipes.pictures import draw_scores
 from bert_kit.recipes.prediction import Predictor, softmax
+from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.settings import ClassificationSettings
 
 
@@ -61,7 +62,7 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
     worst = most_confident_mistakes(probabilities, labels, mistakes)
     output_dir = Path(folder, "evaluation") if output_dir is None else Path(output_dir)
     _write(output_dir, results, texts, labels, probabilities, predictor.classes, worst)
-    say = print if verbosity else _quiet
+    say = ClassificationSettings(verbosity=verbosity).say
     if plots:
         draw_scores(output_dir, results["confusion_matrix"], predictor.classes, probabilities,
                     labels, say)
@@ -140,7 +141,7 @@ def _rows(folder, classes, data_file, text_column, label_column, delimiter, enco
             raise ConfigError(f"{folder}: does not say which rows are its test rows; give a "
                               "--data_file")
         settings = ClassificationSettings(**read_json(stored)["settings"])
-        part = read_settings_parts(settings.replace(output_dir=str(folder))).test
+        part = read_rows(settings.replace(output_dir=str(folder))).test
         if part is None:
             raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
         return part.texts, part.labels
@@ -161,7 +162,3 @@ def _compare(other, predictor, texts, labels, predictions, device):
     guesses = second.logits(texts).argmax(1).numpy()
     return {"other": str(other), "accuracy": float(np.mean(guesses == np.asarray(labels))),
             **mcnemar(predictions, guesses, labels)}
-
-
-def _quiet(text):
-    """Say nothing."""

@@ -37,7 +37,7 @@ class ClassificationSettings:
     label_column: str = _data("category", "name of the column with the classes")
     delimiter: str | None = _data(None, "of CSV fields; a comma, or a tab for .tsv")
     encoding: str = _data("utf-8-sig", "of the files; never guessed")
-    train_size: float = _data(0.8, "share of the rows to train on")
+    train_size: float | None = _data(None, "share of the rows to train on; the rest by default")
     val_size: float = _data(0.1, "share to choose the best epoch on")
     test_size: float = _data(0.1, "share to score at the end")
     max_train_samples: int | None = _data(None, "train on so many rows, stratified")
@@ -141,6 +141,11 @@ class ClassificationSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} is {value}; expected a whole number from {least}")
+
+    def say(self, text):
+        """Print a line, unless only warnings are wanted."""
+        if self.verbosity:
+            print(text)
 
     def replace(self, **changes):
         """Return a copy with some fields changed, checked like any other."""
