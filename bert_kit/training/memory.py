@@ -77,17 +77,29 @@ def keep_freed_memory():
     filled with zeros, page by page: a tenth of a step and more. The process's peak does not grow.
     Elsewhere, and on accelerators, whose memory torch keeps itself, nothing changes.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    set_option = ctypes.CDLL(None).mallopt  # malloc.h: M_TRIM_THRESHOLD is -1, M_MMAP_THRESHOLD -3
-    return bool(set_option(-3, 2**30) and set_option(-1, 2**31 - 1))
+    library = _c_library()
+    if library is None:
+        return False  # malloc.h: M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD is -1
+    return bool(library.mallopt(-3, 2**30) and library.mallopt(-1, 2**31 - 1))
+
+
+def _c_library():
+    """Return the GNU C library, or None where there is another."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def reset_peak_memory(device):
-    """Let `peak_memory` count from now on; where the system cannot, it counts from the start."""
+    """Let `peak_memory` count from now on; where the system cannot, it counts from the start.
+
+    What is no longer used is given back first, so that one job's peak is not the next one's.
+    """
+    gc.collect()
     if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        if (library := _c_library()) is not None:
+            library.malloc_trim(0)
         with contextlib.suppress(OSError):  # Linux: forget the highest resident size so far
             Path("/proc/self/clear_refs").write_text("5")
 
