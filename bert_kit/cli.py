@@ -75,7 +75,7 @@ def _add_rows(job, labels):
 
 
 def _add_training(jobs, name, run, text):
-    job = jobs.add_parser(name, help=text, description=text,
+    job = jobs.add_parser(name, help=text, description=text, allow_abbrev=False,
                           usage=f"bert-kit {name} [options]; --help lists them")
     job.add_argument("--config", help="file with options, .toml, .json or .yml")
     job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
@@ -101,7 +101,7 @@ def build_parser():
                      help="compare these finished runs instead of training")
     add_arguments(job, ClassificationSettings, leave_out=("classifier",))
 
-    job = jobs.add_parser("evaluate", help="score a trained classifier",
+    job = jobs.add_parser("evaluate", help="score a trained classifier", allow_abbrev=False,
                           formatter_class=with_defaults)
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--data_file", help="labelled rows; the run's own test rows without it")
@@ -115,7 +115,8 @@ def build_parser():
     _add_rows(job, labels=True)
     job.set_defaults(run=evaluate)
 
-    job = jobs.add_parser("predict", help="classify texts", formatter_class=with_defaults)
+    job = jobs.add_parser("predict", help="classify texts", allow_abbrev=False,
+                          formatter_class=with_defaults)
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--text", dest="texts", nargs="+", help="texts to classify")
     job.add_argument("--data_file", help="file with texts; - is standard input, a text a line")
@@ -139,6 +140,8 @@ def build_parser():
 def main(arguments=None):
     """Run one job and return its exit code: 0, or 1 for input that cannot be used (2: usage)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal without Unicode shows \xdf, not an error
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(same_spelling(arguments))
     try:
         args.run(args)
@@ -149,6 +152,7 @@ def main(arguments=None):
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        print("interrupted; go on with --resume auto", file=sys.stderr)
+        resumes = args.run in (train, compare)
+        print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

@@ -29,12 +29,18 @@ def _flush(path):
         os.close(handle)
 
 
-def _prepare(target):
+def _prepare(target, folder=False):
     """Return the target as a path, with its folder made, and the bits that the umask allows."""
     target = Path(target)
     if target.is_symlink():
         raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not (target.is_dir() if folder else target.is_file()):
+        raise BertKitError(f"{target}: is not a {'folder' if folder else 'file'}; refusing to "
+                           "replace it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BertKitError(f"{target}: cannot be written ({error.strerror})") from None
     umask = os.umask(0)  # the only way to read it is to set it
     os.umask(umask)
     return target, ~umask
@@ -44,7 +50,11 @@ def _prepare(target):
 def atomic_file(target):
     """Yield a temporary path; on success it replaces `target`, on an error it is removed."""
     target, allowed = _prepare(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY,
+                                        dir=target.parent)
+    except OSError as error:
+        raise BertKitError(f"{target}: cannot be written ({error.strerror})") from None
     os.close(handle)
     try:
         os.chmod(name, 0o666 & allowed)  # mkstemp's 0600 would hide the result from colleagues
@@ -59,7 +69,7 @@ def atomic_file(target):
 @contextlib.contextmanager
 def atomic_folder(target):
     """Yield a temporary folder; on success it becomes `target`, which it replaces if present."""
-    target, allowed = _prepare(target)
+    target, allowed = _prepare(target, folder=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
                                  dir=target.parent))
     try:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
+from bert_kit import (BertConfig, TextClassificationTrainer, train_all_classifiers,
+                      train_classifier)
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
 from bert_kit.recipes.prediction import Predictor
 from bert_kit.recipes.settings import HEADS
+from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
 from jobs import command, environment, table, tiny_bert, write_table
 
@@ -187,7 +190,7 @@ def test_conflicts_are_found_before_any_work(options, words, files, tmp_path):
     with pytest.raises(BertKitError, match=words):
         train_classifier(**{**QUICK, "model": files[1], "data_file": files[0], "verbosity": 0,
                             "output_dir": tmp_path / "out", **options})
-    assert not list(tmp_path.rglob("checkpoint-*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_options_reach_the_trainer(files, tmp_path, capsys):
@@ -208,6 +211,81 @@ def test_training_options_reach_the_trainer(files, tmp_path, capsys):
     assert "examples/s" in capsys.readouterr().out
 
 
+def test_every_training_option_arrives(files):
+    job = TextClassificationTrainer(
+        files[1], data_file=files[0], output_dir=None, verbosity=0, classifier="cnn",
+        num_filters=7, dropout=0.3, epochs=5, max_steps=70, batch_size=6,
+        gradient_accumulation_steps=3, learning_rate=0.02, layer_decay=0.8, weight_decay=0.07,
+        warmup_steps=4, lr_scheduler_type="cosine", optim="adam", betas="(0.7, 0.8)",
+        adam_epsilon=1e-5, momentum=0.4, max_grad_norm=0.6, label_smoothing=0.2, focal_gamma=1.5,
+        class_weight="balanced", gradual_unfreezing=True, gradient_checkpointing=True,
+        precision="float32", group_by_length=True, memory_threshold=0.9, patience=4,
+        min_delta=0.01, min_epochs=2, smoothing_window=3, trend_window=5, regression=0.25,
+        metric="accuracy", time_limit=99, logging_steps=9, save_total_limit=5, max_length=24)
+    datasets = job.prepare_data()
+    job.setup_trainer(datasets)
+    trainer, args = job.trainer, job.trainer.args
+    assert (args.num_train_epochs, args.max_steps, args.gradient_accumulation_steps) == (5, 70, 3)
+    assert (args.learning_rate, args.head_learning_rate, args.layer_decay) == (0.02, 0.2, 0.8)
+    assert (args.weight_decay, args.warmup_steps, args.lr_scheduler_type) == (0.07, 4, "cosine")
+    assert (args.optim, args.betas, args.adam_epsilon, args.momentum) == (
+        "adam", (0.7, 0.8), 1e-5, 0.4)
+    assert (args.max_grad_norm, args.precision, args.time_limit) == (0.6, "float32", 99)
+    assert (args.metric_for_best_model, args.logging_steps, args.save_total_limit) == (
+        "accuracy", 9, 5)
+    assert trainer.stopping == EarlyStopping(4, 0.01, 2, 3, 5, regression=0.25)
+    assert (trainer.memory.threshold, trainer.memory.largest) == (0.9, 6)
+    assert trainer.before_epoch is not None and job.model.bert.gradient_checkpointing
+    sampler = trainer.train_loader.batch_sampler
+    assert (sampler.batch_size, sampler.group_by_length, sampler.seed) == (6, True, 0)
+    assert job.model.config.classifier == {"type": "cnn", "num_filters": 7}
+    assert job.model.config.classifier_dropout == 0.3
+    job.model.eval()
+    batch = next(iter(trainer.train_loader))
+    weights = balanced_class_weights(datasets["train"].labels, 3)
+    expected = classification_loss(weights, 0.2, 1.5)(job.model, batch)
+    assert torch.equal(trainer.loss(job.model, batch), expected)
+    plain = classification_loss()(job.model, batch)
+    assert not torch.isclose(expected, plain)
+
+
+def test_folders_are_numbered_where_none_is_chosen(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {**QUICK, "num_epochs": 1, "verbosity": 0, "model": files[1], "data_file": files[0]}
+    made = [train_classifier("mlp", **options)["output_dir"] for _ in range(2)]
+    assert made == ["runs/mlp", "runs/mlp-2"]
+    assert train_classifier("mlp", **options, resume="auto")["output_dir"] == "runs/mlp-2"
+
+
+def test_what_cannot_be_compared_is_said_before_training(files, tmp_path):
+    options = {**QUICK, "verbosity": 0, "model_path": files[1], "data_path": files[0],
+               "output_dir": tmp_path / "out", "classifier_types": ["standard", "wavelet_kan"]}
+    for more, words in (({"train_size": 0.9, "test_size": 0}, "needs test rows"),
+                        ({"wavelet_type": "foo"}, "expected one of haar"),
+                        ({"kernel_sizes": [3]}, "not an option of any of the heads standard"),
+                        ({"overfit_batches": 1}, "needs test rows")):
+        with pytest.raises(ConfigError, match=words):
+            train_all_classifiers(**options, **more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path):
+    _, folder = run
+    copy = tmp_path / "rows.csv"
+    shutil.copy(files[0], copy)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target, words in ((copy, "is the file to read"), (tmp_path, "is not a file"),
+                          (pipe, "is not a file"), (copy / "x.csv", "cannot be written")):
+        done = command("predict", "--model", folder, "--data_file", copy, "--output_file", target)
+        assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
+    assert copy.read_bytes() == files[0].read_bytes() and not pipe.is_file()
+    done = subprocess.run(
+        [sys.executable, "-m", "bert_kit", "predict", "--model", str(folder), "--data_file", "-"],
+        input=b"caf\xe9", capture_output=True, env=environment())
+    assert done.returncode == 1 and b"standard input: not utf-8" in done.stderr
+
+
 def test_dev_run_overfit_and_learning_rate_search(files, tmp_path, capsys):
     results = train_classifier("bilstm", files[1], files[0], output_dir=tmp_path / "dev",
                                fast_dev_run=True, **QUICK)
@@ -223,6 +301,7 @@ def test_dev_run_overfit_and_learning_rate_search(files, tmp_path, capsys):
 
 
 def test_steps_of_the_job_as_the_seed_writes_them(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LLM_MODELS_PATH", str(files[1].parent))
     monkeypatch.setenv("DATADIR", str(files[0].parent))
     trainer = TextClassificationTrainer(
@@ -318,7 +397,7 @@ def test_compare_trains_heads_on_one_split(files, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert {row["classifier"] for row in rows} == {
         "standard", "mlp", "majority class", "TF-IDF + logistic regression"}
-    scores = [float(row["f1_macro"]) for row in rows[:2]]
+    scores = [float(row["validation"]) for row in rows[:2]]
     assert scores == sorted(scores, reverse=True) and float(rows[0]["p_against_best"]) == 1
     assert all(row["classifier"] in out for row in rows)
     splits = [read_json(tmp_path / "all" / head / "split.json") for head in ("standard", "mlp")]

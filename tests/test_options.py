@@ -132,6 +132,7 @@ def test_what_is_no_value_is_a_usage_error(typed, capsys):
     ({"learning_rat": 1}, "did you mean 'learning_rate'"), ({"zzz": 1}, "--help"),
     ({"lr": 1, "learning_rate": 2}, "a second time"), ({"batch_size": 0}, "from 1"),
     ({"seed": None}, "seed is None"), ({"text_column": 3}, "expected text"),
+    ({"data_file": ""}, "data_file is empty"), ({"seed": 2**64}, "seed is"),
     ({"verbosity": 7}, "expected one of 0, 1, 2")])
 def test_impossible_values_are_one_line(values, words):
     with pytest.raises(ConfigError, match=words) as caught:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import ConfigError, DataError, TrainingError
 from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
                                  expected_calibration_error, format_per_class, write_predictions)
 from bert_kit.files import write_json
@@ -20,11 +20,18 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.rows import present, read_rows, score_baselines
-from bert_kit.recipes.run_folder import (check_folder, open_folder, results_rows, write_card,
+from bert_kit.recipes.run_folder import (check_folder, most_memory, no_split_of_a_failed_start,
+                                         open_folder, results_rows, write_card,
                                          write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.training import peak_memory, reset_peak_memory
 from bert_kit.weights import save_pretrained
+
+
+# Settings of a job that reads files or keeps something; training on texts in memory has neither.
+IN_FILES_ONLY = ("data_file", "train_file", "validation_file", "test_file", "max_train_samples",
+                 "overfit_batches", "fast_dev_run", "early_stopping", "trend_window", "regression",
+                 "resume", "output_dir")
 
 
 class TextClassificationTrainer:
@@ -59,7 +66,8 @@ class TextClassificationTrainer:
             settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
-        self.settings, self.num_labels = settings, num_labels
+        self.settings = settings.in_folder(settings.classifier)
+        self.num_labels = num_labels
         self.device = choose_device(settings.device)
         self.parts = self.tokenizer = self.model = self.trainer = None
 
@@ -115,6 +123,9 @@ class TextClassificationTrainer:
         training = self.model.training
         logits = Predictor(self.model, self.tokenizer, self.device).dataset_logits(dataset)
         self.model.train(training)
+        if not logits.isfinite().all():
+            raise TrainingError("the model's scores are no longer numbers; a lower learning_rate "
+                                "may help")
         return logits
 
     def evaluate(self, dataset):
@@ -182,6 +193,9 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
         Factor on each row's loss.
     """
     given = named(ClassificationSettings, settings)
+    for name in IN_FILES_ONLY:
+        if given.get(name):
+            raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
     job = TextClassificationTrainer(settings=ClassificationSettings(
         **{"output_dir": None, **given}))
     check_settings(job.settings)
@@ -196,7 +210,7 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
 def run(settings):
     """Do the whole job for ClassificationSettings; see `train_classifier`."""
     if not settings.fast_dev_run:
-        return _run(settings)
+        return _run(settings.in_folder(settings.classifier))
     with tempfile.TemporaryDirectory() as folder:
         results = _run(settings.replace(output_dir=f"{folder}/run", max_steps=2, resume=None))
     print("fast dev run: every step works; nothing was kept")
@@ -208,19 +222,20 @@ def _run(settings):
     if settings.output_dir is not None:
         check_folder(settings)
     job = TextClassificationTrainer(settings=settings)
-    datasets = job.prepare_data()
-    settings.say(f"data      {job.parts.description}")
-    baselines = score_baselines(job.parts) if settings.baselines and job.parts.test else {}
-    reset_peak_memory(job.device)
-    job.setup_trainer(datasets)
+    with no_split_of_a_failed_start(settings.output_dir):
+        datasets = job.prepare_data()
+        settings.say(f"data      {job.parts.description}")
+        baselines = score_baselines(job.parts, settings.say) if settings.baselines else {}
+        reset_peak_memory(job.device)
+        job.setup_trainer(datasets)
+        if settings.output_dir is not None:
+            open_folder(settings, job.parts.fingerprint)
     parameters = sum(p.numel() for p in job.model.parameters())
-    if settings.output_dir is not None:
-        open_folder(settings, job.parts.fingerprint)
     origin = f"weights from {settings.model}" if settings.model else "random weights"
     settings.say(f"model     {settings.classifier} head, {parameters:,} parameters, {origin}, "
                  f"{job.device.type}, {job.trainer.args.precision}")
     state = job.train()
-    peak = peak_memory(job.device)
+    peak = most_memory(settings, peak_memory(job.device))
     results = {
         "classifier": settings.classifier, "model": settings.model,
         "classes": list(job.parts.classes), "parameters": parameters,
@@ -262,6 +277,8 @@ def _finish(job, datasets, results):
             and "test" in logits:
         draw_scores(folder, results["test"]["confusion_matrix"], classes, softmax(logits["test"]),
                     labels, settings.say)
+    if settings.fast_dev_run:
+        return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
     return results

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from bert_kit.data import read_table
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import format_leaderboard, mcnemar, write_rows
+from bert_kit.evaluation import (PlotsMissing, format_leaderboard, mcnemar, require_plots,
+                                 write_rows)
 from bert_kit.files import read_json
 from bert_kit.recipes.classification import run
-from bert_kit.recipes.fine_tuning import for_head
+from bert_kit.recipes.fine_tuning import HEAD_OPTIONS, check_settings, for_head
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_comparison
+from bert_kit.recipes.rows import read_rows
+from bert_kit.recipes.run_folder import check_folder
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 
 
@@ -39,17 +42,45 @@ def compare(settings, classifier_types=HEADS):
     """Do the whole job for ClassificationSettings; see `train_all_classifiers`."""
     if settings.output_dir is None:
         raise ConfigError("a comparison needs an output_dir")
-    jobs = [for_head(settings, "mlp" if head == "custom" else head) for head in classifier_types]
-    folders = [Path(settings.output_dir) / job.classifier for job in jobs]
+    settings = _without_missing_plots(settings.in_folder("comparison"))
+    heads = dict.fromkeys("mlp" if head == "custom" else head for head in classifier_types)
+    jobs = [for_head(settings, head).replace(output_dir=str(Path(settings.output_dir) / head))
+            for head in heads]
+    _check(settings, jobs)
     results = []
-    for job, folder in zip(jobs, folders):
+    for job in jobs:
         settings.say(f"\n== {job.classifier} ({len(results) + 1} of {len(jobs)})")
         # The baselines are the same for all: the first job scores them.
-        results.append(run(job.replace(output_dir=str(folder),
-                                       baselines=settings.baselines and not results)))
+        results.append(run(job.replace(baselines=settings.baselines and not results)))
     if settings.fast_dev_run:
         return []
     return _conclude(results, settings)
+
+
+def _check(settings, jobs):
+    """Find before any training what would end a comparison half-way."""
+    for name in HEAD_OPTIONS:
+        if getattr(settings, name) is not None and all(
+                getattr(job, name) is None for job in jobs):
+            raise ConfigError(f"{name} is not an option of any of the heads "
+                              f"{', '.join(job.classifier for job in jobs)}")
+    for job in jobs:
+        check_settings(job)
+        if not settings.fast_dev_run:
+            check_folder(job)
+    if read_rows(settings.replace(output_dir=None)).test is None:
+        raise ConfigError("a comparison needs test rows; give a test_size above 0 or a test_file")
+
+
+def _without_missing_plots(settings):
+    """Return settings without plots where they cannot be drawn, having said so once."""
+    try:
+        if settings.plots:
+            require_plots()
+    except PlotsMissing as missing:
+        settings.say(str(missing))
+        return settings.replace(plots=False)
+    return settings
 
 
 def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1):
@@ -73,19 +104,21 @@ def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1
         results = [{**result, "classifier": Path(result["output_dir"]).name}
                    for result in results]
     return _conclude(results, ClassificationSettings(
-        output_dir=str(output_dir), metric=metric, plots=plots, verbosity=verbosity))
+        output_dir=str(output_dir), metric=metric, plots=plots,
+        verbosity=verbosity).in_folder("comparison"))
 
 
 def _conclude(results, settings):
     lower = settings.metric == "loss"
     rows = leaderboard(results, settings.metric)
+    order = settings.metric if rows[0]["validation"] is None else "validation"
     folder = Path(settings.output_dir)
     write_rows(folder / "leaderboard.csv", rows)
-    settings.say(f"\n{format_leaderboard(rows, settings.metric, lower)}")
+    settings.say(f"\n{format_leaderboard(rows, order, lower)}")
     if settings.plots:
         draw_comparison(folder, [row for row in rows if row["seconds"] is not None],
                         settings.say)
-    settings.say(f"\nsaved in {folder}: leaderboard.csv and a folder for each head")
+    settings.say(f"\nsaved in {folder}: leaderboard.csv")
     return rows
 
 
@@ -97,34 +130,44 @@ def leaderboard(results, metric="f1_macro"):
     results : list of dict
         As `train_classifier` returns them, with an `output_dir`.
     metric : str
-        What decides the order; of the test rows.
+        What decides the order: on the validation rows where every run has them, so that the
+        test rows choose nothing; else on the test rows.
 
     Returns
     -------
     list of dict
-        `classifier`, `accuracy`, `f1_macro`, `matthews_correlation`, `accuracy_low` and
-        `accuracy_high` (95% bootstrap interval), `p_against_best` (exact McNemar test of the same
-        rows against the first), `seconds` of training, `peak_memory_mb`, `parameters`.
+        `classifier`, `validation` (the metric there), `accuracy`, `f1_macro`,
+        `matthews_correlation`, `accuracy_low` and `accuracy_high` (95% bootstrap interval),
+        `p_against_best` (exact McNemar test of the same rows against the first), `seconds` of
+        training, `peak_memory_mb`, `parameters`.
     """
     if any("test" not in result for result in results):
         raise ConfigError("a comparison needs test rows; give a test_size above 0 or a test_file")
     sign = 1 if metric == "loss" else -1  # ties go by name
-    results = sorted(results, key=lambda result: (sign * result["test"][metric],
+    part = "validation" if all(result.get("validation") for result in results) else "test"
+    results = sorted(results, key=lambda result: (sign * result[part][metric],
                                                   result["classifier"]))
-    told = [_predictions(result) for result in results]
+    tables = [read_table(Path(result["output_dir"]) / "test_predictions.csv", "text", "category")
+              for result in results]
+    names = [read_table(table.path, "text", "prediction").labels for table in tables]
+    number = {name: i for i, name in enumerate(sorted(
+        {name for column in (*names, tables[0].labels) for name in column}))}
+    truth = [number[name] for name in tables[0].labels]
+    told = [[number[name] for name in column] for column in names]
     rows = []
-    for result, (truth, predictions) in zip(results, told):
+    for result, table, predictions in zip(results, tables, told):
         scores = result["test"]
-        if truth != told[0][0]:
+        if (table.texts, table.labels) != (tables[0].texts, tables[0].labels):
             raise ConfigError(f"{result['output_dir']}: was scored on other test rows than "
                               f"{results[0]['output_dir']}; expected the same")
         interval = scores["intervals"]["accuracy"]
         rows.append({
             "classifier": result["classifier"],
+            "validation": (result.get("validation") or {}).get(metric),
             **{key: scores[key] for key in dict.fromkeys((
                 "accuracy", "f1_macro", "matthews_correlation", metric))},
             "accuracy_low": interval["low"], "accuracy_high": interval["high"],
-            "p_against_best": mcnemar(told[0][1], predictions, truth)["p_value"],
+            "p_against_best": mcnemar(told[0], predictions, truth)["p_value"],
             "seconds": result["seconds"], "peak_memory_mb": result["peak_memory_mb"],
             "parameters": result["parameters"]})
     baselines = {name: scores for result in results
@@ -132,11 +175,3 @@ def leaderboard(results, metric="f1_macro"):
     for name, scores in baselines.items():
         rows.append({**dict.fromkeys(rows[0]), "classifier": name, **scores})
     return rows
-
-
-def _predictions(result):
-    """Return the true class numbers and the predicted ones of a run's test rows."""
-    path = Path(result["output_dir"]) / "test_predictions.csv"
-    columns = [read_table(path, "text", column).labels for column in ("category", "prediction")]
-    number = {name: i for i, name in enumerate(sorted({*columns[0], *columns[1]}))}
-    return [[number[name] for name in column] for column in columns]

@@ -205,8 +205,8 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),
         load_model=lambda folder: load_weights(model, folder), stopping=stopping,
         before_epoch=gradual_unfreezing(model) if settings.gradual_unfreezing else None,
-        memory=None if settings.memory_threshold is None else MemoryManager(
-            settings.memory_threshold))
+        memory=MemoryManager(1.0 if settings.memory_threshold is None
+                             else settings.memory_threshold, 1, settings.batch_size))
 
 
 def _learning_rate(settings, model, loss, loader, precision):

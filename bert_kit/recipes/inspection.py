@@ -4,7 +4,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import TokenizerError
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
-from bert_kit.recipes.run_folder import results_rows
+from bert_kit.recipes.run_folder import results_rows, stored_settings
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.weights import WEIGHT_FILES, read_weights
@@ -54,15 +54,17 @@ def _run_facts(folder, config):
         facts["head"] = ", ".join(f"{name} {value}" for name, value in config.classifier.items())
     if (folder / "manifest.json").is_file():
         stored = read_json(folder / "manifest.json")
-        chosen = ClassificationSettings(**stored["settings"])
+        chosen = stored_settings(folder)
         standard = ClassificationSettings().to_dict()
-        facts["trained by"] = f"bert_kit {stored['bert_kit']}, torch {stored['torch']}"
+        facts["trained by"] = f"bert_kit {stored.get('bert_kit')}, torch {stored.get('torch')}"
         facts["settings"] = ", ".join(f"{name} {value}" for name, value in chosen.to_dict().items()
                                       if value != standard[name]) or "all defaults"
     if (folder / "results.json").is_file():
         for part, name, scores in results_rows(read_json(folder / "results.json")):
-            facts[f"{part} rows"] = facts.get(f"{part} rows") or (
-                f"accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
+            if name == "BERT":
+                facts[f"{part} rows"] = ", ".join(
+                    f"{what} {scores[key]:.4f}" for key, what in (
+                        ("accuracy", "accuracy"), ("f1_macro", "macro F1")) if scores.get(key))
     return facts
 
 

@@ -1,6 +1,8 @@
 """A trained classifier put to use: texts in, classes and probabilities out."""
 
+import io
 import itertools
+import os
 import sys
 
 import numpy as np
@@ -33,6 +35,8 @@ def choose_device(name="auto"):
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device is {name!r}; expected auto, cpu, cuda or mps") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
     here = {"cpu": True, "cuda": torch.cuda.is_available(),
             "mps": torch.backends.mps.is_available()}
     if not here.get(device.type, False):
@@ -76,7 +80,7 @@ class Predictor:
         """
         folder = find_folder(folder, WEIGHT_FILES, download)
         device = choose_device(device)
-        model = load_pretrained(BERTForSequenceClassification, folder, strict=True)
+        model = load_pretrained(BERTForSequenceClassification, folder, strict=True, report=_warn)
         return cls(model, get_tokenizer(folder), device)
 
     @property
@@ -101,6 +105,23 @@ class Predictor:
     def predict(self, texts):
         """Texts (N) -> list of N class names."""
         return [self.classes[best] for best in self.logits(texts).argmax(1).tolist()]
+
+
+def _standard_input(encoding):
+    """Yield the lines of standard input that hold a text."""
+    try:
+        for line in io.TextIOWrapper(sys.stdin.buffer, encoding=encoding):
+            if line.strip():
+                yield line.rstrip("\r\n")
+    except LookupError:
+        raise ConfigError(f"unknown encoding {encoding!r}; expected a name such as utf-8") from None
+    except UnicodeError:
+        raise DataError(f"standard input: not {encoding}; expected that, or give another "
+                        "--encoding") from None
+
+
+def _warn(line):
+    print(line, file=sys.stderr)  # standard output may be the CSV
 
 
 def softmax(logits):
@@ -129,8 +150,11 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
         raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
                           "input); expected one of the two")
     predictor = Predictor.load(model, device, download)
+    if output_file is not None and data_file is not None and os.path.exists(output_file) \
+            and os.path.exists(data_file) and os.path.samefile(output_file, data_file):
+        raise ConfigError(f"{output_file}: is the file to read; expected another to write")
     if texts is None and str(data_file) == "-":
-        texts = (line.rstrip("\r\n") for line in sys.stdin)
+        texts = _standard_input(encoding)
     elif texts is None:
         texts = read_table(data_file, text_column, None, delimiter, encoding).texts
     with PredictionWriter(sys.stdout if output_file is None else output_file, predictor.classes,

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from bert_kit.data import library_task, limit, parts_from_lists, read_parts
+from bert_kit.errors import DataError
 from bert_kit.evaluation import classification_metrics, majority_baseline, tfidf_baseline
 
 
@@ -34,6 +35,9 @@ def read_rows(settings):
     if settings.overfit_batches is not None:
         few = limit(parts.train, settings.overfit_batches * settings.batch_size, settings.seed)
         parts = dataclasses.replace(parts, train=few, validation=few, test=None)
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in present(parts))
+    if settings.fast_dev_run or settings.max_train_samples or settings.overfit_batches:
+        parts = dataclasses.replace(parts, description=f"{parts.description}; used: {counts}")
     return parts
 
 
@@ -43,11 +47,18 @@ def present(parts):
             if getattr(parts, name) is not None]
 
 
-def score_baselines(parts):
-    """Return the scores of the majority class and of TF-IDF on the test rows."""
-    guesses = tfidf_baseline(parts.train.texts, parts.train.labels, parts.test.texts)
+def score_baselines(parts, say=print):
+    """Return the scores of the majority class and of TF-IDF on the test rows, if there are any."""
+    if parts.test is None:
+        return {}
+    scores = {"majority class": {"accuracy": majority_baseline(parts.train.labels,
+                                                               parts.test.labels)}}
+    try:
+        guesses = tfidf_baseline(parts.train.texts, parts.train.labels, parts.test.texts)
+    except DataError as error:  # texts without words, for instance
+        say(f"no TF-IDF baseline: {error}")
+        return scores
     tfidf = classification_metrics(guesses, parts.test.labels, len(parts.classes))
-    return {"majority class": {"accuracy": majority_baseline(parts.train.labels,
-                                                             parts.test.labels)},
-            "TF-IDF + logistic regression": {key: tfidf[key] for key in (
-                "accuracy", "f1_macro", "matthews_correlation")}}
+    scores["TF-IDF + logistic regression"] = {
+        key: tfidf[key] for key in ("accuracy", "f1_macro", "matthews_correlation")}
+    return scores

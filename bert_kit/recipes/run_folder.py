@@ -3,6 +3,7 @@
 manifest.json is written before any work, results.json and README.md at the end.
 """
 
+import contextlib
 import json
 import platform
 import subprocess
@@ -13,10 +14,17 @@ from pathlib import Path
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+from bert_kit.recipes.options import named
+from bert_kit.recipes.settings import ClassificationSettings
 
 # Settings that a resumed run may change: none of them changes what is computed.
+# The files may move, since the rows are compared; a run that ended for want of patience or of
+# memory may go on with more.
 FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit", "plots",
-        "time_limit", "device", "download", "baselines")
+        "time_limit", "device", "download", "baselines", "data_file", "train_file",
+        "validation_file", "test_file", "memory_threshold", "gradient_checkpointing",
+        "early_stopping", "min_delta", "min_epochs", "smoothing_window", "trend_window",
+        "regression")
 
 
 def check_folder(settings):
@@ -62,6 +70,44 @@ def manifest(settings, fingerprint):
             **{name: metadata.version(name) for name in packages},
             "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
             "seed": settings.seed, "data": fingerprint, "settings": settings.to_dict()}
+
+
+@contextlib.contextmanager
+def no_split_of_a_failed_start(folder):
+    """Take a split back that was stored by a start which an error ended before the run began."""
+    path = None if folder is None else Path(folder) / "split.json"
+    fresh = path is not None and not path.exists()
+    try:
+        yield
+    except BaseException:
+        if fresh:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not there, or not empty
+                path.parent.rmdir()
+        raise
+
+
+def most_memory(settings, peak):
+    """Return the peak of a run in bytes: of this part of it, or of one that it goes on from."""
+    stored = settings.output_dir and Path(settings.output_dir) / "results.json"
+    if peak is None or not stored or not stored.is_file():
+        return peak
+    return max(peak, int((read_json(stored).get("peak_memory_mb") or 0) * 2**20))
+
+
+def stored_settings(folder):
+    """Return the ClassificationSettings in a run's manifest.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or a later version wrote them.
+    """
+    path = Path(folder) / "manifest.json"
+    values = read_json(path).get("settings")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
+    return ClassificationSettings(**named(ClassificationSettings, values, str(path)))
 
 
 def _check_same(folder, before, settings):
@@ -112,10 +158,10 @@ def model_card(folder, results):
         lines.append(f"| {part} | {name} | " + " | ".join(
             "–" if scores.get(key) is None else f"{scores[key]:.4f}"
             for key in ("accuracy", "f1_macro", "matthews_correlation")) + " |")
+    scored = "The test rows were scored once, after training." if results.get("test") else ""
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     lines += [
-        "", f"Rows: {rows}. Training took {results['seconds']:.0f} s. The test rows were scored "
-        "once, after training; the validation rows chose the epoch.", "",
+        "", f"Rows: {rows}. Training took {results['seconds']:.0f} s. {scored}", "",
         "## Use", "", "```bash", f"python -m bert_kit predict --model {Path(folder)} "
         "--text \"…\"", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""]

@@ -10,11 +10,12 @@ from bert_kit.evaluation import (bootstrap_intervals, brier_score, confidence_co
                                  expected_calibration_error, fold_scores, format_coverage,
                                  format_mistakes, format_per_class, mcnemar,
                                  most_confident_mistakes, write_predictions, write_rows)
-from bert_kit.files import read_json, write_json
+from bert_kit.files import write_json
 from bert_kit.recipes.classification import score
 from bert_kit.recipes.pictures import draw_scores
 from bert_kit.recipes.prediction import Predictor, softmax
 from bert_kit.recipes.rows import read_rows
+from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.settings import ClassificationSettings
 
 
@@ -50,6 +51,8 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
     BertKitError
         If a folder or a row cannot be used; a class that the model does not know names its row.
     """
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed is {seed}; expected a whole number from 0")
     folder = find_run(model, output_dir)
     predictor = Predictor.load(folder, device, download)
     texts, labels = _rows(folder, predictor.classes, data_file, text_column, label_column,
@@ -136,11 +139,10 @@ def format_evaluation(results, classes):
 def _rows(folder, classes, data_file, text_column, label_column, delimiter, encoding):
     """Return the texts and class numbers to score."""
     if data_file is None:
-        stored = Path(folder) / "manifest.json"
-        if not stored.is_file():
+        if not (Path(folder) / "manifest.json").is_file():
             raise ConfigError(f"{folder}: does not say which rows are its test rows; give a "
                               "--data_file")
-        settings = ClassificationSettings(**read_json(stored)["settings"])
+        settings = stored_settings(folder)
         part = read_rows(settings.replace(output_dir=str(folder))).test
         if part is None:
             raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.recipes.options import check_fields, option
@@ -10,6 +11,8 @@ from bert_kit.recipes.options import check_fields, option
 HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
 METRICS = ("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted",
            "matthews_correlation", "loss")
+
+AUTO_FOLDER = "runs/HEAD"
 
 _data = partial(option, group="data")
 _model = partial(option, group="model")
@@ -115,8 +118,9 @@ class ClassificationSettings:
                             "metric_for_best_model", choices=METRICS)
     load_best_model_at_end: bool = _stopping(True, "keep the best epoch, not the last")
 
-    output_dir: str | None = _running("runs/classifier", "where everything goes", "output_root",
-                                      "save_dir")
+    output_dir: str | None = _running(
+        AUTO_FOLDER, "where everything goes; by default runs/HEAD, runs/HEAD-2 and so on",
+        "output_root", "save_dir")
     seed: int = _running(0, "of everything random", "random_state")
     device: str = _running("auto", "auto, cpu, cuda or mps")
     time_limit: float | None = _running(None, "seconds of training at most")
@@ -136,11 +140,31 @@ class ClassificationSettings:
             object.__setattr__(self, "classifier", "mlp" if mlp else "standard")
         elif self.classifier == "custom":
             object.__setattr__(self, "classifier", "mlp")
+        for name in ("data_file", "train_file", "validation_file", "test_file", "model",
+                     "output_dir"):
+            if getattr(self, name) == "":  # often a shell variable that is not set
+                raise ConfigError(f"{name} is empty; expected a path, or leave it out")
         for name, least in (("batch_size", 1), ("max_length", 3), ("early_stopping", 0),
                             ("max_train_samples", 1), ("overfit_batches", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not least <= value < 2**32:
                 raise ConfigError(f"{name} is {value}; expected a whole number from {least}")
+
+    def in_folder(self, name):
+        """Return settings with a real output folder where none was chosen.
+
+        That is runs/<name>, or with a number the first that is not there yet; a resumed run takes
+        the last one that is.
+        """
+        if self.output_dir != AUTO_FOLDER:
+            return self
+        taken, number = Path("runs", name), 2
+        while taken.exists():
+            following = Path("runs", f"{name}-{number}")
+            if self.resume is not None and not following.exists():
+                break
+            taken, number = following, number + 1
+        return self.replace(output_dir=str(taken))
 
     def say(self, text):
         """Print a line, unless only warnings are wanted."""

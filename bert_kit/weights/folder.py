@@ -57,7 +57,8 @@ def save_pretrained(model, folder, tokenizer=None):
     if tokenizer is not None:
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
-    about = {"architectures": [ARCHITECTURES.get(type(model).__name__, type(model).__name__)],
+    own = type(model).__name__  # also with a head that the other library does not have
+    about = {"architectures": [own if model.config.classifier else ARCHITECTURES.get(own, own)],
              "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
              "tie_word_embeddings": True}
     values = {key: value for key, value in model.config.to_dict().items()
