@@ -101,6 +101,15 @@ def test_coverage_without_rows_is_none_and_a_dash():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_coverage_keeps_ties_of_any_precision():
+    confidence = np.array([0.9, 0.8, 0.7, 0.6])
+    probabilities = np.stack([confidence, 1 - confidence], 1)
+    for values in (probabilities, probabilities.astype(np.float32),
+                   torch.tensor(probabilities, dtype=torch.float32)):
+        rows = confidence_coverage(values, [0] * 4, thresholds=(0.6, 0.7, 0.8, 0.9, 0.90001))
+        assert [row["rows"] for row in rows] == [4, 3, 2, 1, 0]
+
+
 def _loss(logits, labels, temperature):
     return -np.log(_softmax(logits / temperature)[np.arange(len(labels)), labels]).mean()
 
@@ -140,6 +149,8 @@ def test_temperature_at_its_ends():
     assert fit_temperature([[3.0], [4.0]], [0, 0]) == 1
     assert fit_temperature(torch.tensor([[900.0, -900.0]] * 4, dtype=torch.bfloat16),
                            [0, 0, 0, 1]) == pytest.approx(100)
+    assert fit_temperature([[800.0, 0.0], [0.0, 800.0]], [0, 1]) == pytest.approx(0.01)
+    assert fit_temperature([[math.log(3), 0.0]] * 4, [0, 0, 0, 1]) == pytest.approx(1, rel=1e-9)
     frozen = np.eye(2)
     frozen.flags.writeable = False  # torch warns about sharing such an array
     assert fit_temperature(frozen, [0, 1]) == pytest.approx(0.01)

@@ -105,15 +105,37 @@ def test_outputs_start_with_variance_one(make, inputs, count):
     assert 0.5 < y.var(0).mean() < 2  # over inputs alone: the layer does not ignore them
 
 
-def test_smooth_initialisation_keeps_neighbours_together():
+@torch.no_grad()
+def neighbour_correlation(layer):
+    """Correlation of the outputs at inputs N(0, 1) and at inputs N(0, 0.1^2) away."""
     x = torch.randn(500, 64)
     near = x + 0.1 * torch.randn_like(x)
-    alike = {}
-    for exponent in (0.0, 2.0):
-        layer = KANLayer(64, 50, FourierBasis(64, exponent))
-        pair = torch.stack([layer(x).flatten(), layer(near).flatten()])
-        alike[exponent] = torch.corrcoef(pair)[0, 1].item()
-    assert alike[2.0] > 0.98 and alike[0.0] < 0.75  # half of the latter is the straight line
+    return torch.corrcoef(torch.stack([layer(x).flatten(), layer(near).flatten()]))[0, 1].item()
+
+
+@pytest.mark.parametrize("count, sum_of_both, waves", [(16, 0.84, 0.68), (64, 0.60, 0.18)])
+def test_smooth_initialisation_keeps_neighbours_together(count, sum_of_both, waves):
+    assert neighbour_correlation(KANLayer(64, 50, FourierBasis(count))) > 0.99
+    rough = KANLayer(64, 50, FourierBasis(count, 0.0))
+    assert neighbour_correlation(rough) == pytest.approx(sum_of_both, abs=0.02)
+    with torch.no_grad():
+        rough.coefficients[..., 0] = 0  # no line
+    assert neighbour_correlation(rough) == pytest.approx(waves, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [8, 64])
+@EVERY_WAVELET
+def test_weaker_narrow_wavelets_keep_neighbours_together(name, count):
+    layer = KANLayer(64, 50, WaveletBasis(count, name))
+    assert neighbour_correlation(layer) > 0.965
+    if name == "mexican":  # smooth even where it is narrow
+        return
+    std = layer.basis.initial_std()[1:]
+    with torch.no_grad():  # now all equally strong, and together as strong as before
+        energies = layer.basis(torch.randn(5_000))[:, 1:].square().mean(0)
+        equal = ((std.square() * energies).sum() / energies.sum()).sqrt()
+        layer.coefficients[..., 1:] *= equal / std
+    assert neighbour_correlation(layer) < 0.93
 
 
 def test_the_layer_makes_no_tensor_of_all_connections_and_rows():

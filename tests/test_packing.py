@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from bert_kit.model import Packing
+from bert_kit.model.packing import BLOCK_SCORES
 
 MASKS = {
     "ragged": [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]],
@@ -67,3 +68,19 @@ def test_rows_of_nearly_one_length_share_a_block():
     packing = Packing.of(mask, mask.shape, mask.device)
     assert shapes(packing) == [(4, 20, False), (2, 200, False)]
     assert packing.blocks[0].mask.sum(1).tolist() == [9, 12, 12, 20]
+
+
+def test_rows_that_would_need_much_padding_do_not_share_a_block():
+    lengths = torch.tensor([20] * 30 + [60] * 4)
+    assert len(lengths) * 60**2 <= BLOCK_SCORES  # it is not the size that keeps them apart
+    mask = torch.arange(60) < lengths[:, None]
+    assert shapes(Packing.of(mask, mask.shape, mask.device)) == [(30, 20, True), (4, 60, True)]
+
+
+@pytest.mark.parametrize("rows", MASKS.values(), ids=MASKS)
+def test_accelerators_need_no_blocks(rows):
+    mask = torch.tensor(rows).bool()
+    packing = Packing.of(mask, mask.shape, torch.device("meta"))
+    assert packing.blocks == ()
+    assert packing.index is None or packing.index.shape == (mask.sum(),)
+    assert Packing.of(None, mask.shape, torch.device("meta")).blocks == ()

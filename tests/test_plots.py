@@ -153,14 +153,37 @@ def test_comparison_holds_the_rows(tmp_path, figures):
             {"classifier": "lost", "f1_macro": float("nan")}]
     plot_comparison(rows, tmp_path / "x.svg")
     scores, time = figures[0].axes
-    assert [label.get_text() for label in scores.get_yticklabels()] == ["bilstm", "cnn", "lost"]
+    assert [label.get_text() for label in scores.get_yticklabels()] == ["cnn", "bilstm", "lost"]
     widths = [bar.get_width() for bar in scores.patches]
-    assert widths == [1, 0.5, 0, 0.75, 0.25, 0, 0, -0.5, 0]
+    assert widths == [0.5, 1, 0, 0.25, 0.75, 0, -0.5, 0, 0]
     texts = [text.get_text() for text in scores.texts]
-    assert texts == ["1.000", "0.500", "missing", "0.750", "0.250", "missing", "missing", "-0.500",
+    assert texts == ["0.500", "1.000", "missing", "0.250", "0.750", "missing", "-0.500", "missing",
                      "missing"]
-    assert [text.get_text() for text in time.texts] == ["missing", "3", "missing"]
+    assert [text.get_text() for text in time.texts] == ["3", "missing", "missing"]
     assert scores.get_xlim()[0] < -0.5 and scores.get_xlim()[1] > 1
+
+
+def test_comparison_draws_the_intervals_it_is_given(tmp_path, figures):
+    rows = [{"classifier": "a", "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.625},
+            {"classifier": "b", "accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": None},
+            {"classifier": "c", "accuracy_low": 0.1, "accuracy_high": 0.2, "f1_macro": 0.25},
+            {"classifier": "d", "accuracy": "0.5", "accuracy_low": "0.25", "accuracy_high": "1"}]
+    plot_comparison(rows, tmp_path / "x.png")
+    axes = figures[0].axes[0]
+    lines = [line.get_xydata() for line in axes.get_lines()]
+    assert [line[:, 0].tolist() for line in lines] == [[0.4, 0.625], [0.25, 1]]
+    bars = [bar.get_y() + bar.get_height() / 2 for bar in axes.patches]
+    np.testing.assert_allclose([line[:, 1] for line in lines], [[bars[0]] * 2, [bars[3]] * 2])
+    assert [text.xy[0] for text in axes.texts[:4]] == [0.625, 0.75, 0, 1]  # beside the line
+
+
+def test_seconds_are_written_out(tmp_path, figures):
+    for seconds, texts in (([0.123, 9.94, 9.96, 10.4], ["0.12", "9.9", "10", "10"]),
+                           ([99.6, 42.3, 0.0, 5], ["100", "42", "0", "5"]),
+                           ([12_345.6, 3.25], ["12,346", "3.2"])):
+        plot_comparison([{"classifier": str(i), "accuracy": 1, "seconds": value}
+                         for i, value in enumerate(seconds)], tmp_path / "x.png")
+        assert [text.get_text() for text in figures[-1].axes[1].texts] == texts
 
 
 def test_comparison_of_little(tmp_path, figures):

@@ -58,6 +58,7 @@ def test_fold_scores_by_hand():
     predictions, labels = _random()
     result = fold_scores(predictions, labels, 5, folds=7, seed=3)
     fold = stratified_folds(labels, 7, seed=3)
+    assert np.bincount(labels).min() >= 7  # every class is in every fold
     each = [_expected(predictions[fold == i], labels[fold == i]) for i in range(7)]
     for i, row in enumerate(result["folds"]):
         assert row["fold"] == i and row["rows"] == (fold == i).sum()
@@ -74,22 +75,58 @@ def test_fold_scores_by_hand():
     assert whole == pytest.approx((predictions == labels).mean())
 
 
+def test_fold_scores_leave_out_classes_that_are_not_in_every_fold():
+    labels = np.repeat([0, 1, 2, 3], [40, 30, 7, 2])
+    predictions = labels.copy()
+    predictions[-2:] = 4  # class 3 is never found, and 4 never true
+    predictions[:8] = 1
+    result = fold_scores(predictions, labels, 6, seed=2)
+    fold = stratified_folds(labels, 7, seed=2)
+    for i, row in enumerate(result["folds"]):
+        assert row["f1_macro"] == pytest.approx(reference.f1_score(
+            labels[fold == i], predictions[fold == i], labels=[0, 1, 2], average="macro"))
+    perfect = fold_scores(predictions[8:-2], labels[8:-2], 6)
+    assert perfect["mean"]["f1_macro"] == 1 and perfect["std"]["f1_macro"] == 0
+    rare = np.repeat(np.arange(12), [2] * 11 + [1])  # no class for two folds of 11 and a third
+    assert fold_scores(rare, rare, 12, folds=2)["mean"]["f1_macro"] == 1
+    single = np.arange(20)  # no class is in both folds: half of them in each
+    assert fold_scores(single, single, 20)["mean"]["f1_macro"] == 0.5
+
+
+@pytest.mark.parametrize("rows, expected", [(1, 0), (10, 0), (19, 0), (20, 2), (29, 2), (30, 3),
+                                            (69, 6), (70, 7), (500, 7)])
+def test_small_data_has_fewer_folds(rows, expected):
+    labels = np.arange(rows) % 2
+    result = fold_scores(labels, labels, 2)
+    assert len(result["folds"]) == expected
+    assert sum(fold["rows"] for fold in result["folds"]) == (rows if expected else 0)
+    if expected:
+        assert min(fold["rows"] for fold in result["folds"]) >= 10
+        assert result["mean"] == {name: 1 for name in NAMES}  # perfect, and every fold says so
+    else:
+        assert result == {"folds": [], "mean": {}, "std": {}}
+
+
 def test_folds_that_cannot_be():
     for folds in (1, 0, -3, 2.0, True):
         with pytest.raises(ConfigError, match="folds is .*expected a whole number from 2"):
             stratified_folds([0, 1, 0], folds)
+        with pytest.raises(ConfigError, match="folds is .*expected a whole number from 2"):
+            fold_scores([0, 1, 0], [0, 1, 0], 2, folds)
     with pytest.raises(DataError, match="3 rows for 7 folds"):
-        fold_scores([0, 1, 0], [0, 1, 0], 2)
+        stratified_folds([0, 1, 0])
     with pytest.raises(DataError, match="label of row 0 is 2"):
         fold_scores([0, 1], [2, 1], 2, folds=2)
 
 
-def test_bootstrap_agrees_with_drawing_rows():
+def test_bootstrap_agrees_with_drawing_rows_of_each_class():
     predictions, labels = _random(classes=3, rows=150)
+    predictions[labels == 2] = 2  # classes unlike each other: the strata matter
     ours = bootstrap_intervals(predictions, labels, 3, samples=3_000, level=0.9)
     generator, draws = np.random.default_rng(7), []
     for _ in range(3_000):
-        rows = generator.integers(150, size=150)
+        rows = np.concatenate([generator.choice(np.flatnonzero(labels == i), (labels == i).sum())
+                               for i in range(3)])
         draws.append(headline_scores(compute_confusion_matrix(predictions[rows], labels[rows], 3)))
     exact = _expected(predictions, labels)
     for name in NAMES:
@@ -100,13 +137,25 @@ def test_bootstrap_agrees_with_drawing_rows():
 
 
 def test_bootstrap_of_accuracy_in_closed_form():
-    """Accuracy over drawn rows is binomial, so its quantiles are known."""
-    predictions, labels = np.zeros(400, int), np.repeat([0, 1], [300, 100])
+    """The right rows of each class are binomial, so the variance of their sum is known."""
+    labels = np.repeat([0, 1], [300, 100])
+    predictions = np.repeat([0, 1, 0], [270, 30, 100])  # 270 of 300 right, and none of 100
     found = bootstrap_intervals(predictions, labels, 2, samples=4_000)["accuracy"]
-    spread = 1.96 * math.sqrt(0.75 * 0.25 / 400)
-    assert found["value"] == 0.75
-    assert found["low"] == pytest.approx(0.75 - spread, abs=0.006)
-    assert found["high"] == pytest.approx(0.75 + spread, abs=0.006)
+    spread = 1.96 * math.sqrt(300 * 0.9 * 0.1) / 400
+    assert found["value"] == 0.675
+    assert found["low"] == pytest.approx(0.675 - spread, abs=0.003)
+    assert found["high"] == pytest.approx(0.675 + spread, abs=0.003)
+
+
+def test_a_rare_class_that_is_never_found_stays_in_every_draw():
+    labels = np.repeat(np.arange(6), [40] * 5 + [2])
+    predictions = np.where(labels == 5, 0, labels)
+    found = bootstrap_intervals(predictions, labels, 6)["f1_macro"]
+    assert found["value"] == pytest.approx(_expected(predictions, labels)["f1_macro"])
+    assert found["low"] == found["value"] == found["high"]  # nothing else can be drawn
+    predictions[0] = 6  # a class without rows, predicted once: in a third of the draws not at all
+    found = bootstrap_intervals(predictions, labels, 7)["f1_macro"]
+    assert found["high"] - found["low"] < 0.01
 
 
 def test_bootstrap_is_repeatable_and_can_be_nested():

@@ -14,6 +14,7 @@ from bert_kit.evaluation.metrics import compute_precision_recall_f1
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TEMPERATURES = (0.01, 100.0)  # the range that is searched
+THRESHOLD_TOLERANCE = 1e-6  # float32 makes 0.9 a little less
 HALVINGS = 50  # of that range: more would be below the rounding of a float
 
 
@@ -93,7 +94,8 @@ def confidence_coverage(probabilities, labels, thresholds=THRESHOLDS):
     probabilities, labels
         As in `reliability_bins`.
     thresholds : sequence of float
-        Rows whose confidence is at least the threshold are kept.
+        Rows whose confidence is at least the threshold are kept; a millionth less still counts
+        as equal, because of the rounding of float32.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def confidence_coverage(probabilities, labels, thresholds=THRESHOLDS):
     confidence, predictions = probabilities.max(axis=1), probabilities.argmax(axis=1)
     result = []
     for threshold in map(float, thresholds):
-        kept = confidence >= threshold
+        kept = confidence >= threshold - THRESHOLD_TOLERANCE
         rows = int(kept.sum())
         accuracy = f1 = None
         if rows:
@@ -141,8 +143,10 @@ def fit_temperature(logits, labels):
     Returns
     -------
     float
-        From 0.01 (every row is right: no sharpness is too much) to 100 (the logits mislead). 1
-        where the temperature makes no difference.
+        From 0.01 to 100, the ends of the search. Where every row is right no T is best: the loss
+        keeps falling towards T = 0, and the low end is returned. Where the logits mislead it keeps
+        falling towards infinity, and the high end is returned. 1 where the temperature makes no
+        difference, because the logits of each row are equal.
 
     Raises
     ------
@@ -170,10 +174,11 @@ def fit_temperature(logits, labels):
         return (expected - logits.gather(1, labels)).mean().item()
 
     low, high = TEMPERATURES
-    if slope(1.0) == 0:
+    if not logits.any():
         return 1.0
     for _ in range(HALVINGS):
         middle = (low * high) ** 0.5
-        # A falling loss means that 1 / T should grow: the answer is a lower temperature.
-        low, high = (low, middle) if slope(middle) < 0 else (middle, high)
+        # A falling loss means that 1 / T should grow: the answer is a lower temperature. So does
+        # a slope of 0: it is a negative one that underflows, or the lower T's turn it positive.
+        low, high = (low, middle) if slope(middle) <= 0 else (middle, high)
     return (low * high) ** 0.5

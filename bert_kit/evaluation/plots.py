@@ -10,7 +10,6 @@ import numpy as np
 from bert_kit.errors import DataError
 from bert_kit.evaluation.canvas import (BLUE, GREEN, GREY, ORANGE, PlotsMissing, plain_axes,
                                         printable_names, require_plots, saved_figure)
-from bert_kit.evaluation.comparison import rank
 from bert_kit.evaluation.layout import number
 from bert_kit.evaluation.prediction_plots import plot_confidence_histogram, plot_confusion_matrix
 
@@ -107,11 +106,14 @@ def _draw_curve(axes, curve, name):
 def plot_comparison(rows, path):
     """Draw accuracy, macro F1 and Matthews correlation of each head as bars, and its time.
 
+    The rows are drawn from top to bottom in the order given; `rank` sorts them.
+
     Parameters
     ----------
     rows : sequence of dict
         `classifier` (the name), `accuracy`, `f1_macro`, `matthews_correlation` and `seconds`; what
-        is missing or no number has no bar. The best macro F1 stands on top.
+        is missing or no number has no bar. `accuracy_low` and `accuracy_high`, the ends of its 95%
+        interval, are drawn as a thin line where a row has both.
     path : path
 
     Raises
@@ -125,7 +127,6 @@ def plot_comparison(rows, path):
     present = [key for key in _SCORES if not np.isnan(_column(rows, key)).all()]
     if not present:
         raise DataError(f"{len(rows)} rows without a score; expected {', '.join(_SCORES)}")
-    rows = rank(rows, by="f1_macro" if "f1_macro" in present else present[0])
     timed = not np.isnan(_column(rows, "seconds")).all()
     with saved_figure(path, 10 if timed else 7, 1.2 + 0.75 * len(rows)) as figure:
         grid = figure.add_gridspec(1, 1 + timed, width_ratios=[2.4, 1][:1 + timed])
@@ -148,8 +149,9 @@ def _draw_scores(axes, rows, present):
     lowest = min(0.0, *(np.nanmin(_column(rows, key)) for key in present))
     for i, key in enumerate(present):
         name, color = _SCORES[key]
+        low, high = _column(rows, f"{key}_low"), _column(rows, f"{key}_high")
         _draw_bars(axes, np.arange(len(rows)) - 0.4 + thick * (i + 0.5), _column(rows, key), thick,
-                   "{:.3f}", label=name, color=color)
+                   "{:.3f}".format, ends=(low, high), label=name, color=color)
     axes.set_xlim(lowest * 1.1, 1.14)  # room for the number of a bar that reaches 1
     axes.set_xticks(np.arange(math.ceil(lowest * 5), 6) / 5)
     plain_axes(axes, "", "score (1 is perfect)")
@@ -159,20 +161,28 @@ def _draw_scores(axes, rows, present):
 
 def _draw_seconds(axes, seconds):
     longest = np.nanmax(seconds)
-    _draw_bars(axes, np.arange(len(seconds)), seconds, 0.5,
-               "{:,.0f}" if longest >= 100 else "{:.2g}", color=GREY)
+    _draw_bars(axes, np.arange(len(seconds)), seconds, 0.5, _seconds_text, color=GREY)
     axes.set_xlim(0, longest * 1.3 or 1)
     axes.xaxis.get_major_locator().set_params(nbins=4)
     plain_axes(axes, "Time", "seconds")
 
 
-def _draw_bars(axes, places, values, thick, form, **style):
-    """Draw horizontal bars with their numbers; a value that is missing says so."""
+def _seconds_text(value):
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _draw_bars(axes, places, values, thick, text_of, ends=None, **style):
+    """Draw horizontal bars, their intervals and numbers; a value that is missing says so."""
     axes.barh(places, np.nan_to_num(values), height=0.92 * thick, **style)
-    for place, value in zip(places, values):
-        text = "missing" if math.isnan(value) else form.format(value)
-        axes.annotate(text, (np.nanmax([value, 0]), place), xytext=(3, 0), fontsize=8,
-                      textcoords="offset points", va="center", color="#333333")
+    low, high = np.full((2, len(values)), np.nan) if ends is None else ends
+    for place, value, left, right in zip(places, values, low, high):
+        known = not math.isnan(value + left + right)
+        if known:
+            axes.plot([left, right], [place, place], color="#333333", linewidth=1)
+        text = "missing" if math.isnan(value) else text_of(value)
+        axes.annotate(text, (max(right, 0) if known else np.nanmax([value, 0]), place),
+                      xytext=(3, 0), fontsize=8, textcoords="offset points", va="center",
+                      color="#333333")
 
 
 def _name_bars(axes, names, style):

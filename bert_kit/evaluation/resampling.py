@@ -13,10 +13,14 @@ from bert_kit.evaluation.checks import check_classes, class_numbers
 from bert_kit.evaluation.metrics import compute_confusion_matrix, matthews_correlation
 
 
-def headline_scores(confusion):
+FOLD_ROWS = 10  # in fewer rows, one row more or less right is most of the score
+
+
+def headline_scores(confusion, classes=None):
     """Return accuracy, f1_macro and matthews_correlation of a confusion matrix (C, C).
 
-    As everywhere in the kit, the mean F1 is over the classes that occur.
+    As everywhere in the kit, the mean F1 is over the classes that occur, unless `classes` (C,) of
+    bool says which.
 
     Examples
     --------
@@ -26,9 +30,10 @@ def headline_scores(confusion):
     confusion = np.asarray(confusion)
     right = np.diagonal(confusion)
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
-    occurs = either > 0
+    classes = either > 0 if classes is None else classes
+    each = 2 * right[classes] / np.maximum(either[classes], 1)  # 0 for a class that is not here
     return {"accuracy": float(right.sum() / confusion.sum()),
-            "f1_macro": float((2 * right[occurs] / either[occurs]).mean()),
+            "f1_macro": float(each.mean()),
             "matthews_correlation": matthews_correlation(confusion)}
 
 
@@ -45,8 +50,7 @@ def stratified_folds(labels, folds=7, seed=0):
         If there are fewer rows than folds.
     """
     labels = class_numbers("labels", labels)
-    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-        raise ConfigError(f"folds is {folds!r}; expected a whole number from 2")
+    _check_folds(folds)
     if len(labels) < folds:
         raise DataError(f"{len(labels)} rows for {folds} folds; expected at least one row a fold")
     mixed = np.random.default_rng(seed).permutation(len(labels))
@@ -56,8 +60,18 @@ def stratified_folds(labels, folds=7, seed=0):
     return result
 
 
+def _check_folds(folds):
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+        raise ConfigError(f"folds is {folds!r}; expected a whole number from 2")
+
+
 def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
     """Score a fixed model on each of several stratified parts of the rows.
+
+    A fold has 10 rows at least: where there are too few for `folds`, there are fewer folds, and
+    none below 20 rows. The mean F1 of every fold is over the same classes, those with a row in
+    each fold (where no class has so many, the largest). So rare classes do not move it, and it can
+    be far from the macro F1 of all rows.
 
     Parameters
     ----------
@@ -65,24 +79,31 @@ def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
         Class numbers from 0.
     num_classes : int
     folds, seed : int
-        As in `stratified_folds`.
+        As in `stratified_folds`; at most so many folds.
 
     Returns
     -------
     dict
         `folds`, a list of dicts with `fold`, `rows`, `accuracy`, `f1_macro` and
         `matthews_correlation`; `mean` and `std` (of a sample: divided by folds - 1), each a dict
-        of the three scores.
+        of the three scores. With fewer than 20 rows all three are empty.
 
     Examples
     --------
-    >>> fold_scores([0, 0, 1, 1], [0, 0, 1, 0], num_classes=2, folds=2)["mean"]["accuracy"]
-    0.75
+    >>> scores = fold_scores([0, 0, 1, 1] * 5, [0, 0, 1, 0] * 5, num_classes=2)
+    >>> len(scores["folds"]), scores["mean"]["accuracy"]  # 7 folds of 20 rows would be too small
+    (2, 0.75)
     """
     predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
+    _check_folds(folds)
+    folds = min(folds, len(labels) // FOLD_ROWS)
+    if folds < 2:
+        return {"folds": [], "mean": {}, "std": {}}
     fold = stratified_folds(labels, folds, seed)
+    counts = np.bincount(labels, minlength=num_classes)
+    everywhere = counts >= min(folds, counts.max())
     scores = [headline_scores(compute_confusion_matrix(
-        predictions[fold == i], labels[fold == i], num_classes)) for i in range(folds)]
+        predictions[fold == i], labels[fold == i], num_classes), everywhere) for i in range(folds)]
     values = {name: [score[name] for score in scores] for name in scores[0]}
     return {"folds": [{"fold": i, "rows": int((fold == i).sum()), **score}
                       for i, score in enumerate(scores)],
@@ -93,8 +114,14 @@ def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
 def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.95, seed=0):
     """Return percentile intervals of the scores (Efron & Tibshirani 1993, chapter 13).
 
-    Drawing N rows with replacement gives the cells of the confusion matrix multinomial counts, so
-    counts are drawn instead of rows: the same distribution, at a cost that does not grow with N.
+    The bootstrap is stratified: as many rows of each true class are drawn, with replacement, as
+    there are, and the mean F1 is always over the same classes. Drawn from all rows at once, a rare
+    class would be missing now and then, and the macro F1 of a model that never finds it would jump.
+    The interval is therefore one for data with these shares of the classes; that other data may
+    have other shares is not part of it.
+
+    Drawing rows of a class gives its row of the confusion matrix multinomial counts, so counts are
+    drawn instead of rows: the same distribution, at a cost that does not grow with N.
 
     Parameters
     ----------
@@ -122,13 +149,10 @@ def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.
     if not 0 < level < 1:
         raise ConfigError(f"level is {level!r}; expected a share between 0 and 1")
     confusion = compute_confusion_matrix(predictions, labels, num_classes)
-    generator, rows = np.random.default_rng(seed), confusion.sum()
-    cells = confusion.nonzero()
-    draws = []
-    for _ in range(samples):
-        drawn = np.zeros_like(confusion)
-        drawn[cells] = generator.multinomial(rows, confusion[cells] / rows)
-        draws.append(headline_scores(drawn))
+    generator, rows = np.random.default_rng(seed), confusion.sum(axis=1)
+    shares = confusion / np.maximum(rows, 1)[:, None]
+    occurs = (rows + confusion.sum(axis=0)) > 0
+    draws = [headline_scores(generator.multinomial(rows, shares), occurs) for _ in range(samples)]
     result = {}
     for name, value in headline_scores(confusion).items():
         ends = np.quantile([draw[name] for draw in draws], [(1 - level) / 2, (1 + level) / 2])

@@ -54,7 +54,8 @@ class Packing:
         Place in the flattened grid of each packed token; None when nothing is padded, so that
         the packed tokens are the grid itself.
     blocks : tuple of Block
-        What attention takes together, in packed order.
+        What attention takes together, in packed order. Empty on accelerators, where it takes
+        the whole grid in one masked call.
     mask : Tensor (B, S) of bool, or None
         True at real tokens; None when nothing is padded.
     """
@@ -87,15 +88,18 @@ class Packing:
         ([3, 0, 1, 2, 6, 7, 8], [[1, 0, 0], [1, 1, 1], [1, 1, 1]])
         """
         rows, length = shape
+        blockwise = device.type == "cpu"
         if mask is None or mask.all():
-            return cls(rows, length, None, _blocks([(rows, length)]), None)
+            return cls(rows, length, None, _blocks([(rows, length)] if blockwise else ()), None)
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)
         places = torch.arange(rows * length, device=mask.device).view(rows, length)
         index = places[order][mask[order]]
-        sizes, counts = lengths[order].unique_consecutive(return_counts=True)
-        return cls(rows, length, index.to(device, non_blocking=True),
-                   _blocks(zip(counts.tolist(), sizes.tolist())),
+        groups = ()
+        if blockwise:
+            sizes, counts = lengths[order].unique_consecutive(return_counts=True)
+            groups = zip(counts.tolist(), sizes.tolist())
+        return cls(rows, length, index.to(device, non_blocking=True), _blocks(groups),
                    mask.to(device, non_blocking=True))
 
     def pack(self, grid):
