@@ -124,7 +124,7 @@ def format_evaluation(results, classes):
     lines += ["", format_per_class(results, classes), "",
               f"confidence: calibration error {results['calibration_error']:.4f}, "
               f"Brier score {results['brier_score']:.4f}", format_coverage(results["coverage"])]
-    if "folds" in results:
+    if results.get("folds", {}).get("folds"):  # not of fewer than 20 rows
         lines += ["", "the same model on parts of the rows, mean ± standard deviation"]
         lines += [f"{key:22}{mean:.4f} ± {results['folds']['std'][key]:.4f}"
                   for key, mean in results["folds"]["mean"].items()]

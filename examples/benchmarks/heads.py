@@ -26,6 +26,7 @@ from bert_kit import (BERTForSequenceClassification, compute_classification_loss
                       create_model_config, load_pretrained)
 from bert_kit.model import CLASSIFIERS
 from bert_kit.training import AMPTrainer, make_optimizer
+from bert_kit.training.memory import keep_freed_memory
 
 FILLED = 0.57  # share of a batch's places that hold a token
 MEGABYTE = 2**20
@@ -108,6 +109,7 @@ def milliseconds(step, batch):
 
 
 def main(args):
+    keep_freed_memory()  # as the Trainer does
     if args.memory_of:
         return print_memory(args)
     batch = make_batch(args.rows, args.length)
