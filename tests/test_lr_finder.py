@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -6,7 +7,9 @@ from rows import rows_loader
 from runs import CONFIG
 
 from bert_kit import (BERTForSequenceClassification, TrainingError, compute_classification_loss)
-from bert_kit.training import find_learning_rate
+from bert_kit.recipes import fine_tuning
+from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.training import LearningRateSweep, find_learning_rate, make_optimizer
 
 
 def snapshot(model):
@@ -68,8 +71,66 @@ def test_the_steepest_point_of_a_known_curve():
         if moved < 0.5:
             assert loss == pytest.approx((1 - moved)**2, abs=1e-3)
         moved += rate
-    assert 0.02 < sweep.suggestion < 1
+    # Against log rate (1 - moved)^2 is steepest where half the way is done. So sudden a fall is
+    # seen with less than the mean lag: the suggestion is on the safe side.
+    half = next(i for i, loss in enumerate(sweep.losses) if loss <= 0.25)
+    assert half - 9 <= sweep.rates.index(sweep.suggestion) <= half
     assert min(sweep.losses) < 0.1
+
+
+@pytest.mark.parametrize("middle", [30, 60, 80])
+def test_the_suggestion_is_where_the_loss_itself_fell_fastest(middle):
+    # A slow fall, over some 60 steps: the smoothed curve shows it 7 or 8 steps late.
+    layer, losses = torch.nn.Linear(1, 1), iter(range(120))
+
+    def loss(model, batch, counts):
+        return 0 * model.weight.sum() + 1 - 1 / (1 + math.exp((middle - next(losses)) / 12))
+
+    sweep = find_learning_rate(layer, loss, [{}], 1e-5, 10.0, steps=120)
+    assert abs(sweep.rates.index(sweep.suggestion) - middle) <= 3
+
+
+def test_the_runs_own_optimizer_in_multiples_of_the_rate_is_as_before_at_the_end(model):
+    def rate_of(name):
+        return 10.0 if name.startswith("classifier.") else 0.5
+
+    def loss(model, batch, counts):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        return compute_classification_loss(model, batch, counts)
+
+    for used in (False, True):
+        optimizer, seen = make_optimizer(model, 1.0, 0.0, kind="rmsprop", rate_of=rate_of), []
+        if used:
+            compute_classification_loss(model, next(iter(rows_loader(6, 3)))).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        before, state = snapshot(model), copy.deepcopy(optimizer.state_dict())
+        sweep = find_learning_rate(model, loss, rows_loader(6, 3), 1e-6, 0.1, steps=20,
+                                   optimizer=optimizer)
+        assert_unchanged(model, before)
+        torch.testing.assert_close(optimizer.state_dict(), state, atol=0, rtol=0)
+        assert bool(state["state"]) == used
+        for rate, rates in zip(sweep.rates, seen):
+            assert rates == pytest.approx([10 * rate] * 2 + [0.5 * rate] * 2)
+
+
+@pytest.mark.parametrize("options, highest, lowest", [
+    (dict(classifier="bilstm", model="bert"), 10, 0.25), (dict(model="bert"), 1, 0.25),
+    (dict(classifier="bilstm"), 1, 0.25),
+    (dict(classifier="bilstm", model="bert", head_learning_rate=1e-3), 1, 0.25)])
+def test_the_recipe_sweeps_the_optimizer_of_its_run(model, monkeypatch, options, highest, lowest):
+    def sweep(model, loss, loader, precision, optimizer):
+        assert isinstance(optimizer, torch.optim.SGD)
+        assert all(group["momentum"] == 0.7 for group in optimizer.param_groups)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert (max(rates), min(rates)) == (highest, lowest)  # two blocks above the embeddings
+        assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.3}
+        return LearningRateSweep(2e-4, [], [], [])
+
+    monkeypatch.setattr(fine_tuning, "find_learning_rate", sweep)
+    settings = ClassificationSettings(learning_rate="auto", optim="sgd", momentum=0.7,
+                                      weight_decay=0.3, layer_decay=0.5, **options)
+    assert fine_tuning._learning_rate(settings, model, None, None, "float32") == 2e-4
 
 
 def test_it_ends_when_the_loss_diverges(model):

@@ -12,6 +12,7 @@ from runs import CONFIG, assert_same_bits, build, weights
 from bert_kit import (AMPTrainer, BERTForMaskedLM, BERTForSequenceClassification, TrainingError,
                       compute_classification_loss, compute_mlm_loss)
 from bert_kit.training import MemoryManager, make_optimizer, memory_used
+from bert_kit.training import memory as memory_module
 from bert_kit.training.memory import cut, is_out_of_memory
 
 PLAIN = CONFIG.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -113,7 +114,9 @@ def test_other_errors_are_not_taken_for_want_of_memory():
 
 
 def test_a_threshold_halves_after_the_step_and_not_below_the_fewest():
-    readings = iter([0.5, 0.2, 0.86, 0.3, 0.9, *[0.99] * 5])
+    # Above the threshold memory is read once more, with what is unused given back, and then not
+    # again in this step; with the fewest rows not at all.
+    readings = iter([0.5, 0.2, 0.86, 0.86, 0.3, 0.9, 0.9])
     memory = MemoryManager(smallest=3, largest=14, measure=lambda device: next(readings))
     model = BERTForSequenceClassification(PLAIN)
     batches, rows = list(rows_loader(14, 14)), []
@@ -122,7 +125,85 @@ def test_a_threshold_halves_after_the_step_and_not_below_the_fewest():
         rows.append(memory.current)
         torch.testing.assert_close(
             got, step(model, None, compute_classification_loss, batches)[0], atol=1e-6, rtol=1e-6)
-    assert rows == [14, 14, 7, 3, 3]  # one, one, one, two and five pieces were measured
+    assert rows == [14, 14, 7, 3, 3] and next(readings, None) is None
+
+
+class Resident:
+    """Memory as the system sees it: it falls only when the C library is told to trim."""
+
+    def __init__(self, monkeypatch):
+        self.live = self.resident = 0.1
+        monkeypatch.setattr(memory_module, "_c_library", lambda: self)
+
+    def malloc_trim(self, pad):
+        self.resident = self.live
+
+    def __call__(self, device):
+        self.resident = max(self.resident, self.live)
+        return self.resident
+
+
+def test_one_long_batch_halves_once_and_what_others_leave_not_at_all(monkeypatch):
+    measure, rows = Resident(monkeypatch), []
+    memory = MemoryManager(smallest=1, largest=8, measure=measure)
+    model = BERTForSequenceClassification(PLAIN)
+    held = 0.0
+
+    def loss(model, batch, counts):
+        measure.live = held
+        return compute_classification_loss(model, batch, counts)
+
+    for held in (0.4, 0.9, 0.4, 0.4, 0.4):
+        step(model, memory, loss, list(rows_loader(8, 8)))
+        measure.live = 0.1  # the step is over
+        if len(rows) == 3:
+            measure.resident = 0.99  # an evaluation has come and gone
+        rows.append(memory.current)
+    assert rows == [8, 4, 4, 4, 4]
+
+
+def test_memory_that_has_run_out_halves_once_although_it_was_nearly_full(monkeypatch):
+    memory = MemoryManager(smallest=2, largest=32, measure=lambda device: reading)
+    reading = 0.95
+    failing = exhausted(16, where="backward")
+
+    def loss(model, batch, counts):
+        nonlocal reading
+        reading = 0.95 if len(batch["labels"]) > 16 else 0.5
+        return failing(model, batch, counts)
+
+    step(BERTForSequenceClassification(PLAIN), memory, loss, list(rows_loader(32, 32)))
+    assert memory.current == 16 and failing.calls == [32, 16, 16]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out\nof memory"), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: not enough memory")])
+def test_too_little_memory_for_the_optimizer_is_one_line_of_advice(error):
+    def no_memory(*args):
+        raise error
+
+    model = BERTForSequenceClassification(PLAIN)
+    amp = AMPTrainer(model, make_optimizer(model, 0.01), precision="float32")
+    amp.optimizer.register_step_pre_hook(no_memory)
+    with pytest.raises(TrainingError, match="out of memory in the optimizer") as caught:
+        MemoryManager(measure=plenty).train_step(
+            amp, compute_classification_loss, list(rows_loader(4, 4)))
+    assert "\n" not in str(caught.value)
+    error = RuntimeError("something else")
+    amp = AMPTrainer(model, make_optimizer(model, 0.01), precision="float32")
+    amp.optimizer.register_step_pre_hook(no_memory)
+    with pytest.raises(RuntimeError, match="something else"):
+        MemoryManager(measure=plenty).train_step(
+            amp, compute_classification_loss, list(rows_loader(4, 4)))
+
+
+def test_a_threshold_of_1_measures_nothing_and_reacts_to_memory_that_has_run_out():
+    def never(device):
+        raise AssertionError("measured")
+
+    memory = MemoryManager(threshold=1, smallest=1, measure=never)
+    step(BERTForSequenceClassification(PLAIN), memory, exhausted(6), list(rows_loader(14, 14)))
+    assert memory.current == 3
 
 
 def test_memory_that_cannot_be_told_changes_nothing():
@@ -222,3 +303,8 @@ def test_freed_memory_is_kept_for_the_next_step():
                                capture_output=True, check=True).stdout)
             for call in ("pass", "assert keep_freed_memory()")]
     assert kept[0] < 50e6 and kept[1] > 150e6
+    trimmed = ("from bert_kit.training.memory import give_back_memory; assert keep_freed_memory()",
+               "del x; give_back_memory('cpu')")
+    code = code.format(trimmed[0]).replace("del x", trimmed[1])
+    assert int(subprocess.run([sys.executable, "-W", "ignore", "-c", code], text=True,
+                              capture_output=True, check=True).stdout) < 50e6

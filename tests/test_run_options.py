@@ -125,11 +125,29 @@ def timed(folder, clock, seconds=10.0, **settings):
     return run
 
 
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_the_evaluation_at_a_cut_does_not_count_for_early_stopping(tmp_path, clock, cut):
+    def run(values, **settings):
+        return timed(tmp_path, clock, evaluate=scripted(values), metric_for_best_model="accuracy",
+                     stopping=EarlyStopping(patience=2), num_train_epochs=9, **settings)
+
+    planned = [0.1, 0.5, 0.4, 0.3]  # after steps 4, 8, 12 and 16: the last one stops the run
+    extra = [0.2] if cut % 4 else []
+    state = run(planned[:cut // 4] + extra, time_limit=20 * cut).train()
+    assert state.step == cut and "time limit" in state.stopped
+    assert [row["step"] for row in state.log if "extra" in row] == [cut] * len(extra)
+    state = run(planned[cut // 4:]).train(resume="auto")
+    assert state.step == 16 and "no improvement in 2" in state.stopped
+    assert [row["eval_accuracy"] for row in state.log
+            if "eval_accuracy" in row and "extra" not in row] == planned
+
+
 def test_the_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path, clock):
     state = timed(tmp_path, clock, time_limit=55).train()
     assert state.step == 3 and state.elapsed == 60
     assert state.stopped == "the time limit of 55 s is reached"
     assert [set(row) >= {"eval_loss"} for row in state.log] == [False, True]
+    assert [row["extra"] for row in read_csv(tmp_path)] == ["", "1"]
     assert checkpoints(tmp_path)[-1].name == "checkpoint-3"
     assert timed(tmp_path, clock, time_limit=55).train(resume="auto").step == 3  # still over
     state = timed(tmp_path, clock, time_limit=100).train(resume="auto")  # more time: 40 s more

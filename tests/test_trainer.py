@@ -122,6 +122,8 @@ def test_smaller_is_better_for_a_loss_and_the_user_may_say_otherwise():
     assert args.is_better(5.0, None) and not args.is_better(float("nan"), None)
     args = TrainingArguments(metric_for_best_model="eval_f1_macro")
     assert args.best_metric == "eval_f1_macro" and args.is_better(0.3, 0.2)
+    for metric in ("brier_score", "expected_calibration_error", "eval_nll"):
+        assert TrainingArguments(metric_for_best_model=metric).is_better(0.1, 0.2)
     args = TrainingArguments(metric_for_best_model="error", greater_is_better=False)
     assert args.is_better(0.1, 0.2)
 

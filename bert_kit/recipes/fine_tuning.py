@@ -13,7 +13,8 @@ from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification, make_clas
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
 from bert_kit.training import (EarlyStopping, MemoryManager, Trainer, TrainingArguments,
                                balanced_class_weights, best_precision, classification_loss,
-                               find_learning_rate, freeze, gradual_unfreezing)
+                               find_learning_rate, freeze, gradual_unfreezing,
+                               layerwise_rates, make_optimizer)
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, load_weights, save_pretrained
 
 VOCABULARY = 8_000  # pieces of a tokenizer trained on the rows themselves
@@ -212,7 +213,13 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
 def _learning_rate(settings, model, loss, loader, precision):
     """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
-        found = find_learning_rate(model, loss, loader, precision=precision)
+        new_head = (settings.head_learning_rate is None and settings.model is not None
+                    and settings.classifier != "standard")
+        optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
+            model, 1.0, settings.weight_decay, settings.betas, settings.adam_epsilon,
+            settings.optim, settings.momentum, layerwise_rates(
+                model, 1.0, NEW_HEAD if new_head else None, settings.layer_decay))
+        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer)
         if found.suggestion is None:
             raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
         settings.say(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")

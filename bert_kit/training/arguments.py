@@ -20,7 +20,8 @@ RANGES = {"learning_rate": FROM_0, "head_learning_rate": FROM_0, "weight_decay":
           "layer_decay": (lambda value: 0 < value <= 1, "above 0, at most 1"),
           "momentum": (lambda value: 0 <= value < 1, "from 0, below 1")}
 MAY_BE_NONE = ("head_learning_rate", "max_grad_norm", "time_limit")
-LOWER_IS_BETTER = ("loss", "perplexity", "error", "mae", "mse", "rmse", "brier", "ece", "nll")
+LOWER_IS_BETTER = ("loss", "perplexity", "error", "mae", "mse", "rmse", "brier", "brier_score",
+                   "ece", "nll")
 
 
 @dataclass(frozen=True)

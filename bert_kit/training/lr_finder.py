@@ -1,5 +1,7 @@
 """Which learning rate to begin with: raise it from step to step and watch the loss."""
 
+import contextlib
+import copy
 import itertools
 import math
 from typing import NamedTuple
@@ -22,7 +24,8 @@ class LearningRateSweep(NamedTuple):
     Attributes
     ----------
     suggestion : float or None
-        The rate at which the smoothed loss fell fastest; None if it never fell.
+        The rate at which the loss fell fastest, by its smoothed curve, whose lag is taken off;
+        None if it never fell.
     rates, losses, smoothed : list of float
         The curve: rate and loss of each step, and the smoothed loss.
     """
@@ -34,7 +37,7 @@ class LearningRateSweep(NamedTuple):
 
 
 def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=100,
-                       precision="float32", weight_decay=0.01):
+                       precision="float32", weight_decay=0.01, optimizer=None):
     """Train for a few steps at rates from `smallest` to `largest` and suggest one.
 
     The range test of Smith 2017, section 3.3, with rates in equal ratios: too low a rate leaves
@@ -56,7 +59,11 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
     precision : str
         "float32", "bfloat16" or "float16".
     weight_decay : float
-        Of AdamW, which is what is swept.
+        Of AdamW, which is what is swept unless there is an `optimizer`.
+    optimizer : torch.optim.Optimizer, optional
+        The run's own, on the model's parameters, with relative rates: made with a learning rate
+        of 1, a group's `lr` says how many times the swept rate it has. Its rates and its state
+        are as before at the end.
 
     Returns
     -------
@@ -72,31 +79,45 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
                             "expected 0 < smallest < largest")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
         raise TrainingError(f"steps is {steps!r}; expected a whole number from 10")
-    amp = AMPTrainer(model, make_optimizer(model, smallest, weight_decay), precision=precision)
-    numbers = random_state()
+    if optimizer is None:
+        optimizer = make_optimizer(model, 1.0, weight_decay)
+    amp = AMPTrainer(model, optimizer, precision=precision)
+    try:
+        with _put_back(model, optimizer):
+            model.train()
+            return _sweep(amp, loss, _endless(loader),
+                          np.geomspace(smallest, largest, steps).tolist())
+    finally:
+        _to_the_start(loader)
+
+
+@contextlib.contextmanager
+def _put_back(model, optimizer):
+    """Undo at the end what training inside did to the model, the optimizer and the numbers."""
+    numbers, state = random_state(), copy.deepcopy(optimizer.state_dict())
     modes = [(module, module.training) for module in model.modules()]
     tensors = [(tensor, tensor.detach().clone())
                for tensor in (*model.parameters(), *model.buffers())]
-    model.train()
     try:
-        return _sweep(amp, loss, _endless(loader), np.geomspace(smallest, largest, steps).tolist())
+        yield
     finally:
         with torch.no_grad():
             for tensor, value in tensors:
                 tensor.copy_(value)
         for module, training in modes:
             module.training = training
-        amp.optimizer.zero_grad(set_to_none=True)
-        _to_the_start(loader)
+        optimizer.zero_grad(set_to_none=True)
+        optimizer.load_state_dict(state)
         restore_random_state(numbers)
 
 
 def _sweep(amp, loss, batches, rates):
     """Take one step at each rate until the loss diverges."""
     losses, smoothed, mean = [], [], 0.0
+    factors = [group["lr"] for group in amp.optimizer.param_groups]
     for i, (rate, batch) in enumerate(zip(rates, batches)):
-        for group in amp.optimizer.param_groups:
-            group["lr"] = rate
+        for group, factor in zip(amp.optimizer.param_groups, factors):
+            group["lr"] = factor * rate
         value = float(amp.train_step(loss, [batch]).loss)
         if not math.isfinite(value):
             break
@@ -109,12 +130,27 @@ def _sweep(amp, loss, batches, rates):
     return LearningRateSweep(_steepest(rates, smoothed), rates, losses, smoothed)
 
 
-def _steepest(rates, losses):
-    """Return the rate of the steepest descent against log rate, or None."""
+def _steepest(rates, smoothed):
+    """Return the rate of the steepest descent against log rate, or None.
+
+    The smoothed curve shows a slow descent later than it was, by its mean lag, and a sudden one
+    by less: the rate is that of the loss itself, or a lower one.
+    """
     if len(rates) < 2:
         return None
-    slopes = np.gradient(losses, np.log(rates))
-    return rates[int(slopes.argmin())] if slopes.min() < 0 else None
+    slopes = np.gradient(smoothed, np.log(rates))
+    i = int(slopes.argmin())
+    return rates[round(i - _lag(i))] if slopes[i] < 0 else None
+
+
+def _lag(i):
+    """Return the mean age, in steps, of the losses in the smoothed loss of step i.
+
+    >>> [round(_lag(i), 2) for i in (0, 1, 10, 99)]
+    [0.0, 0.47, 3.97, 9.0]
+    """
+    left = SMOOTHING**(i + 1)  # the ages 0 to i have weights in proportion to SMOOTHING^age
+    return SMOOTHING / (1 - SMOOTHING) - (i + 1) * left / (1 - left)
 
 
 def _endless(loader):

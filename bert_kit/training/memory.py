@@ -88,18 +88,28 @@ def _c_library():
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
+def give_back_memory(device):
+    """Give what is only kept for the next allocations back to the system.
+
+    Until then it counts as used, whether torch keeps it (CUDA) or the C library; see
+    `keep_freed_memory`.
+    """
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+    elif (library := _c_library()) is not None:
+        library.malloc_trim(0)
+
+
 def reset_peak_memory(device):
     """Let `peak_memory` count from now on; where the system cannot, it counts from the start.
 
     What is no longer used is given back first, so that one job's peak is not the next one's.
     """
-    gc.collect()
+    give_back_memory(device)
     if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        if (library := _c_library()) is not None:
-            library.malloc_trim(0)
         with contextlib.suppress(OSError):  # Linux: forget the highest resident size so far
             Path("/proc/self/clear_refs").write_text("5")
 
@@ -149,7 +159,8 @@ class MemoryManager:
     Attributes
     ----------
     threshold : float
-        Share of memory above which the rows at a time are halved.
+        Share of memory above which the rows at a time are halved, once a step at most. With 1
+        nothing is measured: only memory that has run out counts.
     smallest, largest : int
         Limits of the rows at a time.
     current : int or None
@@ -160,7 +171,8 @@ class MemoryManager:
     Raises
     ------
     TrainingError
-        If the limits make no sense; in a step, if memory runs out with the fewest rows.
+        If the limits make no sense; in a step, if memory runs out with the fewest rows, or in the
+        optimizer, whose memory does not depend on the rows.
     """
 
     threshold: float = 0.85
@@ -190,25 +202,46 @@ class MemoryManager:
         """
         batches = list(batches)
         device = next(amp.model.parameters()).device
-        highest = 0.0
+        short = False
 
         def watched(model, batch, counts):
             # After forward everything that backward needs is held: here memory is fullest.
-            nonlocal highest
+            nonlocal short
             value = loss(model, batch, counts)
-            highest = max(highest, self.measure(device) or 0.0)
+            short = short or self._is_short(batches, device)
             return value
 
         while (total := self._try(amp, watched, batches)) is None:
+            short = False  # what the failed attempt saw is dealt with here
             if not self._halve(batches, device):
                 raise TrainingError(
                     f"out of memory with {self._rows(batches)} rows at a time, the fewest allowed; "
                     "fewer tokens a row, a smaller model, precision 'bfloat16' or a smaller "
                     "least number of rows would need less")
-        result = amp.update(total)
-        if highest > self.threshold:
+        result = self._update(amp, total)
+        if short:
             self._halve(batches, device)
         return result
+
+    def _is_short(self, batches, device):
+        """Say whether more memory is really in use than the threshold, and fewer rows may help."""
+        if self.threshold == 1 or self._rows(batches) <= self.smallest:
+            return False
+        if (self.measure(device) or 0.0) <= self.threshold:
+            return False
+        give_back_memory(device)  # a longer batch or an evaluation may have left it behind
+        return (self.measure(device) or 0.0) > self.threshold
+
+    def _update(self, amp, total):
+        """Take the optimizer's half of the step; it cannot be begun again, nor in pieces."""
+        try:
+            return amp.update(total)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        raise TrainingError(
+            "out of memory in the optimizer's step, which needs as much for any number of rows; "
+            "a smaller model, frozen layers or optim 'sgd' would need less")
 
     def _try(self, amp, loss, batches):
         """Return the loss of the window with its gradient in place, or None if memory ran out.
@@ -240,7 +273,5 @@ class MemoryManager:
         if rows <= self.smallest:
             return False
         self.current = max(self.smallest, rows // 2)
-        gc.collect()
-        if device.type == "cuda":  # what is only kept for later would count as used
-            torch.cuda.empty_cache()
+        give_back_memory(device)
         return True

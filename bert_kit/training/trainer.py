@@ -228,7 +228,9 @@ class Trainer:
         improved = False
         if self.evaluate is not None and _due(args.eval_strategy, args.eval_steps, state.step,
                                               epoch_ends, last):
-            improved = self._evaluate(progress)
+            planned = _due(args.eval_strategy, args.eval_steps, state.step, epoch_ends,
+                           state.step == self.total_steps)
+            improved = self._evaluate(progress, extra=not planned)
             state.stopped = state.stopped or self._stopping_reason()
         # Looked up once: a signal from here on is for the next step, or else it would end the run
         # without its checkpoint.
@@ -260,8 +262,10 @@ class Trainer:
         state, metric = self.state, self.args.best_metric
         if self.stopping is None or state.step == self.total_steps:
             return None
-        return self.stopping.reason([row[metric] for row in state.log if metric in row],
-                                    self.args.more_is_better)
+        # Extra evaluations do not count: a run resumed with more time ends as one never cut.
+        return self.stopping.reason(
+            [row[metric] for row in state.log if metric in row and not row.get("extra")],
+            self.args.more_is_better)
 
     def _log_step(self, result, progress):
         """Write a row with the mean loss since the last one."""
@@ -283,8 +287,11 @@ class Trainer:
                                 f"{float(result.grad_norm)} at step {self.state.step}; a lower "
                                 "learning_rate or precision 'float32' may help")
 
-    def _evaluate(self, progress):
-        """Evaluate, log, and return whether it is the best so far."""
+    def _evaluate(self, progress, extra):
+        """Evaluate, log, and return whether it is the best so far.
+
+        An `extra` one, due only because time is up, is marked in the log.
+        """
         args, state = self.args, self.state
         before = random_state()  # whether and how one evaluates must not change the training
         with torch.inference_mode():
@@ -294,7 +301,8 @@ class Trainer:
         if args.best_metric not in metrics:
             raise TrainingError(f"metric_for_best_model is {args.metric_for_best_model!r}; "
                                 f"the evaluation gives {', '.join(metrics)}")
-        self._log({"step": state.step, "epoch": self._epochs_done(), **metrics})
+        self._log({"step": state.step, "epoch": self._epochs_done(), **metrics,
+                   **({"extra": 1} if extra else {})})
         shown = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items()
                           if isinstance(value, float))  # None: not a number
         progress.note(shown)
