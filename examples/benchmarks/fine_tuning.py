@@ -3,8 +3,8 @@
     python examples/benchmarks/fine_tuning.py --weights FOLDER --data_file FOLDER_OR_CSV
 
 Both sides get the same weights, rows, batches in the same order, AdamW, schedule, clipping and
-precision; only dropout's random numbers and the new head's start differ. Both run in one process, so
-what the kit does to its allocator (`keep_freed_memory`) serves both. Needs the package
+precision; only dropout's random numbers and the new head's start differ. Both run in one process,
+so what the kit does to its allocator (`keep_freed_memory`) serves both. Needs the package
 transformers. The test rows are scored once a run, after the last epoch.
 """
 
