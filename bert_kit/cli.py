@@ -61,6 +61,11 @@ def _settings(args):
     return ClassificationSettings(**{**stored, **_values(args)})
 
 
+def _add_no_cuda(job):
+    job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
+                     default=argparse.SUPPRESS, help="the same as --device cpu")
+
+
 def _add_rows(job, labels):
     """Add the flags of a job that reads rows."""
     job.add_argument("--text_column", default="text", help="column with the texts")
@@ -69,8 +74,7 @@ def _add_rows(job, labels):
     job.add_argument("--delimiter", help="of CSV fields")
     job.add_argument("--encoding", default="utf-8-sig", help="of the file")
     job.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
-                     default=argparse.SUPPRESS, help="the same as --device cpu")
+    _add_no_cuda(job)
     job.add_argument("--download", action="store_true", help="allow the hub to be asked")
 
 
@@ -78,8 +82,7 @@ def _add_training(jobs, name, run, text):
     job = jobs.add_parser(name, help=text, description=text, allow_abbrev=False,
                           usage=f"bert-kit {name} [options]; --help lists them")
     job.add_argument("--config", help="file with options, .toml, .json or .yml")
-    job.add_argument("--no_cuda", action="store_const", const="cpu", dest="device",
-                     default=argparse.SUPPRESS, help="the same as --device cpu")
+    _add_no_cuda(job)
     job.set_defaults(run=run)
     return job
 

@@ -10,7 +10,7 @@ from bert_kit.evaluation.exports import (PredictionWriter, guard_formula, write_
 from bert_kit.evaluation.metrics import (classification_metrics, compute_confusion_matrix,
                                          compute_precision_recall_f1,
                                          evaluate_classification_metrics, format_per_class,
-                                         matthews_correlation, predict_logits)
+                                         logit_metrics, matthews_correlation, predict_logits)
 from bert_kit.evaluation.mistakes import format_mistakes, most_confident_mistakes
 from bert_kit.evaluation.plots import (PlotsMissing, plot_comparison, plot_confidence_histogram,
                                        plot_confusion_matrix, plot_learning_curves, require_plots)
@@ -18,11 +18,13 @@ from bert_kit.evaluation.resampling import (bootstrap_intervals, fold_scores, he
                                             mcnemar, stratified_folds)
 
 __all__ = ["PlotsMissing", "PredictionWriter", "bootstrap_intervals", "brier_score",
-           "classification_metrics", "compute_confusion_matrix", "compute_precision_recall_f1",
-           "confidence_coverage", "evaluate_classification_metrics", "expected_calibration_error",
+           "classification_metrics", "compute_confusion_matrix",
+           "compute_precision_recall_f1", "confidence_coverage",
+           "evaluate_classification_metrics", "expected_calibration_error",
            "fit_temperature", "fold_scores", "format_coverage", "format_leaderboard",
            "format_mistakes", "format_per_class", "guard_formula", "headline_scores",
-           "majority_baseline", "matthews_correlation", "mcnemar", "most_confident_mistakes",
-           "plot_comparison", "plot_confidence_histogram", "plot_confusion_matrix",
-           "plot_learning_curves", "predict_logits", "rank", "reliability_bins", "require_plots",
-           "stratified_folds", "tfidf_baseline", "unigram_loss", "write_predictions", "write_rows"]
+           "logit_metrics", "majority_baseline", "matthews_correlation", "mcnemar",
+           "most_confident_mistakes", "plot_comparison", "plot_confidence_histogram",
+           "plot_confusion_matrix", "plot_learning_curves", "predict_logits", "rank",
+           "reliability_bins", "require_plots", "stratified_folds", "tfidf_baseline",
+           "unigram_loss", "write_predictions", "write_rows"]

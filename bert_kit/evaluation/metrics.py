@@ -195,7 +195,13 @@ def evaluate_classification_metrics(model, loader, device, num_classes):
     if logits.ndim != 2 or logits.shape[1] != num_classes:
         raise DataError(f"the model gives logits of shape {tuple(logits.shape)}; "
                         f"expected (rows, {num_classes})")
-    metrics = classification_metrics(logits.argmax(dim=1), labels, num_classes)
+    return logit_metrics(logits, labels)
+
+
+def logit_metrics(logits, labels):
+    """Logits (N, C), class numbers (N) -> `loss` and all of `classification_metrics`."""
+    labels = torch.as_tensor(labels)
+    metrics = classification_metrics(logits.argmax(1), labels, logits.shape[1])  # checks them too
     return {"loss": float(F.cross_entropy(logits.double(), labels.long())), **metrics}
 
 

@@ -6,13 +6,10 @@
 import tempfile
 from pathlib import Path
 
-import torch
-from torch.nn import functional as F
-
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
-from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
-                                 expected_calibration_error, format_per_class, write_predictions)
+from bert_kit.evaluation import (bootstrap_intervals, expected_calibration_error,
+                                 format_per_class, logit_metrics, write_predictions)
 from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded)
@@ -130,19 +127,12 @@ class TextClassificationTrainer:
 
     def evaluate(self, dataset):
         """Return `loss` and all of `classification_metrics` on a dataset."""
-        return score(self.logits(dataset), dataset.labels)
+        return logit_metrics(self.logits(dataset), dataset.labels)
 
     def save_model(self, path):
         """Write the model, its tokenizer and label_mapping.json into a folder."""
         save_pretrained(self.model, path, self.tokenizer)
         write_label_mapping(path, self.parts.classes)
-
-
-def score(logits, labels):
-    """Logits (N, C), class numbers (N) -> `loss` and all of `classification_metrics`."""
-    labels = torch.as_tensor(labels)
-    return {"loss": float(F.cross_entropy(logits.double(), labels)),
-            **classification_metrics(logits.argmax(1), labels, logits.shape[1])}
 
 
 def train_classifier(classifier_type=None, model_path=None, data_path=None, **settings):
@@ -254,11 +244,11 @@ def _finish(job, datasets, results):
     for name in ("validation", "test"):
         if name in datasets:
             logits[name] = job.logits(datasets[name])
-            results[name] = score(logits[name], datasets[name].labels)
+            results[name] = logit_metrics(logits[name], datasets[name].labels)
     if "test" in datasets:
         labels, classes = datasets["test"].labels, job.parts.classes
-        results["test"]["calibration_error"] = expected_calibration_error(
-            softmax(logits["test"]), labels)
+        probabilities = softmax(logits["test"])
+        results["test"]["calibration_error"] = expected_calibration_error(probabilities, labels)
         results["test"]["intervals"] = bootstrap_intervals(
             logits["test"].argmax(1), labels, len(classes))
         settings.say(f"\n{format_per_class(results['test'], classes)}")
@@ -269,14 +259,13 @@ def _finish(job, datasets, results):
     job.save_model(folder)
     if "test" in datasets:
         write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
-                          logits["test"].argmax(1), softmax(logits["test"]), classes,
-                          labels=datasets["test"].labels)
+                          logits["test"].argmax(1), probabilities, classes, labels=labels)
     write_json(folder / "results.json", results)
     write_card(folder, results)
     if settings.plots and draw_curves(folder, job.trainer.state.log, settings.say) \
             and "test" in logits:
-        draw_scores(folder, results["test"]["confusion_matrix"], classes, softmax(logits["test"]),
-                    labels, settings.say)
+        draw_scores(folder, results["test"]["confusion_matrix"], classes, probabilities, labels,
+                    settings.say)
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"

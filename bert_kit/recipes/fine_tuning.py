@@ -152,8 +152,8 @@ def training_arguments(settings, rate=0.0, precision="float32", evaluates=False)
     if settings.learning_rate not in (None, "auto"):
         rate = settings.learning_rate
     head_rate = settings.head_learning_rate
-    if head_rate is None and settings.model is not None and settings.classifier != "standard":
-        head_rate = NEW_HEAD * rate
+    if _head_factor(settings) is not None:
+        head_rate = _head_factor(settings) * rate
     return TrainingArguments(
         settings.output_dir, learning_rate=rate, head_learning_rate=head_rate, precision=precision,
         num_train_epochs=(3 if settings.model else 6) if settings.num_train_epochs is None
@@ -210,15 +210,19 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
                              else settings.memory_threshold, 1, settings.batch_size))
 
 
+def _head_factor(settings):
+    """Return how many times the encoder's rate the head has by default; None is the same rate."""
+    fresh = settings.model is not None and settings.classifier != "standard"
+    return NEW_HEAD if fresh and settings.head_learning_rate is None else None
+
+
 def _learning_rate(settings, model, loss, loader, precision):
     """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
-        new_head = (settings.head_learning_rate is None and settings.model is not None
-                    and settings.classifier != "standard")
         optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
             model, 1.0, settings.weight_decay, settings.betas, settings.adam_epsilon,
             settings.optim, settings.momentum, layerwise_rates(
-                model, 1.0, NEW_HEAD if new_head else None, settings.layer_decay))
+                model, 1.0, _head_factor(settings), settings.layer_decay))
         found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer)
         if found.suggestion is None:
             raise ConfigError("no learning rate makes the loss fall; give a learning_rate")

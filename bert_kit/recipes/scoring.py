@@ -8,10 +8,9 @@ from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (bootstrap_intervals, brier_score, confidence_coverage,
                                  expected_calibration_error, fold_scores, format_coverage,
-                                 format_mistakes, format_per_class, mcnemar,
+                                 format_mistakes, format_per_class, logit_metrics, mcnemar,
                                  most_confident_mistakes, write_predictions, write_rows)
 from bert_kit.files import write_json
-from bert_kit.recipes.classification import score
 from bert_kit.recipes.pictures import draw_scores
 from bert_kit.recipes.prediction import Predictor, softmax
 from bert_kit.recipes.rows import read_rows
@@ -79,7 +78,7 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
 def measure(logits, labels, folds=7, seed=0):
     """Return every score of logits (N, C) on class numbers (N), without texts or names."""
     probabilities, predictions = softmax(logits), logits.argmax(1).numpy()
-    results = {**score(logits, labels),
+    results = {**logit_metrics(logits, labels),
                "intervals": bootstrap_intervals(predictions, labels, logits.shape[1], seed=seed),
                "calibration_error": expected_calibration_error(probabilities, labels),
                "brier_score": brier_score(probabilities, labels),
