@@ -187,7 +187,7 @@ def test_real_reaction_model(shared):
             want = theirs(input_ids=masked, attention_mask=mask)
             got = ours(masked, mask)
         torch.testing.assert_close(got.mlm[mask.bool()], want.prediction_logits[mask.bool()],
-                                   atol=1e-5, rtol=1e-5)
+                                   atol=2e-5, rtol=1e-5)  # logits reach 10
         torch.testing.assert_close(got.next_sentence, want.seq_relationship_logits,
                                    atol=1e-5, rtol=1e-4)
         predicted = got.mlm.argmax(-1)[hidden]

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bert_kit.model.layers import Dropout
+from bert_kit.model.linear import Linear
 
 
 def attend(query, key, value, mask=None, dropout=None):
@@ -55,8 +56,8 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.heads, self.head_size = config.num_attention_heads, config.head_size
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, config.fused)
+        self.output = Linear(config.hidden_size, config.hidden_size, config.fused)
         self.weights_dropout = Dropout(config.attention_probs_dropout_prob, config.fused)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
         self.fused = config.fused
@@ -104,5 +105,8 @@ class MultiHeadAttention(nn.Module):
         On a CPU the formula is the fast path: over blocks whose scores stay in the cache it beats
         torch's kernel, which has no dropout of its own there and a slow backward in bfloat16.
         """
-        contexts = [self._over_rows(part, mask)[0] for part, mask in packing.split(qkv)]
+        # Autocast would do softmax in float32, between two conversions of all the scores; torch's
+        # kernel sums in float32 whatever it reads.
+        with torch.autocast("cpu", enabled=False):
+            contexts = [self._over_rows(part, mask)[0] for part, mask in packing.split(qkv)]
         return packing.join(contexts) if contexts else qkv[:, :self.output.in_features]

@@ -2,9 +2,9 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from bert_kit.model.layers import LayerNorm, activation, init_weights
+from bert_kit.model.linear import Linear, linear
 
 
 class Pooler(nn.Module):
@@ -33,16 +33,17 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size, config.fused)
         self.activation = activation(config)
         self.norm = LayerNorm(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.fused = config.fused
         init_weights(self, config)
 
     def forward(self, hidden, word_embeddings):
         """(…, D), (V, D) -> (…, V)."""
         transformed = self.norm(self.activation(self.dense(hidden)))
-        return F.linear(transformed, word_embeddings, self.bias)  # (…, D) -> (…, V)
+        return linear(transformed, word_embeddings, self.bias, self.fused)  # (…, D) -> (…, V)
 
 
 class NextSentenceHead(nn.Module):

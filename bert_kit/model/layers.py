@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bert_kit.model.linear import Linear, linear_gelu
+
 
 class LayerNorm(nn.Module):
     """Normalise each token vector, then scale and shift it (Ba et al. 2016, eq. 4).
@@ -155,15 +157,17 @@ class FeedForward(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.inner = Linear(config.hidden_size, config.intermediate_size, config.fused)
         self.activation = activation(config)
-        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.output = Linear(config.intermediate_size, config.hidden_size, config.fused)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
 
     def forward(self, x):
         """(…, D) -> (…, D)."""
-        widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
-        active = self.activation(widened)
+        if isinstance(self.activation, GELU):
+            active = linear_gelu(self.inner, self.activation, x)  # (…, D) -> (…, intermediate_size)
+        else:
+            active = self.activation(self.inner(x))
         return self.dropout(self.output(active))  # (…, intermediate_size) -> (…, D)
 
 

@@ -16,6 +16,10 @@ import torch
 BLOCK_SCORES = 2**17
 # Scores on padding, for one head, that cost less than the calls of one more block.
 WORTHWHILE_PADDING = 2**13
+# On a CPU the packed tokens are filled up to a multiple of this. The library that multiplies
+# matrices there compiles a kernel for each shape it meets, which takes longer than a product; so
+# filled up, batches soon have shapes it knows.
+ROUND = 32
 
 
 class Block(NamedTuple):
@@ -51,13 +55,16 @@ class Packing:
     rows, length : int
         B and S of the grid.
     index : Tensor (N,) or None
-        Place in the flattened grid of each packed token; None when nothing is padded, so that
-        the packed tokens are the grid itself.
+        Place in the flattened grid of each packed token, the N real ones and on a CPU some
+        copies of the first that fill up (see `ROUND`); None when nothing is padded, so that the
+        packed tokens are the grid itself.
     blocks : tuple of Block
         What attention takes together, in packed order. Empty on accelerators, where it takes
         the whole grid in one masked call.
     mask : Tensor (B, S) of bool, or None
         True at real tokens; None when nothing is padded.
+    fill : int
+        How many of the packed tokens, at the end, only fill up. Nothing reads them.
     """
 
     rows: int
@@ -65,6 +72,7 @@ class Packing:
     index: torch.Tensor | None
     blocks: tuple[Block, ...]
     mask: torch.Tensor | None
+    fill: int = 0
 
     @classmethod
     def of(cls, mask, shape, device):
@@ -95,15 +103,17 @@ class Packing:
         order = lengths.argsort(stable=True)
         places = torch.arange(rows * length, device=mask.device).view(rows, length)
         index = places[order][mask[order]]
-        groups = ()
+        groups, fill = (), 0
         if blockwise:
             sizes, counts = lengths[order].unique_consecutive(return_counts=True)
             groups = zip(counts.tolist(), sizes.tolist())
+            fill = -len(index) % ROUND
+            index = torch.cat([index, index[:1].expand(fill)])
         return cls(rows, length, index.to(device, non_blocking=True), _blocks(groups),
-                   mask.to(device, non_blocking=True))
+                   mask.to(device, non_blocking=True), fill)
 
     def pack(self, grid):
-        """(B, S, …) -> (N, …)."""
+        """(B, S, …) -> (N, …), filled up."""
         flat = grid.flatten(0, 1)
         return flat if self.index is None else flat[self.index]
 
@@ -111,19 +121,22 @@ class Packing:
         """(N, …) -> (B, S, …), zero at padding."""
         if self.index is None:
             return packed.unflatten(0, (self.rows, self.length))
+        real = len(self.index) - self.fill
         flat = packed.new_zeros(self.rows * self.length, *packed.shape[1:])
-        return flat.index_copy(0, self.index, packed).unflatten(0, (self.rows, self.length))
+        flat = flat.index_copy(0, self.index[:real], packed[:real])
+        return flat.unflatten(0, (self.rows, self.length))
 
     def split(self, packed):
         """(N, …) -> a pair for each block: tokens (R, n, …), and the mask (R, n) or None."""
-        parts = packed.split([block.tokens for block in self.blocks])
+        *parts, _ = packed.split([*(block.tokens for block in self.blocks), self.fill])
         return [(_spread(part, block), block.mask) for part, block in zip(parts, self.blocks)]
 
     def join(self, parts):
-        """One (R, n, …) a block -> (N, …), the inverse of `split`."""
+        """One (R, n, …) a block -> (N, …), the inverse of `split`, with zeros that fill up."""
         flat = [part.flatten(0, 1) for part in parts]
-        return torch.cat([part if block.places is None else part.index_select(0, block.places)
-                          for part, block in zip(flat, self.blocks)])
+        real = [part if block.places is None else part.index_select(0, block.places)
+                for part, block in zip(flat, self.blocks)]
+        return torch.cat([*real, flat[0].new_zeros(self.fill, *flat[0].shape[1:])])
 
 
 def _spread(part, block):

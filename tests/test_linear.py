@@ -1,0 +1,82 @@
+"""The linear layer against its formula in float64, whichever product this machine takes."""
+
+import pytest
+import torch
+
+from bert_kit.model import GELU
+from bert_kit.model import linear as module
+from bert_kit.model.linear import Linear, linear, linear_gelu
+
+SHAPES = [((7, 5), 3), ((2, 3, 9), 11), ((1, 4), 1), ((65, 33), 130), ((3, 2, 2, 6), 5)]
+
+
+@pytest.fixture(params=[False, True], ids=["mkl", "onednn"])
+def product(request, monkeypatch):
+    """Both products, on any machine that has both."""
+    if request.param and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(module, "ONEDNN", request.param)
+    return request.param
+
+
+def exact(x, weight, bias):
+    return (x.double()[..., None, :] * weight.double()).sum(-1) + bias.double()
+
+
+@pytest.mark.parametrize("shape, out", SHAPES)
+def test_value_and_gradients_are_the_formulas(product, shape, out):
+    x, layer = torch.randn(shape, requires_grad=True), Linear(shape[-1], out)
+    y, want = layer(x), exact(x, layer.weight, layer.bias)
+    torch.testing.assert_close(y.double(), want, atol=1e-5, rtol=1e-5)
+    direction = torch.randn_like(y)
+    inputs = (x, layer.weight, layer.bias)
+    for ours, true in zip(torch.autograd.grad(y, inputs, direction),
+                          torch.autograd.grad(want, inputs, direction.double())):
+        assert ours.dtype == torch.float32 and ours.is_contiguous()
+        torch.testing.assert_close(ours, true, atol=1e-5, rtol=1e-5)
+
+
+def test_the_faster_product_is_taken_where_it_is_said_to_be(product):
+    layer, x = Linear(6, 4), torch.randn(5, 6)
+    assert ("_Product" in str(layer(x).grad_fn.next_functions)) == product
+    assert "_Product" not in str(Linear(6, 4, fused=False)(x).grad_fn)
+    assert linear(x.double(), layer.weight.double(), layer.bias.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("frozen", ["x", "weight", "bias"])
+def test_what_needs_no_gradient_gets_none(product, frozen):
+    x, layer = torch.randn(5, 6, requires_grad=True), Linear(6, 4)
+    parts = {"x": x, "weight": layer.weight, "bias": layer.bias}
+    parts[frozen].requires_grad_(False)
+    layer(x).square().sum().backward()
+    assert [name for name, part in parts.items() if part.grad is None] == [frozen]
+
+
+def test_strided_and_empty_inputs(product):
+    layer, grid = Linear(6, 4), torch.randn(3, 5, 6)
+    torch.testing.assert_close(layer(grid[:, 0]), layer(grid)[:, 0], atol=1e-6, rtol=1e-5)
+    turned = grid.transpose(0, 1)
+    torch.testing.assert_close(layer(turned), layer(grid).transpose(0, 1), atol=1e-6, rtol=1e-5)
+    empty = torch.zeros(0, 6, requires_grad=True)
+    layer(empty).sum().backward()
+    assert layer(empty).shape == (0, 4) and not layer.weight.grad.any()
+    assert layer(torch.randn(6)).shape == (4,)
+
+
+def test_autocast_takes_its_own_product(product):
+    layer, x = Linear(6, 4), torch.randn(5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("tanh", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_gelu_in_one_pass_equals_two(product, tanh, bfloat16):
+    layer, gelu, x = Linear(33, 70), GELU(tanh), torch.randn(2, 9, 33)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        two = linear_gelu(layer, gelu, x)
+        with torch.no_grad():
+            one = linear_gelu(layer, gelu, x)
+    assert two.requires_grad and not one.requires_grad and one.dtype == two.dtype
+    tolerance = 1e-2 if bfloat16 else 1e-6
+    torch.testing.assert_close(one, two.detach(), atol=tolerance, rtol=tolerance)
