@@ -6,6 +6,7 @@ kernel that computes the same thing faster (`fused=True`).
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -90,7 +91,7 @@ class Dropout(nn.Module):
     On a CPU torch spends more time drawing one random number an element than on the products
     around it. Sixteen bits are enough to compare with p, so four elements share one 64-bit draw;
     p is rounded to a multiple of 2^-16 and the scale follows, so the mean stays exact. The draws
-    come from torch's default generator, as those of `nn.Dropout` do.
+    depend on torch's default generator, as those of `nn.Dropout` do.
     """
 
     STEPS = 2**16
@@ -123,11 +124,12 @@ class Dropout(nn.Module):
 def _random_16_bits(shape):
     """Return uniform int16 numbers, drawn four at a time.
 
-    `random_()` without bounds leaves the sign bit empty; with the lowest bound it fills all 64.
+    numpy's SFC64 draws 64 bits in less than half of torch's time; torch's generator seeds it.
     """
     count = math.prod(shape)
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-2**63, None)
-    return words.view(torch.int16)[:count].view(shape)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    words = np.random.SFC64(seed).random_raw(-(-count // 4))
+    return torch.from_numpy(words.view(np.int16)[:count].reshape(shape))
 
 
 class _MaskAndScale(torch.autograd.Function):
