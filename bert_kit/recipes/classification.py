@@ -18,7 +18,7 @@ from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, most_memory, no_split_of_a_failed_start,
-                                         open_folder, results_rows, write_card,
+                                         model_card, open_folder, results_rows, write_card,
                                          write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.training import peak_memory, reset_peak_memory
@@ -261,7 +261,7 @@ def _finish(job, datasets, results):
         write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
                           logits["test"].argmax(1), probabilities, classes, labels=labels)
     write_json(folder / "results.json", results)
-    write_card(folder, results)
+    write_card(folder, model_card(folder, results))
     if settings.plots and draw_curves(folder, job.trainer.state.log, settings.say) \
             and "test" in logits:
         draw_scores(folder, results["test"]["confusion_matrix"], classes, probabilities, labels,

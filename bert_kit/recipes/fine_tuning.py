@@ -64,6 +64,24 @@ def for_head(settings, classifier):
         name: None for name in HEAD_OPTIONS if name not in known})
 
 
+def starting_config(settings):
+    """Return the BertConfig that a run begins with; the vocabulary of a new model is not known yet.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such model, or `max_length` is beyond its positions.
+    """
+    if settings.model is None:
+        return create_model_config(settings.from_scratch,
+                                   max_position_embeddings=settings.max_length)
+    config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
+    if settings.max_length > config.max_position_embeddings:
+        raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
+                          f"{config.max_position_embeddings} positions")
+    return config
+
+
 def check_settings(settings):
     """Find what does not go together before any row is read.
 
@@ -72,14 +90,7 @@ def check_settings(settings):
     BertKitError
         One line that names the option.
     """
-    if settings.model is None:
-        config = create_model_config(settings.from_scratch)
-        config = config.replace(max_position_embeddings=settings.max_length)
-    else:
-        config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
-    if settings.max_length > config.max_position_embeddings:
-        raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
-                          f"{config.max_position_embeddings} positions")
+    config = starting_config(settings)
     if settings.bert_hidden_size not in (None, config.hidden_size):
         raise ConfigError(f"bert_hidden_size is {settings.bert_hidden_size}; "
                           f"{settings.model or settings.from_scratch} is {config.hidden_size} wide")
@@ -155,15 +166,12 @@ def training_arguments(settings, rate=0.0, precision="float32", evaluates=False)
     if _head_factor(settings) is not None:
         head_rate = _head_factor(settings) * rate
     return TrainingArguments(
-        settings.output_dir, learning_rate=rate, head_learning_rate=head_rate, precision=precision,
+        learning_rate=rate, head_learning_rate=head_rate, precision=precision,
         num_train_epochs=(3 if settings.model else 6) if settings.num_train_epochs is None
-        else settings.num_train_epochs,
+        else settings.num_train_epochs, layer_decay=settings.layer_decay,
         eval_strategy="epoch" if evaluates else "no", metric_for_best_model=settings.metric,
         load_best_model_at_end=settings.load_best_model_at_end and keeps and evaluates,
-        **{name: getattr(settings, name) for name in (
-            "max_steps", "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type",
-            "gradient_accumulation_steps", "logging_steps", "save_total_limit", "optim", "betas",
-            "adam_epsilon", "momentum", "layer_decay", "time_limit", "verbosity")})
+        **settings.training_options())
 
 
 def early_stopping(settings):
