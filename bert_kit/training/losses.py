@@ -9,13 +9,10 @@ whole window's, handed in as `counts`, so that several small batches give exactl
 one large batch, however unevenly their labels are spread.
 """
 
-import math
-
 import torch
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-from bert_kit.training.distributed import ALONE
 
 IGNORE = -100  # label of a position that has no loss
 
@@ -104,30 +101,27 @@ def compute_mlm_loader_loss(model, loader, device=None):
     return mean_loss(compute_mlm_loss, model, loader, device)
 
 
-def mean_loss(loss, model, loader, device=None, processes=ALONE):
+def mean_loss(loss, model, loader, device=None):
     """Return `loss` averaged over all labels of a loader, not over its batches (float, nats).
 
     `loss` is one of the functions above with the one kind `labels`. An empty loader is a DataError.
-    Several processes take turns with the batches, and come to the bits that one would.
     """
     if device is not None:
         model.to(device)
     training = model.training
     model.eval()
-
-    def sums(batches):
-        for batch in batches:
-            yield float(loss(model, batch, {"labels": 1})), count_labels(batch)["labels"]
-
+    total, count = 0.0, 0
     try:
         with torch.inference_mode():
-            found = processes.share_out(loader, sums)
+            for batch in loader:
+                labels = count_labels(batch)["labels"]
+                total += float(loss(model, batch, {"labels": 1}))
+                count += labels
     finally:
         model.train(training)
-    count = sum(labels for _, labels in found)
     if count == 0:
         raise DataError("the loader gave no label to evaluate; expected at least one")
-    return math.fsum(total for total, _ in found) / count
+    return total / count
 
 
 def model_inputs(model, batch):
