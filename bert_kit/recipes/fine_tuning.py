@@ -11,7 +11,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.lookup import find_folder
 from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification, make_classifier
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
-from bert_kit.training import (EarlyStopping, MemoryManager, Trainer, TrainingArguments,
+from bert_kit.training import (ALONE, EarlyStopping, MemoryManager, Trainer, TrainingArguments,
                                balanced_class_weights, best_precision, classification_loss,
                                find_learning_rate, freeze, gradual_unfreezing,
                                layerwise_rates, make_optimizer)
@@ -26,7 +26,7 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
 @contextlib.contextmanager
 def seeded(seed):
     """Let torch's default generators start from `seed` inside, and go on as before outside."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(range(torch.cuda.device_count())):  # all: told so, it is quiet
         torch.manual_seed(seed)
         yield
 
@@ -184,7 +184,7 @@ def early_stopping(settings):
         trend_window=settings.trend_window, regression=settings.regression)
 
 
-def make_trainer(settings, model, tokenizer, datasets, evaluate):
+def make_trainer(settings, model, tokenizer, datasets, evaluate, processes=ALONE):
     """Return a Trainer of the classifier.
 
     Parameters
@@ -195,10 +195,12 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
         `train`, and `validation` where there is one.
     evaluate : callable
         `evaluate(dataset)` -> dict of metrics.
+    processes : Processes
+        Those that train the model together.
     """
     device = next(model.parameters()).device
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
-                         group_by_length=settings.group_by_length)
+                         group_by_length=settings.group_by_length, share=processes.share)
     loss = make_loss(settings, datasets["train"], model.config.num_labels)
     validation, stopping = datasets.get("validation"), early_stopping(settings)
     if stopping is not None and validation is None:
@@ -206,7 +208,7 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
                           "validation_file")
     shown = {"loss", "accuracy", "f1_macro", "matthews_correlation", settings.metric}
     precision = settings.precision or best_precision(device)
-    rate = _learning_rate(settings, model, loss, loader, precision)
+    rate = _learning_rate(settings, model, loss, loader, precision, processes)
     return Trainer(
         model, training_arguments(settings, rate, precision, validation is not None), loss, loader,
         evaluate=None if validation is None else lambda: {
@@ -215,7 +217,8 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
         load_model=lambda folder: load_weights(model, folder), stopping=stopping,
         before_epoch=gradual_unfreezing(model) if settings.gradual_unfreezing else None,
         memory=MemoryManager(1.0 if settings.memory_threshold is None
-                             else settings.memory_threshold, 1, settings.batch_size))
+                             else settings.memory_threshold, 1, settings.batch_size),
+        processes=processes)
 
 
 def _head_factor(settings):
@@ -224,14 +227,15 @@ def _head_factor(settings):
     return NEW_HEAD if fresh and settings.head_learning_rate is None else None
 
 
-def _learning_rate(settings, model, loss, loader, precision):
+def _learning_rate(settings, model, loss, loader, precision, processes):
     """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
         optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
             model, 1.0, settings.weight_decay, settings.betas, settings.adam_epsilon,
             settings.optim, settings.momentum, layerwise_rates(
                 model, 1.0, _head_factor(settings), settings.layer_decay))
-        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer)
+        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer,
+                                   processes=processes)
         if found.suggestion is None:
             raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
         settings.say(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")

@@ -5,10 +5,8 @@
 
 import itertools
 import math
+from functools import partial
 from pathlib import Path
-
-import torch
-from torch.nn import functional as F
 
 from bert_kit.data import make_loader
 from bert_kit.data.lines import find_data
@@ -19,16 +17,17 @@ from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.recipes.documents import (fill_store, fingerprint, make_datasets, make_tokenizer,
                                         read_text)
 from bert_kit.recipes.fine_tuning import seeded, starting_config
+from bert_kit.recipes.masked_scores import masked_scores, perplexity
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import (check_folder, most_memory, open_folder, pretraining_card,
-                                         results_rows, write_card)
+from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
+                                         pretraining_card, results_rows, write_card)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.tokenization import get_tokenizer
-from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,
-                               compute_mlm_loss, compute_pretraining_loss, peak_memory,
-                               reset_peak_memory)
+from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments, best_precision,
+                               compute_mlm_loss, compute_pretraining_loss, join_processes,
+                               peak_memory, reset_peak_memory)
 from bert_kit.weights import load_pretrained, load_weights, save_pretrained
 
 BATCH = 64  # rows measured together
@@ -66,28 +65,33 @@ def pretrain(model_path=None, train_file=None, **settings):
 
 def run(settings):
     """Do the whole job for PretrainingSettings; see `pretrain`."""
-    settings = settings.in_folder("pretrained")
-    device = choose_device(settings.device)
+    with join_processes(choose_device(settings.device)) as processes:
+        return _run(in_process(settings, "pretrained", processes), processes)
+
+
+def _run(settings, processes):
     check_settings(settings)
-    check_folder(settings)
+    processes.from_first(lambda: check_folder(settings))
     train, held_out = read_text(settings)
     size = "to be stored" if train is None else f"{len(train):,} documents"
     settings.say(f"text        {size}; {len(held_out):,} documents to measure on")
-    tokenizer = make_tokenizer(settings, train)
+    tokenizer = processes.from_first(lambda: make_tokenizer(settings, train))
     if settings.store is not None:
-        train = fill_store(settings, tokenizer)
+        train = processes.from_first(lambda: fill_store(settings, tokenizer))
     datasets = make_datasets(settings, train, held_out, tokenizer)
+    device = choose_device(settings.device)
     reset_peak_memory(device)
     with seeded(settings.seed):
         model = make_model(settings, tokenizer).to(device)
-    trainer, held_out_loader = make_trainer(settings, model, tokenizer, datasets)
-    open_folder(settings, fingerprint(train, held_out, tokenizer))
+    trainer = make_trainer(settings, model, tokenizer, datasets, processes)
+    processes.from_first(lambda: open_folder(
+        settings, fingerprint(train, held_out, tokenizer)))
     baselines, expected = {}, math.log(model.config.vocab_size)
-    if settings.model is not None and held_out_loader is not None:
-        baselines["before training"] = masked_scores(model, held_out_loader)
+    if settings.model is not None and trainer.evaluate is not None:
+        baselines["before training"] = trainer.evaluate()
         expected = baselines["before training"]["loss"]
     _describe(settings, trainer, tokenizer, datasets, expected)
-    with seeded(settings.seed + 1):
+    with seeded(settings.seed + 1 + processes.rank):  # each has its own dropout
         state = trainer.train(settings.resume)
     peak = most_memory(settings, peak_memory(device))
     results = {
@@ -98,13 +102,9 @@ def run(settings):
         "seconds": state.elapsed, "peak_memory_mb": None if peak is None else peak / 2**20,
         "learning_rate": trainer.args.learning_rate, "precision": trainer.args.precision,
         "baselines": baselines, "output_dir": settings.output_dir}
-    if held_out_loader is not None:
-        results["validation"] = masked_scores(model, held_out_loader)
-        trainer.train_loader.batch_sampler.start_at(0)
-        unigram = unigram_loss(itertools.islice(trainer.train_loader, COUNTED), held_out_loader,
-                               model.config.vocab_size)
-        baselines["token counts alone"] = {"loss": unigram, "perplexity": math.exp(unigram)}
-    return _finish(settings, trainer, results)
+    if trainer.evaluate is not None:
+        results["validation"] = trainer.evaluate()
+    return processes.from_first(lambda: _finish(settings, trainer, datasets, results))
 
 
 def check_settings(settings):
@@ -175,57 +175,27 @@ def training_arguments(settings, precision="float32", evaluates=False):
         **settings.training_options())
 
 
-def make_trainer(settings, model, tokenizer, datasets):
-    """Return a Trainer of the model, and the loader that it is measured on, or None."""
+def make_trainer(settings, model, tokenizer, datasets, processes=ALONE):
+    """Return a Trainer of the model, which measures it on `validation` where there is one."""
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
-                         group_by_length=settings.group_by_length)
-    held_out = None
+                         group_by_length=settings.group_by_length, share=processes.share)
+    evaluate = None
     if "validation" in datasets:
-        held_out = make_loader(datasets["validation"], BATCH, shuffle=False, group_by_length=True)
+        evaluate = partial(masked_scores, model, _in_order(datasets["validation"]), processes)
     precision = settings.precision or best_precision(next(model.parameters()).device)
-    trainer = Trainer(
-        model, training_arguments(settings, precision, held_out is not None),
-        compute_pretraining_loss if settings.nsp else compute_mlm_loss, loader,
-        evaluate=None if held_out is None else lambda: masked_scores(model, held_out),
+    return Trainer(
+        model, training_arguments(settings, precision, evaluate is not None),
+        compute_pretraining_loss if settings.nsp else compute_mlm_loss, loader, evaluate,
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),
         load_model=lambda folder: load_weights(model, folder),
         memory=MemoryManager(1.0 if settings.memory_threshold is None
-                             else settings.memory_threshold, 1, settings.batch_size))
-    return trainer, held_out
+                             else settings.memory_threshold, 1, settings.batch_size),
+        processes=processes)
 
 
-def masked_scores(model, loader):
-    """Return how well a model fills in the masked tokens of a loader.
-
-    Returns
-    -------
-    dict
-        `loss` (nats) and `perplexity` = exp(loss), a mean over all masked tokens; `accuracy`, the
-        share of them that the model finds first; and, for a BERTForPreTraining,
-        `next_sentence_accuracy`.
-    """
-    device, training = next(model.parameters()).device, model.training
-    loss = found = tokens = right = pairs = 0
-    model.eval()
-    with torch.inference_mode():
-        for batch in loader:
-            labels = batch["labels"].flatten()  # (B, S) -> (B * S,)
-            places = (labels >= 0).nonzero().flatten()  # -> (M,)
-            output = model(batch["input_ids"].to(device), batch["attention_mask"],
-                           batch["token_type_ids"].to(device), positions=places.to(device))
-            logits = getattr(output, "mlm", output).float()  # (M, V)
-            labels = labels[places].to(device)
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            found += (logits.argmax(-1) == labels).sum().item()
-            tokens += len(labels)
-            if "next_sentence_label" in batch:
-                answers = output.next_sentence.argmax(-1).cpu()
-                right += (answers == batch["next_sentence_label"]).sum().item()
-                pairs += len(answers)
-    model.train(training)
-    mean = loss / tokens
-    scores = {"loss": mean, "perplexity": math.exp(min(mean, 700)), "accuracy": found / tokens}
-    return scores | ({"next_sentence_accuracy": right / pairs} if pairs else {})
+def _in_order(dataset):
+    """Return a loader in which every pass has the same batches and hides the same tokens."""
+    return make_loader(dataset, BATCH, shuffle=False, group_by_length=True)
 
 
 def _describe(settings, trainer, tokenizer, datasets, expected):
@@ -244,17 +214,22 @@ def _describe(settings, trainer, tokenizer, datasets, expected):
         f"expect      a loss of about {what}{expected:.2f}{' + ln 2' * settings.nsp} at the start")
 
 
-def _finish(settings, trainer, results):
+def _finish(settings, trainer, datasets, results):
     """Save the model, its numbers and its card, and say where everything is."""
     folder = Path(settings.output_dir)
     trainer.model.eval()
     trainer.save_model(folder)
+    if "validation" in results:
+        some = make_loader(datasets["train"], settings.batch_size, seed=settings.seed)
+        unigram = unigram_loss(itertools.islice(some, COUNTED), _in_order(datasets["validation"]),
+                               trainer.model.config.vocab_size)
+        results["baselines"]["token counts alone"] = {
+            "loss": unigram, "perplexity": perplexity(unigram)}
+        settings.say(_table(results))
     write_json(folder / "results.json", results)
     write_card(folder, pretraining_card(folder, results))
     if settings.plots:
         draw_curves(folder, trainer.state.log, settings.say)
-    if "validation" in results:
-        settings.say(_table(results))
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\nfine-tune it with: python -m bert_kit train --model {folder} --data_file …")
     return results

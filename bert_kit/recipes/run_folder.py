@@ -27,6 +27,16 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "regression", "store", "workers", "tokenizer", "save_steps")
 
 
+def in_process(settings, name, processes):
+    """Return the settings of one of several processes: all write where the first one says.
+
+    It alone talks. See `ClassificationSettings.in_folder` for the name.
+    """
+    folder = processes.from_first(lambda: settings.in_folder(name).output_dir)
+    return settings.replace(output_dir=folder,
+                            verbosity=settings.verbosity if processes.first else 0)
+
+
 def check_folder(settings):
     """Check that the output folder is new or that of the same run; nothing is written.
 
