@@ -20,7 +20,7 @@ from bert_kit.errors import BertKitError
 from bert_kit.files import read_json
 from bert_kit.recipes import documents
 from bert_kit.recipes.documents import make_tokenizer, read_text
-from bert_kit.recipes.pretraining import make_datasets, make_model, make_trainer
+from bert_kit.recipes.pretraining import make_model, make_trainer, prepare_data
 from bert_kit.recipes.settings import PretrainingSettings
 from jobs import WORDS, tiny_bert, write_table
 
@@ -239,7 +239,7 @@ def documents_batch(dataset):
     ({"mask_probability": 0}, "mask_probability is 0"), ({"val_size": 1}, "val_size is 1"),
     ({"batch_size": 0}, "batch_size is 0"), ({"eval_steps": 0}, "eval_steps is 0"),
     ({"max_length": 2}, "max_length is 2"), ({"from_scratch": "bert-huge"}, "unknown model"),
-    ({"dropout": 2}, "hidden_dropout_prob is 2"), ({"lr": "auto"}, "learning_rate is 'auto'"),
+    ({"dropout": 2}, "dropout is 2"), ({"lr": "auto"}, "learning_rate is 'auto'"),
     ({"memory_threshold": 3}, "memory threshold"), ({"tokenizer": "no/such"}, "no/such"),
     ({"lr_scheduler_type": "steep"}, "expected one of linear")])
 def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, monkeypatch):
@@ -323,11 +323,9 @@ def test_every_training_option_arrives(files):
         max_grad_norm=0.6, gradient_checkpointing=True, precision="bfloat16", time_limit=99,
         group_by_length=False, memory_threshold=0.9, logging_steps=9, save_steps=7, val_size=0.3,
         save_total_limit=5, from_scratch="bert-tiny", dropout=0.3, output_dir="x")
-    train, held = read_text(settings)
-    tokenizer = make_tokenizer(settings, train)
+    tokenizer, datasets, _ = prepare_data(settings)
     model = make_model(settings, tokenizer)
-    trainer = make_trainer(settings, model, tokenizer, make_datasets(
-        settings, train, held, tokenizer))
+    trainer = make_trainer(settings, model, tokenizer, datasets)
     args, sampler = trainer.args, trainer.train_loader.batch_sampler
     masking = trainer.train_loader.dataset.masking
     assert (masking.probability, masking.whole_word, masking.seed) == (0.4, True, 3)

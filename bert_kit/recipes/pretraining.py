@@ -72,20 +72,13 @@ def run(settings):
 def _run(settings, processes):
     check_settings(settings)
     processes.from_first(lambda: check_folder(settings))
-    train, held_out = read_text(settings)
-    size = "to be stored" if train is None else f"{len(train):,} documents"
-    settings.say(f"text        {size}; {len(held_out):,} documents to measure on")
-    tokenizer = processes.from_first(lambda: make_tokenizer(settings, train))
-    if settings.store is not None:
-        train = processes.from_first(lambda: fill_store(settings, tokenizer))
-    datasets = make_datasets(settings, train, held_out, tokenizer)
+    tokenizer, datasets, identity = prepare_data(settings, processes)
     device = choose_device(settings.device)
     reset_peak_memory(device)
     with seeded(settings.seed):
         model = make_model(settings, tokenizer).to(device)
     trainer = make_trainer(settings, model, tokenizer, datasets, processes)
-    processes.from_first(lambda: open_folder(
-        settings, fingerprint(train, held_out, tokenizer)))
+    processes.from_first(lambda: open_folder(settings, identity))
     baselines, expected = {}, math.log(model.config.vocab_size)
     if settings.model is not None and trainer.evaluate is not None:
         baselines["before training"] = trainer.evaluate()
@@ -116,11 +109,11 @@ def check_settings(settings):
         One line that names the option.
     """
     config = starting_config(settings)
-    if settings.model is not None:
-        tokenizer = get_tokenizer(settings.tokenizer or settings.model, settings.download)
-        if tokenizer.vocab_size > config.vocab_size:
-            raise ConfigError(f"{settings.tokenizer or settings.model}: has "
-                              f"{tokenizer.vocab_size:,} pieces; {settings.model} knows only "
+    pieces = settings.tokenizer or settings.model
+    if pieces is not None:
+        known = get_tokenizer(pieces, settings.download).vocab_size
+        if settings.model is not None and known > config.vocab_size:
+            raise ConfigError(f"{pieces}: has {known:,} pieces; {settings.model} has room for "
                               f"{config.vocab_size:,}")
     if settings.store is not None:
         if settings.nsp:
@@ -136,6 +129,19 @@ def check_settings(settings):
     training_arguments(settings)
     if settings.memory_threshold is not None:
         MemoryManager(settings.memory_threshold)
+
+
+def prepare_data(settings, processes=ALONE):
+    """Read the text; return the tokenizer, the datasets, and a fingerprint of both."""
+    train, held_out = read_text(settings)
+    size = "to be stored" if train is None else f"{len(train):,} documents"
+    settings.say(f"text        {size}; {len(held_out):,} documents to measure on")
+    tokenizer = processes.from_first(lambda: make_tokenizer(settings, train))
+    rows = train
+    if settings.store is not None:
+        rows = processes.from_first(lambda: fill_store(settings, tokenizer))
+    return (tokenizer, make_datasets(settings, rows, held_out, tokenizer),
+            fingerprint(rows, held_out, tokenizer))
 
 
 def make_model(settings, tokenizer):

@@ -266,6 +266,8 @@ class PretrainingSettings(RunSettings):
         self._check_least(max_eval_samples=1, workers=1, vocab_size=1, eval_steps=1, save_steps=1)
         if self.val_size is not None and not 0 <= self.val_size < 1:
             raise ConfigError(f"val_size is {self.val_size}; expected a share from 0, below 1")
+        if self.dropout is not None and not 0 <= self.dropout <= 1:
+            raise ConfigError(f"dropout is {self.dropout}; expected a share from 0 to 1")
         if not 0 < self.mask_probability <= 1:
             raise ConfigError(f"mask_probability is {self.mask_probability}; expected a share "
                               "above 0, at most 1")
