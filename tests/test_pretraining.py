@@ -5,6 +5,8 @@ import json
 import math
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -22,7 +24,8 @@ from bert_kit.recipes import documents
 from bert_kit.recipes.documents import make_tokenizer, read_text
 from bert_kit.recipes.pretraining import make_model, make_trainer, prepare_data
 from bert_kit.recipes.settings import PretrainingSettings
-from jobs import WORDS, tiny_bert, write_table
+from bert_kit.weights import read_safetensors
+from jobs import WORDS, environment, tiny_bert, write_table
 
 QUICK = {"from_scratch": "bert-tiny", "vocab_size": 90, "max_length": 24, "batch_size": 8,
          "learning_rate": 3e-3, "device": "cpu", "precision": "float32", "plots": False,
@@ -178,10 +181,28 @@ def test_a_store_gives_the_same_run_as_text_in_memory(run, files, tmp_path):
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (
         folder / "model.safetensors").read_bytes()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
-    pretrain(output_dir=tmp_path / "b", **settings)  # opens it: nothing is written again
+    pretrain(output_dir=tmp_path / "b", **{**settings, "max_steps": 1})  # opens it: writes nothing
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")} == before
     with pytest.raises(BertKitError, match="tokenizer"):
         pretrain(output_dir=tmp_path / "c", **{**settings, "tokenizer": files[2]})
+
+
+def test_two_processes_give_the_run_of_one(files, tmp_path):
+    options = {**QUICK, "validation_file": files[1], "max_steps": 4, "eval_steps": 2,
+               "gradient_accumulation_steps": 3, "batch_size": 7, "nsp": True}
+    alone = pretrain(train_file=files[0], output_dir=tmp_path / "one", **options)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         "-m", "bert_kit", "pretrain", "--train_file", str(files[0]), "--output_dir", "two",
+         *(f"--{name}={value}" for name, value in options.items())], cwd=tmp_path, text=True,
+        capture_output=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    both = read_json(tmp_path / "two" / "results.json")
+    assert both["validation"] == pytest.approx(alone["validation"], abs=1e-4, rel=1e-5)
+    assert (both["rows"], both["baselines"]) == (alone["rows"], alone["baselines"])
+    one, two = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], atol=2e-5, rtol=0)
 
 
 def test_next_sentences_are_learned_and_measured_too(files, tmp_path):
