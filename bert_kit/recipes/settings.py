@@ -225,8 +225,8 @@ class PretrainingSettings(RunSettings):
     job: ClassVar[str] = "pretrain"
 
     train_file: tuple[str, ...] | None = _data(
-        None, "text (.txt: an empty line between documents) or JSON lines (.jsonl: field text); "
-        "by default the docstrings of the installed packages")
+        None, "text (.txt: an empty line between documents, else a line each) or .jsonl (field "
+        "text); by default the docstrings of the installed packages")
     validation_file: tuple[str, ...] | None = _data(
         None, "text to measure on; by default a share is held out")
     val_size: float | None = _data(
@@ -238,7 +238,8 @@ class PretrainingSettings(RunSettings):
     tokenizer: str | None = _data(
         None, "folder or name of a tokenizer; by default the model's, else one is learned",
         "tokenizer_name")
-    vocab_size: int = _data(8_000, "pieces of a tokenizer that is learned")
+    vocab_size: int = _data(
+        8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text")
 
     max_length: int = _model(
         128, "tokens in a row, and positions of a new model; a longer text fills several rows",
