@@ -106,9 +106,9 @@ def _cuts(handle, size, gaps):
     cuts = [len(mark) if handle.read(len(mark)) == mark else 0]
     while size is not None and cuts[-1] + size < total:
         handle.seek(cuts[-1] + size)
-        line = _next_line(handle)  # the rest of one
-        while gaps and line and not line.isspace():
-            line = _next_line(handle)
+        line = _next_line(handle)  # the rest of one, which may look empty
+        while gaps and line and not (line := _next_line(handle)).isspace():
+            pass
         cuts.append(handle.tell())
     return [*cuts, total]
 
