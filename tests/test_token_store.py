@@ -55,10 +55,10 @@ def test_a_store_is_its_texts(tmp_path, files, monkeypatch, size):
     monkeypatch.setattr(store_building, "SHARD_BYTES", size)
     store = build_token_store(files, tokenizer(), tmp_path / "store")
     for max_length in (3, 4, 9, 128):
-        check_rows(store, files, max_length)
+        assert_same_rows(store, files, max_length)
 
 
-def check_rows(store, files, max_length):
+def assert_same_rows(store, files, max_length):
     """Compare all rows with those of the texts in memory, in two epochs, and their lengths."""
     plain = MLMDataset(texts_of(files), tokenizer(), max_length, seed=3)
     stored = MLMDataset(store, tokenizer(), max_length, seed=3)

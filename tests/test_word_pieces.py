@@ -7,8 +7,8 @@ from texts import make_texts, tokenizer
 from tokenizers import AddedToken
 
 from bert_kit import Tokenizer, train_tokenizer
-from bert_kit.data import word_pieces
-from bert_kit.data.word_pieces import WordPieces
+from bert_kit.data import word_pieces as file
+from bert_kit.data.word_pieces import word_pieces
 
 # White space of all kinds, control and joining characters, accents that combine, a final sigma,
 # characters that grow in lower case, Chinese, special tokens, half a character.
@@ -30,17 +30,15 @@ def test_any_characters(lowercase, strip_accents):
               "\u1100", "e", "##e"]
     tried = Tokenizer(dict.fromkeys(pieces), lowercase, strip_accents)
     texts = ["".join(rng.choices(ODD, k=rng.randint(0, 12))) for _ in range(3_000)]
-    encode = WordPieces(tried)
-    assert [encode(text) for text in texts] == whole_texts(tried, texts)
+    assert list(word_pieces(texts, tried)) == whole_texts(tried, texts)
 
 
 def test_any_code_point():
     """Every character of the basic plane, alone between letters and after a space."""
     tried = train_tokenizer(make_texts(50), vocab_size=90)
-    encode = WordPieces(tried)
     words = [f"ka{chr(code)}to {chr(code)}mi {chr(code)} re" for code in range(2**16)]
     texts = [" ".join(words[start:start + 64]) for start in range(0, len(words), 64)]
-    assert [encode(text) for text in texts] == whole_texts(tried, texts)
+    assert list(word_pieces(texts, tried)) == whole_texts(tried, texts)
 
 
 def test_added_tokens_of_one_word_and_of_several():
@@ -48,13 +46,24 @@ def test_added_tokens_of_one_word_and_of_several():
     for added in ("york", "new york", "w y"):
         tried = Tokenizer(pieces, added_tokens=[AddedToken(added), AddedToken("[gene]")])
         texts = ["New York", "new  york new york", "x new york[gene]x", "york [gene] new"]
-        encode = WordPieces(tried)
-        assert [encode(text) for text in texts] == whole_texts(tried, texts)
+        assert list(word_pieces(texts, tried)) == whole_texts(tried, texts)
 
 
-def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch):
-    monkeypatch.setattr(word_pieces, "LIMIT", 20)
-    texts, encode = ["", *make_texts(60), " ", make_texts(1, 60)[0]], WordPieces(tokenizer())
-    for text, expected in zip(texts, whole_texts(tokenizer(), texts)):
-        assert encode(text) == expected
-        assert len(encode.known) <= max(20, len(set(text.split(" "))) + 1)
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_forgetting_changes_nothing(monkeypatch, limit):
+    monkeypatch.setattr(file, "LIMIT", limit)
+    texts = ["", *make_texts(60), " ", make_texts(1, 60)[0]]
+    assert list(word_pieces(iter(texts), tokenizer())) == whole_texts(tokenizer(), texts)
+    assert list(word_pieces([], tokenizer())) == []
+
+
+def test_a_word_is_encoded_once():
+    class Counting:
+        backend, words = tokenizer().backend, []
+
+        def encode_pieces(self, words):
+            self.words += words
+            return tokenizer().encode_pieces(words)
+    texts = make_texts(50) * 3
+    assert list(word_pieces(texts, Counting())) == whole_texts(tokenizer(), texts)
+    assert sorted(Counting.words) == sorted(set(" ".join(texts).split(" ")))

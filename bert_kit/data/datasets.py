@@ -13,7 +13,7 @@ from bert_kit.data.batching import make_loader
 from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import Masking
 from bert_kit.data.token_store import TokenStore
-from bert_kit.data.word_pieces import WordPieces
+from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import DataError
 
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
@@ -153,7 +153,7 @@ class ClassificationDataset(Dataset):
 
 def piece_ids(texts, tokenizer):
     """Return an iterator over the piece ids of each text, without special tokens."""
-    return map(WordPieces(tokenizer), _checked(texts))
+    return word_pieces(_checked(texts), tokenizer)
 
 
 def row_room(max_length, texts):

@@ -21,7 +21,7 @@ from bert_kit.data.documents import ByteRange, cut_file, read_range
 from bert_kit.data.lines import find_data
 from bert_kit.data.token_store import (INDEX, MANIFEST, PLAN, VERSION, MappedArray, TokenStore,
                                        fingerprint, shard_files, token_type)
-from bert_kit.data.word_pieces import WordPieces
+from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import DataError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
 
@@ -159,8 +159,8 @@ def _use_one_thread():
 
 def _build_shard(number, parts, tokenizer, folder):
     """Encode some ranges of text into the files of a shard; return its number."""
-    encode = WordPieces(tokenizer)
-    documents = Ragged(encode(" ".join(lines)) for part in parts for lines in read_range(part))
+    texts = (" ".join(lines) for part in parts for lines in read_range(part))
+    documents = Ragged(word_pieces(texts, tokenizer))
     tokens, ends = shard_files(folder, number)
     _save(tokens, documents.values.astype(token_type(tokenizer.vocab_size)))
     _save(ends, documents.bounds[1:].astype(INDEX))  # the last: a shard with ends is finished

@@ -10,31 +10,34 @@ from itertools import chain
 LIMIT = 2**19  # words to remember, some 150 MB; then all are forgotten and learned anew
 
 
-class WordPieces:
-    """A function from a text to its piece ids, without special tokens; it remembers words.
+def word_pieces(texts, tokenizer):
+    """Yield the piece ids of each text, without special tokens.
 
     Parameters
     ----------
+    texts : iterable of str
     tokenizer : Tokenizer
+
+    Yields
+    ------
+    list of int
 
     Examples
     --------
     >>> from bert_kit import Tokenizer
     >>> tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hug", "##s", "!"])
-    >>> WordPieces(tokenizer)("Hug hugs!")
-    [5, 5, 6, 7]
+    >>> list(word_pieces(["Hug hugs!", "hugs"], tokenizer))
+    [[5, 5, 6, 7], [5, 6]]
     """
-
-    def __init__(self, tokenizer):
-        self.tokenizer, self.known = tokenizer, {"": ()}
-        added = tokenizer.backend.get_added_tokens_decoder().values()
-        self.has_phrases = any(" " in token.content for token in added)  # "New York" as one piece
-
-    def __call__(self, text):
-        words = [text] if self.has_phrases else text.split(" ")
-        new = list(set(words).difference(self.known))
-        if len(self.known) + len(new) > LIMIT:
-            self.known, new = {"": ()}, list(set(words) - {""})
-        for word, encoding in zip(new, self.tokenizer.encode_pieces(new)):
-            self.known[word] = tuple(encoding.ids)
-        return list(chain.from_iterable(map(self.known.__getitem__, words)))
+    added = tokenizer.backend.get_added_tokens_decoder().values()
+    has_phrases = any(" " in token.content for token in added)  # "New York" as one piece
+    known = {"": ()}
+    for text in texts:
+        words = [text] if has_phrases else text.split(" ")
+        new = list(set(words).difference(known))
+        if len(known) + len(new) > LIMIT:
+            known = {"": ()}
+            new = list(set(words).difference(known))
+        for word, encoding in zip(new, tokenizer.encode_pieces(new)):
+            known[word] = tuple(encoding.ids)
+        yield list(chain.from_iterable(map(known.__getitem__, words)))
