@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bert_kit.model.dropout import Dropout
-from bert_kit.model.linear import Linear, linear_gelu
+from bert_kit.model.linear import Linear, gelu_between
 
 
 class LayerNorm(nn.Module):
@@ -94,13 +94,14 @@ class FeedForward(nn.Module):
         self.activation = activation(config)
         self.output = Linear(config.intermediate_size, config.hidden_size, config.fused)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
+        self.fused = config.fused and isinstance(self.activation, GELU)
 
     def forward(self, x):
         """(…, D) -> (…, D)."""
-        if isinstance(self.activation, GELU):
-            active = linear_gelu(self.inner, self.activation, x)  # (…, D) -> (…, intermediate_size)
-        else:
-            active = self.activation(self.inner(x))
+        if self.fused and x.device.type == "cpu":
+            return self.dropout(gelu_between(self.inner, self.output, self.activation, x))
+        widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
+        active = self.activation(widened)
         return self.dropout(self.output(active))  # (…, intermediate_size) -> (…, D)
 
 

@@ -46,22 +46,27 @@ class Linear(nn.Linear):
 def linear(x, weight, bias, fused=True):
     """(…, in), (out, in), (out,) -> (…, out); `torch.nn.functional.linear`, but faster."""
     if fused and _takes_onednn(x, weight):
-        return _Product.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
+        return _Product.apply(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def linear_gelu(layer, gelu, x):
-    """`gelu(layer(x))`, (…, in) -> (…, out); without a gradient in one pass where that is faster.
+def gelu_between(inner, outer, gelu, x):
+    """`outer(gelu(inner(x)))` of two linear layers on a CPU, (…, in) -> (…, out); fast and lean.
 
-    The product's numbers then go through the function while they are still in the processor.
+    Without a gradient GELU is part of the first product: its numbers go through the function while
+    they are still in the processor. With one, what GELU returns is not kept for the backward pass
+    but computed again; it is as large as what GELU reads, and those two are the largest tensors of
+    a block.
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if not (ONEDNN and layer.fused and x.device.type == "cpu" and x.numel() > 0
-            and dtype in (torch.float32, torch.bfloat16) and not torch.is_grad_enabled()):
-        return gelu(layer(x))
-    return torch.ops.mkldnn._linear_pointwise(
-        x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype), "gelu", [],
-        "tanh" if gelu.tanh else "none")
+    if torch.is_grad_enabled():
+        return _GELUProduct.apply(inner(x).to(dtype), outer.weight.to(dtype), outer.bias.to(dtype),
+                                  "tanh" if gelu.tanh else "none")
+    if ONEDNN and x.numel() > 0 and dtype in (torch.float32, torch.bfloat16):
+        return outer(torch.ops.mkldnn._linear_pointwise(
+            x.to(dtype), inner.weight.to(dtype), inner.bias.to(dtype), "gelu", [],
+            "tanh" if gelu.tanh else "none"))
+    return outer(gelu(inner(x)))
 
 
 def _takes_onednn(x, weight):
@@ -71,12 +76,28 @@ def _takes_onednn(x, weight):
 
 
 def _product(x, weight, bias=None):
-    """(N, in), (out, in), (out,) -> (N, out)."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    """(…, in), (out, in), (out,) -> (…, out), without a gradient."""
+    if _takes_onednn(x, weight):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return F.linear(x, weight, bias)
+
+
+def _gradients(x, weight, gradient, needed):
+    """Return the gradient with respect to x, weight and bias of y = x W^T + b, given that to y.
+
+    dx = dy W, dW = dy^T x, and db is the sum of dy over the rows. `needed` says which to compute.
+    """
+    to_x = _product(gradient, weight.t()) if needed[0] else None
+    x, gradient, to_weight = x.flatten(0, -2), gradient.flatten(0, -2), None
+    if needed[1] and x.shape[1] > gradient.shape[1]:
+        to_weight = _product(gradient.t(), x.t())
+    elif needed[1]:  # the first matrix is copied to be turned round: take the narrower one
+        to_weight = _product(x.t(), gradient.t()).t()
+    return to_x, to_weight, gradient.sum(0) if needed[2] else None
 
 
 class _Product(torch.autograd.Function):
-    """y = x W^T + b; so dx = dy W, dW = dy^T x, and db is the sum of dy over the rows."""
+    """y = x W^T + b."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -86,12 +107,25 @@ class _Product(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
+        return _gradients(*ctx.saved_tensors, gradient, ctx.needs_input_grad)
+
+
+class _GELUProduct(torch.autograd.Function):
+    """y = GELU(x) W^T + b; of it, x and W are kept."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, kind):
+        ctx.save_for_backward(x, weight)
+        ctx.kind = kind
+        return _product(F.gelu(x, approximate=kind), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
-        to_x, to_weight, to_bias = ctx.needs_input_grad
-        by_weight = None
-        if to_weight and x.shape[1] > gradient.shape[1]:
-            by_weight = _product(gradient.t(), x.t())
-        elif to_weight:  # the first matrix is copied to be turned round: take the narrower one
-            by_weight = _product(x.t(), gradient.t()).t()
-        return (_product(gradient, weight.t()) if to_x else None, by_weight,
-                gradient.sum(0) if to_bias else None)
+        active = F.gelu(x, approximate=ctx.kind)
+        to_active, to_weight, to_bias = _gradients(active, weight, gradient, ctx.needs_input_grad)
+        to_x = None
+        if to_active is not None:
+            to_x = torch.ops.aten.gelu_backward(to_active, x, approximate=ctx.kind)
+        return to_x, to_weight, to_bias, None
