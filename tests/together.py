@@ -43,6 +43,19 @@ def small_run(masked, processes):
                          config=PLAIN, processes=processes))
 
 
+def exchanges(processes):
+    """Of the backward passes of a run, which ones add gradients up over the processes."""
+    seen = []
+
+    def loss(model, batch, counts):
+        seen.append(model.require_backward_grad_sync)
+        return compute_classification_loss(model, batch, counts)
+
+    build(None, loss=loss, rows=22, gradient_accumulation_steps=3, num_train_epochs=1,
+          processes=processes).train()
+    return seen
+
+
 def rows_seen(processes):
     """The rows of each batch of two epochs, as the first two ids of each."""
     loader = rows_loader(22, 3, share=processes.share)
@@ -180,6 +193,7 @@ def main(folder):
             train_classifier("cnn", "dropout", "rows.csv", output_dir="unbroken", **LONG)
             found["resumed"] = resumed(processes, folder)
             found["agreements"] = agreements(processes)
+            found["exchanges"] = exchanges(processes)
             found["refused"] = refused(processes)
             memory_runs_out(processes)
     except TrainingError as error:

@@ -135,8 +135,9 @@ class TextClassificationTrainer:
 
     def save_model(self, path):
         """Write the model, its tokenizer and label_mapping.json into a folder."""
-        save_pretrained(self.model, path, self.tokenizer)
-        write_label_mapping(path, self.parts.classes)
+        if self.processes.first:
+            save_pretrained(self.model, path, self.tokenizer)
+            write_label_mapping(path, self.parts.classes)
 
 
 def train_classifier(classifier_type=None, model_path=None, data_path=None, **settings):
