@@ -110,6 +110,7 @@ def test_every_row_is_seen_by_one_process_and_once_an_epoch(pair, alone):
     assert [len(rows) for rows in pair[1]["rows"][:8]] == [1] * 7 + [0]
     assert [sorted(a + b) for a, b in zip(*(found["rows"] for found in pair))] == [
         sorted(rows) for rows in alone["rows"]]
+    assert [found["job batches"][-2:] for found in (*pair, alone)] == [[4, 1], [3, 0], [7, 1]]
 
 
 def test_the_range_test_finds_the_same_rate_everywhere(pair, alone):
