@@ -50,7 +50,7 @@ def predict(args):
     from bert_kit.recipes.prediction import predict
     values = _values(args)
     count = predict(**values)
-    if values["output_file"] is not None:
+    if values["output_file"] is not None and count:
         print(f"{count:,} rows: {values['output_file']}")
 
 

@@ -15,9 +15,9 @@ from jobs import environment, tiny_bert, write_table
 from runs import assert_same_bits
 
 import together
-from bert_kit import BertConfig, train_classifier
+from bert_kit import BertConfig, TrainingError, train_classifier
 from bert_kit.files import read_json
-from bert_kit.training import ALONE
+from bert_kit.training import ALONE, join_processes
 from bert_kit.weights import read_safetensors
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(),
@@ -100,11 +100,17 @@ def test_a_process_without_rows_does_not_disturb(pair, alone, name):
     assert_close(first, alone[name])
 
 
+def test_gradients_travel_once_a_step(pair):
+    for found in pair:
+        assert found["exchanges"] == [False, False, True, False, False, True, False, True]
+
+
 def test_every_row_is_seen_by_one_process_and_once_an_epoch(pair, alone):
     assert len(pair[0]["rows"]) == len(pair[1]["rows"]) == 16
     assert [len(rows) for rows in pair[1]["rows"][:8]] == [1] * 7 + [0]
     assert [sorted(a + b) for a, b in zip(*(found["rows"] for found in pair))] == [
         sorted(rows) for rows in alone["rows"]]
+    assert [found["job batches"][-2:] for found in (*pair, alone)] == [[4, 1], [3, 0], [7, 1]]
 
 
 def test_the_range_test_finds_the_same_rate_everywhere(pair, alone):
@@ -176,6 +182,31 @@ def second_process(parent):
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return next(int(child) for child in children
                 if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes())
+
+
+def in_torchrun(monkeypatch, **changes):
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2",
+                        "MASTER_ADDR": "127.0.0.1", **changes}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("device, message", [
+    ("mps", "device is mps, for several processes; expected cpu"), ("cuda:1", "cuda:1"),
+    ("cuda", "process 999 of this machine has no GPU")])
+def test_devices_that_cannot_be_shared_are_refused(monkeypatch, device, message):
+    in_torchrun(monkeypatch, LOCAL_RANK="999")
+    with pytest.raises(TrainingError, match=message), join_processes(device):
+        pass
+
+
+def test_without_all_of_torchruns_environment_there_is_one_process(monkeypatch):
+    in_torchrun(monkeypatch)
+    monkeypatch.delenv("MASTER_ADDR")
+    with join_processes() as processes:
+        assert processes == ALONE and processes.any(True) and not processes.any(False)
+    in_torchrun(monkeypatch, RANK="0", WORLD_SIZE="1")
+    with join_processes() as processes:
+        assert processes == ALONE
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")

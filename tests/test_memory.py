@@ -232,6 +232,13 @@ def test_the_share_of_memory_in_use_grows_with_what_is_held():
     assert 0 < before < after < 1 and held[0] == 1
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_processes_on_one_machine_are_taken_to_need_as_much_each(monkeypatch):
+    alone = memory_used(torch.device("cpu"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert memory_used(torch.device("cpu")) == pytest.approx(3 * alone, rel=0.1)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on memory")
 def test_a_process_that_really_runs_out_of_memory_goes_on(tmp_path):
     script = tmp_path / "run.py"

@@ -14,7 +14,8 @@ from rows import rows_loader
 from runs import CONFIG, build, weights
 
 from bert_kit import (AMPTrainer, BertKitError, BERTForPreTraining, BERTForSequenceClassification,
-                      TrainingError, compute_classification_loss, train_classifier)
+                      TextClassificationTrainer, TrainingError, compute_classification_loss,
+                      train_classifier)
 from bert_kit.recipes.prediction import Predictor
 from bert_kit.training import (EarlyStopping, MemoryManager, compute_pretraining_loss,
                                find_learning_rate, gradual_unfreezing, join_processes)
@@ -41,6 +42,28 @@ def small_run(masked, processes):
     """22 rows in batches of 3: 8 batches, the last of one row; 3 batches a step, at the end 2."""
     return trained(build(None, masked, rows=22, gradient_accumulation_steps=3, logging_steps=1,
                          config=PLAIN, processes=processes))
+
+
+def job_batches(processes, folder):
+    """Rows in the batches that the classification job trains this process on."""
+    job = TextClassificationTrainer(f"{folder}/bert", processes=processes, output_dir=None,
+                                    **SETTINGS)
+    datasets = job.prepare_data(f"{folder}/rows.csv")
+    job.setup_trainer(datasets)
+    return [len(batch["labels"]) for batch in job.trainer.train_loader]
+
+
+def exchanges(processes):
+    """Of the backward passes of a run, which ones add gradients up over the processes."""
+    seen = []
+
+    def loss(model, batch, counts):
+        seen.append(model.require_backward_grad_sync)
+        return compute_classification_loss(model, batch, counts)
+
+    build(None, loss=loss, rows=22, gradient_accumulation_steps=3, num_train_epochs=1,
+          processes=processes).train()
+    return seen
 
 
 def rows_seen(processes):
@@ -167,6 +190,7 @@ def everything(processes, folder):
     found["rows"] = rows_seen(processes)
     for count in (150, 10):
         found[f"logits {count}"] = logits(count, processes, folder)
+    found["job batches"] = job_batches(processes, folder)
     found["job"] = train_classifier("cnn", f"{folder}/bert", f"{folder}/rows.csv",
                                     output_dir=f"{folder}/job-{processes.size}", **SETTINGS)
     return found
@@ -180,6 +204,7 @@ def main(folder):
             train_classifier("cnn", "dropout", "rows.csv", output_dir="unbroken", **LONG)
             found["resumed"] = resumed(processes, folder)
             found["agreements"] = agreements(processes)
+            found["exchanges"] = exchanges(processes)
             found["refused"] = refused(processes)
             memory_runs_out(processes)
     except TrainingError as error:

@@ -36,7 +36,7 @@ class BiLSTM(nn.Module):
 
     def forward(self, x, mask):
         """(B, S, inputs), (B, S) -> (B, S, 2 h); what stands at padding has no meaning."""
-        # Torch's LSTM refuses an empty batch; the formula gives its weights their zero gradient.
+        # Not every kernel takes an empty batch; the formula does, and its gradient is zero.
         run = _kernel if self.fused and len(x) else _gates
         places = torch.arange(x.shape[1], device=x.device)
         last = mask.sum(1, keepdim=True) - 1

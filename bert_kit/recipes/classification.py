@@ -66,7 +66,7 @@ class TextClassificationTrainer:
             settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
-        self.settings = settings.in_folder(settings.classifier)
+        self.settings = in_process(settings, settings.classifier, processes)
         self.num_labels, self.processes = num_labels, processes
         self.device = choose_device(settings.device)
         self.parts = self.tokenizer = self.model = self.trainer = None
@@ -135,8 +135,9 @@ class TextClassificationTrainer:
 
     def save_model(self, path):
         """Write the model, its tokenizer and label_mapping.json into a folder."""
-        save_pretrained(self.model, path, self.tokenizer)
-        write_label_mapping(path, self.parts.classes)
+        if self.processes.first:
+            save_pretrained(self.model, path, self.tokenizer)
+            write_label_mapping(path, self.parts.classes)
 
 
 def train_classifier(classifier_type=None, model_path=None, data_path=None, **settings):

@@ -140,7 +140,7 @@ def softmax(logits):
 def predict(model, texts=None, data_file=None, output_file=None, text_column="text",
             delimiter=None, encoding="utf-8-sig", device="auto", download=False,
             guard_formulas=True):
-    """Classify texts, a file's rows or the lines of standard input, and return how many.
+    """Classify texts, a file's rows or the lines of standard input; return how many were written.
 
     Parameters
     ----------
@@ -178,4 +178,4 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
                     writer.write(chunk, probabilities.argmax(1), probabilities)
             if not count:
                 raise DataError("no text to classify; expected at least one line")
-    return count
+        return count if processes.first else 0

@@ -12,10 +12,11 @@ from bert_kit.evaluation import (bootstrap_intervals, brier_score, confidence_co
                                  most_confident_mistakes, write_predictions, write_rows)
 from bert_kit.files import write_json
 from bert_kit.recipes.pictures import draw_scores
-from bert_kit.recipes.prediction import Predictor, softmax
+from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.training import join_processes
 
 
 def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text_column="text",
@@ -53,26 +54,24 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
     if not 0 <= seed < 2**32:
         raise ConfigError(f"seed is {seed}; expected a whole number from 0")
     folder = find_run(model, output_dir)
-    predictor = Predictor.load(folder, device, download)
-    texts, labels = _rows(folder, predictor.classes, data_file, text_column, label_column,
-                          delimiter, encoding)
-    logits = predictor.logits(texts)
-    probabilities, predictions = softmax(logits), logits.argmax(1).numpy()
-    results = {"model": str(folder), "rows": len(texts), **measure(logits, labels, folds, seed)}
-    if other is not None:
-        results["mcnemar"] = _compare(other, predictor, texts, labels, predictions, device)
-    worst = most_confident_mistakes(probabilities, labels, mistakes)
     output_dir = Path(folder, "evaluation") if output_dir is None else Path(output_dir)
-    _write(output_dir, results, texts, labels, probabilities, predictor.classes, worst)
-    say = ClassificationSettings(verbosity=verbosity).say
-    if plots:
-        draw_scores(output_dir, results["confusion_matrix"], predictor.classes, probabilities,
-                    labels, say)
-    say(format_evaluation(results, predictor.classes))
-    if worst:
-        say(f"\nmost confident mistakes\n{format_mistakes(worst, texts, predictor.classes)}")
-    say(f"\nsaved in {output_dir}: evaluation.json, predictions.csv, mistakes.csv, coverage.csv")
-    return results
+    with join_processes(choose_device(device)) as processes:
+        predictor = Predictor.load(folder, device, download, processes)
+        texts, labels = processes.from_first(lambda: _rows(
+            folder, predictor.classes, data_file, text_column, label_column, delimiter, encoding))
+        logits = predictor.logits(texts)
+        results = {"model": str(folder), "rows": len(texts)}
+        if other is not None:
+            results["mcnemar"] = _compare(other, predictor, texts, labels,
+                                          logits.argmax(1).numpy(), device)
+
+        def report():
+            results.update(measure(logits, labels, folds, seed))
+            _report(output_dir, results, texts, labels, softmax(logits), predictor.classes,
+                    mistakes, plots, ClassificationSettings(verbosity=verbosity).say)
+            return results
+
+        return processes.from_first(report)
 
 
 def measure(logits, labels, folds=7, seed=0):
@@ -88,8 +87,9 @@ def measure(logits, labels, folds=7, seed=0):
     return results
 
 
-def _write(folder, results, texts, labels, probabilities, classes, worst):
-    """Write what evaluate_classifier found."""
+def _report(folder, results, texts, labels, probabilities, classes, mistakes, plots, say):
+    """Write and say what evaluate_classifier found."""
+    worst = most_confident_mistakes(probabilities, labels, mistakes)
     write_predictions(folder / "predictions.csv", texts, probabilities.argmax(1), probabilities,
                       classes, labels=labels)
     if worst:
@@ -99,6 +99,12 @@ def _write(folder, results, texts, labels, probabilities, classes, worst):
             for row in worst])
     write_rows(folder / "coverage.csv", results["coverage"])
     write_json(folder / "evaluation.json", results)
+    if plots:
+        draw_scores(folder, results["confusion_matrix"], classes, probabilities, labels, say)
+    say(format_evaluation(results, classes))
+    if worst:
+        say(f"\nmost confident mistakes\n{format_mistakes(worst, texts, classes)}")
+    say(f"\nsaved in {folder}: evaluation.json, predictions.csv, mistakes.csv, coverage.csv")
 
 
 def find_run(model, output_dir=None):
@@ -157,7 +163,7 @@ def _rows(folder, classes, data_file, text_column, label_column, delimiter, enco
 
 def _compare(other, predictor, texts, labels, predictions, device):
     """Return McNemar's test of the predictions against those of another model."""
-    second = Predictor.load(other, device)
+    second = Predictor.load(other, device, processes=predictor.processes)
     if second.classes != predictor.classes:
         raise ConfigError(f"{other}: has other classes; expected {', '.join(predictor.classes)}")
     guesses = second.logits(texts).argmax(1).numpy()
