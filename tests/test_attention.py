@@ -130,7 +130,8 @@ def test_dropout_acts_on_the_weights(config):
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_without_kept_weights_is_the_formulas(dropped, masked):
     heads = torch.randn(3, 2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
-    seen = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()[:, None, None] if masked else None
+    lengths = torch.tensor([5, 2 if masked else 5])
+    seen = (torch.arange(5) < lengths[:, None])[:, None, None] if masked else None
     draw = Dropout(0.4).draw((2, 3, 5, 5)) if dropped else None
     keep = torch.ones(2, 3, 5, 5) if draw is None else (draw.bits >= draw.lowest_kept) * draw.scale
     got = _Attend.apply(heads, seen, draw)

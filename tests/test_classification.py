@@ -82,6 +82,16 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     assert torch.equal(torch.load(tmp_path / "logits"), here)
 
 
+def test_bfloat16_predicts_nearly_the_same(run):
+    _, folder = run
+    texts, _ = table()
+    exact = Predictor.load(folder, "cpu").probabilities(texts)
+    rounded = Predictor.load(folder, "cpu", precision="bfloat16").probabilities(texts)
+    assert 0 < np.abs(exact - rounded).max() < 0.05
+    with pytest.raises(BertKitError, match="precision is 'int8'; expected one of float32"):
+        Predictor.load(folder, "cpu", precision="int8")
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_saved_heads_predict_what_was_evaluated(head, files, tmp_path):
     job = TextClassificationTrainer(files[1], output_dir=tmp_path, classifier=head, verbosity=0,

@@ -157,17 +157,19 @@ class BatchSampler:
 
 
 def make_loader(dataset, batch_size, shuffle=True, seed=0, group_by_length=False, num_workers=0,
-                share=(0, 1)):
+                share=(0, 1), pin_memory=False):
     """Return a torch DataLoader over a dataset of the kit, with a `BatchSampler`.
 
     With `shuffle` every pass is a new epoch; `loader.batch_sampler.start_at` chooses another.
     `num_workers` processes prepare batches; the batches are the same with any number of them.
     With `share=(number, processes)` each of several training processes gets its rows of every
-    batch; a batch that is too short for that has no rows, but all its keys.
+    batch; a batch that is too short for that has no rows, but all its keys. `pin_memory` puts
+    batches where a GPU fetches them while it goes on computing.
     """
     sampler = BatchSampler(dataset.lengths, batch_size, shuffle, seed, group_by_length, share)
     collate = functools.partial(pad_batch, pad_id=dataset.pad_id, example=dataset[0])
     # A loader draws a seed for its workers at the start of each pass. From a generator of its
     # own, or a run resumed within a pass would have drawn once more than the unbroken one.
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate,
-                      num_workers=num_workers, generator=torch.Generator().manual_seed(seed))
+                      num_workers=num_workers, pin_memory=pin_memory,
+                      generator=torch.Generator().manual_seed(seed))

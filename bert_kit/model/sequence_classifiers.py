@@ -162,7 +162,7 @@ class CNNClassifier(TokenHead):
         kernel_sizes = wholes("kernel_sizes", kernel_sizes, 1, 64)
         num_filters = whole("num_filters", num_filters, 1, 4_096)
         self.filters = nn.ModuleList(
-            Linear(size * self.width, num_filters) for size in kernel_sizes)
+            nn.Linear(size * self.width, num_filters) for size in kernel_sizes)
         init_weights(self, config)
         self.mlp = MLP(config, len(kernel_sizes) * num_filters, [config.hidden_size], "relu")
         self.fused = config.fused

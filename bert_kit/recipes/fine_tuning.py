@@ -200,7 +200,8 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate, processes=ALONE
     """
     device = next(model.parameters()).device
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
-                         group_by_length=settings.group_by_length, share=processes.share)
+                         group_by_length=settings.group_by_length, share=processes.share,
+                         pin_memory=device.type == "cuda")
     loss = make_loss(settings, datasets["train"], model.config.num_labels)
     validation, stopping = datasets.get("validation"), early_stopping(settings)
     if stopping is not None and validation is None:

@@ -183,12 +183,14 @@ def training_arguments(settings, precision="float32", evaluates=False):
 
 def make_trainer(settings, model, tokenizer, datasets, processes=ALONE):
     """Return a Trainer of the model, which measures it on `validation` where there is one."""
+    device = next(model.parameters()).device
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
-                         group_by_length=settings.group_by_length, share=processes.share)
+                         group_by_length=settings.group_by_length, share=processes.share,
+                         pin_memory=device.type == "cuda")
     evaluate = None
     if "validation" in datasets:
         evaluate = partial(masked_scores, model, _in_order(datasets["validation"]), processes)
-    precision = settings.precision or best_precision(next(model.parameters()).device)
+    precision = settings.precision or best_precision(device)
     return Trainer(
         model, training_arguments(settings, precision, evaluate is not None),
         compute_pretraining_loss if settings.nsp else compute_mlm_loss, loader, evaluate,

@@ -1,6 +1,6 @@
 """Losses, optimizer and schedule, mixed precision, the loop, and checkpoints that resume."""
 
-from bert_kit.training.amp import AMPTrainer, StepResult, best_precision
+from bert_kit.training.amp import AMPTrainer, StepResult, autocast, best_precision
 from bert_kit.training.arguments import TrainingArguments
 from bert_kit.training.distributed import ALONE, Processes, join_processes
 from bert_kit.training.freezing import freeze, gradual_unfreezing
@@ -8,8 +8,8 @@ from bert_kit.training.losses import (compute_classification_loss, compute_mlm_l
                                       compute_mlm_loss, compute_nsp_loss, compute_pretraining_loss,
                                       count_labels, mean_loss)
 from bert_kit.training.lr_finder import LearningRateSweep, find_learning_rate
-from bert_kit.training.memory import (MemoryManager, memory_used, peak_memory,
-                                      reset_peak_memory)
+from bert_kit.training.memory import (MemoryManager, keep_freed_memory, memory_used,
+                                      peak_memory, reset_peak_memory)
 from bert_kit.training.optim import (layerwise_rates, make_optimizer, make_schedule,
                                      parameter_groups, schedule_factor)
 from bert_kit.training.state import TrainerState
@@ -19,11 +19,11 @@ from bert_kit.training.weighted_losses import balanced_class_weights, classifica
 
 __all__ = [
     "ALONE", "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "Processes",
-    "StepResult", "Trainer", "TrainerState", "TrainingArguments", "balanced_class_weights",
-    "best_precision", "classification_loss", "compute_classification_loss",
-    "compute_mlm_loader_loss", "compute_mlm_loss", "compute_nsp_loss",
-    "compute_pretraining_loss", "count_labels", "find_learning_rate", "freeze",
-    "gradual_unfreezing", "join_processes", "layerwise_rates", "make_optimizer",
-    "make_schedule", "mean_loss", "memory_used", "parameter_groups", "peak_memory",
-    "reset_peak_memory", "schedule_factor",
+    "StepResult", "Trainer", "TrainerState", "TrainingArguments", "autocast",
+    "balanced_class_weights", "best_precision", "classification_loss",
+    "compute_classification_loss", "compute_mlm_loader_loss", "compute_mlm_loss",
+    "compute_nsp_loss", "compute_pretraining_loss", "count_labels", "find_learning_rate", "freeze",
+    "gradual_unfreezing", "join_processes", "keep_freed_memory", "layerwise_rates",
+    "make_optimizer", "make_schedule", "mean_loss", "memory_used", "parameter_groups",
+    "peak_memory", "reset_peak_memory", "schedule_factor",
 ]

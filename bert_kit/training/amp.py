@@ -29,6 +29,21 @@ def best_precision(device="cpu"):
     return "bfloat16" if native else "float32"
 
 
+def autocast(precision, device_type="cpu"):
+    """Return the context in which forward passes run in "float32", "bfloat16" or "float16".
+
+    Raises
+    ------
+    TrainingError
+        If the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise TrainingError(f"precision is {precision!r}; "
+                            f"expected one of {', '.join(PRECISIONS)}")
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device_type, dtype, enabled=dtype is not None)
+
+
 class StepResult(NamedTuple):
     """What one optimizer step reports; the tensors are left on the device.
 
@@ -78,9 +93,7 @@ class AMPTrainer:
     def __init__(self, model, optimizer, scheduler=None, precision="bfloat16", max_grad_norm=1.0,
                  init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000,
                  processes=ALONE):
-        if precision not in PRECISIONS:
-            raise TrainingError(f"precision is {precision!r}; "
-                                f"expected one of {', '.join(PRECISIONS)}")
+        autocast(precision)  # or an error, before any work
         if any(p.dtype != torch.float32 for p in model.parameters() if p.requires_grad):
             raise TrainingError("the model has trainable weights that are not float32; mixed "
                                 "precision keeps the weights in float32")
@@ -94,8 +107,7 @@ class AMPTrainer:
 
     def autocast(self):
         """Return the context in which forward passes of this precision run."""
-        dtype = PRECISIONS[self.precision]
-        return torch.autocast(self.device_type, dtype, enabled=dtype is not None)
+        return autocast(self.precision, self.device_type)
 
     def train_step(self, loss, batches):
         """Take one optimizer step over a window of batches and return its StepResult.
