@@ -77,16 +77,17 @@ def test_products_are_those_of_the_formula(benchmark, folder, precision):
         products.products_alone(found)()
 
 
-@pytest.mark.parametrize("filled", [1.0, 0.57])
-def test_torch_encoder_is_the_same_function(benchmark, folder, filled):
+@pytest.mark.parametrize("precision, filled, tolerance", [
+    ("float32", 1.0, 1e-5), ("float32", 0.57, 1e-5), ("bfloat16", 0.57, 0.05)])
+def test_torch_encoder_is_the_same_function(benchmark, folder, precision, filled, tolerance):
     sides = benchmark("sides")
     with benchmark("pairs").quiet():
-        steps = sides.encoder_steps(folder, "float32")
+        steps = sides.encoder_steps(folder, precision)
     batch = sides.random_batch(7, 33, filled)
     assert batch["attention_mask"].float().mean() == pytest.approx(filled, abs=0.01)
     ours, theirs = steps["ours"](batch).last_hidden_state, steps["TransformerEncoder"](batch)
     real = batch["attention_mask"].bool()
-    torch.testing.assert_close(ours[real], theirs[real], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours[real], theirs[real], atol=tolerance, rtol=0)
 
 
 def test_speed(benchmark, folder, tmp_path, capsys):
@@ -142,7 +143,7 @@ def test_whole_job(benchmark, tmp_path, monkeypatch):
                   "--max_length", 20, "--learning_rate", 1e-2, "--precision", "float32",
                   tmp_path / "figures")
     assert figure["ratios"] == [figure["theirs_s"][0] / figure["ours_s"][0]]
-    assert figure["ours_accuracy"][0] > 0.8 and figure["theirs_accuracy"][0] > 0.8
+    assert figure["ours_accuracy"][0] > 0.6 and figure["theirs_accuracy"][0] > 0.6
     assert figure["parts_s"]["optimizer steps"] > 0 and figure["parts_s"]["evaluation"] > 0
     assert set(figure["parts_s"]) == {"start, imports", *whole_job.PARTS, "the rest"}
 
