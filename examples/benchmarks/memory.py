@@ -4,8 +4,8 @@
     python examples/benchmarks/memory.py
 
 The jobs: a step of MLM with 32 x 128 tokens, and of classification with 8 x 512, plain, with our
-gradients checkpointed, and with both sides'. Three figures, in MB of resident memory, which is what the process really held, the allocator's
-leftovers included:
+gradients checkpointed, and with both sides'. Three figures, in MB of resident memory, which is
+what the process really held, the allocator's leftovers included:
 
     process     the highest it ever was during the steps
     above load  that, above what the process held with everything imported and the model loaded
