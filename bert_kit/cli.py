@@ -6,7 +6,7 @@ import sys
 from bert_kit import __version__
 from bert_kit.errors import BertKitError
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
-from bert_kit.recipes.settings import HEADS, ClassificationSettings
+from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
 
 
 def corpus(args):
@@ -17,6 +17,11 @@ def corpus(args):
 def info(args):
     from bert_kit.recipes.inspection import describe_folder
     print(describe_folder(args.model, args.download))
+
+
+def pretrain(args):
+    from bert_kit.recipes.pretraining import run
+    run(_settings(args, PretrainingSettings))
 
 
 def train(args):
@@ -54,11 +59,10 @@ def _values(args):
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
 
 
-def _settings(args):
+def _settings(args, kind=ClassificationSettings):
     """Return the settings: command line over config file over defaults."""
-    stored = {} if args.config is None else named(
-        ClassificationSettings, read_config_file(args.config), args.config)
-    return ClassificationSettings(**{**stored, **_values(args)})
+    stored = {} if args.config is None else named(kind, read_config_file(args.config), args.config)
+    return kind(**{**stored, **_values(args)})
 
 
 def _add_no_cuda(job):
@@ -93,6 +97,9 @@ def build_parser():
     parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0])
     parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
     jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
+
+    job = _add_training(jobs, "pretrain", pretrain, "pre-train a model on masked tokens")
+    add_arguments(job, PretrainingSettings)
 
     job = _add_training(jobs, "train", train, "train a text classifier")
     add_arguments(job, ClassificationSettings)
@@ -155,7 +162,7 @@ def main(arguments=None):
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        resumes = args.run in (train, compare)
+        resumes = args.run in (pretrain, train, compare)
         print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

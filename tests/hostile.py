@@ -115,7 +115,7 @@ TWO_FILES = ["--train_file", "{folder}/train.csv", "--test_file", "{folder}/test
 
 MALFORMED = [
     # Files that are no text at all
-    Malformed("no such file", "a.csv", no_file, [], "no such file; expected CSV or JSONL"),
+    Malformed("no such file", "a.csv", no_file, [], "no such file; expected text"),
     Malformed("long name", "a" * 300 + ".csv", no_file, [], "cannot be read (File name too long)"),
     Malformed("broken link", "a.csv", link_to("nothing.csv"), [], "no such file"),
     Malformed("link to itself", "a.csv", link_to("a.csv"), [], "no such file"),

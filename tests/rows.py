@@ -33,5 +33,6 @@ class Rows(Dataset):
         return self.rows[key[1] if isinstance(key, tuple) else key]
 
 
-def rows_loader(count, batch_size, masked=False, shuffle=True, seed=0):
-    return make_loader(Rows(count, masked=masked, seed=seed), batch_size, shuffle, seed)
+def rows_loader(count, batch_size, masked=False, shuffle=True, seed=0, share=(0, 1)):
+    return make_loader(Rows(count, masked=masked, seed=seed), batch_size, shuffle, seed,
+                       share=share)

@@ -8,7 +8,7 @@ from rows import rows_loader
 from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification, Trainer,
                       TrainingArguments, compute_classification_loss, compute_mlm_loss,
                       save_pretrained)
-from bert_kit.training import mean_loss
+from bert_kit.training import ALONE, mean_loss
 from bert_kit.weights import load_weights
 
 CONFIG = BertConfig(vocab_size=99, hidden_size=20, num_hidden_layers=2, num_attention_heads=2,
@@ -16,7 +16,7 @@ CONFIG = BertConfig(vocab_size=99, hidden_size=20, num_hidden_layers=2, num_atte
 
 
 def build(folder, masked=False, evaluate="loss", rows=23, seed=0, loss=None, stopping=None,
-          memory=None, unfreezing=None, config=CONFIG, **settings):
+          memory=None, unfreezing=None, config=CONFIG, processes=ALONE, **settings):
     """A trainer on 23 rows in batches of 3, two to a step: 4 steps an epoch, the last one short.
 
     `unfreezing(model)` returns the trainer's `before_epoch`.
@@ -31,10 +31,12 @@ def build(folder, masked=False, evaluate="loss", rows=23, seed=0, loss=None, sto
     if evaluate == "loss":
         def evaluate():
             return {"loss": mean_loss(plain_loss, model, held_out)}
-    return Trainer(model, args, loss or plain_loss, rows_loader(rows, 3, masked), evaluate,
+    return Trainer(model, args, loss or plain_loss,
+                   rows_loader(rows, 3, masked, share=processes.share), evaluate,
                    lambda target: save_pretrained(model, target),
                    lambda source: load_weights(model, source), stopping=stopping, memory=memory,
-                   before_epoch=None if unfreezing is None else unfreezing(model))
+                   before_epoch=None if unfreezing is None else unfreezing(model),
+                   processes=processes)
 
 
 def scripted(values):

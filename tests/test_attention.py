@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from bert_kit.model import MultiHeadAttention, Packing, attend
+from bert_kit.model import Dropout, MultiHeadAttention, Packing, attend
+from bert_kit.model.attention import _Attend
 
 
 def slow_attention(layer, x, mask):
@@ -83,7 +84,7 @@ def test_the_path_of_accelerators_equals_the_cpu_path(config, ragged):
     layer = MultiHeadAttention(config).eval()
     packing = Packing.of(mask.bool(), mask.shape, mask.device)
     x = packing.pack(torch.randn(*mask.shape, 30))
-    spread, _ = layer._over_rows(packing.unpack(layer.qkv(x)), packing.mask, kernel=True)
+    spread, _ = layer._over_rows(packing.unpack(layer.qkv(x)), packing.mask, layer._by_kernel)
     blockwise = layer._over_blocks(layer.qkv(x), packing)
     torch.testing.assert_close(packing.unpack(blockwise), packing.unpack(packing.pack(spread)))
 
@@ -123,3 +124,27 @@ def test_dropout_acts_on_the_weights(config):
     torch.testing.assert_close(layer(x)[0], want)
     torch.testing.assert_close(layer(x.flatten(0, 1), packing=packing)[0], want.flatten(0, 1))
     assert not torch.allclose(layer.eval()(x)[0], want)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_without_kept_weights_is_the_formulas(dropped, masked):
+    heads = torch.randn(3, 2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    seen = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()[:, None, None] if masked else None
+    draw = Dropout(0.4).draw((2, 3, 5, 5)) if dropped else None
+    keep = torch.ones(2, 3, 5, 5) if draw is None else (draw.bits >= draw.lowest_kept) * draw.scale
+    got = _Attend.apply(heads, seen, draw)
+    want, _ = attend(*heads, seen, lambda weights: weights * keep)
+    torch.testing.assert_close(got, want)
+    direction = torch.randn_like(want)
+    torch.testing.assert_close(*(torch.autograd.grad(y, heads, direction)[0] for y in (got, want)))
+    assert torch.autograd.gradcheck(lambda x: _Attend.apply(x, seen, draw), heads)
+
+
+def test_training_keeps_no_weights(config):
+    """What backward needs grows with the tokens, not with their square."""
+    layer, kept = MultiHeadAttention(config.replace(attention_probs_dropout_prob=0.0)), []
+    x = torch.randn(1, 200, 30)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, id):
+        layer(x.flatten(0, 1), packing=Packing.of(None, (1, 200), x.device))
+    assert 0 < max(kept) < 200 * 200

@@ -3,6 +3,7 @@
 import json
 import pickle
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def test_unshuffled_passes_repeat():
 
 def test_orders_differ_by_seed_and_epoch_only():
     def order(seed, epoch, group=False):
-        return np.concatenate(BatchSampler(made_lengths(99), 4, True, seed, group).batches(epoch))
+        sampler = BatchSampler(made_lengths(99), 4, True, seed, group)
+        return np.concatenate(list(sampler.batches(epoch)))
     assert (order(3, 4) == order(3, 4)).all() and (order(3, 4, True) == order(3, 4, True)).all()
     assert len({order(seed, epoch).tobytes() for seed in range(5) for epoch in range(5)}) == 25
 
@@ -124,7 +126,7 @@ def test_orders_differ_by_seed_and_epoch_only():
 def test_orders_are_equally_likely():
     sampler, counts = BatchSampler([1] * 3, 3, seed=0), {}
     for epoch in range(6_000):
-        order = tuple(sampler.batches(epoch)[0].tolist())
+        order = tuple(next(sampler.batches(epoch)).tolist())
         counts[order] = counts.get(order, 0) + 1
     assert len(counts) == 6
     assert all(abs(count - 1_000) < 4 * (6_000 / 6 * 5 / 6) ** 0.5 for count in counts.values())
@@ -144,17 +146,91 @@ def test_grouped_batches_come_in_no_order_of_length():
     """Over 40 epochs length and place do not go together; only the short last batch stays last."""
     lengths, correlations = made_lengths(725), []  # 46 batches: one stretch
     for epoch in range(40):
-        batches = BatchSampler(lengths, 16, group_by_length=True).batches(epoch)
+        batches = list(BatchSampler(lengths, 16, group_by_length=True).batches(epoch))
         assert len(batches[-1]) == 725 % 16
         means = [lengths[rows].mean() for rows in batches[:-1]]
         correlations.append(np.corrcoef(means, range(45))[0, 1])
     assert abs(np.mean(correlations)) < 4 / (44 * 40) ** 0.5
 
 
+class Lengths:
+    """Lengths as a store gives them: with a `len`, and read for some rows at a time."""
+
+    def __init__(self, rows, largest=10**9):
+        self.rows, self.largest = rows, largest
+
+    def __len__(self):
+        return self.rows
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, np.ndarray) and len(rows) <= self.largest
+        return rows * 7 % 100 + 2
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_lengths_are_read_as_they_are_needed(shuffle):
+    """A stretch at a time, whatever holds them; a list, an array and a store give one order."""
+    plain = (np.arange(3_001) * 7 % 100 + 2)
+    samplers = [BatchSampler(lengths, 3, shuffle, 4, group_by_length=True)
+                for lengths in (plain, plain.tolist(), Lengths(3_001, largest=150))]
+    first, *others = [[rows.tolist() for rows in sampler.batches(2)] for sampler in samplers]
+    assert all(other == first for other in others) and len(first) == 1_001
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_ten_million_rows(group):
+    """The first batch, and one in the middle, take no memory by row, and so no time."""
+    sampler = BatchSampler(Lengths(10**7), 32, seed=1, group_by_length=group)
+    for place in (0, 150_000):
+        tracemalloc.start()
+        sampler.start_at(1, place)
+        batch = next(iter(sampler))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(batch) == 32 and peak < 2**20
+
+
+def test_stretches_hold_the_same_rows_grouped_or_not():
+    """Grouping moves rows and batches within stretches of 50 batches, not beyond them."""
+    plain, grouped = (list(BatchSampler(made_lengths(1_000), 6, True, 3, group).batches(5))
+                      for group in (False, True))
+    for start in range(0, len(plain), 50):
+        one, other = (np.concatenate(batches[start:start + 50]) for batches in (plain, grouped))
+        assert sorted(one) == sorted(other) and (one != other).any()
+
+
+@pytest.mark.parametrize("rows, size, processes", [(50, 7, 3), (9, 4, 2), (5, 8, 3), (1, 4, 4)])
+@pytest.mark.parametrize("group", [False, True])
+def test_shares_make_up_the_batches(rows, size, processes, group):
+    whole = BatchSampler(made_lengths(rows), size, True, 2, group)
+    parts = [BatchSampler(made_lengths(rows), size, True, 2, group, (number, processes))
+             for number in range(processes)]
+    for sampler in (whole, *parts):
+        sampler.start_at(1, 0)
+    assert {len(sampler) for sampler in parts} == {len(whole)}
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert shares == [batch[number::processes] for number in range(processes)]
+
+
+@pytest.mark.parametrize("name", ["mlm", "nsp", "classes"])
+def test_a_share_without_rows_is_a_batch_of_none(name):
+    dataset = datasets()[name]
+    size = len(dataset) - 1  # leaves one row for the last batch
+    full, rest = make_loader(dataset, size, share=(1, 2))
+    assert len(full["input_ids"]) == size // 2
+    assert rest.keys() == full.keys()
+    for key, value in rest.items():
+        assert len(value) == 0 and value.dtype == full[key].dtype
+        assert value.dim() == full[key].dim()
+    assert rest["input_ids"].shape == rest["attention_mask"].shape
+
+
 @pytest.mark.parametrize("arguments, message", [
     (([1, 2], 0), "batch_size is 0"), (([1, 2], 2.5), "batch_size is 2.5"),
     (([1, 2], True), "batch_size is True"), (([], 2), "no rows"),
-    (([1, 2], 2, True, -1), "seed is -1"), (([1, 2], 2, True, 0.5), "seed is 0.5")])
+    (([1, 2], 2, True, -1), "seed is -1"), (([1, 2], 2, True, 0.5), "seed is 0.5"),
+    (([1, 2], 2, True, 0, False, (2, 2)), r"share is \(2, 2\)"),
+    (([1, 2], 2, True, 0, False, (-1, 2)), r"share is \(-1, 2\)")])
 def test_bad_arguments_get_one_line(arguments, message):
     with pytest.raises(DataError, match=message) as caught:
         BatchSampler(*arguments)

@@ -16,7 +16,7 @@ from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification
                       ClassificationDataset, MLMDataset, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss, create_classification_dataloader,
                       create_mlm_dataloader, evaluate_classification_metrics)
-from bert_kit.data.datasets import CHUNK, Ragged
+from bert_kit.data.datasets import Ragged
 from bert_kit.errors import DataError
 
 TEXTS = ["", *make_texts(50), " ", "[SEP] [MASK] [CLS]", "kato mire\n", "last line"]
@@ -157,7 +157,7 @@ BAD_CALLS = {
     "no texts": (lambda: ClassificationDataset([], [], tokenizer()), "no texts"),
     "one string": (lambda: ClassificationDataset("ka", [0, 1], tokenizer()), "texts is one string"),
     "a number": (lambda: ClassificationDataset(["ka", 5], [0, 1], tokenizer()), "row 1 of texts"),
-    "late row": (lambda: MLMDataset(["ka"] * CHUNK + [None], tokenizer()), f"row {CHUNK} of texts"),
+    "late row": (lambda: MLMDataset(["ka"] * 2000 + [None], tokenizer()), "row 2000 of texts"),
     "mlm string": (lambda: MLMDataset("kato", tokenizer()), "texts is one string"),
     "no tokens": (lambda: MLMDataset(["", " \n"], tokenizer()), "none of the texts has a token"),
     "no text": (lambda: MLMDataset([], tokenizer()), "none of the texts has a token"),
@@ -186,8 +186,8 @@ def test_bad_labels_are_named(label):
 
 
 def test_memory_while_reading():
-    """Encoding holds one piece of the texts at a time as lists; a row costs 4 bytes a token."""
-    texts = ["kato mire sulo nepa"] * (20 * CHUNK)
+    """Encoding holds one text at a time as a list; a row costs 4 bytes a token."""
+    texts = ["kato mire sulo nepa"] * (20_000)
     tokenizer().encode_pieces(texts[:2])
     tracemalloc.start()
     dataset = MLMDataset(texts, tokenizer())
@@ -199,7 +199,7 @@ def test_memory_while_reading():
 
 def test_memory_of_a_classification_dataset():
     """A row costs 4 bytes a token and three numbers of 8; no copies of texts (100 bytes a row)."""
-    texts = ["kato mire sulo nepa " * 5] * (20 * CHUNK)
+    texts = ["kato mire sulo nepa " * 5] * (20_000)
     labels = [row % 5 for row in range(len(texts))]
     tokenizer().encode_pieces(texts[:2])
     tracemalloc.start()
@@ -208,7 +208,7 @@ def test_memory_of_a_classification_dataset():
     tracemalloc.stop()
     assert len(dataset) == len(texts)
     assert held < (4 * 8 + 3 * 8) * len(texts) + 2**16
-    assert peak < held + 1_600 * CHUNK  # one piece of the texts as lists
+    assert peak < held + 2**20  # words and one text as lists
 
 
 def test_mlm_loader_of_the_readme():

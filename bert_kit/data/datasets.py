@@ -12,9 +12,10 @@ from torch.utils.data import Dataset
 from bert_kit.data.batching import make_loader
 from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import Masking
+from bert_kit.data.token_store import TokenStore
+from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import DataError
 
-CHUNK = 1_024  # texts encoded at a time: Python lists take about thirty times a Ragged's memory
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 
@@ -60,7 +61,8 @@ class MLMDataset(Dataset):
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : sequence of str, or TokenStore
+        A store of the same texts gives the same rows, read from the disk as they are needed.
     tokenizer : Tokenizer
     max_length : int
         Longest row, [CLS] and [SEP] included.
@@ -73,16 +75,19 @@ class MLMDataset(Dataset):
     Raises
     ------
     DataError
-        If no text has a token, or a parameter is out of its range.
+        If no text has a token, a store is another tokenizer's, or a parameter is out of its range.
     """
 
     def __init__(self, texts, tokenizer, max_length=128, mask_probability=0.15, whole_word=False,
                  seed=0):
         self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
         self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
-        self.rows = Ragged([tokenizer.cls_id, *ids[start:start + room], tokenizer.sep_id]
-                           for ids in piece_ids(texts, tokenizer)
-                           for start in range(0, len(ids), room))
+        if isinstance(texts, TokenStore):
+            self.rows = texts.rows(tokenizer, room)
+        else:
+            self.rows = Ragged([tokenizer.cls_id, *ids[start:start + room], tokenizer.sep_id]
+                               for ids in piece_ids(texts, tokenizer)
+                               for start in range(0, len(ids), room))
         if not self.rows:
             raise DataError("none of the texts has a token; expected at least one")
         self.lengths = self.rows.lengths
@@ -147,11 +152,8 @@ class ClassificationDataset(Dataset):
 
 
 def piece_ids(texts, tokenizer):
-    """Yield the piece ids of each text, without special tokens."""
-    texts = _checked(texts)
-    for start in range(0, len(texts), CHUNK):
-        for encoding in tokenizer.encode_pieces(texts[start:start + CHUNK]):
-            yield encoding.ids
+    """Return an iterator over the piece ids of each text, without special tokens."""
+    return word_pieces(_checked(texts), tokenizer)
 
 
 def row_room(max_length, texts):

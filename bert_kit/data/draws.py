@@ -13,11 +13,11 @@ from bert_kit.errors import DataError
 
 # What the numbers are for. Without it row 0 would be masked by the draws that ordered its epoch:
 # numpy fills up a short seed with zeros.
-ORDER, MASKS, PAIRS, TIES = range(4)
+ORDER, MASKS, PAIRS, TIES, STRETCHES = range(5)
 
 
 def generator_for(purpose, seed, epoch, row=0):
-    """Return the numpy Generator of one row (or, with row 0, of a whole epoch)."""
+    """Return the numpy Generator of one row (or stretch; or, with row 0, of a whole epoch)."""
     return np.random.default_rng((seed, epoch, row, purpose))
 
 

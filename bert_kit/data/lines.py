@@ -47,13 +47,16 @@ def find_data(path):
                 return place
         except OSError as error:  # a name that is too long, a folder that may not be searched
             raise DataError(f"{place}: cannot be read ({error.strerror})") from None
-    raise DataError(f"{' and '.join(map(str, tried))}: no such file; expected CSV or JSONL")
+    raise DataError(f"{' and '.join(map(str, tried))}: no such file; expected text, such as CSV "
+                    "or JSONL")
 
 
-def text_lines(path, encoding="utf-8"):
+def text_lines(path, encoding="utf-8", start=0):
     """Yield the lines of a file, line ends kept; refuse the first that is not clean text.
 
-    Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text.
+    Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text. Of UTF-8
+    text the lines may be read from the byte `start` on, where a line must begin; then a message
+    counts the lines from there.
 
     Raises
     ------
@@ -66,8 +69,10 @@ def text_lines(path, encoding="utf-8"):
     codec = _codec(encoding)
     number = 0
     try:
-        _check_file(path, codec)
+        check_file(path, codec)
         with open(path, encoding=codec, errors="surrogateescape", newline="") as handle:
+            if start:
+                handle.seek(start)
             for number, line in enumerate(handle, 1):
                 if "\0" in line or not line.isascii() and FORBIDDEN.search(line):
                     raise _not_clean(f"{path} line {number}", line, encoding)
@@ -95,10 +100,18 @@ def _unknown(encoding):
                        "latin-1 or utf-16")
 
 
-def _check_file(path, codec):
-    """Look at what kind of file it is, before anything waits for a pipe or decodes an archive."""
+def check_file(path, codec="utf-8-sig"):
+    """Refuse what is no text by its kind or its first bytes, before anything waits for a pipe.
+
+    Raises
+    ------
+    DataError
+        If the file is not a regular one, or of a well-known binary format, or UTF-16.
+    OSError
+        If it cannot be opened.
+    """
     if not path.is_file():
-        raise DataError(f"{path}: not a regular file; expected CSV or JSONL")
+        raise DataError(f"{path}: not a regular file; expected text, such as CSV or JSONL")
     with open(path, "rb") as handle:
         start = handle.read(8)
     for signature, kind in _SIGNATURES.items():

@@ -92,7 +92,7 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
     columns = [text_column] if label_column is None else [text_column, label_column]
     lines = text_lines(path, encoding)
     if path.suffix.lower() in JSON_SUFFIXES:
-        rows = _json_rows(path, lines, columns, field_limit)
+        rows = json_rows(path, lines, columns, field_limit)
     else:
         rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
     texts, labels, starts = [], [], array("q")
@@ -211,8 +211,8 @@ def _listed(names):
     return ", ".join(map(repr, names))[:200] or "nothing"
 
 
-def _json_rows(path, lines, columns, field_limit):
-    """Yield (line, values of the keys) for every object."""
+def json_rows(path, lines, columns, field_limit):
+    """Yield (line, values of the keys) for every object of a file with one a line."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

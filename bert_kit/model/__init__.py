@@ -7,7 +7,8 @@ from bert_kit.model.encoder import BERTModel, EncoderOutput, TransformerEncoderB
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead, Pooler
 from bert_kit.model.kan import (FourierBasis, FourierKANClassifier, KANLayer,
                                 WaveletKANClassifier)
-from bert_kit.model.layers import GELU, Dropout, Embeddings, FeedForward, LayerNorm, init_weights
+from bert_kit.model.dropout import Dropout
+from bert_kit.model.layers import GELU, Embeddings, FeedForward, LayerNorm, init_weights
 from bert_kit.model.packing import Packing
 from bert_kit.model.pooling import AttentionPooling
 from bert_kit.model.sequence_classifiers import (AttentionClassifier, BiLSTMClassifier,

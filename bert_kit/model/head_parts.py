@@ -5,7 +5,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bert_kit.model.layers import Dropout, activation, init_weights
+from bert_kit.model.dropout import Dropout
+from bert_kit.model.layers import activation, init_weights
 from bert_kit.model.options import whole
 
 

@@ -1,4 +1,4 @@
-"""The parts that treat every token on its own: LayerNorm, GELU, dropout, feed-forward, embeddings.
+"""The parts that treat every token on its own: LayerNorm, GELU, feed-forward, embeddings.
 
 Each class shows its formula in plain tensor operations (`fused=False`) beside the call of torch's
 kernel that computes the same thing faster (`fused=True`).
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bert_kit.model.dropout import Dropout
 from bert_kit.model.linear import Linear, linear_gelu
 
 
@@ -82,74 +83,6 @@ def activation(config, name=None):
         "silu": nn.SiLU(),
         "tanh": nn.Tanh(),
     }[config.hidden_act if name is None else name]
-
-
-class Dropout(nn.Module):
-    """Zero each element with probability p and scale the rest by 1 / (1 - p) (Srivastava 2014).
-
-    On a CPU torch spends more time drawing one random number an element than on the products
-    around it. Sixteen bits are enough to compare with p, so four elements share one 64-bit draw;
-    p is rounded to a multiple of 2^-16 and the scale follows, so the mean stays exact. The draws
-    come from torch's default generator, as those of `nn.Dropout` do.
-    """
-
-    STEPS = 2**16
-
-    def __init__(self, p, fused=True):
-        super().__init__()
-        self.p, self.fused = p, fused
-
-    def forward(self, x):
-        """(…) -> (…), unchanged outside training."""
-        if not self.training or self.p == 0:
-            return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        dropped = round(self.p * self.STEPS)
-        if dropped == self.STEPS:
-            return x * 0
-        bits = _random_16_bits(x.shape)
-        lowest_kept = dropped - self.STEPS // 2  # the bits are read as signed numbers
-        scale = self.STEPS / (self.STEPS - dropped)
-        if self.fused:
-            return _MaskAndScale.apply(x, bits, lowest_kept, scale)
-        keep = bits >= lowest_kept
-        return x * keep * scale
-
-    def extra_repr(self):
-        return f"p={self.p}"
-
-
-def _random_16_bits(shape):
-    """Return uniform int16 numbers, drawn four at a time.
-
-    `random_()` without bounds leaves the sign bit empty; with the lowest bound it fills all 64.
-    """
-    count = math.prod(shape)
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-2**63, None)
-    return words.view(torch.int16)[:count].view(shape)
-
-
-class _MaskAndScale(torch.autograd.Function):
-    """x * (bits >= lowest_kept) * scale in two passes, keeping two bytes an element for backward.
-
-    The comparison writes 0 or 1 in x's own type, because a product with a boolean mask would
-    convert the mask first, which costs ten times the product.
-    """
-
-    @staticmethod
-    def forward(ctx, x, bits, lowest_kept, scale):
-        ctx.save_for_backward(bits)
-        ctx.lowest_kept, ctx.scale = lowest_kept, scale
-        keep = torch.ge(bits, lowest_kept, out=torch.empty(x.shape, dtype=x.dtype))
-        return torch.addcmul(x.new_zeros(()), x, keep, value=scale)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        bits, = ctx.saved_tensors
-        keep = torch.ge(bits, ctx.lowest_kept,
-                        out=torch.empty(gradient.shape, dtype=gradient.dtype))
-        return torch.addcmul(gradient.new_zeros(()), gradient, keep, value=ctx.scale), *[None] * 3
 
 
 class FeedForward(nn.Module):

@@ -88,6 +88,10 @@ class _Product(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         to_x, to_weight, to_bias = ctx.needs_input_grad
-        return (_product(gradient, weight.t()) if to_x else None,
-                _product(gradient.t(), x.t()) if to_weight else None,
+        by_weight = None
+        if to_weight and x.shape[1] > gradient.shape[1]:
+            by_weight = _product(gradient.t(), x.t())
+        elif to_weight:  # the first matrix is copied to be turned round: take the narrower one
+            by_weight = _product(x.t(), gradient.t()).t()
+        return (_product(gradient, weight.t()) if to_x else None, by_weight,
                 gradient.sum(0) if to_bias else None)

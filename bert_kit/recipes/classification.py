@@ -17,11 +17,11 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.rows import present, read_rows, score_baselines
-from bert_kit.recipes.run_folder import (check_folder, most_memory, no_split_of_a_failed_start,
-                                         open_folder, results_rows, write_card,
-                                         write_label_mapping)
+from bert_kit.recipes.run_folder import (check_folder, in_process, model_card, most_memory,
+                                         no_split_of_a_failed_start, open_folder, results_rows,
+                                         write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.training import peak_memory, reset_peak_memory
+from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
 from bert_kit.weights import save_pretrained
 
 
@@ -42,6 +42,8 @@ class TextClassificationTrainer:
         What the number of classes must be, as a check on the data.
     settings : ClassificationSettings, optional
         Instead of single settings.
+    processes : Processes
+        Those that do the job together, from `join_processes`; each calls the same methods.
     **changes
         Fields of ClassificationSettings, under any of their spellings.
 
@@ -57,14 +59,15 @@ class TextClassificationTrainer:
         trainer.save_model("models/reviews")
     """
 
-    def __init__(self, model_path=None, num_labels=None, settings=None, **changes):
+    def __init__(self, model_path=None, num_labels=None, settings=None, processes=ALONE,
+                 **changes):
         if settings is None:
             given = {} if model_path is None else {"model": model_path}
             settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
         self.settings = settings.in_folder(settings.classifier)
-        self.num_labels = num_labels
+        self.num_labels, self.processes = num_labels, processes
         self.device = choose_device(settings.device)
         self.parts = self.tokenizer = self.model = self.trainer = None
 
@@ -82,7 +85,7 @@ class TextClassificationTrainer:
         if dataset_path is not None:
             changes["data_file"] = dataset_path
         self.settings = self.settings.replace(**named(ClassificationSettings, changes))
-        return self.use_parts(read_rows(self.settings))
+        return self.use_parts(self.processes.from_first(lambda: read_rows(self.settings)))
 
     def use_parts(self, parts, sample_weights=None):
         """Tokenize LabelledParts; the same datasets as `prepare_data`."""
@@ -104,13 +107,13 @@ class TextClassificationTrainer:
             self.model = make_model(self.settings, self.parts.classes, self.tokenizer)
             self.model.to(self.device)
             self.trainer = make_trainer(self.settings, self.model, self.tokenizer, datasets,
-                                        self.evaluate)
+                                        self.evaluate, self.processes)
 
     def train(self, datasets=None):
         """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
         if self.trainer is None:
             self.setup_trainer(datasets)
-        with seeded(self.settings.seed + 1):
+        with seeded(self.settings.seed + 1 + self.processes.rank):  # each has its own dropout
             state = self.trainer.train(self.settings.resume)
         self.model.eval()
         return state
@@ -118,7 +121,8 @@ class TextClassificationTrainer:
     def logits(self, dataset):
         """Rows (N) -> logits (N, C)."""
         training = self.model.training
-        logits = Predictor(self.model, self.tokenizer, self.device).dataset_logits(dataset)
+        logits = Predictor(self.model, self.tokenizer, self.device,
+                           self.processes).dataset_logits(dataset)
         self.model.train(training)
         if not logits.isfinite().all():
             raise TrainingError("the model's scores are no longer numbers; a lower learning_rate "
@@ -199,27 +203,32 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
 
 def run(settings):
     """Do the whole job for ClassificationSettings; see `train_classifier`."""
-    if not settings.fast_dev_run:
-        return _run(settings.in_folder(settings.classifier))
-    with tempfile.TemporaryDirectory() as folder:
-        results = _run(settings.replace(output_dir=f"{folder}/run", max_steps=2, resume=None))
-    print("fast dev run: every step works; nothing was kept")
-    return {**results, "output_dir": None}
+    with join_processes(choose_device(settings.device)) as processes:
+        if not settings.fast_dev_run:
+            return _run(in_process(settings, settings.classifier, processes), processes)
+        with tempfile.TemporaryDirectory() as folder:
+            results = _run(in_process(settings.replace(
+                output_dir=f"{folder}/run", max_steps=2, resume=None), None, processes), processes)
+        if processes.first:
+            print("fast dev run: every step works; nothing was kept")
+        return {**results, "output_dir": None}
 
 
-def _run(settings):
+def _run(settings, processes):
     check_settings(settings)
     if settings.output_dir is not None:
-        check_folder(settings)
-    job = TextClassificationTrainer(settings=settings)
-    with no_split_of_a_failed_start(settings.output_dir):
+        processes.from_first(lambda: check_folder(settings))
+    job = TextClassificationTrainer(settings=settings, processes=processes)
+    with no_split_of_a_failed_start(settings.output_dir if processes.first else None):
         datasets = job.prepare_data()
         settings.say(f"data      {job.parts.description}")
-        baselines = score_baselines(job.parts, settings.say) if settings.baselines else {}
+        baselines = {}
+        if settings.baselines and processes.first:
+            baselines = score_baselines(job.parts, settings.say)
         reset_peak_memory(job.device)
         job.setup_trainer(datasets)
         if settings.output_dir is not None:
-            open_folder(settings, job.parts.fingerprint)
+            processes.from_first(lambda: open_folder(settings, job.parts.fingerprint))
     parameters = sum(p.numel() for p in job.model.parameters())
     origin = f"weights from {settings.model}" if settings.model else "random weights"
     settings.say(f"model     {settings.classifier} head, {parameters:,} parameters, {origin}, "
@@ -235,16 +244,16 @@ def _run(settings):
         "learning_rate": job.trainer.args.learning_rate,
         "precision": job.trainer.args.precision, "baselines": baselines,
         "output_dir": settings.output_dir}
-    return _finish(job, datasets, results)
+    logits = {name: job.logits(datasets[name]) for name in ("validation", "test")
+              if name in datasets}  # the test rows are scored once, here
+    return processes.from_first(lambda: _finish(job, datasets, logits, results))
 
 
-def _finish(job, datasets, results):
-    """Save the model, score the test rows once, write and say where everything is."""
-    settings, logits = job.settings, {}
-    for name in ("validation", "test"):
-        if name in datasets:
-            logits[name] = job.logits(datasets[name])
-            results[name] = logit_metrics(logits[name], datasets[name].labels)
+def _finish(job, datasets, logits, results):
+    """Save the model and measure it, write and say where everything is."""
+    settings = job.settings
+    for name in logits:
+        results[name] = logit_metrics(logits[name], datasets[name].labels)
     if "test" in datasets:
         labels, classes = datasets["test"].labels, job.parts.classes
         probabilities = softmax(logits["test"])
@@ -261,7 +270,7 @@ def _finish(job, datasets, results):
         write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
                           logits["test"].argmax(1), probabilities, classes, labels=labels)
     write_json(folder / "results.json", results)
-    write_card(folder, results)
+    write_card(folder, model_card(folder, results))
     if settings.plots and draw_curves(folder, job.trainer.state.log, settings.say) \
             and "test" in logits:
         draw_scores(folder, results["test"]["confusion_matrix"], classes, probabilities, labels,

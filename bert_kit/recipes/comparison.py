@@ -12,8 +12,10 @@ from bert_kit.recipes.fine_tuning import HEAD_OPTIONS, check_settings, for_head
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_comparison
 from bert_kit.recipes.rows import read_rows
-from bert_kit.recipes.run_folder import check_folder
+from bert_kit.recipes.prediction import choose_device
+from bert_kit.recipes.run_folder import check_folder, in_process
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
+from bert_kit.training import join_processes
 
 
 def train_all_classifiers(model_path=None, data_path=None, classifier_types=HEADS, **settings):
@@ -42,11 +44,16 @@ def compare(settings, classifier_types=HEADS):
     """Do the whole job for ClassificationSettings; see `train_all_classifiers`."""
     if settings.output_dir is None:
         raise ConfigError("a comparison needs an output_dir")
-    settings = _without_missing_plots(settings.in_folder("comparison"))
+    with join_processes(choose_device(settings.device)) as processes:
+        settings = in_process(settings, "comparison", processes)
+        return _compare(_without_missing_plots(settings), classifier_types, processes)
+
+
+def _compare(settings, classifier_types, processes):
     heads = dict.fromkeys("mlp" if head == "custom" else head for head in classifier_types)
     jobs = [for_head(settings, head).replace(output_dir=str(Path(settings.output_dir) / head))
             for head in heads]
-    _check(settings, jobs)
+    processes.from_first(lambda: _check(settings, jobs))
     results = []
     for job in jobs:
         settings.say(f"\n== {job.classifier} ({len(results) + 1} of {len(jobs)})")
@@ -54,7 +61,7 @@ def compare(settings, classifier_types=HEADS):
         results.append(run(job.replace(baselines=settings.baselines and not results)))
     if settings.fast_dev_run:
         return []
-    return _conclude(results, settings)
+    return processes.from_first(lambda: _conclude(results, settings))
 
 
 def _check(settings, jobs):

@@ -11,7 +11,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.lookup import find_folder
 from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification, make_classifier
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
-from bert_kit.training import (EarlyStopping, MemoryManager, Trainer, TrainingArguments,
+from bert_kit.training import (ALONE, EarlyStopping, MemoryManager, Trainer, TrainingArguments,
                                balanced_class_weights, best_precision, classification_loss,
                                find_learning_rate, freeze, gradual_unfreezing,
                                layerwise_rates, make_optimizer)
@@ -26,7 +26,7 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
 @contextlib.contextmanager
 def seeded(seed):
     """Let torch's default generators start from `seed` inside, and go on as before outside."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(range(torch.cuda.device_count())):  # all: told so, it is quiet
         torch.manual_seed(seed)
         yield
 
@@ -64,6 +64,24 @@ def for_head(settings, classifier):
         name: None for name in HEAD_OPTIONS if name not in known})
 
 
+def starting_config(settings):
+    """Return the BertConfig that a run begins with; the vocabulary of a new model is not known yet.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such model, or `max_length` is beyond its positions.
+    """
+    if settings.model is None:
+        return create_model_config(settings.from_scratch,
+                                   max_position_embeddings=settings.max_length)
+    config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
+    if settings.max_length > config.max_position_embeddings:
+        raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
+                          f"{config.max_position_embeddings} positions")
+    return config
+
+
 def check_settings(settings):
     """Find what does not go together before any row is read.
 
@@ -72,14 +90,7 @@ def check_settings(settings):
     BertKitError
         One line that names the option.
     """
-    if settings.model is None:
-        config = create_model_config(settings.from_scratch)
-        config = config.replace(max_position_embeddings=settings.max_length)
-    else:
-        config = BertConfig.load(find_folder(settings.model, WEIGHT_FILES, settings.download))
-    if settings.max_length > config.max_position_embeddings:
-        raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
-                          f"{config.max_position_embeddings} positions")
+    config = starting_config(settings)
     if settings.bert_hidden_size not in (None, config.hidden_size):
         raise ConfigError(f"bert_hidden_size is {settings.bert_hidden_size}; "
                           f"{settings.model or settings.from_scratch} is {config.hidden_size} wide")
@@ -155,15 +166,12 @@ def training_arguments(settings, rate=0.0, precision="float32", evaluates=False)
     if _head_factor(settings) is not None:
         head_rate = _head_factor(settings) * rate
     return TrainingArguments(
-        settings.output_dir, learning_rate=rate, head_learning_rate=head_rate, precision=precision,
+        learning_rate=rate, head_learning_rate=head_rate, precision=precision,
         num_train_epochs=(3 if settings.model else 6) if settings.num_train_epochs is None
-        else settings.num_train_epochs,
+        else settings.num_train_epochs, layer_decay=settings.layer_decay,
         eval_strategy="epoch" if evaluates else "no", metric_for_best_model=settings.metric,
         load_best_model_at_end=settings.load_best_model_at_end and keeps and evaluates,
-        **{name: getattr(settings, name) for name in (
-            "max_steps", "weight_decay", "max_grad_norm", "warmup_steps", "lr_scheduler_type",
-            "gradient_accumulation_steps", "logging_steps", "save_total_limit", "optim", "betas",
-            "adam_epsilon", "momentum", "layer_decay", "time_limit", "verbosity")})
+        **settings.training_options())
 
 
 def early_stopping(settings):
@@ -176,7 +184,7 @@ def early_stopping(settings):
         trend_window=settings.trend_window, regression=settings.regression)
 
 
-def make_trainer(settings, model, tokenizer, datasets, evaluate):
+def make_trainer(settings, model, tokenizer, datasets, evaluate, processes=ALONE):
     """Return a Trainer of the classifier.
 
     Parameters
@@ -187,10 +195,12 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
         `train`, and `validation` where there is one.
     evaluate : callable
         `evaluate(dataset)` -> dict of metrics.
+    processes : Processes
+        Those that train the model together.
     """
     device = next(model.parameters()).device
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
-                         group_by_length=settings.group_by_length)
+                         group_by_length=settings.group_by_length, share=processes.share)
     loss = make_loss(settings, datasets["train"], model.config.num_labels)
     validation, stopping = datasets.get("validation"), early_stopping(settings)
     if stopping is not None and validation is None:
@@ -198,7 +208,7 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
                           "validation_file")
     shown = {"loss", "accuracy", "f1_macro", "matthews_correlation", settings.metric}
     precision = settings.precision or best_precision(device)
-    rate = _learning_rate(settings, model, loss, loader, precision)
+    rate = _learning_rate(settings, model, loss, loader, precision, processes)
     return Trainer(
         model, training_arguments(settings, rate, precision, validation is not None), loss, loader,
         evaluate=None if validation is None else lambda: {
@@ -207,7 +217,8 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate):
         load_model=lambda folder: load_weights(model, folder), stopping=stopping,
         before_epoch=gradual_unfreezing(model) if settings.gradual_unfreezing else None,
         memory=MemoryManager(1.0 if settings.memory_threshold is None
-                             else settings.memory_threshold, 1, settings.batch_size))
+                             else settings.memory_threshold, 1, settings.batch_size),
+        processes=processes)
 
 
 def _head_factor(settings):
@@ -216,14 +227,15 @@ def _head_factor(settings):
     return NEW_HEAD if fresh and settings.head_learning_rate is None else None
 
 
-def _learning_rate(settings, model, loss, loader, precision):
+def _learning_rate(settings, model, loss, loader, precision, processes):
     """Return the peak rate: as set, as found by a range test, or the default."""
     if settings.learning_rate == "auto":
         optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
             model, 1.0, settings.weight_decay, settings.betas, settings.adam_epsilon,
             settings.optim, settings.momentum, layerwise_rates(
                 model, 1.0, _head_factor(settings), settings.layer_decay))
-        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer)
+        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer,
+                                   processes=processes)
         if found.suggestion is None:
             raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
         settings.say(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")

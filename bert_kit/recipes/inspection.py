@@ -5,7 +5,6 @@ from bert_kit.errors import TokenizerError
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
 from bert_kit.recipes.run_folder import results_rows, stored_settings
-from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.weights import WEIGHT_FILES, read_weights
 
@@ -55,7 +54,7 @@ def _run_facts(folder, config):
     if (folder / "manifest.json").is_file():
         stored = read_json(folder / "manifest.json")
         chosen = stored_settings(folder)
-        standard = ClassificationSettings().to_dict()
+        standard = type(chosen)().to_dict()
         facts["trained by"] = f"bert_kit {stored.get('bert_kit')}, torch {stored.get('torch')}"
         facts["settings"] = ", ".join(f"{name} {value}" for name, value in chosen.to_dict().items()
                                       if value != standard[name]) or "all defaults"
@@ -64,7 +63,8 @@ def _run_facts(folder, config):
             if name == "BERT":
                 facts[f"{part} rows"] = ", ".join(
                     f"{what} {scores[key]:.4f}" for key, what in (
-                        ("accuracy", "accuracy"), ("f1_macro", "macro F1")) if scores.get(key))
+                        ("perplexity", "perplexity"), ("accuracy", "accuracy"),
+                        ("f1_macro", "macro F1")) if scores.get(key))
     return facts
 
 

@@ -132,14 +132,17 @@ def _parse_yaml(path, text):
 
 def add_arguments(parser, settings_class, leave_out=()):
     """Give an argparse parser one flag a field; what is not typed is absent from the result."""
-    hints, groups = typing.get_type_hints(settings_class), {}
-    for field in dataclasses.fields(settings_class):
+    hints = typing.get_type_hints(settings_class)
+    fields = {field.name: field for field in dataclasses.fields(settings_class)}
+    # The headings stand as in the class itself, before any more of the class that it builds on.
+    order = [name for name in settings_class.__annotations__ if name in fields]
+    titles = dict.fromkeys(fields[name].metadata["group"] for name in (*order, *fields))
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    for field in fields.values():
         if field.name in leave_out:
             continue
         about, hint = field.metadata, hints[field.name]
         kind, length = _kind(hint)
-        if about["group"] not in groups:
-            groups[about["group"]] = parser.add_argument_group(about["group"])
         shape = {"nargs": "?", "const": True} if kind is bool else {}
         if length is not None:
             shape = {"nargs": length or "+"}
@@ -188,7 +191,7 @@ def _convert(value, hint, words):
     kind, length = _kind(hint)
     if length is None:
         return _one(value, kind, words)
-    if isinstance(value, str):  # "(0.9, 0.999)", as YAML hands a Python tuple over
+    if isinstance(value, str) and kind is not str:  # "(0.9, 0.999)", a Python tuple in YAML
         value = [part for part in re.split(r"[\s,]+", value.strip("()[] ")) if part]
     values = value if isinstance(value, list | tuple) else [value]
     if length and len(values) != length:

@@ -1,5 +1,6 @@
 """A trained classifier put to use: texts in, classes and probabilities out."""
 
+import contextlib
 import io
 import itertools
 import os
@@ -14,6 +15,7 @@ from bert_kit.evaluation import PredictionWriter, predict_logits
 from bert_kit.lookup import find_folder
 from bert_kit.model import BERTForSequenceClassification
 from bert_kit.tokenization import get_tokenizer
+from bert_kit.training import ALONE, join_processes
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
 
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
@@ -54,6 +56,8 @@ class Predictor:
     tokenizer : Tokenizer
         Its `max_length` is where texts are cut off.
     device : torch.device
+    processes : Processes
+        Those that share the rows; all have the same ones, and are given all the results.
 
     Examples
     --------
@@ -63,14 +67,14 @@ class Predictor:
         predictor.predict(["What is the longest river?"])
     """
 
-    def __init__(self, model, tokenizer, device="cpu"):
+    def __init__(self, model, tokenizer, device="cpu", processes=ALONE):
         self.model, self.tokenizer = model.to(device).eval(), tokenizer
-        self.device = torch.device(device)
+        self.device, self.processes = torch.device(device), processes
         longest = model.config.max_position_embeddings
         self.max_length = min(tokenizer.max_length or longest, longest)
 
     @classmethod
-    def load(cls, folder, device="auto", download=False):
+    def load(cls, folder, device="auto", download=False, processes=ALONE):
         """Read what `train` wrote.
 
         Raises
@@ -81,7 +85,7 @@ class Predictor:
         folder = find_folder(folder, WEIGHT_FILES, download)
         device = choose_device(device)
         model = load_pretrained(BERTForSequenceClassification, folder, strict=True, report=_warn)
-        return cls(model, get_tokenizer(folder), device)
+        return cls(model, get_tokenizer(folder), device, processes)
 
     @property
     def classes(self):
@@ -95,8 +99,12 @@ class Predictor:
 
     def dataset_logits(self, dataset):
         """The rows of a ClassificationDataset -> logits (N, C); the same bits as `logits`."""
-        return predict_logits(self.model, make_loader(dataset, BATCH, shuffle=False),
-                              self.device)[0]
+        def score(batches):  # cloned: what is sent is not the whole for every part
+            logits, _ = predict_logits(self.model, batches, self.device)
+            return [part.clone() for part in logits.split(BATCH)]
+
+        return torch.cat(self.processes.share_out(
+            make_loader(dataset, BATCH, shuffle=False), score))
 
     def probabilities(self, texts):
         """Texts (N) -> probabilities (N, C) as a float64 array; rows add up to 1."""
@@ -149,20 +157,25 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
     if (texts is None) == (data_file is None):
         raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
                           "input); expected one of the two")
-    predictor = Predictor.load(model, device, download)
     if output_file is not None and data_file is not None and os.path.exists(output_file) \
             and os.path.exists(data_file) and os.path.samefile(output_file, data_file):
         raise ConfigError(f"{output_file}: is the file to read; expected another to write")
-    if texts is None and str(data_file) == "-":
-        texts = _standard_input(encoding)
-    elif texts is None:
-        texts = read_table(data_file, text_column, None, delimiter, encoding).texts
-    with PredictionWriter(sys.stdout if output_file is None else output_file, predictor.classes,
-                          guard_formulas=guard_formulas) as writer:
-        rows = iter(texts)
-        while chunk := list(itertools.islice(rows, CHUNK)):
-            probabilities = predictor.probabilities(chunk)
-            writer.write(chunk, probabilities.argmax(1), probabilities)
-        if not writer.rows:
-            raise DataError("no text to classify; expected at least one line")
-    return writer.rows
+    device = choose_device(device)
+    with join_processes(device) as processes:
+        predictor = Predictor.load(model, device, download, processes)
+        if texts is None and str(data_file) == "-":
+            texts = _standard_input(encoding)
+        elif texts is None:
+            texts = processes.from_first(
+                lambda: read_table(data_file, text_column, None, delimiter, encoding).texts)
+        rows, count = iter(texts), 0
+        with (PredictionWriter(sys.stdout if output_file is None else output_file,
+                               predictor.classes, guard_formulas=guard_formulas)
+              if processes.first else contextlib.nullcontext()) as writer:
+            while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
+                probabilities, count = predictor.probabilities(chunk), count + len(chunk)
+                if processes.first:
+                    writer.write(chunk, probabilities.argmax(1), probabilities)
+            if not count:
+                raise DataError("no text to classify; expected at least one line")
+    return count

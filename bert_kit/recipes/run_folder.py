@@ -15,7 +15,7 @@ from bert_kit import __version__
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
 from bert_kit.recipes.options import named
-from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.recipes.settings import ClassificationSettings, PretrainingSettings
 
 # Settings that a resumed run may change: none of them changes what is computed.
 # The files may move, since the rows are compared; a run that ended for want of patience or of
@@ -24,7 +24,17 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "time_limit", "device", "download", "baselines", "data_file", "train_file",
         "validation_file", "test_file", "memory_threshold", "gradient_checkpointing",
         "early_stopping", "min_delta", "min_epochs", "smoothing_window", "trend_window",
-        "regression")
+        "regression", "store", "workers", "tokenizer", "save_steps")
+
+
+def in_process(settings, name, processes):
+    """Return the settings of one of several processes: all write where the first one says.
+
+    It alone talks. See `ClassificationSettings.in_folder` for the name.
+    """
+    folder = processes.from_first(lambda: settings.in_folder(name).output_dir)
+    return settings.replace(output_dir=folder,
+                            verbosity=settings.verbosity if processes.first else 0)
 
 
 def check_folder(settings):
@@ -69,7 +79,8 @@ def manifest(settings, fingerprint):
     return {"bert_kit": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in packages},
             "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
-            "seed": settings.seed, "data": fingerprint, "settings": settings.to_dict()}
+            "seed": settings.seed, "data": fingerprint, "job": settings.job,
+            "settings": settings.to_dict()}
 
 
 @contextlib.contextmanager
@@ -96,7 +107,7 @@ def most_memory(settings, peak):
 
 
 def stored_settings(folder):
-    """Return the ClassificationSettings in a run's manifest.
+    """Return the settings in a run's manifest, of the class that its job has.
 
     Raises
     ------
@@ -104,10 +115,12 @@ def stored_settings(folder):
         If there are none, or a later version wrote them.
     """
     path = Path(folder) / "manifest.json"
-    values = read_json(path).get("settings")
-    if not isinstance(values, dict):
+    stored = read_json(path)
+    kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings)}
+    kind, values = kinds.get(stored.get("job", "train")), stored.get("settings")
+    if kind is None or not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
-    return ClassificationSettings(**named(ClassificationSettings, values, str(path)))
+    return kind(**named(kind, values, str(path)))
 
 
 def _check_same(folder, before, settings):
@@ -116,6 +129,9 @@ def _check_same(folder, before, settings):
         raise ConfigError(f"{folder}: already holds a run; go on with --resume auto, or choose "
                           "another output_dir")
     now = json.loads(json.dumps(settings.to_dict()))  # tuples as JSON has them
+    if before.get("job", settings.job) != settings.job:
+        raise ConfigError(f"{folder}: holds a run of the job {before['job']}; choose another "
+                          "output_dir")
     for name, value in now.items():
         old = before.get("settings", {}).get(name, value)
         if name not in FREE and old != value:
@@ -139,14 +155,14 @@ def write_label_mapping(folder, classes):
         "label_to_id": {name: i for i, name in enumerate(classes)}})
 
 
-def write_card(folder, results):
-    """Write README.md, a model card with the measured numbers."""
+def write_card(folder, text):
+    """Write README.md, the model card."""
     with atomic_file(Path(folder) / "README.md") as path:
-        path.write_text(model_card(folder, results), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def model_card(folder, results):
-    """Return the model card as Markdown."""
+    """Return the model card of a classifier, with the measured numbers, as Markdown."""
     lines = [
         f"# {_plain(Path(folder).resolve().name)}", "",
         f"A BERT text classifier ({results['classifier']} head, {results['parameters']:,} "
@@ -168,6 +184,30 @@ def model_card(folder, results):
     return "\n".join(lines)
 
 
+def pretraining_card(folder, results):
+    """Return the model card of a pre-trained model, with the measured numbers, as Markdown."""
+    tasks = "masked tokens and next sentences" if results["next_sentences"] else "masked tokens"
+    origin = f"from {_plain(results['model'])}" if results["model"] else "from random weights"
+    lines = [
+        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"A BERT ({results['parameters']:,} parameters, {results['vocabulary']:,} pieces), "
+        f"pre-trained on {tasks} with bert_kit {__version__} {origin}.", ""]
+    if results.get("validation"):
+        lines += ["## Scores", "", "Of masked tokens in text that was held out.", "",
+                  "| rows | what | loss | perplexity | accuracy |", "|---|---|---|---|---|"]
+        for part, name, scores in results_rows(results):
+            lines.append(f"| {part} | {name} | " + " | ".join(
+                "–" if scores.get(key) is None else f"{scores[key]:.4f}"
+                for key in ("loss", "perplexity", "accuracy")) + " |")
+        lines.append("")
+    rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
+    return "\n".join(lines + [
+        f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.", "",
+        "## Use", "", "```bash", f"python -m bert_kit train --model {Path(folder)} "
+        "--data_file rows.csv", "```", "",
+        "The settings are in manifest.json, all scores in results.json.", ""])
+
+
 def results_rows(results):
     """Yield (part, what, scores) for the scores in a results.json, best known first."""
     if results.get("test"):
@@ -175,7 +215,7 @@ def results_rows(results):
     if results.get("validation"):
         yield "validation", "BERT", results["validation"]
     for name, scores in (results.get("baselines") or {}).items():
-        yield "test", name, scores
+        yield "test" if results.get("test") else "validation", name, scores
 
 
 def _plain(text):

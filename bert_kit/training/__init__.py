@@ -2,6 +2,7 @@
 
 from bert_kit.training.amp import AMPTrainer, StepResult, best_precision
 from bert_kit.training.arguments import TrainingArguments
+from bert_kit.training.distributed import ALONE, Processes, join_processes
 from bert_kit.training.freezing import freeze, gradual_unfreezing
 from bert_kit.training.losses import (compute_classification_loss, compute_mlm_loader_loss,
                                       compute_mlm_loss, compute_nsp_loss, compute_pretraining_loss,
@@ -17,11 +18,12 @@ from bert_kit.training.trainer import Trainer
 from bert_kit.training.weighted_losses import balanced_class_weights, classification_loss
 
 __all__ = [
-    "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "StepResult", "Trainer",
-    "TrainerState", "TrainingArguments", "balanced_class_weights", "best_precision",
-    "classification_loss", "compute_classification_loss", "compute_mlm_loader_loss",
-    "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss", "count_labels",
-    "find_learning_rate", "freeze", "gradual_unfreezing", "layerwise_rates", "make_optimizer",
+    "ALONE", "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "Processes",
+    "StepResult", "Trainer", "TrainerState", "TrainingArguments", "balanced_class_weights",
+    "best_precision", "classification_loss", "compute_classification_loss",
+    "compute_mlm_loader_loss", "compute_mlm_loss", "compute_nsp_loss",
+    "compute_pretraining_loss", "count_labels", "find_learning_rate", "freeze",
+    "gradual_unfreezing", "join_processes", "layerwise_rates", "make_optimizer",
     "make_schedule", "mean_loss", "memory_used", "parameter_groups", "peak_memory",
     "reset_peak_memory", "schedule_factor",
 ]

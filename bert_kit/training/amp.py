@@ -5,11 +5,14 @@ the loss is scaled up before backward and the gradients down before anything loo
 (Micikevicius et al. 2018, section 3.2).
 """
 
+import contextlib
 from typing import NamedTuple
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from bert_kit.errors import TrainingError
+from bert_kit.training.distributed import ALONE
 from bert_kit.training.losses import (compute_classification_loss, compute_mlm_loss, count_labels)
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -62,6 +65,9 @@ class AMPTrainer:
         Longest gradient; a longer one is scaled back to it.
     init_scale, growth_factor, backoff_factor, growth_interval
         How float16's loss scale starts and moves; see `torch.amp.GradScaler`.
+    processes : Processes
+        Those that take each step together, every one with its rows of the batches; see
+        `join_processes`. They all report the same.
 
     Raises
     ------
@@ -70,7 +76,8 @@ class AMPTrainer:
     """
 
     def __init__(self, model, optimizer, scheduler=None, precision="bfloat16", max_grad_norm=1.0,
-                 init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000):
+                 init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000,
+                 processes=ALONE):
         if precision not in PRECISIONS:
             raise TrainingError(f"precision is {precision!r}; "
                                 f"expected one of {', '.join(PRECISIONS)}")
@@ -79,6 +86,7 @@ class AMPTrainer:
                                 "precision keeps the weights in float32")
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.precision, self.max_grad_norm = precision, max_grad_norm
+        self.processes, self._parallel, self._trained = processes, model, None
         self.device_type = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(
             self.device_type, init_scale, growth_factor, backoff_factor, growth_interval,
@@ -92,8 +100,9 @@ class AMPTrainer:
     def train_step(self, loss, batches):
         """Take one optimizer step over a window of batches and return its StepResult.
 
-        `loss(model, batch, counts)` is divided by the label counts of the whole window, so the
-        result is that of one batch holding all the rows.
+        `loss(model, batch, counts)` is divided by the label counts of the whole window in all
+        processes, so the result is that of one batch holding all the rows. With several of them
+        the `model` that the loss is given is the DistributedDataParallel around it.
         """
         return self.update(self.accumulate(loss, batches))
 
@@ -109,13 +118,29 @@ class AMPTrainer:
         for batch in batches:
             for key, count in count_labels(batch).items():
                 counts[key] = counts.get(key, 0) + count
+        counts, model, size = self.processes.sum_counts(counts), self._model(), self.processes.size
         total = 0.0
-        for batch in batches:
-            with self.autocast():
-                value = loss(self.model, batch, counts)
-            self.scaler.scale(value).backward()
+        for i, batch in enumerate(batches, 1):
+            # The gradients are added up over the processes in the last backward pass.
+            with (contextlib.nullcontext() if size == 1 or i == len(batches)
+                  else model.no_sync()):
+                with self.autocast():
+                    value = loss(model, batch, counts)
+                self.scaler.scale(value * size).backward()  # DDP takes the mean, not the sum
             total = total + value.detach()
-        return total
+        return self.processes.sum(total)
+
+    def _model(self):
+        """Return the model as the loss is to call it: one that adds gradients up when it must.
+
+        What DistributedDataParallel adds up is settled when it is made, so one is made anew
+        whenever other parameters are trained.
+        """
+        trained = [p.requires_grad for p in self.model.parameters()]
+        if self.processes.size > 1 and trained != self._trained:
+            self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+            self._trained = trained
+        return self._parallel
 
     def update(self, total):
         """Take the optimizer step on the gradient at hand; the second half of a step.

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from bert_kit.errors import DataError
 
 IGNORE = -100  # label of a position that has no loss
+ROUND = 32
 
 
 def count_labels(batch):
@@ -164,10 +165,17 @@ def _device(model):
 
 
 def _masked(model, batch):
-    """(B, S) labels -> the labels (M,) that count and their flat positions (M,), on the device."""
+    """(B, S) labels -> the labels (M,) that count and their flat positions (M,), on the device.
+
+    Filled up to a multiple of `ROUND` with labels that do not count: a product with the vocabulary
+    is expensive to prepare for a new M.
+    """
     flat = batch["labels"].flatten()
     positions = (flat != IGNORE).nonzero().flatten()
-    return flat[positions], positions.to(_device(model), non_blocking=True)
+    fill = -len(positions) % ROUND
+    labels = torch.cat([flat[positions], flat.new_full((fill,), IGNORE)])
+    positions = torch.cat([positions, positions[:1].expand(fill)])
+    return labels, positions.to(_device(model), non_blocking=True)
 
 
 def _count(batch, counts, key):

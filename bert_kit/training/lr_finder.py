@@ -11,6 +11,7 @@ import torch
 
 from bert_kit.errors import TrainingError
 from bert_kit.training.amp import AMPTrainer
+from bert_kit.training.distributed import ALONE
 from bert_kit.training.optim import make_optimizer
 from bert_kit.training.state import random_state, restore_random_state
 
@@ -37,7 +38,8 @@ class LearningRateSweep(NamedTuple):
 
 
 def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=100,
-                       precision="float32", weight_decay=0.01, optimizer=None):
+                       precision="float32", weight_decay=0.01, optimizer=None,
+                       processes=ALONE):
     """Train for a few steps at rates from `smallest` to `largest` and suggest one.
 
     The range test of Smith 2017, section 3.3, with rates in equal ratios: too low a rate leaves
@@ -64,6 +66,8 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
         The run's own, on the model's parameters, with relative rates: made with a learning rate
         of 1, a group's `lr` says how many times the swept rate it has. Its rates and its state
         are as before at the end.
+    processes : Processes
+        As of `AMPTrainer`; all of them find the same.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
         raise TrainingError(f"steps is {steps!r}; expected a whole number from 10")
     if optimizer is None:
         optimizer = make_optimizer(model, 1.0, weight_decay)
-    amp = AMPTrainer(model, optimizer, precision=precision)
+    amp = AMPTrainer(model, optimizer, precision=precision, processes=processes)
     try:
         with _put_back(model, optimizer):
             model.train()

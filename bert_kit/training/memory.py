@@ -28,7 +28,8 @@ def memory_used(device):
     """Return the share of memory that is in use, 0 to 1, or None where it cannot be told.
 
     On a CUDA device, of all its memory, by anyone. Elsewhere the memory of this process
-    (/proc/self/statm) as a share of the machine's, or of its control group's limit if lower.
+    (/proc/self/statm) as a share of the machine's, or of its control group's limit if lower;
+    processes that torchrun started on one machine are taken to need as much each.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -37,7 +38,8 @@ def memory_used(device):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / _memory_limit()
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return processes * pages * os.sysconf("SC_PAGE_SIZE") / _memory_limit()
 
 
 def _memory_limit():
@@ -154,7 +156,9 @@ class MemoryManager:
 
     The rows of an optimizer step, and so its result, stay the same; only how many of them are
     worked on at once is halved, between steps, when memory gets short, or when it has run out: the
-    step is then begun again. It is never raised again within a run.
+    step is then begun again. It is never raised again within a run. Several processes have the
+    same number of rows at a time; as they must go through a step together, none can begin it
+    again, and memory that has run out ends the run.
 
     Attributes
     ----------
@@ -212,6 +216,11 @@ class MemoryManager:
             return value
 
         while (total := self._try(amp, watched, batches)) is None:
+            if amp.processes.size > 1:
+                raise TrainingError(
+                    f"out of memory with {self._rows(batches)} rows at a time in one of several "
+                    "processes; go on with --resume auto and more processes, "
+                    "gradient_checkpointing or a lower memory_threshold")
             short = False  # what the failed attempt saw is dealt with here
             if not self._halve(batches, device):
                 raise TrainingError(
@@ -219,8 +228,9 @@ class MemoryManager:
                     "fewer tokens a row, a smaller model, precision 'bfloat16' or a smaller "
                     "least number of rows would need less")
         result = self._update(amp, total)
-        if short:
+        if self.threshold < 1 and amp.processes.any(short):
             self._halve(batches, device)
+            self.current = amp.processes.from_first(lambda: self.current)
         return result
 
     def _is_short(self, batches, device):

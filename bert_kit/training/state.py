@@ -68,11 +68,11 @@ class TrainerState:
     rows_at_a_time: int | None = None
 
 
-def save_checkpoint(output_dir, state, amp, save_model):
+def save_checkpoint(output_dir, state, amp, save_model, random_states):
     """Write checkpoint-<step> whole or not at all, and return its path.
 
     `save_model(folder)` writes the model; `amp` is the AMPTrainer whose optimizer, schedule and
-    scale are stored.
+    scale are stored; `random_states` has the `random_state` of each process.
     """
     target = Path(output_dir) / f"checkpoint-{state.step}"
     with atomic_folder(target) as folder:
@@ -80,13 +80,15 @@ def save_checkpoint(output_dir, state, amp, save_model):
         torch.save(amp.optimizer.state_dict(), folder / "optimizer.pt")
         torch.save(amp.scheduler.state_dict(), folder / "scheduler.pt")
         torch.save(amp.state_dict(), folder / "scaler.pt")
-        torch.save(random_state(), folder / "rng_state.pt")
+        torch.save(random_states, folder / "rng_state.pt")
         write_json(folder / "trainer_state.json", dataclasses.asdict(state))
     return target
 
 
 def load_checkpoint(folder, amp, load_model):
     """Restore model, optimizer, schedule, scale and random numbers; return the TrainerState.
+
+    Random numbers belong to a process. If their number has changed, they stay as they are.
 
     Raises
     ------
@@ -100,7 +102,9 @@ def load_checkpoint(folder, amp, load_model):
         amp.scheduler.load_state_dict(_load(folder / "scheduler.pt"))
         amp.load_state_dict(_load(folder / "scaler.pt"))
         state = TrainerState(**read_json(folder / "trainer_state.json"))
-        restore_random_state(_load(folder / "rng_state.pt"))
+        random_states = _load(folder / "rng_state.pt")
+        if len(random_states) == amp.processes.size:
+            restore_random_state(random_states[amp.processes.rank])
     except BertKitError:
         raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ import torch
 
 from bert_kit.errors import TrainingError
 from bert_kit.training.amp import AMPTrainer
+from bert_kit.training.distributed import ALONE
 from bert_kit.training.interrupts import finish_step_first
 from bert_kit.training.losses import count_rows
 from bert_kit.training.memory import keep_freed_memory
@@ -56,6 +57,9 @@ class Trainer:
         `before_epoch(epoch)` is called whenever a pass over the data begins, also in the middle
         of an epoch that is resumed; it may freeze and unfreeze parameters. It must depend on
         nothing but the epoch. See `gradual_unfreezing`.
+    processes : Processes
+        Those that train together, each with a Trainer of the same and with its `share` of the
+        loader's batches. They evaluate together too; the result of the first one counts.
 
     Raises
     ------
@@ -72,7 +76,7 @@ class Trainer:
 
     def __init__(self, model, args, loss, train_loader, evaluate=None, save_model=None,
                  load_model=None, optimizer=None, scheduler=None, stopping=None, memory=None,
-                 before_epoch=None):
+                 before_epoch=None, processes=ALONE):
         if not hasattr(getattr(train_loader, "batch_sampler", None), "start_at"):
             raise TrainingError("train_loader has no batch_sampler with start_at; make it with "
                                 "bert_kit.data.make_loader")
@@ -104,7 +108,9 @@ class Trainer:
                                       self.total_steps)
         else:
             scheduler = scheduler(optimizer, self.total_steps)
-        self.amp = AMPTrainer(model, optimizer, scheduler, args.precision, args.max_grad_norm)
+        self.amp = AMPTrainer(model, optimizer, scheduler, args.precision, args.max_grad_norm,
+                              processes=processes)
+        self.processes = processes
         self.state, self._clock = TrainerState(), monotonic()
 
     def train(self, resume=None):
@@ -114,8 +120,10 @@ class Trainer:
         ----------
         resume : None, "auto" or path
             Go on from a checkpoint; "auto" takes the newest one in the output folder, if any.
-            On a CPU the continued run ends in the same bits as an unbroken one. A run that ended
-            early stays ended, unless it is resumed with more patience or time.
+            On a CPU the continued run ends in the same bits as an unbroken one, if there are as
+            many processes as before; with another number sums are rounded otherwise, and dropout
+            draws other numbers. A run that ended early stays ended, unless it is resumed with
+            more patience or time.
 
         Raises
         ------
@@ -136,8 +144,9 @@ class Trainer:
         if self.memory is not None:
             state.rows_at_a_time = self.memory.go_on_with(state.rows_at_a_time)
         self.model.train()
+        verbosity = self.args.verbosity if self.processes.first else 0
         with (finish_step_first() as interrupt,
-              Progress(self.total_steps, state.step, self.args.verbosity) as progress):
+              Progress(self.total_steps, state.step, verbosity) as progress):
             self._describe(progress)
             while not ended:
                 self._begin_pass()
@@ -153,6 +162,7 @@ class Trainer:
             if state.stopped:
                 progress.note(f"stopped: {state.stopped}")
         if self.args.load_best_model_at_end and state.best_step is not None:
+            self.processes.wait()  # for the one that writes
             self.load_model(f"{self.args.output_dir}/checkpoint-{state.best_step}")
         return state
 
@@ -168,14 +178,16 @@ class Trainer:
         settings = {**self.args.to_dict(), "batches_per_epoch": len(self.train_loader),
                     "before_epoch": self.before_epoch is not None,
                     "stopping": repr(self.stopping), "memory": repr(self.memory)}
-        checkpoint = open_run(self.args.output_dir, settings, resume)
+        checkpoint = self.processes.from_first(
+            lambda: open_run(self.args.output_dir, settings, resume))
         if checkpoint is not None:
             self.state = load_checkpoint(checkpoint, self.amp, self.load_model)
-            write_metrics(self.args.output_dir, self.state.log)
+            if self.processes.first:
+                write_metrics(self.args.output_dir, self.state.log)
 
     def _describe(self, progress):
         """Say what is about to be trained, and how, to those who want to know it all."""
-        if self.args.verbosity < 2:
+        if self.args.verbosity < 2 or not self.processes.first:
             return
         progress.say(f"steps        {self.total_steps:,}, {self.steps_per_epoch:,} an epoch, "
                      f"{self.args.gradient_accumulation_steps} batches each")
@@ -204,7 +216,7 @@ class Trainer:
         else:
             result = self.memory.train_step(self.amp, self.loss, window)
             state.rows_at_a_time = self.memory.current
-        progress.advance(sum(map(count_rows, window)))
+        progress.advance(self.processes.size * sum(map(count_rows, window)))
         if state.rows_at_a_time != rows:
             progress.warn(f"memory is short: {state.rows_at_a_time} rows at a time from now on")
         state.step += 1
@@ -234,7 +246,9 @@ class Trainer:
             state.stopped = state.stopped or self._stopping_reason()
         # Looked up once: a signal from here on is for the next step, or else it would end the run
         # without its checkpoint.
-        ended = self._is_over() or interrupt.requested
+        ended = self._is_over()
+        if self.processes.any(interrupt.requested):
+            interrupt.requested = ended = True
         if args.output_dir is not None and args.save_strategy != "no" and (
                 improved or ended or _due(args.save_strategy, args.save_steps, state.step,
                                           epoch_ends, last)):
@@ -246,14 +260,18 @@ class Trainer:
         state.loss_sum = float(state.loss_sum)
         self._check_finite(state.loss_sum, result)  # a checkpoint worth keeping, or none
         self._time_is_up()  # so that the checkpoint knows the seconds to this moment
-        save_checkpoint(self.args.output_dir, state, self.amp, self.save_model)
-        rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, state.best_step)
+        random_states = self.processes.gather(random_state())
+        if self.processes.first:
+            save_checkpoint(self.args.output_dir, state, self.amp, self.save_model, random_states)
+            rotate_checkpoints(self.args.output_dir, self.args.save_total_limit, state.best_step)
 
     def _time_is_up(self):
         """Bring the time spent up to date, and say why the run ends here, or None."""
         state, limit, now = self.state, self.args.time_limit, monotonic()
         state.elapsed, self._clock = state.elapsed + now - self._clock, now
-        if limit is None or state.elapsed < limit or state.step == self.total_steps:
+        if limit is None or state.step == self.total_steps:
+            return None
+        if not self.processes.any(state.elapsed >= limit):
             return None
         return f"the time limit of {limit:g} s is reached"
 
@@ -297,7 +315,7 @@ class Trainer:
         with torch.inference_mode():
             metrics = {f"eval_{key}": value for key, value in self.evaluate().items()}
         restore_random_state(before)
-        metrics = finite_numbers(metrics)
+        metrics = self.processes.from_first(lambda: finite_numbers(metrics))
         if args.best_metric not in metrics:
             raise TrainingError(f"metric_for_best_model is {args.metric_for_best_model!r}; "
                                 f"the evaluation gives {', '.join(metrics)}")
@@ -317,7 +335,7 @@ class Trainer:
 
     def _log(self, row):
         self.state.log.append(row)
-        if self.args.output_dir is not None:
+        if self.args.output_dir is not None and self.processes.first:
             append_metrics(self.args.output_dir, self.state.log)
 
 

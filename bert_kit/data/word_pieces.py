@@ -1,0 +1,43 @@
+"""Piece ids of much text: every different word is encoded once and then looked up.
+
+The tokenizer cleans a text character by character and splits it at every space at least, so a
+text's pieces are those of its words one after the other. Most words of a text are frequent ones:
+looking them up in a dict is several times faster than encoding them again.
+"""
+
+from itertools import chain
+
+LIMIT = 2**19  # words to remember, some 150 MB; then all are forgotten and learned anew
+
+
+def word_pieces(texts, tokenizer):
+    """Yield the piece ids of each text, without special tokens.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    tokenizer : Tokenizer
+
+    Yields
+    ------
+    list of int
+
+    Examples
+    --------
+    >>> from bert_kit import Tokenizer
+    >>> tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hug", "##s", "!"])
+    >>> list(word_pieces(["Hug hugs!", "hugs"], tokenizer))
+    [[5, 5, 6, 7], [5, 6]]
+    """
+    added = tokenizer.backend.get_added_tokens_decoder().values()
+    has_phrases = any(" " in token.content for token in added)  # "New York" as one piece
+    known = {"": ()}
+    for text in texts:
+        words = [text] if has_phrases else text.split(" ")
+        new = list(set(words).difference(known))
+        if len(known) + len(new) > LIMIT:
+            known = {"": ()}
+            new = list(set(words).difference(known))
+        for word, encoding in zip(new, tokenizer.encode_pieces(new)):
+            known[word] = tuple(encoding.ids)
+        yield list(chain.from_iterable(map(known.__getitem__, words)))

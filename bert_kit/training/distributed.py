@@ -1,0 +1,179 @@
+"""Several processes that train one model together: what they add up, share out and agree on.
+
+`torchrun` starts the processes. Every one holds the whole model and works on its rows of each
+batch; DistributedDataParallel adds their gradients up while they are still being computed
+(Li et al. 2020). So all take the same step, and it is that of one process with the whole batch.
+Files are written by the first process only; the others must see them in the same folder.
+"""
+
+import contextlib
+import itertools
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed as dist
+
+from bert_kit.errors import BertKitError, TrainingError
+
+FROM_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
+# A process that ends is noticed at once. One that waits is not in need of help: the first may well
+# be busy with something of its own.
+LONGEST_WAIT = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a job, seen from one of them; see `join_processes`.
+
+    Each method must be called by all of them, in the same order. With one process they cost
+    nothing.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        How many there are.
+
+    Examples
+    --------
+    >>> alone = Processes()
+    >>> alone.first, alone.gather("a"), alone.share_out([1, 2, 3], lambda mine: [-n for n in mine])
+    (True, ['a'], [-1, -2, -3])
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self):
+        """Whether this is the one that writes files and talks to people."""
+        return self.rank == 0
+
+    @property
+    def share(self):
+        """What `bert_kit.data.make_loader` needs to know: (rank, size)."""
+        return self.rank, self.size
+
+    def sum(self, tensor):
+        """Return the sum of a tensor over the processes: the same bits in all of them."""
+        if self.size > 1:
+            tensor = tensor.clone()
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_counts(self, counts):
+        """Return the sums of {kind: count}, with the same kinds in every process."""
+        if self.size == 1 or not counts:
+            return counts
+        return dict(zip(counts, self.sum(torch.tensor(list(counts.values()))).tolist()))
+
+    def any(self, flag):
+        """Say whether a flag is set in any process."""
+        return bool(flag) if self.size == 1 else bool(self.sum(torch.tensor(int(flag))))
+
+    def wait(self):
+        """Wait until all processes are here."""
+        self.any(False)
+
+    def gather(self, value):
+        """Return the list of what each process has."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def from_first(self, work):
+        """Return in every process what `work()` returns in the first one, the only one to do it.
+
+        A BertKitError that it raises is raised in all of them.
+        """
+        if self.size == 1:
+            return work()
+        answer = [None, None]
+        if self.first:
+            try:
+                answer[0] = work()
+            except BertKitError as error:
+                answer[1] = error
+        dist.broadcast_object_list(answer, src=0)
+        result, error = answer
+        if error is not None:
+            raise error
+        return result
+
+    def share_out(self, items, work):
+        """Return one result for each item, in their order, of work that is shared by turns.
+
+        Parameters
+        ----------
+        items : iterable
+        work : callable
+            `work(items)` -> as many results, for the items r, r + size, r + 2 size, … of process
+            r. It is not called without any.
+        """
+        mine = itertools.islice(items, self.rank, None, self.size)
+        head = list(itertools.islice(mine, 1))
+        parts = self.gather(list(work(itertools.chain(head, mine))) if head else [])
+        return [parts[i % self.size][i // self.size] for i in range(sum(map(len, parts)))]
+
+
+ALONE = Processes()
+
+
+@contextlib.contextmanager
+def join_processes(device="cpu"):
+    """Join the other processes that torchrun started, as a context that yields `Processes`.
+
+    Without torchrun, and with one process, there is nothing to join. Inside another
+    `join_processes` the same processes are meant.
+
+    Parameters
+    ----------
+    device : torch.device
+        "cpu", where they talk by gloo, or "cuda", where they do by nccl, and each takes the GPU of
+        its number on the machine.
+
+    Raises
+    ------
+    TrainingError
+        If the device is another, or a machine has fewer GPUs than processes; in the block, if
+        another process ends before its time.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size())
+        return
+    rank, local_rank, size = (
+        int(os.environ[name]) for name in FROM_TORCHRUN[:3]
+    ) if all(name in os.environ for name in FROM_TORCHRUN) else (0, 0, 1)
+    if size == 1:
+        yield ALONE
+        return
+    backend = _take_device(torch.device(device), local_rank)
+    try:
+        dist.init_process_group(backend, timeout=LONGEST_WAIT)
+        yield Processes(rank, size)
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise TrainingError("another process of the job ended, which says why if it could; go on "
+                            "with --resume auto") from None
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _take_device(device, local_rank):
+    """Make the GPU of this process the current one, and return how the processes talk."""
+    if device.type == "cpu":
+        return "gloo"
+    if device.type != "cuda" or device.index is not None:
+        raise TrainingError(f"device is {device}, for several processes; expected cpu, or cuda, "
+                            "where each takes its own")
+    if local_rank >= torch.cuda.device_count():
+        raise TrainingError(f"process {local_rank} of this machine has no GPU; expected as many "
+                            f"processes as GPUs, {torch.cuda.device_count()}, or device cpu")
+    torch.cuda.set_device(local_rank)
+    return "cpu:gloo,cuda:nccl"  # what is not on a GPU need not wait for one

@@ -1,0 +1,205 @@
+"""Two processes on one machine, by gloo, beside one process that does the same."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from jobs import environment, tiny_bert, write_table
+from runs import assert_same_bits
+
+import together
+from bert_kit import BertConfig, train_classifier
+from bert_kit.files import read_json
+from bert_kit.training import ALONE
+from bert_kit.weights import read_safetensors
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(),
+                                reason="this torch has no torch.distributed")
+TESTS = Path(__file__).resolve().parent
+
+
+def start(arguments, folder):
+    """Start two processes with the environment that torchrun would give them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [subprocess.Popen(
+        [sys.executable, *map(str, arguments)], cwd=folder, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={
+            **environment(), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        for rank in range(2)]
+
+
+def finish(pair, limit=240):
+    """Return (exit code, output, errors) of each process, none of which may hang."""
+    try:
+        return [(process.returncode, *output) for process, output in
+                [(process, process.communicate(timeout=limit)) for process in pair]]
+    finally:
+        for process in pair:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    write_table(folder / "rows.csv", 150)
+    tiny_bert(folder / "dropout")
+    shutil.copytree(folder / "dropout", folder / "bert")
+    BertConfig.load(folder / "bert").replace(
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).save(folder / "bert")
+    train_classifier("bilstm", folder / "bert", folder / "rows.csv", verbosity=0,
+                     output_dir=folder / "classifier", **{**together.SETTINGS, "max_steps": 2})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pair(folder):
+    """What each of two processes found; only the first one talks."""
+    first, second = finish(start([TESTS / "together.py", folder], folder))
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    assert first[1].count("predict with") == 2 and second[1] == ""
+    return [torch.load(folder / f"found-{rank}", weights_only=False) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    """What one process finds."""
+    return together.everything(ALONE, folder)
+
+
+def assert_close(found, expected):
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def log_numbers(log):
+    return [{key: torch.tensor(value) for key, value in row.items()} for row in log]
+
+
+@pytest.mark.parametrize("name", ["small run False", "small run True", "unfrozen"])
+def test_training_is_that_of_one_process(pair, alone, name):
+    first, second = (found[name] for found in pair)
+    assert_same_bits(first["weights"], second["weights"])
+    assert first["log"] == second["log"]
+    assert_close(first["weights"], alone[name]["weights"])
+    assert_close(log_numbers(first["log"]), log_numbers(alone[name]["log"]))
+
+
+@pytest.mark.parametrize("name", [*together.HEADS, "pre-training"])
+def test_a_process_without_rows_does_not_disturb(pair, alone, name):
+    first, second = (found[name] for found in pair)
+    assert_same_bits(first["weights"], second["weights"])
+    assert_close(first, alone[name])
+
+
+def test_every_row_is_seen_by_one_process_and_once_an_epoch(pair, alone):
+    assert len(pair[0]["rows"]) == len(pair[1]["rows"]) == 16
+    assert [len(rows) for rows in pair[1]["rows"][:8]] == [1] * 7 + [0]
+    assert [sorted(a + b) for a, b in zip(*(found["rows"] for found in pair))] == [
+        sorted(rows) for rows in alone["rows"]]
+
+
+def test_the_range_test_finds_the_same_rate_everywhere(pair, alone):
+    first, second = (found["learning rate"] for found in pair)
+    assert first == second and len(first.losses) > 10
+    assert first.suggestion == alone["learning rate"].suggestion
+    assert_close(torch.tensor(first.losses), torch.tensor(alone["learning rate"].losses))
+
+
+@pytest.mark.parametrize("count", [150, 10])  # three batches for two processes; one
+def test_scores_are_gathered_in_order_and_to_the_bit(pair, alone, count):
+    for found in pair:
+        assert torch.equal(found[f"logits {count}"], alone[f"logits {count}"])
+    assert alone[f"logits {count}"].std() > 0
+
+
+def test_a_job_gives_the_results_of_one_process_and_leaves_one_folder(pair, alone, folder):
+    first, second = (found["job"] for found in pair)
+    assert first == second == {**read_json(folder / "job-2" / "results.json")}
+    changing = ("seconds", "peak_memory_mb", "output_dir")
+    same, expected = ({key: value for key, value in results.items()
+                       if key not in (*changing, "test", "validation")}
+                      for results in (first, alone["job"]))
+    assert same == expected
+    for part in ("test", "validation"):
+        assert first[part].pop("loss") == pytest.approx(alone["job"][part].pop("loss"), abs=1e-5)
+    assert first["test"]["confusion_matrix"] == alone["job"]["test"]["confusion_matrix"]
+    assert first["validation"] == alone["job"]["validation"]
+    files = [sorted(str(path.relative_to(folder / job)) for path in (folder / job).rglob("*"))
+             for job in ("job-1", "job-2")]
+    assert files[0] == files[1]
+
+
+def test_a_resumed_run_has_the_bits_of_an_unbroken_one(pair):
+    for whole, part in (found["resumed"] for found in pair):
+        assert_same_bits(whole["weights"], part["weights"])
+        assert whole["log"] == part["log"]
+    assert_same_bits(pair[0]["resumed"][0]["weights"], pair[1]["resumed"][0]["weights"])
+
+
+def test_one_process_goes_on_where_two_were(pair, folder):
+    shutil.copytree(folder / "whole" / "checkpoint-3", folder / "fewer" / "checkpoint-3")
+    state = together.build(folder / "fewer", save_strategy="steps", save_steps=3,
+                           save_total_limit=9, precision="bfloat16")
+    assert state.train("auto").step == 8
+    for found in pair:  # to the rounding of bfloat16 and other dropout
+        assert abs(state.state.log[-1]["eval_loss"] - found["resumed"][0]["log"][-1]["eval_loss"]
+                   ) < 0.1
+
+
+def test_all_end_together_whoever_has_a_reason(pair):
+    for found in pair:
+        assert found["agreements"] == {
+            "interrupted": 3, "out of time": (3, "the time limit of 1e+06 s is reached"),
+            "without patience": 8, "short of memory": (1, 1)}
+
+
+def test_an_error_of_the_first_process_is_everyones(pair):
+    assert [found["refused"] for found in pair] == [("no such file", 0)] * 2
+
+
+def test_out_of_memory_ends_the_job_with_advice(pair):
+    assert "another process of the job ended" in pair[0]["end"]
+    assert "out of memory with 1 rows at a time in one of several" in pair[1]["end"]
+
+
+def second_process(parent):
+    """Return the number of the process of rank 1 that torchrun has started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return next(int(child) for child in children
+                if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes())
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
+    job = ["-m", "bert_kit", "train", "--model", "dropout", "--data_file", "rows.csv",
+           "--classifier", "cnn", "--output_dir", "broken",
+           *(f"--{name}={value}" for name, value in together.LONG.items())]
+    torchrun = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         *job], cwd=folder, env=environment(), text=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE)
+    while not list(folder.glob("broken/checkpoint-*")):
+        assert torchrun.poll() is None, torchrun.stderr.read()
+        time.sleep(0.01)
+    os.kill(second_process(torchrun.pid), signal.SIGKILL)
+    (code, _, errors), = finish([torchrun])
+    assert code == 1
+    assert errors.count("error: another process of the job ended") == 1
+    assert "--resume auto" in errors and "recipes/classification.py" not in errors
+    assert not (folder / "broken" / "results.json").exists()
+
+    for code, output, errors in finish(start([*job, "--resume", "auto"], folder)):
+        assert code == 0, errors
+    assert_same_bits(*(read_safetensors(folder / run / "model.safetensors")
+                       for run in ("unbroken", "broken")))
+    assert len({(folder / run / "metrics.csv").read_bytes()
+                for run in ("unbroken", "broken")}) == 1
