@@ -61,14 +61,14 @@ def test_products_are_those_of_the_formula(benchmark, folder, precision):
     batch = sides.random_batch(5, 16)
     tokens, width, inner, layers = 5 * 16, 24, 56, 3
     body = layers * tokens * (4 * width**2 + 2 * width * inner + 2 * 16 * width)
-    masked = sides.with_labels(batch, "mlm")
-    hidden = int((masked["labels"] != -100).sum())
+    hidden = 32  # the kit fills the masked tokens up to a multiple of this
+    few = torch.where(torch.arange(tokens).view(5, 16) < hidden, batch["input_ids"], -100)
     head = {"forward": 5 * width * (width + 2), "classification": 5 * width * (width + 2),
             "mlm": hidden * width * (width + 30_522)}
     for work in head:
         with benchmark("pairs").quiet():
             step = sides.our_step(folder, work, precision)
-        labelled = sides.with_labels(batch, work)
+        labelled = batch | {"labels": few} if work == "mlm" else sides.with_labels(batch, work)
         found = products.products_of(lambda: step(labelled))
         passes = 1 if work == "forward" else 3  # backward has two products for each one
         assert products.multiplications(found) == passes * (body + head[work]), work

@@ -1,9 +1,12 @@
 """The machine's own matrix rate: the matrix products of a step, and nothing else of it.
 
-A step is watched once and the operands of each of its products noted, forward and backward: sizes,
-layout and type. Then the same products run one after the other on random numbers, each by the
-fastest way that torch has for it on this machine. No step can take less time unless it multiplies
-less, so "time of the products / time of the step" is the share of the machine that it uses.
+A step is watched once and the operands of each product of its forward pass noted: sizes, layout
+and type. If the step trains, each product C = A B adds the two of its gradient, dA = dC B^T and
+dB = A^T dC; what a model computes twice to save memory does not count. Then all of them run one
+after the other on random numbers, each by the fastest way that torch has for it on this machine.
+No step can take less time unless it multiplies less, so "time of the products / time of the step"
+is the share of the machine that it uses. The sizes are those of the step, so the few rows count
+that the kit adds to reach a size which is known already, and the padding inside its attention.
 """
 
 from functools import partial
@@ -29,17 +32,19 @@ def _operands(operation, args):
 
 
 class _Watch(TorchDispatchMode):
-    """Notes ((size, stride, type) of the left operand, the same of the right one) of products."""
+    """Notes ((size, stride, type) of A, the same of B) of products, and if there was a gradient."""
 
     def __init__(self):
         super().__init__()
-        self.products = []
+        self.forward, self.trains = [], False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         operands = _operands(func.overloadpacket, args)
-        if operands is not None:
-            self.products.append(tuple((tuple(x.shape), x.stride(), x.dtype) for x in operands))
+        if torch._C._current_graph_task_id() != -1:  # torch's way to say: within backward
+            self.trains = True
+        elif operands is not None:
+            self.forward.append(tuple((tuple(x.shape), x.stride(), x.dtype) for x in operands))
         else:
             with self:  # such as linear, which in inference mode arrives whole
                 result = func.decompose(*args, **kwargs)
@@ -49,10 +54,25 @@ class _Watch(TorchDispatchMode):
 
 
 def products_of(run):
-    """Call `run()` and return the list of its matrix products."""
+    """Call `run()` and return the list of its matrix products, forward and backward."""
     with _Watch() as watch:
         run()
-    return watch.products
+    if not watch.trains:
+        return watch.forward
+    return watch.forward + [product for forward in reversed(watch.forward)
+                            for product in _gradient(*forward)]
+
+
+def _gradient(left, right):
+    """Return the two products that give the gradients of the operands of one product."""
+    size = (*left[0][:-1], right[0][-1])
+    output = size, torch.empty(size, device="meta").stride(), left[2]
+    return (output, _transposed(right)), (_transposed(left), output)
+
+
+def _transposed(operand):
+    (*stack, rows, columns), (*steps, down, across), dtype = operand
+    return (*stack, columns, rows), (*steps, across, down), dtype
 
 
 def multiplications(products):
@@ -78,10 +98,10 @@ def products_alone(products):
 
 
 def _fastest(product):
-    """Return the fastest of torch's ways to run one product; the third of three tries counts."""
+    """Return the fastest of torch's ways to run one product, by the best of three tries."""
     left, right = (torch.empty_strided(size, stride, dtype=dtype).normal_()
                    for size, stride, dtype in product)
     ways = [partial(torch.matmul, left, right, out=torch.matmul(left, right))]
     if ONEDNN is not None and left.ndim == 2:
         ways.append(partial(ONEDNN, left, right.t(), None, "none", [], ""))
-    return min(ways, key=lambda way: [seconds_of(way) for _ in range(3)][-1])
+    return min(ways, key=lambda way: min(seconds_of(way) for _ in range(3)))
