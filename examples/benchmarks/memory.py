@@ -27,7 +27,6 @@ from pairs import (last_line, least, machine, model_folder, quiet, ratios, run_a
 from sides import our_step, random_batch, their_step, with_labels
 
 from bert_kit.training import best_precision, peak_memory, reset_peak_memory
-from bert_kit.training.memory import keep_freed_memory
 
 STATES = ("process", "above_load", "of_step")
 # Job -> work, rows, tokens, and which sides checkpoint their gradients.
@@ -63,8 +62,6 @@ def measure(side, precision, work, rows, length, checkpointing, folder, small):
         reset_peak_memory("cpu")  # gives back what is free, then counts from here
         return peak_memory("cpu")
 
-    if side == "ours":
-        keep_freed_memory()
     make_step(small)(batch(2, 8))
     full, step = batch(rows, length), make_step(folder)
     loaded = held()

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -29,6 +30,45 @@ def seconds_of(function):
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
+
+
+class Side:
+    """A side in a process of its own, with a memory of its own, that works when it is told to.
+
+    Parameters
+    ----------
+    make : callable
+        Called in the process; returns the step, a function of a batch.
+    """
+
+    def __init__(self, make):
+        self.pipe, other = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=_serve, args=(make, other), daemon=True)
+        self.process.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.pipe.send(None)
+        self.process.join()
+
+    def seconds(self, batches):
+        """Return how long the step takes over some batches."""
+        self.pipe.send(batches)
+        while not self.pipe.poll(1):
+            if not self.process.is_alive():
+                raise SystemExit("a side of the comparison has failed")
+        return self.pipe.recv()
+
+
+def _serve(make, pipe):
+    """Take the step over whatever batches come, and send back the seconds."""
+    with quiet():
+        step = make()
+    while (batches := pipe.recv()) is not None:
+        pipe.send(seconds_of(lambda: [step(batch) for batch in batches]))
 
 
 def take_turns(sides, pairs, warm_up=1, measure=seconds_of):

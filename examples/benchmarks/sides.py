@@ -11,7 +11,7 @@ from torch import nn
 
 from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, BERTModel,
                       compute_classification_loss, compute_mlm_loss, load_pretrained)
-from bert_kit.training import AMPTrainer, make_optimizer
+from bert_kit.training import AMPTrainer, keep_freed_memory, make_optimizer
 
 ROWS, LENGTH, FILLED = 32, 128, 0.57
 RATE = 1e-5
@@ -31,6 +31,7 @@ def our_step(folder, work, precision, checkpointing=False):
     task, loss = {"mlm": (BERTForMaskedLM, compute_mlm_loss)}.get(
         work, (BERTForSequenceClassification, compute_classification_loss))
     model = load_pretrained(task, folder)
+    keep_freed_memory()  # as the Trainer and the Predictor do
     if work == "forward":
         return forward(model, precision)
     model.train().bert.gradient_checkpointing = checkpointing
@@ -71,8 +72,8 @@ def their_step(folder, work, precision, attention, checkpointing=False):
     return step
 
 
-def encoder_steps(folder, precision):
-    """Return one forward pass of the kit's encoder and one of nn.TransformerEncoder.
+def encoder_step(folder, precision, name):
+    """Return one forward pass of the kit's encoder, "ours", or of nn.TransformerEncoder.
 
     Both have the same weights and the same module for the embeddings. Torch's fast path is on:
     evaluation, inference mode, and a nested tensor if there is padding. It knows no autocast, so
@@ -97,7 +98,7 @@ def encoder_steps(folder, precision):
             x = ours.embeddings(ids, batch["token_type_ids"], torch.arange(ids.shape[1]))
             return theirs(x, src_key_padding_mask=padding if padding.any() else None)
     # "float32" is: no autocast, whatever type the weights have.
-    return {"ours": forward(ours, "float32"), "TransformerEncoder": step}
+    return forward(ours, "float32") if name == "ours" else step
 
 
 def random_batch(rows=ROWS, length=LENGTH, filled=1.0, seed=0):

@@ -4,10 +4,10 @@
     python examples/benchmarks/speed.py
     python examples/benchmarks/speed.py --rows ag_news sst2 --data FOLDER --model bert-small
 
-All sides take turns in one process, with the same weights, batches and precision. A ratio is
-their time / our time, so above 1 the kit is faster; of transformers' two attentions the faster
-one counts. The work "encoder" is the bare encoder beside nn.TransformerEncoder. "of rate" is the
-time that the matrix products of our step take by themselves, as a share of our time.
+The sides take turns, each in a process of its own, with the same weights, batches and precision.
+A ratio is their time / our time, so above 1 the kit is faster; of transformers' two attentions the
+faster one counts. The work "encoder" is the bare encoder beside nn.TransformerEncoder. "of rate"
+is the time that the matrix products of our step take by themselves, as a share of our time.
 
 Rows are 32 of up to 128 tokens: "full"; "ragged", in which 57% of the places are filled;
 "docstrings", the descriptions that the kit finds in installed packages; or a folder in --data
@@ -16,16 +16,17 @@ a step is then the mean over some batches. Run it on an otherwise idle machine.
 """
 
 import argparse
+import contextlib
 import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import torch
-from pairs import (least, machine, model_folder, quiet, ratios, spread, take_turns,
-                   write_figures)
+from pairs import (Side, least, machine, model_folder, quiet, ratios, seconds_of, spread,
+                   take_turns, write_figures)
 from products import products_alone, products_of
-from sides import (FILLED, LENGTH, ROWS, encoder_steps, our_step, random_batch, their_step,
+from sides import (FILLED, LENGTH, ROWS, encoder_step, our_step, random_batch, their_step,
                    with_labels)
 
 from bert_kit import ClassificationDataset, get_tokenizer, train_tokenizer
@@ -67,23 +68,26 @@ def read_batches(name, args, folder):
     return list(make_loader(dataset, ROWS, shuffle=False))
 
 
-def make_sides(folder, work, precision):
-    """Return {name: step}; the first is the kit's."""
-    with quiet():
-        if work == "encoder":
-            return encoder_steps(folder, precision)
-        return {"ours": our_step(folder, work, precision),
-                **{name: their_step(folder, work, precision, name) for name in ("sdpa", "eager")}}
+def makers(folder, work, precision):
+    """Return {name: a function that makes the step}; the first is the kit's."""
+    if work == "encoder":
+        return {name: partial(encoder_step, folder, precision, name)
+                for name in ("ours", "TransformerEncoder")}
+    return {"ours": partial(our_step, folder, work, precision),
+            **{name: partial(their_step, folder, work, precision, name)
+               for name in ("sdpa", "eager")}}
 
 
 def compare(steps, batches, pairs):
     """Return our median time (ms a step), ratios, shares of the matrix rate, and against whom."""
-    def over(step):
-        for batch in batches:
-            step(batch)
-    sides = {name: partial(over, step) for name, step in steps.items()}
-    sides["products"] = products_alone(products_of(sides["ours"]))
-    seconds = take_turns(sides, pairs, warm_up=2)
+    with quiet():
+        step = steps["ours"]()
+    products = products_alone(products_of(lambda: [step(batch) for batch in batches]))
+    with contextlib.ExitStack() as stack:
+        sides = {name: partial(stack.enter_context(Side(make)).seconds, batches)
+                 for name, make in steps.items()}
+        sides["products"] = partial(seconds_of, products)
+        seconds = take_turns(sides, pairs, warm_up=2, measure=lambda measure: measure())
     best = least(seconds, [name for name in steps if name != "ours"])
     return {"ours_ms": statistics.median(seconds["ours"]) / len(batches) * 1e3,
             "ratios": ratios(seconds[best], seconds["ours"]), "against": best,
@@ -91,7 +95,7 @@ def compare(steps, batches, pairs):
 
 
 def main(args):
-    keep_freed_memory()  # as the Trainer does; in one process it serves both sides
+    keep_freed_memory()  # for the products; our side does it too, as the Trainer does
     precisions = args.precision or list(dict.fromkeys(["float32", best_precision()]))
     figures = []
     print(f"{machine()}; {args.model}, {ROWS} rows of up to {LENGTH} tokens, {args.pairs} pairs")
@@ -102,7 +106,7 @@ def main(args):
         rows = {name: read_batches(name, args, folder) for name in args.rows}
         for precision in precisions:
             for work in args.work:
-                steps = make_sides(folder, work, precision)
+                steps = makers(folder, work, precision)
                 for name, batches in rows.items():
                     found = compare(steps, [with_labels(b, work) for b in batches], args.pairs)
                     filled = (sum(int(b["attention_mask"].sum()) for b in batches)
