@@ -99,12 +99,20 @@ def test_speed(benchmark, folder, tmp_path, capsys):
                   "--rows", "names", "--data", tmp_path / "data", "--batches", 2,
                   "--work", "encoder", "mlm", tmp_path / "figures")
     assert [figure["work"] for figure in figures] == ["encoder", "mlm"]
-    assert [figure["against"] == "TransformerEncoder" for figure in figures] == [0, 1, 0, 0]
+    assert [figure["against"] == "TransformerEncoder" for figure in figures] == [1, 0]
     for figure in figures:
         assert len(figure["ratios"]) == len(figure["of_rate"]) == 2
         assert figure["ours_ms"] > 0 and 0.2 < figure["filled"] < 0.9
         assert all(share > 0 for share in figure["of_rate"])
-    assert capsys.readouterr().out.count("\n") == 6
+    assert capsys.readouterr().out.count("\n") == 4
+
+
+def test_levers(benchmark, folder, tmp_path, capsys):
+    levers = benchmark("levers")
+    found = run(levers, "--model", folder, "--pairs", 1, "--batches", 1, "--work", "mlm",
+                "--precision", "float32", "--levers", "fused AdamW", tmp_path / "figures")
+    assert [figure["lever"] for figure in found] == ["fused AdamW"] and found[0]["ratios"][0] > 0
+    assert capsys.readouterr().out.count("\n") == 3
 
 
 def test_memory(benchmark, folder, tmp_path, monkeypatch):

@@ -103,6 +103,8 @@ def load_checkpoint(folder, amp, load_model):
         amp.load_state_dict(_load(folder / "scaler.pt"))
         state = TrainerState(**read_json(folder / "trainer_state.json"))
         random_states = _load(folder / "rng_state.pt")
+        if isinstance(random_states, dict):  # as it was written before there were processes
+            random_states = [random_states]
         if len(random_states) == amp.processes.size:
             restore_random_state(random_states[amp.processes.rank])
     except BertKitError:
