@@ -68,8 +68,9 @@ class BertConfig:
     labels : tuple of str
         Names of the C classes, in the order of the logits.
     fused : bool
-        True calls torch's kernels, False runs each formula line by line. A choice of this
-        process: it is not stored in config.json.
+        True takes the fast paths, False runs each formula line by line. On a CPU the fast paths
+        have first derivatives only, and are not for torch.func. A choice of this process: it is
+        not stored in config.json.
     extra : mapping
         Keys of config.json that the kit does not use; they are written back.
 

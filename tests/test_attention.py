@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from bert_kit.model import Dropout, MultiHeadAttention, Packing, attend
+from bert_kit.model import Dropout, MultiHeadAttention, Packing, TransformerEncoderBlock, attend
 from bert_kit.model.attention import _Attend
 
 
@@ -130,7 +130,7 @@ def test_dropout_acts_on_the_weights(config):
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_without_kept_weights_is_the_formulas(dropped, masked):
     heads = torch.randn(3, 2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
-    lengths = torch.tensor([5, 2 if masked else 5])
+    lengths = torch.tensor([2, 0] if masked else [5, 5])  # the second row sees nothing at all
     seen = (torch.arange(5) < lengths[:, None])[:, None, None] if masked else None
     draw = Dropout(0.4).draw((2, 3, 5, 5)) if dropped else None
     keep = torch.ones(2, 3, 5, 5) if draw is None else (draw.bits >= draw.lowest_kept) * draw.scale
@@ -149,3 +149,17 @@ def test_training_keeps_no_weights(config):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, id):
         layer(x.flatten(0, 1), packing=Packing.of(None, (1, 200), x.device))
     assert 0 < max(kept) < 200 * 200
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_backward_may_be_called_within_autocast(config, precision):
+    block, x = TransformerEncoderBlock(config), torch.randn(2, 7, 30, requires_grad=True)
+    packing = Packing.of(None, (2, 7), x.device)
+    with torch.random.fork_rng():
+        y = block(x.flatten(0, 1), packing=packing)[0].square().sum()
+        y.backward()
+    want, x.grad = x.grad, None
+    block.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        block(x.flatten(0, 1), packing=packing)[0].square().sum().backward()
+    assert x.grad.shape == want.shape and x.grad.isfinite().all()

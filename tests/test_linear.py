@@ -97,3 +97,24 @@ def test_gelu_between_frozen_layers(product):
     inner.requires_grad_(False)
     assert not gelu_between(inner, outer, GELU(), x).requires_grad
     assert gelu_between(inner, outer, GELU(), x[:0]).shape == (0, 6)
+
+
+def test_hooks_and_other_modules_are_called(product):
+    inner, outer, x, seen = Linear(6, 8), Linear(8, 6), torch.randn(4, 6), []
+    want = outer(GELU()(inner(x)))
+    handle = outer.register_forward_hook(lambda module, inputs, y: seen.append(y) or 2 * y)
+    torch.testing.assert_close(gelu_between(inner, outer, GELU(), x), 2 * want)
+    assert len(seen) == 1
+    handle.remove()
+    other = torch.nn.Sequential(outer, torch.nn.ReLU())
+    torch.testing.assert_close(gelu_between(inner, other, GELU(), x), want.relu())
+
+
+def test_one_vector_and_double_precision(product):
+    inner, outer, x = Linear(6, 8).double(), Linear(8, 6).double(), torch.randn(6).double()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = gelu_between(inner, outer, GELU(), x.requires_grad_())
+    y.sum().backward()
+    assert y.dtype == torch.float64 and x.grad.shape == (6,)
+    y = gelu_between(inner, outer, GELU(), x[None])
+    assert torch.autograd.gradcheck(lambda x: gelu_between(inner, outer, GELU(), x), x[None])

@@ -10,6 +10,7 @@ from bert_kit import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForPre
                       BERTForSequenceClassification, DataError, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss)
 from bert_kit.training import compute_nsp_loss, compute_pretraining_loss, count_labels
+from bert_kit.training.losses import IGNORE, _mean_cross_entropy
 
 
 def test_mlm_loss_is_the_mean_over_masked_tokens(config):
@@ -113,6 +114,20 @@ def test_loss_in_bfloat16_is_taken_in_float32(config):
         loss = compute_mlm_loss(model, batch)
     assert loss.dtype == torch.float32
     assert abs(loss - compute_mlm_loss(model, batch)) < 0.02
+
+
+@pytest.mark.parametrize("rows", [0, 1, 16, 37])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cross_entropy_some_rows_at_a_time_is_torchs(rows, dtype):
+    logits = (torch.randn(rows, 50) * 9).to(dtype).requires_grad_()
+    labels = torch.randint(0, 50, (rows,))
+    labels[::5] = IGNORE
+    got = _mean_cross_entropy(logits, labels, 3)
+    want = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / 3
+    torch.testing.assert_close(got, want)
+    ours, theirs = (torch.autograd.grad(loss * 2, logits)[0] for loss in (got, want))
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_row_has_no_gradient_from_another_rows_loss(config):

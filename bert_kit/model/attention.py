@@ -62,24 +62,30 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, heads, seen, draw):
-        weights = attention_weights(heads[0], heads[1], seen)
         ctx.save_for_backward(heads, seen, None if draw is None else draw.bits)
         ctx.draw = None if draw is None else draw._replace(bits=None)
-        return (weights if draw is None else draw.apply(weights)) @ heads[2]
+        # Autocast would do softmax in float32, between two conversions of all the scores; torch's
+        # kernel sums in float32 whatever it reads.
+        with torch.autocast("cpu", enabled=False):
+            weights = attention_weights(heads[0], heads[1], seen)
+            return (weights if draw is None else draw.apply(weights)) @ heads[2]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         (query, key, value), seen, bits = ctx.saved_tensors
         drop = (lambda x: x) if bits is None else ctx.draw._replace(bits=bits).apply
-        weights, gradient = attention_weights(query, key, seen), gradient.contiguous()
-        to_value = drop(weights).transpose(-2, -1) @ gradient
-        to_weights = drop(gradient @ value.transpose(-2, -1))
-        # Through softmax: p_i (g_i - sum_j p_j g_j), by torch's kernel.
-        to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
-        to_scores /= math.sqrt(query.shape[-1])
-        return torch.stack([to_scores @ key, to_scores.transpose(-2, -1) @ query, to_value]), \
-            None, None
+        with torch.autocast("cpu", enabled=False):
+            weights, gradient = attention_weights(query, key, seen), gradient.contiguous()
+            to_value = drop(weights).transpose(-2, -1) @ gradient
+            to_weights = drop(gradient @ value.transpose(-2, -1))
+            # Through softmax: p_i (g_i - sum_j p_j g_j), by torch's kernel.
+            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            to_scores /= math.sqrt(query.shape[-1])
+            if seen is not None:  # a query that sees nothing has weights all the same
+                to_scores.masked_fill_(~seen, 0)
+            to_query, to_key = to_scores @ key, to_scores.transpose(-2, -1) @ query
+            return torch.stack([to_query, to_key, to_value]), None, None
 
 
 class MultiHeadAttention(nn.Module):
@@ -112,7 +118,7 @@ class MultiHeadAttention(nn.Module):
             Also return the attention weights (B, H, S, S); this runs the formula.
         """
         qkv = self.qkv(x)  # (…, D) -> (…, 3D)
-        on_cpu = x.device.type == "cpu"
+        on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
         if not self.fused or return_weights:
             context, weights = self._over_rows(qkv, mask, self._by_formula)
         elif packing is None:
@@ -139,11 +145,8 @@ class MultiHeadAttention(nn.Module):
         On a CPU, over blocks whose scores stay in the cache, the formula beats torch's kernel,
         which has no dropout of its own there and a slow backward in bfloat16.
         """
-        # Autocast would do softmax in float32, between two conversions of all the scores; torch's
-        # kernel sums in float32 whatever it reads.
-        with torch.autocast("cpu", enabled=False):
-            contexts = [self._over_rows(part, mask, self._recomputing)[0]
-                        for part, mask in packing.split(qkv)]
+        contexts = [self._over_rows(part, mask, self._recomputing)[0]
+                    for part, mask in packing.split(qkv)]
         return packing.join(contexts) if contexts else qkv[:, :self.output.in_features]
 
     def _by_formula(self, heads, seen):

@@ -98,7 +98,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x):
         """(…, D) -> (…, D)."""
-        if self.fused and x.device.type == "cpu":
+        if self.fused and x.device.type == "cpu" and not torch.compiler.is_compiling():
             return self.dropout(gelu_between(self.inner, self.output, self.activation, x))
         widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
         active = self.activation(widened)

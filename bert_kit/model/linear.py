@@ -32,6 +32,9 @@ class Linear(nn.Linear):
     in_features, out_features : int
     fused : bool
         Whether the faster product may be taken. It has first derivatives only.
+
+    Tools that look for `nn.Linear` by its exact type, such as torch's dynamic quantisation, pass
+    over it.
     """
 
     def __init__(self, in_features, out_features, fused=True):
@@ -58,21 +61,33 @@ def gelu_between(inner, outer, gelu, x):
     but computed again; it is as large as what GELU reads, and those two are the largest tensors of
     a block.
     """
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if x.ndim == 1 or not all(map(_is_plain, (inner, gelu, outer))):
+        return outer(gelu(inner(x)))
+    kind = "tanh" if gelu.tanh else "none"
     if torch.is_grad_enabled():
-        return _GELUProduct.apply(inner(x).to(dtype), outer.weight.to(dtype), outer.bias.to(dtype),
-                                  "tanh" if gelu.tanh else "none")
-    if ONEDNN and x.numel() > 0 and dtype in (torch.float32, torch.bfloat16):
+        widened = inner(x)
+        return _GELUProduct.apply(widened, outer.weight.to(widened.dtype),
+                                  outer.bias.to(widened.dtype), kind)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if (ONEDNN and x.numel() > 0 and x.dtype in (torch.float32, torch.bfloat16)
+            and dtype in (torch.float32, torch.bfloat16)):
         return outer(torch.ops.mkldnn._linear_pointwise(
-            x.to(dtype), inner.weight.to(dtype), inner.bias.to(dtype), "gelu", [],
-            "tanh" if gelu.tanh else "none"))
+            x.to(dtype), inner.weight.to(dtype), inner.bias.to(dtype), "gelu", [], kind))
     return outer(gelu(inner(x)))
+
+
+def _is_plain(module):
+    """Say whether it is enough to know a module's weights: nothing happens when it is called."""
+    return type(module).__module__.startswith("bert_kit.model.") and not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        or module._backward_pre_hooks)
 
 
 def _takes_onednn(x, weight):
     """Say whether the product of these two is faster, and the same, through oneDNN."""
     return (ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-            and x.numel() > 0 and x.ndim > 1 and not torch.is_autocast_enabled("cpu"))
+            and x.numel() > 0 and x.ndim > 1 and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling())
 
 
 def _product(x, weight, bias=None):
@@ -87,13 +102,14 @@ def _gradients(x, weight, gradient, needed):
 
     dx = dy W, dW = dy^T x, and db is the sum of dy over the rows. `needed` says which to compute.
     """
-    to_x = _product(gradient, weight.t()) if needed[0] else None
-    x, gradient, to_weight = x.flatten(0, -2), gradient.flatten(0, -2), None
-    if needed[1] and x.shape[1] > gradient.shape[1]:
-        to_weight = _product(gradient.t(), x.t())
-    elif needed[1]:  # the first matrix is copied to be turned round: take the narrower one
-        to_weight = _product(x.t(), gradient.t()).t()
-    return to_x, to_weight, gradient.sum(0) if needed[2] else None
+    with torch.autocast("cpu", enabled=False):  # whatever surrounds the call of backward
+        to_x = _product(gradient, weight.t()) if needed[0] else None
+        x, gradient, to_weight = x.flatten(0, -2), gradient.flatten(0, -2), None
+        if needed[1] and x.shape[1] > gradient.shape[1]:
+            to_weight = _product(gradient.t(), x.t())
+        elif needed[1]:  # the first matrix is copied to be turned round: take the narrower one
+            to_weight = _product(x.t(), gradient.t()).t()
+        return to_x, to_weight, gradient.sum(0) if needed[2] else None
 
 
 class _Product(torch.autograd.Function):

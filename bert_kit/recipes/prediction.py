@@ -104,7 +104,7 @@ class Predictor:
     def dataset_logits(self, dataset):
         """The rows of a ClassificationDataset -> logits (N, C); the same bits as `logits`."""
         def score(batches):  # cloned: what is sent is not the whole for every part
-            with autocast(self.precision, self.device.type):  # weights are converted once in it
+            with autocast(self.precision, self.device.type):
                 logits, _ = predict_logits(self.model, batches, self.device)
             return [part.clone() for part in logits.split(BATCH)]
 

@@ -6,6 +6,7 @@ batch; DistributedDataParallel adds their gradients up while they are still bein
 Files are written by the first process only; the others must see them in the same folder.
 """
 
+import atexit
 import contextlib
 import itertools
 import os
@@ -154,15 +155,19 @@ def join_processes(device="cpu"):
     backend = _take_device(torch.device(device), local_rank)
     try:
         dist.init_process_group(backend, timeout=LONGEST_WAIT)
+    except RuntimeError as error:
+        raise TrainingError("the processes of the job could not connect: "
+                            f"{str(error).splitlines()[0]}") from None
+    try:
         yield Processes(rank, size)
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         raise TrainingError("another process of the job ended, which says why if it could; go on "
                             "with --resume auto") from None
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    # They stay connected for the next job. Only an orderly end is waited for: after an error in
+    # one process the others may not come.
+    atexit.register(dist.destroy_process_group)
 
 
 def _take_device(device, local_rank):

@@ -10,6 +10,7 @@ one large batch, however unevenly their labels are spread.
 """
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
@@ -195,4 +196,40 @@ def _mean_cross_entropy(logits, labels, count):
     """
     _check_labels(logits, labels)
     labels = labels.to(logits.device, non_blocking=True)
+    if logits.device.type == "cpu" and logits.ndim == 2:
+        return _CrossEntropy.apply(logits, labels) / count
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / count
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """(M, C) logits, (M,) labels -> (): log sum_j exp(z_j) - z_label, summed over the rows.
+
+    A vocabulary's logits are the largest tensor of pre-training. They are read some rows at a
+    time, so that what is computed of them in float32 stays in the cache and is never kept; the
+    gradient is softmax minus 1 at the label.
+    """
+
+    ROWS = 16
+
+    @staticmethod
+    def forward(ctx, logits, labels):
+        log_sums = torch.cat([rows.float().logsumexp(-1)
+                              for rows in logits.split(_CrossEntropy.ROWS)])
+        counted = labels != IGNORE
+        at_labels = logits.gather(1, (labels * counted)[:, None])[:, 0].float()
+        ctx.save_for_backward(logits, labels, log_sums)
+        return ((log_sums - at_labels) * counted).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        logits, labels, log_sums = ctx.saved_tensors
+        counted = (labels != IGNORE)[:, None]
+        to_logits = torch.empty_like(logits)
+        for out, rows, label, log_sum, counts in zip(*(
+                tensor.split(_CrossEntropy.ROWS) for tensor in (
+                    to_logits, logits, labels[:, None], log_sums[:, None], counted))):
+            softmax = rows.float().sub_(log_sum).exp_()
+            softmax.scatter_add_(1, label * counts, torch.full(label.shape, -1.0))
+            out.copy_(softmax.mul_(counts * gradient))
+        return to_logits, None

@@ -81,8 +81,10 @@ def keep_freed_memory():
     """
     library = _c_library()
     if library is None:
-        return False  # malloc.h: M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD is -1
-    return bool(library.mallopt(-3, 2**30) and library.mallopt(-1, 2**31 - 1))
+        return False
+    # malloc.h: M_MMAP_THRESHOLD is -3, up to 2**25 in older versions; M_TRIM_THRESHOLD is -1.
+    large = library.mallopt(-3, 2**30) or library.mallopt(-3, 2**25)
+    return bool(library.mallopt(-1, 2**31 - 1) and large)
 
 
 def _c_library():

@@ -223,8 +223,9 @@ class Trainer:
         state.batch += len(window)
         if state.batch >= len(self.train_loader):
             state.epoch, state.batch = state.epoch + 1, 0
-        # Summed on the device: a float would wait for it in every step.
-        state.loss_sum = state.loss_sum + result.loss.double()
+        # Summed on the device: a float would wait for it in every step. (MPS has no float64.)
+        mps = result.loss.device.type == "mps"
+        state.loss_sum = state.loss_sum + (result.loss if mps else result.loss.double())
         state.loss_steps += 1
         state.skipped += not result.stepped
         return result
