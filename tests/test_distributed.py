@@ -223,3 +223,17 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
                        for run in ("unbroken", "broken")))
     assert len({(folder / run / "metrics.csv").read_bytes()
                 for run in ("unbroken", "broken")}) == 1
+
+
+def test_processes_may_join_one_job_after_another(tmp_path):
+    script = tmp_path / "jobs.py"
+    script.write_text("from bert_kit.training import join_processes\n"
+                      "for job in range(3):\n"
+                      "    with join_processes() as processes:\n"
+                      "        assert processes.gather(processes.rank) == [0, 1]\n"
+                      "print('done')\n")
+    done = subprocess.run([
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        script], env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done") == 2

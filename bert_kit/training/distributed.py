@@ -6,7 +6,6 @@ batch; DistributedDataParallel adds their gradients up while they are still bein
 Files are written by the first process only; the others must see them in the same folder.
 """
 
-import atexit
 import contextlib
 import itertools
 import os
@@ -154,7 +153,7 @@ def join_processes(device="cpu"):
         return
     backend = _take_device(torch.device(device), local_rank)
     try:
-        dist.init_process_group(backend, timeout=LONGEST_WAIT)
+        _connect(backend)
     except RuntimeError as error:
         raise TrainingError("the processes of the job could not connect: "
                             f"{str(error).splitlines()[0]}") from None
@@ -165,9 +164,16 @@ def join_processes(device="cpu"):
             raise
         raise TrainingError("another process of the job ended, which says why if it could; go on "
                             "with --resume auto") from None
-    # They stay connected for the next job. Only an orderly end is waited for: after an error in
-    # one process the others may not come.
-    atexit.register(dist.destroy_process_group)
+    # Only an orderly end is waited for: after an error in one process the others may not come.
+    dist.destroy_process_group()
+
+
+def _connect(backend):
+    """Let the processes find one another, under keys that no earlier job of theirs has used."""
+    store, rank, size = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+    number = store.add(f"bert_kit/jobs/{rank}", 1)  # the same in every process
+    dist.init_process_group(backend, store=dist.PrefixStore(f"bert_kit/{number}", store),
+                            rank=rank, world_size=size, timeout=LONGEST_WAIT)
 
 
 def _take_device(device, local_rank):
