@@ -29,6 +29,15 @@ def _flush(path):
         os.close(handle)
 
 
+@contextlib.contextmanager
+def _errors_named(target):
+    """Say in one line what could not be written: a full disk is not a fault of the program."""
+    try:
+        yield
+    except OSError as error:
+        raise BertKitError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
 def _prepare(target, folder=False):
     """Return the target as a path, with its folder made, and the bits that the umask allows."""
     target = Path(target)
@@ -37,10 +46,8 @@ def _prepare(target, folder=False):
     if target.exists() and not (target.is_dir() if folder else target.is_file()):
         raise BertKitError(f"{target}: is not a {'folder' if folder else 'file'}; refusing to "
                            "replace it")
-    try:
+    with _errors_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BertKitError(f"{target}: cannot be written ({error.strerror})") from None
     umask = os.umask(0)  # the only way to read it is to set it
     os.umask(umask)
     return target, ~umask
@@ -48,52 +55,67 @@ def _prepare(target, folder=False):
 
 @contextlib.contextmanager
 def atomic_file(target):
-    """Yield a temporary path; on success it replaces `target`, on an error it is removed."""
+    """Yield a temporary path; on success it replaces `target`, on an error it is removed.
+
+    Raises
+    ------
+    BertKitError
+        If the system cannot write, inside the `with` or after it.
+    """
     target, allowed = _prepare(target)
-    try:
+    with _errors_named(target):
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY,
                                         dir=target.parent)
-    except OSError as error:
-        raise BertKitError(f"{target}: cannot be written ({error.strerror})") from None
-    os.close(handle)
-    try:
-        os.chmod(name, 0o666 & allowed)  # mkstemp's 0600 would hide the result from colleagues
-        yield Path(name)
-        _flush(name)
-        os.replace(name, target)
-        _flush(target.parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        os.close(handle)
+        try:
+            os.chmod(name, 0o666 & allowed)  # mkstemp's 0600 would hide the result from colleagues
+            yield Path(name)
+            _flush(name)
+            os.replace(name, target)
+            _flush(target.parent)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(target):
-    """Yield a temporary folder; on success it becomes `target`, which it replaces if present."""
+    """Yield a temporary folder; on success it becomes `target`, which it replaces if present.
+
+    Raises
+    ------
+    BertKitError
+        If the system cannot write, inside the `with` or after it.
+    """
     target, allowed = _prepare(target, folder=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
-                                 dir=target.parent))
+    with _errors_named(target):
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
+                                     dir=target.parent))
+        try:
+            work.chmod(0o777 & allowed)
+            yield work
+            for path in work.rglob("*"):
+                _flush(path)
+            _flush(work)
+            _put_in_place(work, target)
+            _flush(target.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(work, target):
+    """Rename a folder; one that it replaces cannot go in the same step, so it is set aside."""
+    if not target.exists():
+        os.replace(work, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=REPLACED, dir=target.parent))
+    os.replace(target, aside / "old")
     try:
-        work.chmod(0o777 & allowed)
-        yield work
-        for path in work.rglob("*"):
-            _flush(path)
-        _flush(work)
-        if target.exists():  # a folder cannot be replaced in one step: set the old one aside
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=REPLACED,
-                                          dir=target.parent))
-            os.replace(target, aside / "old")
-            try:
-                os.replace(work, target)
-            except OSError:
-                os.replace(aside / "old", target)
-                raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-        else:
-            os.replace(work, target)
-        _flush(target.parent)
+        os.replace(work, target)
+    except OSError:
+        os.replace(aside / "old", target)
+        raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_folder(folder):

@@ -54,6 +54,7 @@ def main(args):
 
     # 2. Vocabulary: pieces learned from the training text.
     tokenizer = train_tokenizer([d.text for d in train.documents], args.vocab_size)
+    tokenizer.max_length = args.max_length  # the model has no more positions
     print(f"vocabulary   {tokenizer.vocab_size:,} pieces")
 
     # 3. Rows: [CLS] … [SEP] with 15% of the tokens hidden, anew in every epoch.

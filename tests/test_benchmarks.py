@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,40 @@ def test_embedding(benchmark, minilm, tmp_path):
     figure, = run(benchmark("embedding"), "--data_file", tmp_path / "rows.csv", "--pairs", 1,
                   "--max_length", 64, "--precision", "float32", tmp_path / "figures")
     assert figure["texts"] == 39 and figure["difference"] < 1e-5
+
+
+def test_fine_tuning(benchmark, tmp_path, monkeypatch, capsys):
+    """Both sides learn the same rows, and begin in turn."""
+    pytest.importorskip("transformers")
+    fine_tuning, order = benchmark("fine_tuning"), []
+
+    def noted(side):
+        def run_side(*arguments):
+            order.append(side.__name__)
+            return side(*arguments)
+        return run_side
+    for name in ("kit", "plain"):
+        monkeypatch.setattr(fine_tuning, name, noted(getattr(fine_tuning, name)))
+    for seed, name in enumerate(("train", "test")):
+        write_table(tmp_path / f"{name}.csv", seed=seed)
+    monkeypatch.setattr(fine_tuning, "RATE", 1e-2)
+    monkeypatch.setattr(fine_tuning, "EPOCHS", 9)
+    monkeypatch.setattr("sys.argv", [
+        "fine_tuning.py", "--weights", str(tiny_bert(tmp_path / "bert")), "--data_file",
+        str(tmp_path), "--max_length", "20", "--seeds", "2", "--precision", "float32"])
+    fine_tuning.main()
+    assert order == ["kit", "plain", "plain", "kit"]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert all(float(accuracy) > 0.5 for row in rows for accuracy in row[1:3])
+
+
+@pytest.mark.parametrize("seeds, spread", [(1, ""), (2, " ± 0.071")])
+def test_pretraining_gain(benchmark, monkeypatch, capsys, seeds, spread):
+    gain = benchmark("pretraining_gain")
+    monkeypatch.setattr(gain, "accuracy", lambda weights, per_class, epochs, rate, seed: (
+        0.5 + 0.25 * (weights is not None) + 0.1 * seed))
+    gain.main(Namespace(weights="w", seeds=seeds, epochs=[4, 3, 2, 1], learning_rate=1e-3))
+    lines = capsys.readouterr().out.splitlines()
+    first, second = (0.5, 0.75) if seeds == 1 else (0.55, 0.8)
+    assert lines[2] == f"| 50 | {first:.3f}{spread} | {second:.3f}{spread} | +0.250 |"
+    assert len(lines) == 6 and lines[-1].startswith("| all |")

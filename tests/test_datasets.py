@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -41,6 +42,9 @@ def test_ragged_is_a_list_of_lists():
         assert [row.tolist() for row in rows] == lists
         assert len(rows) == len(lists) and rows.lengths.tolist() == [len(row) for row in lists]
         assert rows.values.dtype == np.int32 and rows.values.size == sum(map(len, lists))
+        assert rows.values.flags.writeable and rows.bounds.dtype == np.int64
+        copy = pickle.loads(pickle.dumps(rows))
+        assert [row.tolist() for row in copy] == lists
         with pytest.raises(IndexError):
             rows[len(lists)]
 

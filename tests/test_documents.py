@@ -8,6 +8,7 @@ import pytest
 from bert_kit.data import documents as documents_file
 from bert_kit.data import read_documents
 from bert_kit.data.documents import cut_file, read_range
+from bert_kit.data.lines import text_lines
 from bert_kit.errors import DataError
 
 WORDS = ["ka", "to", "mi.", "\u00e9t\u00e9", "\u4e2d\u6587", "\u2603"]
@@ -57,6 +58,15 @@ def test_carriage_returns_alone(tmp_path):
     write_gaps(tmp_path / "a.txt", documents, end="\r")
     assert list(read_documents(tmp_path / "a.txt")) == [[line] for document in documents
                                                         for line in document]
+
+
+def test_empty_is_ascii_white_space_alone(tmp_path):
+    """Other spaces leave no text, but they separate nothing, with and without empty lines."""
+    path = tmp_path / "a.txt"
+    path.write_text("a\n\xa0\nb\n \t\nc\n\u3000\n", "utf-8")
+    assert list(read_documents(path)) == [["a", "b"], ["c"]]
+    path.write_text("a\n\xa0\nb\n", "utf-8")
+    assert list(read_documents(path)) == [["a"], ["b"]]
 
 
 def test_without_empty_lines_each_line_is_one(tmp_path):
@@ -154,8 +164,29 @@ def test_endless_lines_are_refused_before_they_fill_the_memory(tmp_path, monkeyp
     monkeypatch.setattr(documents_file, "FIELD_LIMIT", 100)
     path = tmp_path / "a.txt"
     path.write_text("short\n" + "x" * 300 + "\n")
-    with pytest.raises(DataError, match="line 2: 301 characters; at most 100"):
+    with pytest.raises(DataError, match="line 2: more than 100 characters; expected shorter"):
         list(read_documents(path))
     path.write_text("short\n" + "x" * 400 + "\n")
     with pytest.raises(DataError, match="no line end in the 400 bytes up to byte 406; expected"):
         list(read_documents(path))
+
+
+@pytest.mark.parametrize("name, start", [("a.txt", "a\n\nb\n"), ("a.jsonl", '{"text": "a"}\n' * 3)])
+def test_endless_lines_further_on(tmp_path, monkeypatch, name, start):
+    """After the first empty line of a file, and in files of objects: the line is not read whole."""
+    monkeypatch.setattr(documents_file, "FIELD_LIMIT", 100)
+    path = tmp_path / name
+    path.write_text(start + "x" * 10**6 + "\n")
+    with pytest.raises(DataError, match="line 4: more than 100 characters; expected shorter lines"):
+        list(read_documents(path))
+    assert list(text_lines(path, limit=101))[3:6] == ["x" * 101] * 3
+
+
+def test_endless_documents_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents_file, "FIELD_LIMIT", 100)
+    path = tmp_path / "a.txt"
+    path.write_text("a\n\n" + "x" * 50 + "\n" + "y" * 50 + "\n\n" + "z\n" * 101)
+    with pytest.raises(DataError, match="line 106: a document of more than 100 characters; expect"):
+        cut_and_read(path, 90)
+    path.write_text("a\n" * 101)  # a document each
+    assert len(list(read_documents(path))) == 101

@@ -1,6 +1,9 @@
+import contextlib
+import errno
 import os
 import stat
 
+import numpy as np
 import pytest
 
 from bert_kit import BertKitError
@@ -47,10 +50,48 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
         replace(source, goal)
 
     monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(OSError):
+    with pytest.raises(BertKitError, match=r"run: cannot be written \(no\)"):
         with atomic_folder(target) as folder:
             (folder / "new").write_text("2")
     assert os.listdir(tmp_path) == ["run"] and os.listdir(target) == ["old"]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
+    target, run = tmp_path / "a.json", tmp_path / "run"
+    write_json(target, {"x": 1})
+    with atomic_folder(run) as folder:
+        (folder / "old").write_text("1")
+    with files_of_at_most(1_000):
+        with pytest.raises(BertKitError, match=r"a\.json: cannot be written \(.*large\)"):
+            write_json(target, {"x": "y" * 5_000})
+        with pytest.raises(BertKitError, match=r"a\.json: cannot be written \(.*written\)"):
+            with atomic_file(target) as path, open(path, "wb") as file:
+                np.save(file, np.zeros(5_000))
+        with pytest.raises(BertKitError, match=r"run: cannot be written \(.*large\)"):
+            with atomic_folder(run) as folder:
+                (folder / "new").write_text("y" * 5_000)
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BertKitError, match=r"a\.json: cannot be written \(No space left"):
+        write_json(target, {"x": 2})
+    with pytest.raises(BertKitError, match=r"run: cannot be written \(No space left"):
+        with atomic_folder(run) as folder:
+            (folder / "new").write_text("2")
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "run"] and os.listdir(run) == ["old"]
+    assert read_json(target) == {"x": 1}
 
 
 def test_permissions_follow_the_umask(tmp_path):

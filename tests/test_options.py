@@ -148,6 +148,17 @@ def test_settings_are_json_and_come_back():
     assert [settings(classifier=head).classifier for head in HEADS] == list(HEADS)
 
 
+def test_help_shows_the_defaults_but_not_what_is_off():
+    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(
+        prog, width=1_000))
+    add_arguments(parser, ClassificationSettings)
+    text = parser.format_help()
+    for words in ("0 is off (default: 0)", "other classes (default: 0.0)", "rest (default: 128)",
+                  "keep the best epoch, not the last (default: True)"):
+        assert words in text.replace("text is cut off", "rest")
+    assert "(default: False)" not in text and "(default: None)" not in text
+
+
 def test_kinds_of_fields():
     @dataclasses.dataclass(frozen=True)
     class Small:

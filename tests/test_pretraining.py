@@ -14,15 +14,16 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit import (BertConfig, BERTForMaskedLM, BERTForPreTraining, MLMDataset, NSPDataset,
-                      get_tokenizer, load_pretrained, pretrain, train_classifier)
+                      Tokenizer, get_tokenizer, load_pretrained, pretrain, train_classifier)
 from bert_kit.cli import build_parser, main
 from bert_kit.data import load_corpus, read_documents
 from bert_kit.data.corpus import Corpus, Document
 from bert_kit.errors import BertKitError
 from bert_kit.files import read_json
 from bert_kit.recipes import documents
-from bert_kit.recipes.documents import make_tokenizer, read_text
-from bert_kit.recipes.pretraining import make_model, make_trainer, prepare_data
+from bert_kit.recipes.documents import fill_store, make_tokenizer, read_text
+from bert_kit.recipes.pretraining import (check_settings, make_model, make_trainer, prepare_data,
+                                          training_arguments)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.weights import read_safetensors
 from jobs import WORDS, environment, tiny_bert, write_table
@@ -228,6 +229,8 @@ def test_going_on_from_weights(files, tmp_path, capsys):
                      max_steps=6, **{**QUICK, "learning_rate": None, "verbosity": 1})
     out = capsys.readouterr().out
     before, after = table["baselines"]["before training"], table["validation"]
+    assert f"{after['perplexity']:.4g}" in out and f"{after['accuracy']:.4f}" in out
+    assert [path.name for path in (tmp_path / "a").glob("checkpoint-*")] == ["checkpoint-6"]
     assert table["learning_rate"] == 1e-4 and after["loss"] < before["loss"]
     assert f"expect      a loss of about {before['loss']:.2f} at the start" in out
     text = [" ".join(lines) for lines in read_documents([files[1]])]
@@ -259,6 +262,12 @@ def documents_batch(dataset):
     ({"store": "s", "train_file": None}, "a store needs a train_file"),
     ({"mask_probability": 0}, "mask_probability is 0"), ({"val_size": 1}, "val_size is 1"),
     ({"batch_size": 0}, "batch_size is 0"), ({"eval_steps": 0}, "eval_steps is 0"),
+    ({"nsp": True, "max_length": 4}, "max_length is 4; expected at least 5 with nsp"),
+    ({"val_size": 0.1}, "val_size and validation_file are both set"),
+    ({"val_size": 0, "validation_file": None, "eval_steps": 5}, "eval_steps is set, but"),
+    ({"workers": 2}, "workers is 2; only a store"),
+    ({"store": "out/store"}, "store out/store is in the output_dir out; expected it beside"),
+    ({"seed": 2**32}, "seed is 4294967296; expected a whole number from 0, below 2\\*\\*32"),
     ({"max_length": 2}, "max_length is 2"), ({"from_scratch": "bert-huge"}, "unknown model"),
     ({"dropout": 2}, "dropout is 2"), ({"lr": "auto"}, "learning_rate is 'auto'"),
     ({"memory_threshold": 3}, "memory threshold"), ({"tokenizer": "no/such"}, "no/such"),
@@ -278,10 +287,13 @@ def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, mo
     ("", {}, "a.txt: no text"), ("\n \n", {}, "a.txt: no text"),
     ("one\n\ntwo\n", {}, "of 2 documents leaves none to measure on; give a validation_file"),
     ("\u200b\n", {"val_size": 0}, "the texts hold no words"),
-    ("one\n\ntwo\n", {"nsp": True, "val_size": 0}, "two documents of two sentences"),
+    ("one\n\ntwo\n", {"nsp": True, "val_size": 0},
+     "train text: next-sentence pairs need .* found 0 .*an empty line separates documents"),
+    ("\u200b\n", {"val_size": 0, "tokenizer": "BERT"}, "train text: none of the texts has a token"),
     (b"caf\xe9", {}, "a.txt line 1: byte 0xe9 is not utf-8")])
-def test_text_that_cannot_be_used(text, options, words, tmp_path):
+def test_text_that_cannot_be_used(text, options, words, files, tmp_path):
     path = tmp_path / "a.txt"
+    options = {key: files[2] if value == "BERT" else value for key, value in options.items()}
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BertKitError, match=words):
         pretrain(train_file=path, output_dir=tmp_path / "out", **QUICK, **options)
@@ -334,6 +346,44 @@ def test_a_tokenizer_is_learned_from_the_beginning_of_the_text(files, monkeypatc
     assert tokenizer.backend.to_str() == make_tokenizer(stored, None).backend.to_str()
     monkeypatch.undo()
     assert tokenizer.vocab_size < make_tokenizer(settings, train).vocab_size
+
+
+def test_another_models_tokenizer_is_refused(files, tmp_path):
+    """Unless the model has none of its own; a copy of its own is as good."""
+    own, bare = files[2], tmp_path / "bare"
+    get_tokenizer(own).save(tmp_path / "copy")
+    pieces = (own / "vocab.txt").read_text().split()
+    Tokenizer([*pieces[:-2], pieces[-1], pieces[-2]]).save(tmp_path / "other")
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(own / name, bare)
+
+    def check(model, tokenizer):
+        check_settings(PretrainingSettings(model=model, tokenizer=tokenizer, max_length=24))
+    with pytest.raises(BertKitError, match="other: another tokenizer than that of .*bert, whose"):
+        check(own, tmp_path / "other")
+    assert check(own, tmp_path / "copy") is check(bare, tmp_path / "other") is None
+
+
+def test_a_new_model_gives_its_length_to_any_tokenizer(files):
+    settings = PretrainingSettings(tokenizer=files[2], max_length=24)
+    assert make_tokenizer(settings, []).max_length == 24
+    weights = settings.replace(tokenizer=None, model=files[2])
+    assert make_tokenizer(weights, []).max_length == get_tokenizer(files[2]).max_length
+
+
+def test_a_checkpoint_every_thousand_steps():
+    arguments = training_arguments(PretrainingSettings(), evaluates=True)
+    assert (arguments.save_strategy, arguments.save_steps) == ("steps", 1_000)
+    assert arguments.load_best_model_at_end and arguments.eval_strategy == "epoch"
+    assert training_arguments(PretrainingSettings(save_steps=None)).save_strategy == "epoch"
+
+
+def test_one_process_finds_the_rows_of_a_store(files, tmp_path):
+    settings = PretrainingSettings(train_file=files[0], store=tmp_path / "s", max_length=24,
+                                   verbosity=0)
+    fill_store(settings, get_tokenizer(files[2]))
+    assert (tmp_path / "s" / "rows-22.npy").is_file()
 
 
 def test_every_training_option_arrives(files):

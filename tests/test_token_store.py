@@ -1,13 +1,19 @@
 """The token store: the same rows as texts in memory, whatever happens on the way."""
 
+import contextlib
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from jobs import environment
 from test_documents import made_documents, write_gaps, write_json, write_lines
 from texts import make_texts, telltale_tokenizer, tokenizer
 
@@ -196,11 +202,88 @@ def test_a_killed_build_goes_on(tmp_path, files, small_shards, monkeypatch):
     assert contents(folder) == contents(tmp_path / "whole")
 
 
+PARENT = """
+import multiprocessing, signal, sys
+from bert_kit import get_tokenizer
+from bert_kit.data import build_token_store, store_building
+store_building.SHARD_BYTES = 700
+def report(done, total):
+    if done:
+        print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+        signal.pause()
+build_token_store(sys.argv[2:], get_tokenizer(sys.argv[1]), "store", 2, report)
+"""
+
+
+def test_no_process_outlives_a_killed_build(tmp_path, files):
+    tokenizer().save(tmp_path / "bert")
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path / "bert", *files],
+                              cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
+    children = list(map(int, parent.stdout.readline().split()))
+    parent.kill()
+    try:  # its output ends when the last process that could write to it has
+        assert len(children) == 2 and parent.communicate(timeout=30) == (b"", None)
+    finally:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+
 def test_a_finished_store_is_only_opened(tmp_path, files, monkeypatch):
+    """Also when a file was touched, or copied without its times."""
     store = build_token_store(files, tokenizer(), tmp_path / "store")
+    before = contents(tmp_path / "store")
     monkeypatch.setattr(store_building, "_build_shards", None)
+    os.utime(files[1], (1, 1))
+    (tmp_path / "store" / ".rows-9.npy.abcd1234.bert_kit_new").write_bytes(b"half")
     again = build_token_store(files, tokenizer(), tmp_path / "store")
     assert again.tokens == store.tokens and again.fingerprint == store.fingerprint
+    assert contents(tmp_path / "store") == before
+    monkeypatch.undo()
+    build_token_store(files, tokenizer(), tmp_path / "touched")
+    assert (tmp_path / "touched" / "manifest.json").read_bytes() == before["manifest.json"]
+
+
+def unfinished(files, folder):
+    """Begin a store and leave it with one shard."""
+    def kill(done, total):
+        if done:
+            raise Killed
+    with pytest.raises(Killed):
+        build_token_store(files, tokenizer(), folder, report=kill)
+
+
+def test_a_file_must_not_change_between_two_parts_of_a_build(tmp_path, files, small_shards):
+    unfinished(files, tmp_path / "store")
+    os.utime(files[1], (1, 1))
+    with pytest.raises(DataError, match="a token store of modified .*, now given 1000000000; exp"):
+        build_token_store(files, tokenizer(), tmp_path / "store")
+
+
+def test_a_shard_has_both_its_files(tmp_path, files, small_shards):
+    build_token_store(files, tokenizer(), tmp_path / "whole")
+    for kind in ("tokens", "ends"):
+        unfinished(files, tmp_path / kind)
+        (tmp_path / kind / f"shard-00000.{kind}.npy").unlink()
+        build_token_store(files, tokenizer(), tmp_path / kind)
+        assert contents(tmp_path / kind) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [
+    lambda plan: plan.pop("shards"), lambda plan: plan.update(shards=5),
+    lambda plan: plan.update(shards=[[[0, 0]]]), lambda plan: plan.update(shards=[[[7, 0, 9, 1]]]),
+    lambda plan: plan.update(shards=[[[0, None, 9, True]]])])
+def test_damaged_plans(tmp_path, files, small_shards, change):
+    unfinished(files, tmp_path / "store")
+    path = tmp_path / "store" / "plan.json"
+    plan = json.loads(path.read_text())
+    change(plan)
+    path.write_text(json.dumps(plan))
+    with pytest.raises(DataError, match=r"plan\.json: damaged; expected the ranges of each shard"):
+        build_token_store(files, tokenizer(), tmp_path / "store")
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json: not valid JSON"):
+        build_token_store(files, tokenizer(), tmp_path / "store")
 
 
 def test_small_files_share_a_shard(tmp_path):

@@ -43,9 +43,10 @@ def test_any_code_point():
 
 def test_added_tokens_of_one_word_and_of_several():
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "york", "n", "##e", "##w", "x"]
-    for added in ("york", "new york", "w y"):
+    for added in ("york", "new york", "w y", "new\xa0york", "new\tyork"):
         tried = Tokenizer(pieces, added_tokens=[AddedToken(added), AddedToken("[gene]")])
-        texts = ["New York", "new  york new york", "x new york[gene]x", "york [gene] new"]
+        texts = ["New York", "new  york new york", "x new york[gene]x", "york [gene] new",
+                 "new\xa0york x", "new\tyork x"]
         assert list(word_pieces(texts, tried)) == whole_texts(tried, texts)
 
 
@@ -57,13 +58,30 @@ def test_forgetting_changes_nothing(monkeypatch, limit):
     assert list(word_pieces([], tokenizer())) == []
 
 
-def test_a_word_is_encoded_once():
-    class Counting:
-        backend, words = tokenizer().backend, []
+class Counting:
+    """A tokenizer that keeps what it was asked to encode."""
 
-        def encode_pieces(self, words):
-            self.words += words
-            return tokenizer().encode_pieces(words)
-    texts = make_texts(50) * 3
-    assert list(word_pieces(texts, Counting())) == whole_texts(tokenizer(), texts)
-    assert sorted(Counting.words) == sorted(set(" ".join(texts).split(" ")))
+    def __init__(self, tokenizer):
+        self.tokenizer, self.backend, self.words = tokenizer, tokenizer.backend, []
+
+    def encode_pieces(self, words):
+        self.words += words
+        return self.tokenizer.encode_pieces(words)
+
+
+def test_a_word_is_encoded_once():
+    texts, counting = make_texts(50) * 3, Counting(tokenizer())
+    assert list(word_pieces(texts, counting)) == whole_texts(tokenizer(), texts)
+    assert sorted(counting.words) == sorted(set(" ".join(texts).split(" ")))
+
+
+def test_long_words_and_texts_with_phrases_are_not_remembered():
+    """A text without spaces is one word: to remember many would fill the memory."""
+    texts, counting = ["ka " + "a" * 101, "b" * 100] * 3, Counting(tokenizer())
+    assert list(word_pieces(texts, counting)) == whole_texts(tokenizer(), texts)
+    assert sorted(counting.words) == sorted(["ka", *["a" * 101] * 3, "b" * 100])
+    phrases = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ka"],
+                        added_tokens=[AddedToken("ka ka")])
+    texts, counting = ["x ka ka", "ka ka ka"] * 3, Counting(phrases)
+    assert list(word_pieces(texts, counting)) == whole_texts(phrases, texts)
+    assert counting.words == texts

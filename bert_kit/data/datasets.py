@@ -41,7 +41,8 @@ class Ragged:
         for numbers in lists:
             values.extend(numbers)
             bounds.append(len(values))
-        self.values, self.bounds = np.array(values), np.array(bounds)
+        self.values = np.frombuffer(values, np.intc)  # not a copy: they may fill half the memory
+        self.bounds = np.frombuffer(bounds, np.int64)
 
     @property
     def lengths(self):

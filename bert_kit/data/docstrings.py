@@ -117,10 +117,8 @@ def load_docstrings(cache=None, packages=None):
     try:
         write_json(path, {"format": _FORMAT, "versions": versions, "sha256": _digest(rows),
                           "docstrings": rows})
-    except (BertKitError, OSError) as error:
-        reason = getattr(error, "strerror", None)  # a full disk; else the line says it all
-        print(f"{path}: cannot be written ({reason})" if reason else error,
-              "going on without a cache", sep="; ", file=sys.stderr)
+    except BertKitError as error:
+        print(f"{error}; going on without a cache", file=sys.stderr)
     return docstrings
 
 

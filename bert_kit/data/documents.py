@@ -1,7 +1,9 @@
 """Documents from text files of any size, read as they are needed.
 
 - `.txt` and others: one sentence or passage a line, an empty line between documents, which is
-  BERT's own pre-training input. In a file without an empty line every line is a document.
+  BERT's own pre-training input. In a file without an empty line every line is a document. Empty
+  is a line of nothing but ASCII white space. In a file whose lines end with CR alone, every line
+  is a document.
 - `.jsonl`: one object a line, whose "text" is a document.
 
 A file can be read in several ranges of bytes, by several processes. It is cut where a document
@@ -55,7 +57,8 @@ def read_documents(files):
     ------
     DataError
         If a file cannot be read or is not clean UTF-8 text (see `text_lines`), a line of it is
-        not such an object, or is longer than ten million characters; names the file and the line.
+        not such an object, or a line or a document is longer than ten million characters; names
+        the file and the line.
     """
     for path in [files] if isinstance(files, str | Path) else files:
         for part in cut_file(path):
@@ -141,14 +144,18 @@ def _documents(part):
         for _, (text,) in json_rows(part.path, lines, ["text"], FIELD_LIMIT):
             yield [line.strip() for line in text.splitlines() if line.strip()]
         return
-    document = []
-    for line in lines:
-        line = line.strip()
-        if line:
-            document.append(line)
-        if document and (not line or not part.gaps):
+    document, size = [], 0
+    for number, line in enumerate(lines, 1):
+        text, empty = line.strip(), line.isascii() and line.isspace()
+        if text:
+            document.append(text)
+            size += len(text)
+        if size > FIELD_LIMIT:
+            raise DataError(f"{part.path} line {number}: a document of more than {FIELD_LIMIT:,} "
+                            "characters; expected an empty line between documents")
+        if document and (empty or not part.gaps):
             yield document
-            document = []
+            document, size = [], 0
     if document:
         yield document
 
@@ -156,11 +163,12 @@ def _documents(part):
 def _lines(part):
     """Yield the lines of a range, line ends kept."""
     place = part.start
-    for number, line in enumerate(text_lines(part.path, start=part.start), 1):
+    lines = text_lines(part.path, start=part.start, limit=FIELD_LIMIT + 1)
+    for number, line in enumerate(lines, 1):
         if place >= part.end:
             return
         if len(line) > FIELD_LIMIT:
-            raise DataError(f"{part.path} line {number}: {len(line):,} characters; at most "
-                            f"{FIELD_LIMIT:,} are read")
+            raise DataError(f"{part.path} line {number}: more than {FIELD_LIMIT:,} characters; "
+                            "expected shorter lines")
         yield line
         place += len(line) if line.isascii() else len(line.encode())

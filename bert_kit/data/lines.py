@@ -6,6 +6,7 @@ The encoding is never guessed: as latin-1 every file can be read, and most are t
 import codecs
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from bert_kit.errors import ConfigError, DataError
@@ -51,12 +52,12 @@ def find_data(path):
                     "or JSONL")
 
 
-def text_lines(path, encoding="utf-8", start=0):
+def text_lines(path, encoding="utf-8", start=0, limit=-1):
     """Yield the lines of a file, line ends kept; refuse the first that is not clean text.
 
     Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text. Of UTF-8
     text the lines may be read from the byte `start` on, where a line must begin; then a message
-    counts the lines from there.
+    counts the lines from there. A line longer than `limit` characters comes in pieces of so many.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def text_lines(path, encoding="utf-8", start=0):
         with open(path, encoding=codec, errors="surrogateescape", newline="") as handle:
             if start:
                 handle.seek(start)
-            for number, line in enumerate(handle, 1):
+            for number, line in enumerate(iter(partial(handle.readline, limit), ""), 1):
                 if "\0" in line or not line.isascii() and FORBIDDEN.search(line):
                     raise _not_clean(f"{path} line {number}", line, encoding)
                 yield line

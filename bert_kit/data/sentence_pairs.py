@@ -70,7 +70,7 @@ class NSPDataset(Dataset):
         found = len(np.unique(self.document_of[starts]))
         if found < 2:
             raise DataError("next-sentence pairs need two documents of two sentences or more; "
-                            f"found {found}")
+                            f"found {found} (in a text file an empty line separates documents)")
         self._rank_rests()
         # Exact if B is the rest, and nearly so if it is another: enough to group rows by.
         self.lengths = np.minimum(self.bounds[ends] - self.bounds[starts], self.room) + 3

@@ -57,11 +57,8 @@ def split_rows(labels, ratios, seed, path, data_hash, files):
 def _write(path, record):
     """Write one key a line: a number a line, as `write_json` would, is no easier to read."""
     text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
-    try:
-        with atomic_file(path) as temporary:
-            temporary.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+    with atomic_file(path) as temporary:
+        temporary.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
 
 
 def _read(path, count, ratios, data_hash):

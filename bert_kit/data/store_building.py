@@ -9,9 +9,11 @@ was killed goes on with the shards that are missing.
 import contextlib
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat, zip_longest
+from multiprocessing import connection
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,17 @@ from bert_kit.data.lines import find_data
 from bert_kit.data.token_store import (INDEX, MANIFEST, PLAN, VERSION, MappedArray, TokenStore,
                                        fingerprint, shard_files, token_type)
 from bert_kit.data.word_pieces import word_pieces
-from bert_kit.errors import DataError
+from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
 
-SHARD_BYTES = 32 * 2**20  # of text: seconds of work and some 15 MB of tokens
+SHARD_BYTES = 32 * 2**20  # of text, or more: seconds of work and some 15 MB of tokens
 MOST_SHARDS = 200  # each is an open file of every reader, and some systems allow 256
 
 
 def build_token_store(files, tokenizer, folder, workers=1, report=None):
     """Encode text files into a folder, or go on with it, or only open what is there already.
+
+    Each process has a shard in memory, of 32 MB of text or of a 200th of it all where that is more.
 
     Parameters
     ----------
@@ -53,53 +57,69 @@ def build_token_store(files, tokenizer, folder, workers=1, report=None):
     ------
     DataError
         If a file is not as `read_documents` wants it, or the folder holds something else or a
-        store of other files or of another tokenizer, or a process was killed.
+        store of other files (by name and size; for a store that is not finished also by the time
+        they were changed) or of another tokenizer, or a process was killed.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise DataError(f"workers is {workers!r}; expected a whole number from 1")
     folder = Path(folder)
     files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    plan = _plan(files, tokenizer, folder)
-    if not (folder / MANIFEST).exists():
-        shards = [[ByteRange(files[number], *place) for number, *place in parts]
-                  for parts in plan.pop("shards")]
+    if folder.is_dir():
+        remove_leftovers(folder)
+    made_of = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
+               "vocab_size": tokenizer.vocab_size,
+               "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
+    if (folder / MANIFEST).exists() and (folder / PLAN).exists():
+        _check_same(_stored_plan(folder), made_of, folder)
+    else:
+        shards = _plan(files, made_of, folder)
         _build_shards(shards, tokenizer, folder, workers, report or (lambda done, total: None))
         sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
-        write_json(folder / MANIFEST, {**plan, "shards": sizes})
+        write_json(folder / MANIFEST, {**made_of, "shards": sizes})
     return TokenStore(folder)
 
 
-def _plan(files, tokenizer, folder):
-    """Return what is to be done: the plan in the folder, else a new one, which is written there."""
-    plan = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
-            "vocab_size": tokenizer.vocab_size, "files": [_identity(path) for path in files]}
+def _plan(files, made_of, folder):
+    """Return the ranges of each shard: those of the plan in the folder, else of a new one."""
+    # A file that changes between two parts of a build would be in the store half old, half new.
+    plan = {**made_of, "modified": [path.stat().st_mtime_ns for path in files]}
     if (folder / PLAN).exists():
-        stored = read_json(folder / PLAN)
-        for key, value in plan.items():
-            if stored.get(key) != value:
-                raise DataError(f"{folder}: a token store of {_difference(key, stored, plan)}; "
-                                "expected the same, or another folder")
-        return stored
-    if folder.exists():
-        remove_leftovers(folder)
-        if any(folder.iterdir()):
-            raise DataError(f"{folder}: holds other files; expected a token store, or a new or "
-                            "empty folder")
-    plan["shards"] = _cut(files)
-    write_json(folder / PLAN, plan)
-    return plan
+        stored = _stored_plan(folder)
+        _check_same(stored, plan, folder)
+        plan = stored
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: holds other files; expected a token store, or a new or empty "
+                        "folder")
+    else:
+        plan["shards"] = _cut(files)
+        write_json(folder / PLAN, plan)
+    try:
+        return [[ByteRange(files[number], int(start), int(end), bool(gaps))
+                 for number, start, end, gaps in parts] for parts in plan["shards"]]
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise DataError(f"{folder / PLAN}: damaged; expected the ranges of each shard (delete the "
+                        "folder to begin anew)") from None
 
 
-def _identity(path):
-    """Return what tells a file from others and from its later versions, without reading it."""
-    found = path.stat()
-    return {"name": path.name, "bytes": found.st_size, "modified": found.st_mtime_ns}
+def _stored_plan(folder):
+    try:
+        return read_json(folder / PLAN)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+
+
+def _check_same(stored, plan, folder):
+    """Refuse a folder in which another store was begun."""
+    for key, value in plan.items():
+        if stored.get(key) != value:
+            raise DataError(f"{folder}: a token store of {_difference(key, stored, plan)}; "
+                            "expected the same, or another folder")
 
 
 def _difference(key, stored, plan):
     """Return the first difference in one sentence's part."""
     pair = stored.get(key), plan[key]
-    if key == "files" and isinstance(pair[0], list):
+    if isinstance(pair[0], list) and isinstance(pair[1], list):  # of files
         pair = next(two for two in zip_longest(*pair) if two[0] != two[1])
     return f"{key} {str(pair[0])[:100]}, now given {str(pair[1])[:100]}"
 
@@ -123,10 +143,9 @@ def _cut(files):
 
 def _build_shards(shards, tokenizer, folder, workers, report):
     """Make the shards that are missing."""
-    remove_leftovers(folder)
     sizes = [sum(part.end - part.start for part in parts) for parts in shards]
     missing = [number for number in range(len(shards))
-               if not shard_files(folder, number)[1].exists()]
+               if not all(path.exists() for path in shard_files(folder, number))]
     done = sum(sizes) - sum(sizes[number] for number in missing)
     report(done, sum(sizes))
     with _processes(min(workers, len(missing)), folder) as run:
@@ -142,7 +161,7 @@ def _processes(count, folder):
     if count <= 1:
         yield map
         return
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _use_one_thread)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin_process)
     try:
         yield pool.map
     except BrokenProcessPool:
@@ -152,9 +171,16 @@ def _processes(count, folder):
         pool.shutdown(cancel_futures=True)
 
 
-def _use_one_thread():
-    """Keep the tokenizers library, in a process of its own, from using every core as well."""
+def _begin_process():
+    """Make ready a process of its own: one thread of the tokenizers library, not one a core."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """End this process when the one that started it does: killed, it cannot say so any more."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _build_shard(number, parts, tokenizer, folder):
@@ -163,7 +189,7 @@ def _build_shard(number, parts, tokenizer, folder):
     documents = Ragged(word_pieces(texts, tokenizer))
     tokens, ends = shard_files(folder, number)
     _save(tokens, documents.values.astype(token_type(tokenizer.vocab_size)))
-    _save(ends, documents.bounds[1:].astype(INDEX))  # the last: a shard with ends is finished
+    _save(ends, documents.bounds[1:].astype(INDEX))
     return number
 
 

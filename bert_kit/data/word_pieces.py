@@ -8,6 +8,7 @@ looking them up in a dict is several times faster than encoding them again.
 from itertools import chain
 
 LIMIT = 2**19  # words to remember, some 150 MB; then all are forgotten and learned anew
+LONGEST = 100  # characters of a word to remember; a longer one hardly comes twice
 
 
 def word_pieces(texts, tokenizer):
@@ -30,10 +31,13 @@ def word_pieces(texts, tokenizer):
     [[5, 5, 6, 7], [5, 6]]
     """
     added = tokenizer.backend.get_added_tokens_decoder().values()
-    has_phrases = any(" " in token.content for token in added)  # "New York" as one piece
+    if any(character.isspace() for token in added for character in token.content):
+        for text in texts:  # "New York" may be one piece, so that words are not all there is
+            yield from (encoding.ids for encoding in tokenizer.encode_pieces([text]))
+        return
     known = {"": ()}
     for text in texts:
-        words = [text] if has_phrases else text.split(" ")
+        words = text.split(" ")
         new = list(set(words).difference(known))
         if len(known) + len(new) > LIMIT:
             known = {"": ()}
@@ -41,3 +45,6 @@ def word_pieces(texts, tokenizer):
         for word, encoding in zip(new, tokenizer.encode_pieces(new)):
             known[word] = tuple(encoding.ids)
         yield list(chain.from_iterable(map(known.__getitem__, words)))
+        for word in new:
+            if len(word) > LONGEST:
+                del known[word]

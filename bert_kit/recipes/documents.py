@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from bert_kit.data import (MLMDataset, NSPDataset, build_token_store, held_out, load_corpus,
                            read_documents)
+from bert_kit.data.datasets import row_room
 from bert_kit.errors import DataError
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
 
@@ -76,10 +77,12 @@ def documents_of(files):
 def make_tokenizer(settings, train):
     """Return the tokenizer that the settings name, or one learned from the training text."""
     if settings.tokenizer is not None or settings.model is not None:
-        return get_tokenizer(settings.tokenizer or settings.model, settings.download)
-    documents = documents_of(settings.train_file) if train is None else train
-    tokenizer = train_tokenizer(_beginning(documents), settings.vocab_size)
-    tokenizer.max_length = settings.max_length  # there are no more positions
+        tokenizer = get_tokenizer(settings.tokenizer or settings.model, settings.download)
+    else:
+        documents = documents_of(settings.train_file) if train is None else train
+        tokenizer = train_tokenizer(_beginning(documents), settings.vocab_size)
+    if settings.model is None:
+        tokenizer.max_length = settings.max_length  # a new model has no more positions
     return tokenizer
 
 
@@ -107,6 +110,7 @@ def fill_store(settings, tokenizer):
 
         store = build_token_store(settings.train_file, tokenizer, settings.store,
                                   settings.workers, report)
+    store.rows(tokenizer, row_room(settings.max_length, texts=1))  # made here, by one process
     settings.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
                  f"{settings.store}")
     return store
@@ -121,14 +125,25 @@ def make_datasets(settings, train, held_out, tokenizer):
     train : list of list of str, or TokenStore
     held_out : list of list of str
     tokenizer : Tokenizer
+
+    Raises
+    ------
+    DataError
+        If a part has nothing to learn from; says which.
     """
     parts = {"train": train} | ({"validation": held_out} if held_out else {})
     kind = NSPDataset if settings.nsp else MLMDataset
     if not settings.nsp:
         parts = {name: list(map(_text, part)) if isinstance(part, list) else part
                  for name, part in parts.items()}
-    return {name: kind(part, tokenizer, settings.max_length, settings.mask_probability,
-                       settings.whole_word, settings.seed) for name, part in parts.items()}
+    datasets = {}
+    for name, part in parts.items():
+        try:
+            datasets[name] = kind(part, tokenizer, settings.max_length, settings.mask_probability,
+                                  settings.whole_word, settings.seed)
+        except DataError as error:
+            raise DataError(f"{name} text: {error}") from None
+    return datasets
 
 
 def fingerprint(train, held_out, tokenizer):

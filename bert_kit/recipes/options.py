@@ -146,7 +146,8 @@ def add_arguments(parser, settings_class, leave_out=()):
         shape = {"nargs": "?", "const": True} if kind is bool else {}
         if length is not None:
             shape = {"nargs": length or "+"}
-        shown = "" if field.default in (None, False, ()) else f" (default: {field.default})"
+        default = field.default
+        shown = "" if default is None or default is False else f" (default: {default})"
         groups[about["group"]].add_argument(
             *(f"--{name}" for name in (field.name, *about["aliases"])), dest=field.name,
             default=argparse.SUPPRESS, help=(about["help"] + shown).replace("%", "%%"),

@@ -3,6 +3,7 @@
 `examples/pretrain_mlm.py` is the same job as a script to read and change.
 """
 
+import contextlib
 import itertools
 import math
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bert_kit.data import make_loader
 from bert_kit.data.lines import find_data
-from bert_kit.errors import ConfigError
+from bert_kit.errors import ConfigError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.files import write_json
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
@@ -109,26 +110,57 @@ def check_settings(settings):
         One line that names the option.
     """
     config = starting_config(settings)
-    pieces = settings.tokenizer or settings.model
-    if pieces is not None:
-        known = get_tokenizer(pieces, settings.download).vocab_size
-        if settings.model is not None and known > config.vocab_size:
-            raise ConfigError(f"{pieces}: has {known:,} pieces; {settings.model} has room for "
-                              f"{config.vocab_size:,}")
-    if settings.store is not None:
-        if settings.nsp:
-            raise ConfigError("nsp and store are both set; a store does not keep sentences apart, "
-                              "so expected one of them")
-        if settings.train_file is None:
-            raise ConfigError("a store needs a train_file")
-        if settings.validation_file is None and settings.val_size != 0:
-            raise ConfigError("a store holds nothing out; give a validation_file (or val_size 0 to "
-                              "measure nothing)")
+    _check_tokenizer(settings, config)
+    if settings.validation_file is not None and settings.val_size is not None:
+        raise ConfigError("val_size and validation_file are both set; expected one of them")
+    if settings.eval_steps is not None and settings.val_size == 0:
+        raise ConfigError("eval_steps is set, but with val_size 0 there is nothing to measure on")
+    _check_store(settings)
     for file in (*(settings.train_file or ()), *(settings.validation_file or ())):
         find_data(file)
     training_arguments(settings)
     if settings.memory_threshold is not None:
         MemoryManager(settings.memory_threshold)
+
+
+def _check_tokenizer(settings, config):
+    """Refuse pieces that the weights do not know."""
+    pieces = settings.tokenizer or settings.model
+    if pieces is None:
+        return
+    tokenizer = get_tokenizer(pieces, settings.download)
+    if settings.model is None:
+        return
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ConfigError(f"{pieces}: has {tokenizer.vocab_size:,} pieces; {settings.model} has "
+                          f"room for {config.vocab_size:,}")
+    if settings.tokenizer is None:
+        return
+    with contextlib.suppress(TokenizerError):  # the model has none of its own
+        own = get_tokenizer(settings.model, settings.download)
+        if own.backend.to_str() != tokenizer.backend.to_str():
+            raise ConfigError(f"{settings.tokenizer}: another tokenizer than that of "
+                              f"{settings.model}, whose weights know its own pieces only; leave "
+                              "tokenizer or model out")
+
+
+def _check_store(settings):
+    """Refuse a store where it has no use, and the use of more processes without one."""
+    if settings.store is None:
+        if settings.workers > 1:
+            raise ConfigError(f"workers is {settings.workers}; only a store is filled by several")
+        return
+    if settings.nsp:
+        raise ConfigError("nsp and store are both set; a store does not keep sentences apart, so "
+                          "expected one of them")
+    if settings.train_file is None:
+        raise ConfigError("a store needs a train_file")
+    if settings.validation_file is None and settings.val_size != 0:
+        raise ConfigError("a store holds nothing out; give a validation_file (or val_size 0 to "
+                          "measure nothing)")
+    if Path(settings.store).resolve().is_relative_to(Path(settings.output_dir).resolve()):
+        raise ConfigError(f"store {settings.store} is in the output_dir {settings.output_dir}; "
+                          "expected it beside the run, for others to use")
 
 
 def prepare_data(settings, processes=ALONE):
@@ -247,6 +279,7 @@ def _table(results):
     lines = [f"\n{'':40}    loss  perplexity  accuracy"]
     for part, name, scores in results_rows(results):
         lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
-            f"{'-' if scores.get(key) is None else format(scores[key], '.4f'):>{width}}"
-            for key, width in (("loss", 8), ("perplexity", 12), ("accuracy", 10))))
+            f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
+            for key, width, form in (("loss", 8, ".4f"), ("perplexity", 12, ".4g"),
+                                     ("accuracy", 10, ".4f"))))
     return "\n".join(lines)

@@ -197,8 +197,9 @@ def pretraining_card(folder, results):
                   "| rows | what | loss | perplexity | accuracy |", "|---|---|---|---|---|"]
         for part, name, scores in results_rows(results):
             lines.append(f"| {part} | {name} | " + " | ".join(
-                "–" if scores.get(key) is None else f"{scores[key]:.4f}"
-                for key in ("loss", "perplexity", "accuracy")) + " |")
+                "–" if scores.get(key) is None else format(scores[key], form)
+                for key, form in (("loss", ".4f"), ("perplexity", ".4g"), ("accuracy", ".4f")))
+                + " |")
         lines.append("")
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     return "\n".join(lines + [

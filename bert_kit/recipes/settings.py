@@ -42,7 +42,8 @@ class RunSettings:
     num_train_epochs: int | None = _training(
         None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs")
     max_steps: int = _training(-1, "optimizer steps instead of epochs")
-    batch_size: int = _training(32, "rows in a step", "per_device_train_batch_size")
+    batch_size: int = _training(32, "rows in a batch, of all processes together",
+                                "per_device_train_batch_size")
     gradient_accumulation_steps: int = _training(1, "batches in a step")
     learning_rate: float | str | None = _training(
         None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
@@ -89,7 +90,8 @@ class RunSettings:
         for name, least in limits.items():
             value = getattr(self, name)
             if value is not None and not least <= value < 2**32:
-                raise ConfigError(f"{name} is {value}; expected a whole number from {least}")
+                raise ConfigError(f"{name} is {value}; expected a whole number from {least}, below "
+                                  "2**32")
 
     def in_folder(self, name):
         """Return settings with a real output folder where none was chosen.
@@ -259,7 +261,8 @@ class PretrainingSettings(RunSettings):
         "runs/pretrained-N", "where everything goes; by default runs/pretrained, runs/pretrained-2 "
         "and so on", "output_root", "save_dir")
     eval_steps: int | None = _running(None, "measure every so many steps, not every epoch")
-    save_steps: int | None = _running(None, "save every so many steps, not every epoch")
+    save_steps: int | None = _running(
+        1_000, "save every so many steps, at the end, and where the loss measured is the best yet")
 
     def __post_init__(self):
         super().__post_init__()
@@ -269,6 +272,9 @@ class PretrainingSettings(RunSettings):
             raise ConfigError(f"val_size is {self.val_size}; expected a share from 0, below 1")
         if self.dropout is not None and not 0 <= self.dropout <= 1:
             raise ConfigError(f"dropout is {self.dropout}; expected a share from 0 to 1")
+        if self.nsp and self.max_length < 5:
+            raise ConfigError(f"max_length is {self.max_length}; expected at least 5 with nsp, for "
+                              "two sentences")
         if not 0 < self.mask_probability <= 1:
             raise ConfigError(f"mask_probability is {self.mask_probability}; expected a share "
                               "above 0, at most 1")

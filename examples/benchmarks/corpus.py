@@ -104,13 +104,14 @@ def main(args, folder):
         seconds = build(text, tokenizer, folder / f"store-{workers}", workers)
         figures[f"build_{workers}"] = {"seconds": seconds, "mb_per_s": megabytes / seconds}
         print(f"built by {workers}      {seconds:8.1f} s  {megabytes / seconds:6.1f} MB/s")
-    stores = [folder / f"store-{workers}" for workers in dict.fromkeys([1, args.workers])]
-    names = [path.name for path in stores[0].iterdir()]
-    same = filecmp.cmpfiles(stores[0], stores[-1], names, shallow=False)[0]
-    print(f"same bytes      {len(same)} of {len(names)} files")
+    if args.workers > 1:
+        names = [path.name for path in (folder / "store-1").iterdir()]
+        same = filecmp.cmpfiles(folder / "store-1", folder / f"store-{args.workers}", names,
+                                shallow=False)[0]
+        print(f"same bytes      {len(same)} of {len(names)} files")
 
     start = time.perf_counter()
-    store = TokenStore.open(stores[0])
+    store = TokenStore.open(folder / "store-1")
     opened = time.perf_counter()
     dataset = MLMDataset(store, tokenizer, LENGTH)
     figures |= {"open_s": opened - start, "rows_s": time.perf_counter() - opened,

@@ -50,7 +50,8 @@ def main(args):
                                for seed in range(args.seeds)]
         scratch, trained = scores[None], scores[args.weights]
         gains = [b - a for a, b in zip(scratch, trained)]
-        cells = [f"{statistics.mean(found):.3f} ± {statistics.stdev(found):.3f}"
+        cells = [f"{statistics.mean(found):.3f}"
+                 + (f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else "")
                  for found in (scratch, trained)]
         print(f"| {per_class or 'all'} | {' | '.join(cells)} | {statistics.mean(gains):+.3f} |",
               flush=True)
