@@ -70,8 +70,11 @@ def pair(folder):
 
 @pytest.fixture(scope="module")
 def alone(folder):
-    """What one process finds."""
-    return together.everything(ALONE, folder)
+    """What one process finds, with as many threads as each of the two has: the same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield together.everything(ALONE, folder)
+    torch.set_num_threads(threads)
 
 
 def assert_close(found, expected):

@@ -7,6 +7,7 @@ Files are written by the first process only; the others must see them in the sam
 """
 
 import contextlib
+import gc
 import itertools
 import os
 from dataclasses import dataclass
@@ -165,6 +166,7 @@ def join_processes(device="cpu"):
         raise TrainingError("another process of the job ended, which says why if it could; go on "
                             "with --resume auto") from None
     # Only an orderly end is waited for: after an error in one process the others may not come.
+    gc.collect()  # first the models that add up over the group, or its threads outlive it
     dist.destroy_process_group()
 
 
