@@ -89,10 +89,10 @@ class WaveletBasis(nn.Module):
         scale: were narrow wavelets as strong as wide ones, a small step of x would lead to an
         unrelated y, and the encoder would be sent noise for a gradient.
         """
-        x = torch.linspace(-8, 8, 4_001)
+        x = torch.linspace(-8, 8, 4_001, device=self.translations.device)
         density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
         step = 16 / 4_000
         energies = (self(x)[:, 1:].square() * density[:, None]).sum(0) * step  # (4001, n) -> (n,)
         decay = self.scales.square()
         wavelets = decay * (0.5 / (decay.square() * energies).sum()).sqrt()
-        return torch.cat([torch.tensor([0.5]).sqrt(), wavelets])
+        return torch.cat([wavelets.new_tensor([0.5]).sqrt(), wavelets])
