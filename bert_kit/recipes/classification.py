@@ -18,7 +18,7 @@ from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, in_process, model_card, most_memory,
-                                         no_split_of_a_failed_start, open_folder, results_rows,
+                                         no_split_of_a_failed_start, open_folder, results_table,
                                          write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
@@ -29,6 +29,8 @@ from bert_kit.weights import save_pretrained
 IN_FILES_ONLY = ("data_file", "train_file", "validation_file", "test_file", "max_train_samples",
                  "overfit_batches", "fast_dev_run", "early_stopping", "trend_window", "regression",
                  "resume", "output_dir")
+COLUMNS = (("accuracy", "accuracy", 8, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
+           ("matthews_correlation", "MCC", 9, ".4f"))
 
 
 class TextClassificationTrainer:
@@ -262,7 +264,7 @@ def _finish(job, datasets, logits, results):
         results["test"]["intervals"] = bootstrap_intervals(
             logits["test"].argmax(1), labels, len(classes))
         settings.say(f"\n{format_per_class(results['test'], classes)}")
-    settings.say(_table(results))
+    settings.say(results_table(results, COLUMNS))
     if settings.output_dir is None:
         return results
     folder = Path(settings.output_dir)
@@ -281,12 +283,3 @@ def _finish(job, datasets, logits, results):
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
     return results
-
-
-def _table(results):
-    lines = [f"{'':40}accuracy  macro F1      MCC"]
-    for part, name, scores in results_rows(results):
-        lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
-            f"{'-' if scores.get(key) is None else format(scores[key], '.4f'):>{width}}"
-            for key, width in (("accuracy", 8), ("f1_macro", 10), ("matthews_correlation", 9))))
-    return "\n" + "\n".join(lines)

@@ -23,7 +23,7 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
-                                         pretraining_card, results_rows, write_card)
+                                         pretraining_card, results_table, write_card)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments, best_precision,
@@ -32,6 +32,8 @@ from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments,
 from bert_kit.weights import load_pretrained, load_weights, save_pretrained
 
 BATCH = 64  # rows measured together
+COLUMNS = (("loss", "loss", 8, ".4f"), ("perplexity", "perplexity", 12, ".4g"),
+           ("accuracy", "accuracy", 10, ".4f"))
 COUNTED = 1_000  # training batches that say how common each token is
 
 
@@ -265,7 +267,7 @@ def _finish(settings, trainer, datasets, results):
                                trainer.model.config.vocab_size)
         results["baselines"]["token counts alone"] = {
             "loss": unigram, "perplexity": perplexity(unigram)}
-        settings.say(_table(results))
+        settings.say(results_table(results, COLUMNS))
     write_json(folder / "results.json", results)
     write_card(folder, pretraining_card(folder, results))
     if settings.plots:
@@ -273,13 +275,3 @@ def _finish(settings, trainer, datasets, results):
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\nfine-tune it with: python -m bert_kit train --model {folder} --data_file …")
     return results
-
-
-def _table(results):
-    lines = [f"\n{'':40}    loss  perplexity  accuracy"]
-    for part, name, scores in results_rows(results):
-        lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
-            f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
-            for key, width, form in (("loss", 8, ".4f"), ("perplexity", 12, ".4g"),
-                                     ("accuracy", 10, ".4f"))))
-    return "\n".join(lines)

@@ -219,6 +219,19 @@ def results_rows(results):
         yield "test" if results.get("test") else "validation", name, scores
 
 
+def results_table(results, columns):
+    """Return the scores in a results.json as text.
+
+    `columns` are tuples of a score's key, heading, width and format.
+    """
+    lines = ["\n" + " " * 40 + "".join(f"{heading:>{width}}" for _, heading, width, _ in columns)]
+    for part, name, scores in results_rows(results):
+        lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
+            f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
+            for key, _, width, form in columns))
+    return "\n".join(lines)
+
+
 def _plain(text):
     """Return text as it can stand in Markdown: one line, no markup."""
     line = " ".join(str(text).split())
