@@ -9,9 +9,9 @@ A ratio is their time / our time, so above 1 the kit is faster; of transformers'
 faster one counts. The work "encoder" is the bare encoder beside nn.TransformerEncoder. "of rate"
 is the time that the matrix products of our step take by themselves, as a share of our time.
 
-Rows are 32 of up to 128 tokens: "full"; "ragged", in which 57% of the places are filled;
-"docstrings", the descriptions that the kit finds in installed packages; or a folder in --data
-whose train.csv has a column "text". Real texts come in random order and are cut at 128 tokens;
+Rows are 32 of up to 128 tokens (--max_length): "full"; "ragged", in which 57% of the places are
+filled; "docstrings", the descriptions that the kit finds in installed packages; or a folder in
+--data whose train.csv has a column "text". Real texts come in random order, cut at --max_length;
 a step is then the mean over some batches. Run it on an otherwise idle machine.
 """
 
@@ -43,6 +43,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rows", nargs="+", default=["full", "ragged"],
                         help="full, ragged, docstrings or folders in --data")
     parser.add_argument("--data", help="folder with NAME/train.csv")
+    parser.add_argument("--max_length", type=int, default=LENGTH, help="tokens in a row")
     parser.add_argument("--batches", type=int, default=4, help="of real texts in a step's time")
     parser.add_argument("--pairs", type=int, default=7, help="measured pairs of each figure")
     parser.add_argument("--precision", nargs="+", help="float32, bfloat16; default both if native")
@@ -53,7 +54,7 @@ def parse_arguments(arguments=None):
 def read_batches(name, args, folder):
     """Return the batches of one kind of rows, without labels."""
     if name in ("full", "ragged"):
-        return [random_batch(filled=1.0 if name == "full" else FILLED)]
+        return [random_batch(ROWS, args.max_length, 1.0 if name == "full" else FILLED)]
     if name == "docstrings":
         texts = [document.text for document in load_corpus().documents]
     elif args.data is None:
@@ -64,7 +65,7 @@ def read_batches(name, args, folder):
     texts = [texts[row] for row in order[:args.batches * ROWS]]
     named = (Path(folder) / "tokenizer.json").is_file()
     tokenizer = get_tokenizer(folder) if named else train_tokenizer(texts)
-    dataset = ClassificationDataset(texts, [0] * len(texts), tokenizer, LENGTH)
+    dataset = ClassificationDataset(texts, [0] * len(texts), tokenizer, args.max_length)
     return list(make_loader(dataset, ROWS, shuffle=False))
 
 
@@ -98,7 +99,7 @@ def main(args):
     keep_freed_memory()  # for the products; our side does it too, as the Trainer does
     precisions = args.precision or list(dict.fromkeys(["float32", best_precision()]))
     figures = []
-    print(f"{machine()}; {args.model}, {ROWS} rows of up to {LENGTH} tokens, {args.pairs} pairs")
+    print(f"{machine()}; {args.model}, {ROWS} rows of up to {args.max_length} tokens, {args.pairs} pairs")
     print(f"{'work':15}{'precision':10}{'rows':>11}{'filled':>7}{'ours':>11}  {'ratio':>6}   "
           f"{'smallest–largest':18}of rate  against")
     with tempfile.TemporaryDirectory() as scratch:
