@@ -99,7 +99,8 @@ def main(args):
     keep_freed_memory()  # for the products; our side does it too, as the Trainer does
     precisions = args.precision or list(dict.fromkeys(["float32", best_precision()]))
     figures = []
-    print(f"{machine()}; {args.model}, {ROWS} rows of up to {args.max_length} tokens, {args.pairs} pairs")
+    print(f"{machine()}; {args.model}, {ROWS} rows of up to {args.max_length} tokens, "
+          f"{args.pairs} pairs")
     print(f"{'work':15}{'precision':10}{'rows':>11}{'filled':>7}{'ours':>11}  {'ratio':>6}   "
           f"{'smallest–largest':18}of rate  against")
     with tempfile.TemporaryDirectory() as scratch:
