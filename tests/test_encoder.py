@@ -256,3 +256,19 @@ def test_eval_is_deterministic_and_training_is_not(config, ragged):
     assert torch.equal(model(ids, mask)[0], model(ids, mask)[0])
     model.train()
     assert not torch.equal(model(ids, mask)[0], model(ids, mask)[0])
+
+
+def test_torch_compile_traces_the_same_numbers(config, ragged):
+    """aot_eager traces values and gradients as compiling does, without a compiler."""
+    ids, mask, types = ragged
+    gradients = []
+    direction = torch.randn(7, 13, 30)
+    model, _ = twin(config)
+    for step in (model, torch.compile(model, backend="aot_eager", dynamic=True)):
+        model.zero_grad()
+        output = step(ids, mask, types).last_hidden_state
+        (output * direction).sum().backward()
+        gradients.append((output.detach(), *(p.grad.clone() for p in model.parameters()
+                                             if p.grad is not None)))
+    for got, want in zip(*gradients):
+        torch.testing.assert_close(got, want, atol=2e-5, rtol=1e-4)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from bert_kit.model.dropout import Dropout
+from bert_kit.model.dropout import Dropout, on_cpu
 from bert_kit.model.linear import Linear
 
 
@@ -118,13 +118,12 @@ class MultiHeadAttention(nn.Module):
             Also return the attention weights (B, H, S, S); this runs the formula.
         """
         qkv = self.qkv(x)  # (…, D) -> (…, 3D)
-        on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
         if not self.fused or return_weights:
             context, weights = self._over_rows(qkv, mask, self._by_formula)
         elif packing is None:
             context, weights = self._over_rows(
-                qkv, mask, self._recomputing if on_cpu else self._by_kernel)
-        elif on_cpu:
+                qkv, mask, self._recomputing if on_cpu(x) else self._by_kernel)
+        elif on_cpu(x):
             context, weights = self._over_blocks(qkv, packing), None
         else:  # one large masked call beats many small ones there
             context, weights = self._over_rows(packing.unpack(qkv), packing.mask, self._by_kernel)

@@ -11,6 +11,11 @@ from torch.nn import functional as F
 STEPS = 2**16  # values of 16 bits
 
 
+def on_cpu(x):
+    """Say whether the paths written for a CPU may be taken: torch.compile has its own kernels."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class Draw(NamedTuple):
     """What one draw lets through.
 
@@ -52,7 +57,7 @@ class Dropout(nn.Module):
 
     def forward(self, x):
         """(…) -> (…), unchanged outside training."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if not on_cpu(x):
             return F.dropout(x, self.p, self.training)
         draw = self.draw(x.shape)
         if draw is None:

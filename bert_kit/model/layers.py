@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bert_kit.model.dropout import Dropout
+from bert_kit.model.dropout import Dropout, on_cpu
 from bert_kit.model.linear import Linear, gelu_between
 
 
@@ -98,7 +98,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x):
         """(…, D) -> (…, D)."""
-        if self.fused and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        if self.fused and on_cpu(x):
             return self.dropout(gelu_between(self.inner, self.output, self.activation, x))
         widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
         active = self.activation(widened)

@@ -11,6 +11,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from bert_kit.model.dropout import on_cpu
+
 
 def _onednn_is_faster():
     """Say whether MKL leaves AVX-512 unused here, and torch has the other product."""
@@ -85,9 +87,8 @@ def _is_plain(module):
 
 def _takes_onednn(x, weight):
     """Say whether the product of these two is faster, and the same, through oneDNN."""
-    return (ONEDNN and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-            and x.numel() > 0 and x.ndim > 1 and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling())
+    return (ONEDNN and on_cpu(x) and x.dtype == weight.dtype == torch.float32
+            and x.numel() > 0 and x.ndim > 1 and not torch.is_autocast_enabled("cpu"))
 
 
 def _product(x, weight, bias=None):
