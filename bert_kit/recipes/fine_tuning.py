@@ -99,7 +99,7 @@ def check_settings(settings):
                           f"{config.num_hidden_layers} layers (-1 freezes it all)")
     if settings.freeze_layers and settings.gradual_unfreezing:
         raise ConfigError("freeze_layers and gradual_unfreezing are both set; expected one of them")
-    with torch.device("meta"):  # the head's own checks, without any memory
+    with seeded(settings.seed):  # the head's own checks; on the meta device torch takes a second
         make_classifier(config.replace(**_config_changes(settings)))
     training_arguments(settings)
     early_stopping(settings)
