@@ -5,11 +5,11 @@ from torch import nn
 
 from bert_kit.config import BertConfig
 from bert_kit.model import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForPreTraining,
-                            BERTForSequenceClassification, BERTModel)
+                            BERTForSequenceClassification, BERTForTokenClassification, BERTModel)
 
 TASKS = {task.__name__: task for task in (
     BERTModel, BERTForMaskedLM, BERTForPreTraining, BERTForNextSentencePrediction,
-    BERTForSequenceClassification)}
+    BERTForSequenceClassification, BERTForTokenClassification)}
 
 
 def tiny_config(**changes):

@@ -1,6 +1,8 @@
 """Texts from the machine's own libraries or from tables; rows, masks and batches for training."""
 
+from bert_kit.data.answering import AnsweringDataset
 from bert_kit.data.batching import BatchSampler, make_loader, pad_batch
+from bert_kit.data.conll import TaggedSentences, read_conll
 from bert_kit.data.corpus import Corpus, Document, load_corpus
 from bert_kit.data.datasets import (ClassificationDataset, MLMDataset,
                                     create_classification_dataloader, create_mlm_dataloader)
@@ -12,15 +14,18 @@ from bert_kit.data.parts import LabelledParts, Part, limit
 from bert_kit.data.sentence_pairs import IS_NEXT, IS_RANDOM, NSPDataset
 from bert_kit.data.splits import (first_of_each_class, grouped_split, held_out,
                                   stratified_split)
+from bert_kit.data.squad import Question, read_squad
 from bert_kit.data.store_building import build_token_store
 from bert_kit.data.tables import Table, read_table
+from bert_kit.data.tagging import TaggingDataset, word_spans
 from bert_kit.data.token_store import TokenStore
 
 __all__ = [
-    "BatchSampler", "ClassificationDataset", "Corpus", "Document", "IS_NEXT", "IS_RANDOM",
-    "LabelledParts", "MLMDataset", "NSPDataset", "Part", "Table", "TextTask", "TokenStore",
-    "build_token_store", "create_classification_dataloader", "create_mlm_dataloader",
-    "first_of_each_class", "grouped_split", "held_out", "library_task", "limit", "load_corpus",
-    "make_loader", "mask_tokens", "pad_batch", "parameter_task", "parts_from_lists",
-    "read_documents", "read_parts", "read_table", "stratified_split",
+    "AnsweringDataset", "BatchSampler", "ClassificationDataset", "Corpus", "Document", "IS_NEXT",
+    "IS_RANDOM", "LabelledParts", "MLMDataset", "NSPDataset", "Part", "Question", "Table",
+    "TaggedSentences", "TaggingDataset", "TextTask", "TokenStore", "build_token_store",
+    "create_classification_dataloader", "create_mlm_dataloader", "first_of_each_class",
+    "grouped_split", "held_out", "library_task", "limit", "load_corpus", "make_loader",
+    "mask_tokens", "pad_batch", "parameter_task", "parts_from_lists", "read_conll",
+    "read_documents", "read_parts", "read_squad", "read_table", "stratified_split", "word_spans",
 ]

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation.checks import check_classes
 from bert_kit.evaluation.layout import align, one_line
+from bert_kit.evaluation.outputs import batch_logits, evaluation_mode
 
 AVERAGES = ("micro", "macro", "weighted", None)
 
@@ -147,23 +148,13 @@ def predict_logits(model, loader, device):
     DataError
         If the loader is empty or a batch has no labels.
     """
-    modes = {module: module.training for module in model.modules()}
     logits, labels = [], []
-    model.to(device).eval()
-    try:
-        with torch.inference_mode():
-            for batch in loader:
-                if "labels" not in batch:
-                    raise DataError(f"a batch holds {', '.join(batch)}; expected labels too")
-                ids, segments = (
-                    None if batch.get(key) is None else batch[key].to(device, non_blocking=True)
-                    for key in ("input_ids", "token_type_ids"))
-                # The mask stays: on the CPU the real tokens are found without a wait.
-                logits.append(model(ids, batch.get("attention_mask"), segments).float())
-                labels.append(batch["labels"])
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluation_mode(model, device):
+        for batch in loader:
+            if "labels" not in batch:
+                raise DataError(f"a batch holds {', '.join(batch)}; expected labels too")
+            logits.append(batch_logits(model, batch, device))
+            labels.append(batch["labels"])
     if not logits:
         raise DataError("the loader gave no batch; expected at least one row to evaluate")
     # One transfer at the end: a transfer a batch would make a GPU wait for every one.

@@ -14,13 +14,15 @@ from bert_kit.model.pooling import AttentionPooling
 from bert_kit.model.sequence_classifiers import (AttentionClassifier, BiLSTMClassifier,
                                                  CNNClassifier)
 from bert_kit.model.tasks import (BERTForMaskedLM, BERTForNextSentencePrediction,
-                                  BERTForPreTraining, BERTForSequenceClassification,
+                                  BERTForPreTraining, BERTForQuestionAnswering,
+                                  BERTForSequenceClassification, BERTForTokenClassification,
                                   PreTrainingOutput)
 from bert_kit.model.wavelets import WaveletBasis
 
 __all__ = [
     "AttentionClassifier", "AttentionPooling", "BERTForMaskedLM", "BERTForNextSentencePrediction",
-    "BERTForPreTraining", "BERTForSequenceClassification", "BERTModel", "BiLSTMClassifier",
+    "BERTForPreTraining", "BERTForQuestionAnswering", "BERTForSequenceClassification",
+    "BERTForTokenClassification", "BERTModel", "BiLSTMClassifier",
     "CLASSIFIERS", "CNNClassifier", "Dropout", "Embeddings", "EncoderOutput", "FeedForward",
     "FourierBasis", "FourierKANClassifier", "GELU", "KANLayer", "LayerNorm", "LinearClassifier",
     "MLPClassifier", "MaskedLMHead", "MultiHeadAttention", "NextSentenceHead", "Packing", "Pooler",

@@ -8,7 +8,9 @@ from torch import nn
 from bert_kit.errors import DataError
 from bert_kit.model.classifiers import make_classifier
 from bert_kit.model.encoder import BERTModel
+from bert_kit.model.head_parts import head_dropout
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
+from bert_kit.model.layers import init_weights
 
 
 class PreTrainingOutput(NamedTuple):
@@ -107,6 +109,54 @@ class BERTForSequenceClassification(nn.Module):
             output_hidden_states=getattr(self.classifier, "needs_hidden_states", False))
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
+
+
+class BERTForTokenClassification(nn.Module):
+    """Give every token one of C tags (Devlin et al. 2019, section 5.3, figure 4d).
+
+    Parameters
+    ----------
+    config : BertConfig
+    num_labels : int, optional
+        Number of tags C; default the configuration's.
+    """
+
+    def __init__(self, config, num_labels=None):
+        super().__init__()
+        self.config = config.replace(num_labels=num_labels)
+        self.bert = BERTModel(self.config, pooler=False)
+        self.dropout = head_dropout(self.config)
+        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
+        init_weights(self.classifier, self.config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        """(B, S) -> (B, S, C); what stands at padding means nothing."""
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        return self.classifier(self.dropout(encoded.last_hidden_state))  # (B, S, D) -> (B, S, C)
+
+
+class BERTForQuestionAnswering(nn.Module):
+    """Find where in a text the answer starts and where it ends (section 4.2, figure 4c)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config.replace(num_labels=2)  # the reference sizes the head by it
+        self.bert = BERTModel(self.config, pooler=False)
+        self.span_head = nn.Linear(self.config.hidden_size, 2)
+        init_weights(self.span_head, self.config)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        """(B, S) -> (B, S, 2): is the token the first of the answer, is it the last?
+
+        Each is a choice among the tokens of a row. At padding both have the lowest number there
+        is, so that padding takes no share of the probability.
+        """
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        logits = self.span_head(encoded.last_hidden_state)  # (B, S, D) -> (B, S, 2)
+        if attention_mask is None:
+            return logits
+        padding = ~attention_mask.to(logits.device, non_blocking=True).bool()
+        return logits.masked_fill(padding[..., None], torch.finfo(logits.dtype).min)
 
 
 def _select(hidden, positions):

@@ -4,8 +4,9 @@ from bert_kit.training.amp import AMPTrainer, StepResult, autocast, best_precisi
 from bert_kit.training.arguments import TrainingArguments
 from bert_kit.training.distributed import ALONE, Processes, join_processes
 from bert_kit.training.freezing import freeze, gradual_unfreezing
-from bert_kit.training.losses import (compute_classification_loss, compute_mlm_loader_loss,
-                                      compute_mlm_loss, compute_nsp_loss, compute_pretraining_loss,
+from bert_kit.training.losses import (compute_answering_loss, compute_classification_loss,
+                                      compute_mlm_loader_loss, compute_mlm_loss, compute_nsp_loss,
+                                      compute_pretraining_loss, compute_tagging_loss,
                                       count_labels, mean_loss)
 from bert_kit.training.lr_finder import LearningRateSweep, find_learning_rate
 from bert_kit.training.memory import (MemoryManager, keep_freed_memory, memory_used,
@@ -20,10 +21,10 @@ from bert_kit.training.weighted_losses import balanced_class_weights, classifica
 __all__ = [
     "ALONE", "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "Processes",
     "StepResult", "Trainer", "TrainerState", "TrainingArguments", "autocast",
-    "balanced_class_weights", "best_precision", "classification_loss",
+    "balanced_class_weights", "best_precision", "classification_loss", "compute_answering_loss",
     "compute_classification_loss", "compute_mlm_loader_loss", "compute_mlm_loss",
-    "compute_nsp_loss", "compute_pretraining_loss", "count_labels", "find_learning_rate", "freeze",
-    "gradual_unfreezing", "join_processes", "keep_freed_memory", "layerwise_rates",
-    "make_optimizer", "make_schedule", "mean_loss", "memory_used", "parameter_groups",
-    "peak_memory", "reset_peak_memory", "schedule_factor",
+    "compute_nsp_loss", "compute_pretraining_loss", "compute_tagging_loss", "count_labels",
+    "find_learning_rate", "freeze", "gradual_unfreezing", "join_processes", "keep_freed_memory",
+    "layerwise_rates", "make_optimizer", "make_schedule", "mean_loss", "memory_used",
+    "parameter_groups", "peak_memory", "reset_peak_memory", "schedule_factor",
 ]

@@ -22,8 +22,8 @@ ROUND = 32
 def count_labels(batch):
     """Return how many labels of each kind a batch has.
 
-    Every entry whose name ends in "label" or "labels" is one kind: masked tokens for (B, S), rows
-    for (B,) or for numbers (B, C). A label of -100 does not count.
+    Every entry whose name ends in "label", "labels" or "positions" is one kind: masked or tagged
+    tokens for (B, S), rows for (B,) or for numbers (B, C). A label of -100 does not count.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def count_labels(batch):
     {'labels': 1}
     """
     return {key: len(labels) if labels.is_floating_point() else int((labels != IGNORE).sum())
-            for key, labels in batch.items() if key.endswith(("label", "labels"))}
+            for key, labels in batch.items() if key.endswith(("label", "labels", "positions"))}
 
 
 def count_rows(batch):
@@ -81,6 +81,31 @@ def compute_pretraining_loss(model, batch, counts=None):
     return mlm + nsp
 
 
+def compute_tagging_loss(model, batch, counts=None):
+    """Mean cross-entropy of the tagged tokens (Devlin et al. 2019, section 5.3).
+
+    The model gives (B, S, C) logits; `labels` (B, S) are class numbers, -100 where a token has no
+    tag. Counted by tokens over the whole window, as the MLM loss is.
+    """
+    logits = model(**model_inputs(model, batch)).flatten(0, 1)  # (B, S, C) -> (B * S, C)
+    return _mean_cross_entropy(logits, batch["labels"].flatten(),
+                               _count(batch, counts, "labels"))
+
+
+def compute_answering_loss(model, batch, counts=None):
+    """Mean of the cross-entropies of the answer's start and end (section 4.2).
+
+    The model gives (B, S, 2) logits. `start_positions` and `end_positions` (B,) are places in the
+    row, -100 for one outside of it, which has no loss.
+    """
+    logits = model(**model_inputs(model, batch))
+    # Cloned: the backward pass works in the place of the float32 logits it was given.
+    start, end = (_mean_cross_entropy(logits[..., side].clone(), batch[key],
+                                      _count(batch, counts, key))
+                  for side, key in enumerate(("start_positions", "end_positions")))
+    return (start + end) / 2
+
+
 def compute_classification_loss(model, batch, counts=None):
     """Mean cross-entropy over rows; `labels` (B,) of class numbers.
 
@@ -106,7 +131,8 @@ def compute_mlm_loader_loss(model, loader, device=None):
 def mean_loss(loss, model, loader, device=None):
     """Return `loss` averaged over all labels of a loader, not over its batches (float, nats).
 
-    `loss` is one of the functions above with the one kind `labels`. An empty loader is a DataError.
+    `loss` is one of the functions above with one kind of label, or with as many of each, as the
+    starts and ends of answers are. An empty loader is a DataError.
     """
     if device is not None:
         model.to(device)
@@ -116,9 +142,9 @@ def mean_loss(loss, model, loader, device=None):
     try:
         with torch.inference_mode():
             for batch in loader:
-                labels = count_labels(batch)["labels"]
-                total += float(loss(model, batch, {"labels": 1}))
-                count += labels
+                counts = count_labels(batch)
+                total += float(loss(model, batch, dict.fromkeys(counts, 1)))
+                count += max(counts.values(), default=0)
     finally:
         model.train(training)
     if count == 0:

@@ -34,7 +34,7 @@ HEADS = (
     ("mlm_head.bias", "cls.predictions.bias"),
     ("nsp_head.output.*", "cls.seq_relationship.*"),
     ("classifier.output.*", "classifier.*"),
-    ("span_head.output.*", "qa_outputs.*"),
+    ("span_head.*", "qa_outputs.*"),
 )
 
 

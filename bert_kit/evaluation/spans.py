@@ -1,0 +1,123 @@
+"""From scores of tokens to answers: the best spans of a context, over all of its windows."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bert_kit.errors import DataError
+
+
+class Answer(NamedTuple):
+    """A piece of a context, `context[start:end]`.
+
+    Attributes
+    ----------
+    text : str
+        "" says that there is no answer.
+    start, end : int
+        Characters.
+    score : float
+        Sum of the logits of its first and its last token.
+    probability : float
+        Softmax of the scores over all answers of the list.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
+
+
+class NBest(NamedTuple):
+    """The best answers to a question, and the score of there being none.
+
+    Attributes
+    ----------
+    answers : list of Answer
+        The best first; no text comes twice. Empty if the context has no word.
+    null_score : float
+        Sum of both logits of [CLS], the least of all windows.
+    """
+
+    answers: list[Answer]
+    null_score: float
+
+    @property
+    def text(self):
+        """The best answer, whatever the score of there being none; "" if the context is empty."""
+        return next((answer.text for answer in self.answers if answer.text), "")
+
+    @property
+    def null_odds(self):
+        """Score of no answer minus that of the best one: for `best_null_threshold`."""
+        return self.null_score - next(
+            (answer.score for answer in self.answers if answer.text), -np.inf)
+
+
+def best_spans(windows, context, count=20, longest=30, may_be_empty=False):
+    """Return the best answers to one question (Devlin et al. 2019, sections 4.2 and 4.3).
+
+    A span's score is the sum of its start and its end logit. All spans are looked at, in contrast
+    to Google's script, which pairs the 20 best starts with the 20 best ends. Where windows overlap
+    the better score counts.
+
+    Parameters
+    ----------
+    windows : sequence of (array (S, 2), array (S, 2))
+        Of each row of the question the start and end logits, and the (start, end) characters of
+        its tokens, -1 where no answer can be.
+    context : str
+    count : int
+        Most answers to return.
+    longest : int
+        Most tokens of an answer.
+    may_be_empty : bool
+        Let "no answer" stand among the answers, with its score (SQuAD 2.0).
+
+    Returns
+    -------
+    NBest
+
+    Raises
+    ------
+    DataError
+        If there is no window, or logits and characters do not belong together.
+    """
+    null_score, spans = np.inf, []
+    for logits, offsets in windows:
+        logits, offsets = np.asarray(logits, dtype=np.float64), np.asarray(offsets)
+        if logits.shape != offsets.shape or logits.ndim != 2 or logits.shape[1] != 2:
+            raise DataError(f"logits of shape {logits.shape} and characters of shape "
+                            f"{offsets.shape}; expected (tokens, 2) of both")
+        null_score = min(null_score, float(logits[0].sum()))
+        spans.append(_spans(logits, offsets, longest))
+    if not spans:
+        raise DataError("no windows; expected at least one row of the question")
+    spans = np.concatenate(spans)
+    scores = {"": (null_score, 0, 0)} if may_be_empty else {}
+    for place in np.argsort(-spans[:, 0], kind="stable"):
+        if len(scores) == count + may_be_empty:
+            break
+        score, start, end = spans[place].tolist()
+        scores.setdefault(context[int(start):int(end)], (score, int(start), int(end)))
+    return NBest(_ranked(scores, count), null_score)
+
+
+def _spans(logits, offsets, longest):
+    """Return (score, first character, end) of each span of up to `longest` tokens, (spans, 3)."""
+    places = np.flatnonzero(offsets[:, 0] >= 0)
+    size = len(places)
+    reach = np.tri(size, size, longest - 1, bool) & ~np.tri(size, size, -1, bool)
+    first, last = (places[found] for found in np.nonzero(reach))
+    return np.column_stack([logits[first, 0] + logits[last, 1], offsets[first, 0],
+                            offsets[last, 1]])
+
+
+def _ranked(scores, count):
+    """{text: (score, start, end)} -> the best as a list of Answer, with probabilities."""
+    best = sorted(scores.items(), key=lambda item: -item[1][0])[:count]
+    values = np.array([score for _, (score, _, _) in best])
+    shares = np.exp(values - values.max(initial=-np.inf))
+    return [Answer(text, start, end, score, float(share)) for (text, (score, start, end)), share
+            in zip(best, shares / shares.sum())]
