@@ -1,11 +1,14 @@
 """Every Python block of the README and of docs/ runs, and so does every docstring example."""
 
+import contextlib
 import doctest
 import importlib
+import io
 import re
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,18 +18,44 @@ MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts)
 FENCE = re.compile(r"^```(\S*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page, tmp_path, monkeypatch):
-    """The blocks of a page share their names; a failure points to the line of the page."""
-    monkeypatch.chdir(tmp_path)
-    text, names, ran = page.read_text("utf-8"), {"__name__": page.stem}, 0
+def run_page(page):
+    """Run the Python blocks of a page, which share their names; return how many ran.
+
+    A block `text` that follows at once must be what was printed. A block "python no-run" is only
+    shown. Failures point to the line of the page.
+    """
+    text, names, ran, printed = page.read_text("utf-8"), {"__name__": page.stem}, 0, None
     for match in FENCE.finditer(text):
         language, information, code = match.groups()
+        first_line = text[:match.start(3)].count("\n")
         if language == "python" and information != "no-run":
-            first_line = text[:match.start(3)].count("\n")
-            exec(compile("\n" * first_line + code, str(page), "exec"), names)
-            ran += 1
-    assert ran > 0
+            output, end = io.StringIO(), match.end()
+            with contextlib.redirect_stdout(output):
+                exec(compile("\n" * first_line + code, str(page), "exec"), names)
+            printed, ran = (output.getvalue(), end), ran + 1
+        elif language == "text" and printed and not text[printed[1]:match.start()].strip():
+            assert code.rstrip() == printed[0].rstrip(), f"{page}:{first_line}: printed otherwise"
+    return ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert run_page(page) > 0
+
+
+@pytest.mark.parametrize("body, line", [
+    ("```python\nx = 1\nassert x == 2\n```\n", 4),
+    ("```python\nprint(1)\n```\n\n```text\n2\n```\n", 6)])
+def test_a_page_that_is_wrong_fails_with_its_line(tmp_path, body, line):
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n" + body)
+    with pytest.raises(AssertionError) as failure:
+        run_page(page)
+    places = [entry.lineno for entry in failure.traceback if str(entry.path) == str(page)]
+    assert f"{page}:{line}" in str(failure.value) or places == [line - 1]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
