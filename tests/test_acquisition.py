@@ -199,7 +199,9 @@ def test_ties_are_broken_by_the_generator(choose):
     pool.tables[:], pool.vectors[:] = 0.2, 1.0
     counts = np.zeros(37)
     for seed in range(300):
-        counts[choose(pool, 4, rng(seed))] += 1
+        chosen = choose(pool, 4, rng(seed))
+        assert len({*chosen}) == 4
+        counts[chosen] += 1
     assert counts.min() > 10 and counts.max() < 60  # 32 expected, standard deviation 5.4
 
 

@@ -27,6 +27,7 @@ def test_a_campaign_asks_each_row_once_and_learns():
     assert campaign.history[-1]["labels"] == [LABELS[row] for row in rows]
     assert campaign.history[-1]["metrics"]["accuracy"] > 0.9
     assert campaign.history[0]["metrics"]["undefined"] is None
+    assert len({record["seed"] for record in campaign.history}) == 4
     for before, after in zip(campaign.history, campaign.history[1:]):
         assert after["rows"][:len(before["rows"])] == before["rows"]
 
@@ -87,7 +88,7 @@ def human(folder, **options):
     person = Person()
     file = LabelFile(folder / "batch.csv", [f"text {row}" for row in range(60)], CLASSES)
     campaign = learner(folder, resume=True, **options)
-    run_campaign(campaign, lambda rows: file.ask(rows, person.read, person.write), 4, 3,
+    run_campaign(campaign, lambda rows: file.ask(rows, person.read, person.write), 2, 1,
                  StoppingRules(rounds=2))
     return campaign
 
@@ -132,7 +133,7 @@ def test_killed_at_each_file_event_it_resumes_to_the_same_bytes(options, tmp_pat
         kills += 1
         human(folder, **options)
         assert content(folder) == goal, kills
-    assert kills > 150 and len(goal) == (8 if not options else 6)
+    assert kills > 100 and len(goal) == (8 if not options else 6)
 
 
 def test_resuming_needs_no_second_training(tmp_path):
@@ -144,6 +145,12 @@ def test_resuming_needs_no_second_training(tmp_path):
     assert again.history == campaign.history and again.model == campaign.model
     assert run_campaign(again, None, 6, 5, ROUNDS) == "3 rounds, as many as asked for"
     assert again.query(5) == campaign.query(5)
+
+
+def test_a_batch_that_was_asked_for_stays_that_batch(tmp_path):
+    rows = learner(tmp_path / "a").query(6)
+    again = learner(tmp_path / "a", resume=True)
+    assert again.query(9) == rows and {*rows}.isdisjoint(again.unlabelled)
 
 
 def test_a_training_that_fails_is_done_again_with_the_labels_kept(tmp_path):
