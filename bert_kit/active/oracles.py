@@ -1,0 +1,150 @@
+"""Who answers: labels that are known already, or a person, in a terminal or a spreadsheet.
+
+An oracle is `oracle(rows) -> labels`, one label a row: a class number, a list of them where a text
+may have several, or None for a text that cannot be labelled. None instead of the list says that
+the answers are not there yet.
+"""
+
+import csv
+from pathlib import Path
+
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.files import atomic_file
+
+OPEN, IGNORE, SEPARATOR = "?", "-", "|"
+COLUMNS = ["row", "labels", "text"]
+SHOWN = 30_000  # characters of a text in the file; a cell of a spreadsheet holds few more
+
+
+def simulated(labels):
+    """Return the oracle of an experiment, which knows the label of every row."""
+    return lambda rows: [labels[row] for row in rows]
+
+
+class LabelFile:
+    """A batch of texts to label, in a CSV file with the columns row, labels and text.
+
+    A person replaces each `?` by a class, or by classes with | between them where a text may have
+    several (nothing at all means that none applies), or by - for a text to leave out. Calling the
+    object with the rows writes the file, or reads it if it is about these rows. So work that was
+    begun is never lost, and `ask` can take it up where a spreadsheet left it.
+
+    Parameters
+    ----------
+    path : path
+    texts : sequence of str
+        By row. They are only shown; guard them against spreadsheets that would run them.
+    classes : sequence of str
+        Names by class number. The numbers may be written too.
+    multi_label : bool
+
+    Raises
+    ------
+    ConfigError
+        If a class has a name that means something else in the file.
+    """
+
+    def __init__(self, path, texts, classes, multi_label=False):
+        self.path, self.texts, self.multi_label = Path(path), texts, multi_label
+        self.classes = tuple(classes)
+        for name in self.classes:
+            if name.strip() != name or name in (OPEN, IGNORE, "") \
+                    or multi_label and SEPARATOR in name:
+                raise ConfigError(f"a class is called {name!r}; expected a name without outer "
+                                  f"spaces that is not {OPEN} or {IGNORE} and has no {SEPARATOR}")
+        self._numbers = {**{str(i): i for i in range(len(self.classes))},
+                         **{name: i for i, name in enumerate(self.classes)}}
+
+    def __call__(self, rows):
+        """Return the labels of the rows, or None while one of them is open.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read or an entry is no label; names the line.
+        """
+        answers = self._answers(rows)
+        labels = [self._label(answers[row][0], answers[row][1]) for row in rows
+                  if answers[row][0] != OPEN]
+        return labels if len(labels) == len(rows) else None
+
+    def ask(self, rows, read=input, write=print):
+        """Show each open text and take its label; each answer is stored at once.
+
+        The end of the input leaves the rest open. `read` and `write` are the terminal.
+        """
+        write("  ".join(f"{i} {name}" for i, name in enumerate(self.classes)))
+        write(f"{'classes with | between them, nothing for none' if self.multi_label else 'class'}"
+              f"; {IGNORE} leaves a text out; end with Ctrl-D")
+        answers = self._answers(rows)
+        left = [row for row in rows if answers[row][0] == OPEN]
+        for number, row in enumerate(left, 1):
+            write(f"\n[{number}/{len(left)}] {self.texts[row]}")
+            while answers[row][0] == OPEN:
+                try:
+                    answer = read("> ").strip()
+                    self._label(answer, "the answer")
+                except EOFError:
+                    return None
+                except DataError as error:
+                    write(str(error))
+                    continue
+                answers[row] = answer, ""
+                self._write(rows, answers)
+        return self(rows)
+
+    def _answers(self, rows):
+        """Return {row: (what is written, where)}; the file is made anew if it is of other rows."""
+        answers = self._read() if self.path.exists() else {}
+        if not answers.keys() & {*rows}:
+            answers = {row: (OPEN, "") for row in rows}
+            self._write(rows, answers)
+        missing = [row for row in rows if row not in answers]
+        if missing:
+            raise DataError(f"{self.path}: row {missing[0]} is missing; expected the "
+                            f"{len(rows)} rows that were asked for")
+        return answers
+
+    def _label(self, cell, where):
+        """Return a class number, a list of them, or None, as a cell says."""
+        if cell == IGNORE:
+            return None
+        names = [name.strip() for name in cell.split(SEPARATOR)] if self.multi_label else [cell]
+        if self.multi_label and not cell:
+            return []
+        for name in names:
+            if name not in self._numbers:
+                raise DataError(f"{where}: {name!r:.40} is not a class; expected one of "
+                                f"{', '.join(self.classes)[:200]}, or {IGNORE}")
+        labels = sorted({self._numbers[name] for name in names})
+        return labels if self.multi_label else labels[0]
+
+    def _write(self, rows, answers):
+        with atomic_file(self.path) as path:
+            with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                writer.writerows([row, answers[row][0], self.texts[row][:SHOWN]]
+                                 for row in rows)
+
+    def _read(self):
+        answers = {}
+        try:
+            with open(self.path, newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, strict=True)
+                if not {*COLUMNS[:2]} <= {*(reader.fieldnames or ())}:
+                    raise DataError(f"{self.path}: has the columns {reader.fieldnames}; expected "
+                                    f"{', '.join(COLUMNS)}, with commas between them")
+                for entry in reader:
+                    where = f"{self.path} line {reader.line_num}"
+                    row, label = entry["row"], entry["labels"]
+                    if label is None or not (row.isascii() and row.isdigit()):
+                        raise DataError(f"{where}: row {row!r:.40}, labels {label!r:.40}; "
+                                        "expected a row number and a label")
+                    if int(row) in answers:
+                        raise DataError(f"{where}: row {row} stands here again; expected it once")
+                    answers[int(row)] = label.strip(), where
+        except (OSError, UnicodeError, csv.Error) as error:
+            raise DataError(f"{self.path}: cannot be read ({error}); "
+                            "expected CSV in UTF-8") from None
+        return answers
