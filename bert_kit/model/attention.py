@@ -157,5 +157,5 @@ class MultiHeadAttention(nn.Module):
         return _Attend.apply(heads, seen, draw), None
 
     def _by_kernel(self, heads, seen):
-        rate = self.weights_dropout.p if self.training else 0.0
+        rate = self.weights_dropout.p if self.weights_dropout.training else 0.0
         return F.scaled_dot_product_attention(*heads, attn_mask=seen, dropout_p=rate), None
