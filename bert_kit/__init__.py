@@ -36,8 +36,10 @@ _WHERE = {
                            "evaluate_classification_metrics",
     "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",
     "bert_kit.recipes.comparison": "train_all_classifiers",
+    "bert_kit.recipes.embedding": "SentenceEncoder",
     "bert_kit.recipes.prediction": "Predictor",
     "bert_kit.recipes.pretraining": "pretrain",
+    "bert_kit.recipes.similarity": "train_similarity",
     "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}

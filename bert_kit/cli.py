@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from bert_kit import __version__
-from bert_kit.errors import BertKitError
+from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
 
@@ -54,6 +54,28 @@ def predict(args):
         print(f"{count:,} rows: {values['output_file']}")
 
 
+def embed(args):
+    from bert_kit.recipes.embedding import SentenceEncoder, embed_file
+    from bert_kit.recipes.semantic_search import search
+    from bert_kit.recipes.similarity import evaluate_similarity
+    if args.vectors is not None and args.queries is None:
+        raise ConfigError("vectors are to be searched in; expected a query with them")
+    encoder = SentenceEncoder(args.model, args.precision, args.device, args.pooling, args.download)
+    rows = {"delimiter": args.delimiter, "encoding": args.encoding}
+    if args.pairs:
+        scores = evaluate_similarity(encoder, args.data_file, **rows)
+        print("Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores))
+        return
+    rows["text_column"] = args.text_column
+    if args.output_file is not None:
+        print(f"{embed_file(encoder, args.data_file, args.output_file, **rows):,} vectors of "
+              f"{encoder.dimension} numbers: {args.output_file}")
+        return
+    found = search(encoder, args.queries, args.data_file, args.vectors, args.top_k, **rows)
+    for query, matches in zip(args.queries, found):
+        print(query, *(f"  {match.score:.4f}  {match.text}" for match in matches), sep="\n")
+
+
 def _values(args):
     """Return the arguments of a job without the parser's own."""
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
@@ -89,6 +111,26 @@ def _add_training(jobs, name, run, text):
     _add_no_cuda(job)
     job.set_defaults(run=run)
     return job
+
+
+def _add_embed(jobs, formatter):
+    job = jobs.add_parser("embed", help="turn texts into vectors, or search by them",
+                          allow_abbrev=False, formatter_class=formatter)
+    job.add_argument("--model", required=True, help="sentence encoder: a folder or name")
+    job.add_argument("--data_file", required=True, help="table, or .txt with a text a line")
+    what = job.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output_file", help=".npy to write: a vector for each text")
+    what.add_argument("--query", dest="queries", nargs="+", help="find the texts nearest to these")
+    what.add_argument("--pairs", action="store_true", help="score the model on the columns text_a, "
+                      "text_b and label, a number")
+    job.add_argument("--vectors", help="what --output_file wrote before, to search in")
+    job.add_argument("--top_k", type=int, default=10, help="texts to find for a query")
+    job.add_argument("--pooling", choices=("cls", "mean", "max"),
+                     help="how token vectors become one, where the model's folder does not say")
+    job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
+                     help="bfloat16 is faster on most machines, off in the third digit")
+    _add_rows(job, labels=False)
+    job.set_defaults(run=embed)
 
 
 def build_parser():
@@ -137,6 +179,8 @@ def build_parser():
                      help="leave cells alone that a spreadsheet would run as formulas")
     _add_rows(job, labels=False)
     job.set_defaults(run=predict)
+
+    _add_embed(jobs, with_defaults)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
     job.add_argument("model", help="folder or name of a model")

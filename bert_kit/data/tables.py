@@ -159,6 +159,26 @@ def _delimiter(path, delimiter):
     return delimiter
 
 
+def column_texts(path, column, delimiter=None, encoding="utf-8-sig", field_limit=FIELD_LIMIT):
+    """Yield the texts of one column of a file, however large it is; see `read_table`.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `read_table`; a bad row when it is reached.
+    """
+    lines = text_lines(path, encoding)
+    if path.suffix.lower() in JSON_SUFFIXES:
+        rows = json_rows(path, lines, [column], field_limit)
+    else:
+        rows = _csv_rows(path, lines, [column], _delimiter(path, delimiter), field_limit)
+    with contextlib.closing(lines), contextlib.closing(rows):  # also when a row is refused
+        for line, (text,) in rows:
+            if not text or text.isspace():
+                raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
+            yield text
+
+
 def _csv_rows(path, lines, columns, delimiter, field_limit):
     """Yield (first line, values of the columns) for every row below the header."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)

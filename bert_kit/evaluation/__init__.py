@@ -1,12 +1,13 @@
 """Scores of a trained model, how far to trust them, and what to hold them against."""
 
-from bert_kit.evaluation.answers import (answer_f1, answer_metrics, best_null_threshold,
-                                         best_score, exact_match, normalize_answer)
+from bert_kit.evaluation.answers import (answer_f1, answer_metrics, best_null_threshold, best_score,
+                                         exact_match, normalize_answer)
 from bert_kit.evaluation.baselines import majority_baseline, tfidf_baseline, unigram_loss
 from bert_kit.evaluation.calibration import (brier_score, confidence_coverage,
                                              expected_calibration_error, fit_temperature,
                                              format_coverage, reliability_bins)
 from bert_kit.evaluation.comparison import format_leaderboard, rank
+from bert_kit.evaluation.correlation import pearson_correlation, spearman_correlation
 from bert_kit.evaluation.entities import (Entity, entity_metrics, find_entities,
                                           format_invalid_tags, format_per_type, invalid_tags)
 from bert_kit.evaluation.exports import (PredictionWriter, guard_formula, write_predictions,
@@ -23,16 +24,18 @@ from bert_kit.evaluation.resampling import (bootstrap_intervals, fold_scores, he
                                             mcnemar, stratified_folds)
 from bert_kit.evaluation.spans import Answer, NBest, best_spans
 
-__all__ = ["Answer", "Entity", "NBest", "PlotsMissing", "PredictionWriter", "answer_f1",
-           "answer_metrics", "best_null_threshold", "best_score", "best_spans",
-           "bootstrap_intervals", "brier_score", "classification_metrics",
-           "compute_confusion_matrix", "compute_precision_recall_f1", "confidence_coverage",
-           "entity_metrics", "evaluate_classification_metrics", "exact_match",
-           "expected_calibration_error", "find_entities", "fit_temperature", "fold_scores",
-           "format_coverage", "format_invalid_tags", "format_leaderboard", "format_mistakes",
-           "format_per_class", "format_per_type", "guard_formula", "headline_scores",
-           "invalid_tags", "logit_metrics", "majority_baseline", "matthews_correlation", "mcnemar",
-           "most_confident_mistakes", "normalize_answer", "plot_comparison",
-           "plot_confidence_histogram", "plot_confusion_matrix", "plot_learning_curves",
-           "predict_logits", "predict_token_logits", "rank", "reliability_bins", "require_plots",
-           "stratified_folds", "tfidf_baseline", "unigram_loss", "write_predictions", "write_rows"]
+__all__ = [
+    "Answer", "Entity", "NBest", "PlotsMissing", "PredictionWriter", "answer_f1",
+    "answer_metrics", "best_null_threshold", "best_score", "best_spans", "bootstrap_intervals",
+    "brier_score", "classification_metrics", "compute_confusion_matrix",
+    "compute_precision_recall_f1", "confidence_coverage", "entity_metrics",
+    "evaluate_classification_metrics", "exact_match", "expected_calibration_error",
+    "find_entities", "fit_temperature", "fold_scores", "format_coverage", "format_invalid_tags",
+    "format_leaderboard", "format_mistakes", "format_per_class", "format_per_type",
+    "guard_formula", "headline_scores", "invalid_tags", "logit_metrics", "majority_baseline",
+    "matthews_correlation", "mcnemar", "most_confident_mistakes", "normalize_answer",
+    "pearson_correlation", "plot_comparison", "plot_confidence_histogram",
+    "plot_confusion_matrix", "plot_learning_curves", "predict_logits", "predict_token_logits",
+    "rank", "reliability_bins", "require_plots", "spearman_correlation", "stratified_folds",
+    "tfidf_baseline", "unigram_loss", "write_predictions", "write_rows",
+]

@@ -64,7 +64,7 @@ def _run_facts(folder, config):
                 facts[f"{part} rows"] = ", ".join(
                     f"{what} {scores[key]:.4f}" for key, what in (
                         ("perplexity", "perplexity"), ("accuracy", "accuracy"),
-                        ("f1_macro", "macro F1")) if scores.get(key))
+                        ("f1_macro", "macro F1"), ("spearman", "Spearman")) if scores.get(key))
     return facts
 
 

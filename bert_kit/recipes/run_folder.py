@@ -15,7 +15,8 @@ from bert_kit import __version__
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
 from bert_kit.recipes.options import named
-from bert_kit.recipes.settings import ClassificationSettings, PretrainingSettings
+from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
+                                       SimilaritySettings)
 
 # Settings that a resumed run may change: none of them changes what is computed.
 # The files may move, since the rows are compared; a run that ended for want of patience or of
@@ -116,7 +117,8 @@ def stored_settings(folder):
     """
     path = Path(folder) / "manifest.json"
     stored = read_json(path)
-    kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings)}
+    kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings,
+                                         SimilaritySettings)}
     kind, values = kinds.get(stored.get("job", "train")), stored.get("settings")
     if kind is None or not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
@@ -207,6 +209,25 @@ def pretraining_card(folder, results):
         "## Use", "", "```bash", f"python -m bert_kit train --model {Path(folder)} "
         "--data_file rows.csv", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""])
+
+
+def similarity_card(folder, results):
+    """Return the model card of a sentence encoder, with the measured numbers, as Markdown."""
+    lines = [
+        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"A BERT sentence encoder ({', '.join(results['pooling'])} pooling), trained on rated "
+        f"pairs with bert_kit {__version__} from {_plain(results['model'])}.", "",
+        "## Scores", "", "How the cosines of pairs follow their labels.", "",
+        "| rows | what | Spearman | Pearson |", "|---|---|---|---|"]
+    for part, name, scores in results_rows(results):
+        lines.append(f"| {part} | {name} | {scores['spearman']:.4f} | {scores['pearson']:.4f} |")
+    rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
+    return "\n".join(lines + [
+        "", f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.",
+        "", "## Use", "", "```bash", f"python -m bert_kit embed --model {Path(folder)} "
+        "--data_file texts.txt --output_file vectors.npy", "```", "",
+        "sentence-transformers reads the folder too. The settings are in manifest.json, all "
+        "scores in results.json.", ""])
 
 
 def results_rows(results):

@@ -278,3 +278,32 @@ class PretrainingSettings(RunSettings):
         if not 0 < self.mask_probability <= 1:
             raise ConfigError(f"mask_probability is {self.mask_probability}; expected a share "
                               "above 0, at most 1")
+
+
+@dataclass(frozen=True)
+class SimilaritySettings(RunSettings):
+    """What to train a sentence encoder on and how; checked when it is made, before any work.
+
+    The files are tables with the columns text_a, text_b and label, a number.
+    """
+
+    job: ClassVar[str] = "similarity"
+
+    train_file: str | None = _data(None, "pairs to train on")
+    validation_file: str | None = _data(None, "pairs to choose the best epoch on", "val_file",
+                                        "dev_file")
+    test_file: str | None = _data(None, "pairs to score at the end")
+    delimiter: str | None = _data(None, "of CSV fields; a comma, or a tab for .tsv")
+    encoding: str = _data("utf-8-sig", "of the files; never guessed")
+
+    pooling: str | None = _model(None, "how token vectors become one, where the model's folder "
+                                 "does not say", choices=("cls", "mean", "max"))
+    max_length: int | None = _model(None, "tokens of a text; by default the model's own",
+                                    "max_seq_len", "max_seq_length")
+
+    num_train_epochs: int = _training(4, "passes over the pairs", "epochs", "num_epochs")
+    learning_rate: float = _training(5e-5, "peak rate", "lr")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_given("train_file", "validation_file", "test_file")

@@ -1,0 +1,104 @@
+"""Search by meaning: the texts of a file whose vectors have the smallest angles to a query's."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bert_kit.data import stream_texts
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.recipes.embedding import CHUNK, chunks_of
+
+
+class Match(NamedTuple):
+    """A text found: its cosine to the query, its number in the file (from 0), and itself."""
+
+    score: float
+    row: int
+    text: str
+
+
+def search(encoder, queries, data_file, vectors_file=None, top_k=10, text_column="text",
+           delimiter=None, encoding="utf-8-sig"):
+    """Return for each query the texts of a file that are nearest in meaning.
+
+    Parameters
+    ----------
+    encoder : SentenceEncoder
+    queries : sequence of str
+    data_file, text_column, delimiter, encoding
+        As in `embed_file`.
+    vectors_file : path, optional
+        What `embed_file` wrote for this file; without it the texts are encoded now.
+    top_k : int
+        Texts for each query.
+
+    Returns
+    -------
+    list of list of Match
+        Best first.
+    """
+    texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
+    if vectors_file is None:
+        blocks = map(encoder.encode, chunks_of(texts()))
+    else:
+        vectors = _open_vectors(vectors_file, sum(1 for _ in texts()), encoder.dimension)
+        blocks = (vectors[start:start + CHUNK] for start in range(0, len(vectors), CHUNK))
+    scores, rows = nearest(encoder.encode(queries), blocks, top_k)
+    wanted = set(rows.flatten().tolist())
+    found = {row: text for row, text in enumerate(texts()) if row in wanted}
+    return [[Match(score, row, found[row]) for score, row in zip(*pair)]
+            for pair in zip(scores.tolist(), rows.tolist())]
+
+
+def nearest(queries, blocks, top_k=10):
+    """Find the vectors with the smallest angles to some queries.
+
+    Parameters
+    ----------
+    queries : array (Q, D)
+    blocks : iterable of arrays (N_i, D)
+        The vectors to search, some at a time; ``[vectors]`` is all at once.
+    top_k : int
+
+    Returns
+    -------
+    cosines, rows : arrays (Q, K)
+        Best first; K is `top_k`, or the number of all vectors if that is smaller.
+
+    Examples
+    --------
+    >>> cosines, rows = nearest([[2.0, 0.0]], [[[0.0, 3.0], [1.0, 0.0]], [[3.0, 4.0]]], 2)
+    >>> [round(cosine, 4) for cosine in cosines[0].tolist()], rows.tolist()
+    ([1.0, 0.6], [[1, 2]])
+    """
+    if type(top_k) is not int or top_k < 1:
+        raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1")
+    queries, start = directions(queries), 0
+    best, rows = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long)
+    for block in map(directions, blocks):
+        cosines, places = (queries @ block.T).topk(min(top_k, len(block)))  # (Q, N_i) -> (Q, K)
+        best, rows = torch.cat([best, cosines], 1), torch.cat([rows, places + start], 1)
+        best, order = best.topk(min(top_k, best.shape[1]))
+        rows, start = rows.gather(1, order), start + len(block)
+    return best.numpy(), rows.numpy()
+
+
+def directions(vectors):
+    """(N, D) numbers -> a tensor of vectors of length 1."""
+    return F.normalize(torch.tensor(np.asarray(vectors, np.float32)), dim=-1)
+
+
+def _open_vectors(path, count, dimension):
+    """Return the memory-mapped array (count, dimension) in a .npy file."""
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); expected a .npy "
+                        "file") from None
+    if vectors.shape != (count, dimension) or vectors.dtype.kind != "f":
+        raise DataError(f"{path}: holds {vectors.dtype} numbers {vectors.shape}; expected vectors "
+                        f"({count}, {dimension}) of the same model and texts")
+    return vectors
