@@ -25,7 +25,7 @@ _WHERE = {
     "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "
                       "TransformerEncoderBlock BERTModel Pooler MaskedLMHead NextSentenceHead "
                       "BERTForPreTraining BERTForMaskedLM BERTForNextSentencePrediction "
-                      "BERTForSequenceClassification",
+                      "BERTForSequenceClassification BERTForMultiLabel",
     "bert_kit.weights": "load_pretrained save_pretrained",
     "bert_kit.data": "MLMDataset NSPDataset ClassificationDataset create_mlm_dataloader "
                      "create_classification_dataloader",

@@ -1,9 +1,10 @@
 """Scores of a trained model, how far to trust them, and what to hold them against."""
 
-from bert_kit.evaluation.baselines import majority_baseline, tfidf_baseline, unigram_loss
+from bert_kit.evaluation.baselines import (majority_baseline, tfidf_baseline,
+                                           tfidf_label_probabilities, unigram_loss)
 from bert_kit.evaluation.calibration import (brier_score, confidence_coverage,
-                                             expected_calibration_error, fit_temperature,
-                                             format_coverage, reliability_bins)
+                                             expected_calibration_error, format_coverage,
+                                             format_reliability, reliability_bins)
 from bert_kit.evaluation.comparison import format_leaderboard, rank
 from bert_kit.evaluation.exports import (PredictionWriter, guard_formula, write_predictions,
                                          write_rows)
@@ -12,19 +13,30 @@ from bert_kit.evaluation.metrics import (classification_metrics, compute_confusi
                                          evaluate_classification_metrics, format_per_class,
                                          logit_metrics, matthews_correlation, predict_logits)
 from bert_kit.evaluation.mistakes import format_mistakes, most_confident_mistakes
+from bert_kit.evaluation.multilabel import (multilabel_logit_metrics, multilabel_metrics,
+                                            predict_label_sets)
 from bert_kit.evaluation.plots import (PlotsMissing, plot_comparison, plot_confidence_histogram,
-                                       plot_confusion_matrix, plot_learning_curves, require_plots)
+                                       plot_confusion_matrix, plot_learning_curves,
+                                       plot_reliability, plot_threshold_sweep, require_plots)
+from bert_kit.evaluation.regression import (pearson_correlation, regression_metrics,
+                                            spearman_correlation)
 from bert_kit.evaluation.resampling import (bootstrap_intervals, fold_scores, headline_scores,
                                             mcnemar, stratified_folds)
+from bert_kit.evaluation.scaling import fit_label_scaling, fit_temperature
+from bert_kit.evaluation.thresholds import (fit_thresholds, format_sweep, threshold_sweep,
+                                            threshold_warning)
 
 __all__ = ["PlotsMissing", "PredictionWriter", "bootstrap_intervals", "brier_score",
-           "classification_metrics", "compute_confusion_matrix",
-           "compute_precision_recall_f1", "confidence_coverage",
-           "evaluate_classification_metrics", "expected_calibration_error",
-           "fit_temperature", "fold_scores", "format_coverage", "format_leaderboard",
-           "format_mistakes", "format_per_class", "guard_formula", "headline_scores",
+           "classification_metrics", "compute_confusion_matrix", "compute_precision_recall_f1",
+           "confidence_coverage", "evaluate_classification_metrics", "expected_calibration_error",
+           "fit_label_scaling", "fit_temperature", "fit_thresholds", "fold_scores",
+           "format_coverage", "format_leaderboard", "format_mistakes", "format_per_class",
+           "format_reliability", "format_sweep", "guard_formula", "headline_scores",
            "logit_metrics", "majority_baseline", "matthews_correlation", "mcnemar",
-           "most_confident_mistakes", "plot_comparison", "plot_confidence_histogram",
-           "plot_confusion_matrix", "plot_learning_curves", "predict_logits", "rank",
-           "reliability_bins", "require_plots", "stratified_folds", "tfidf_baseline",
-           "unigram_loss", "write_predictions", "write_rows"]
+           "most_confident_mistakes", "multilabel_logit_metrics", "multilabel_metrics",
+           "pearson_correlation", "plot_comparison", "plot_confidence_histogram",
+           "plot_confusion_matrix", "plot_learning_curves", "plot_reliability",
+           "plot_threshold_sweep", "predict_label_sets", "predict_logits", "rank",
+           "regression_metrics", "reliability_bins", "require_plots", "spearman_correlation",
+           "stratified_folds", "tfidf_baseline", "tfidf_label_probabilities", "threshold_sweep",
+           "threshold_warning", "unigram_loss", "write_predictions", "write_rows"]

@@ -13,17 +13,17 @@ from bert_kit.model.packing import Packing
 from bert_kit.model.pooling import AttentionPooling
 from bert_kit.model.sequence_classifiers import (AttentionClassifier, BiLSTMClassifier,
                                                  CNNClassifier)
-from bert_kit.model.tasks import (BERTForMaskedLM, BERTForNextSentencePrediction,
-                                  BERTForPreTraining, BERTForSequenceClassification,
-                                  PreTrainingOutput)
+from bert_kit.model.tasks import (BERTForMaskedLM, BERTForMultiLabel,
+                                  BERTForNextSentencePrediction, BERTForPreTraining,
+                                  BERTForSequenceClassification, PreTrainingOutput)
 from bert_kit.model.wavelets import WaveletBasis
 
 __all__ = [
-    "AttentionClassifier", "AttentionPooling", "BERTForMaskedLM", "BERTForNextSentencePrediction",
-    "BERTForPreTraining", "BERTForSequenceClassification", "BERTModel", "BiLSTMClassifier",
-    "CLASSIFIERS", "CNNClassifier", "Dropout", "Embeddings", "EncoderOutput", "FeedForward",
-    "FourierBasis", "FourierKANClassifier", "GELU", "KANLayer", "LayerNorm", "LinearClassifier",
-    "MLPClassifier", "MaskedLMHead", "MultiHeadAttention", "NextSentenceHead", "Packing", "Pooler",
-    "PreTrainingOutput", "TransformerEncoderBlock", "WaveletBasis", "WaveletKANClassifier",
-    "attend", "init_weights", "make_classifier",
+    "AttentionClassifier", "AttentionPooling", "BERTForMaskedLM", "BERTForMultiLabel",
+    "BERTForNextSentencePrediction", "BERTForPreTraining", "BERTForSequenceClassification",
+    "BERTModel", "BiLSTMClassifier", "CLASSIFIERS", "CNNClassifier", "Dropout", "Embeddings",
+    "EncoderOutput", "FeedForward", "FourierBasis", "FourierKANClassifier", "GELU", "KANLayer",
+    "LayerNorm", "LinearClassifier", "MLPClassifier", "MaskedLMHead", "MultiHeadAttention",
+    "NextSentenceHead", "Packing", "Pooler", "PreTrainingOutput", "TransformerEncoderBlock",
+    "WaveletBasis", "WaveletKANClassifier", "attend", "init_weights", "make_classifier",
 ]
