@@ -25,8 +25,8 @@ _WHERE = {
     "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "
                       "TransformerEncoderBlock BERTModel Pooler MaskedLMHead NextSentenceHead "
                       "BERTForPreTraining BERTForMaskedLM BERTForNextSentencePrediction "
-                      "BERTForSequenceClassification BERTForTokenClassification "
-                      "BERTForQuestionAnswering",
+                      "BERTForSequenceClassification BERTForMultiLabel "
+                      "BERTForTokenClassification BERTForQuestionAnswering",
     "bert_kit.weights": "load_pretrained save_pretrained",
     "bert_kit.data": "MLMDataset NSPDataset ClassificationDataset create_mlm_dataloader "
                      "create_classification_dataloader",

@@ -27,8 +27,12 @@ _WHOLE = {
     "max_position_embeddings": (1, 1_000_000),
     "type_vocab_size": (1, 1_000),
     "pad_token_id": (0, 10_000_000),
+    "window_stride": (0, 1_000_000),
 }
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+
+# What only this kit has, with its default: at the default the file is the reference's.
+_OWN = {"classifier": {}, "window_stride": 0, "window_pooling": "mean"}
 
 # What the encoder cannot be: a key of config.json and the only values that mean plain BERT.
 _ONLY = {
@@ -63,6 +67,11 @@ class BertConfig:
         Standard deviation of the initial weights.
     layer_norm_eps : float
         Added to the variance in every LayerNorm.
+    window_stride : int
+        Tokens from one window to the next of a text that is longer than a row; with 0 there are
+        no windows, and such a text is cut off.
+    window_pooling : str
+        "mean" or "max" of the logits of a text's windows.
     pad_token_id : int
         Id written into padding. It never changes a result.
     labels : tuple of str
@@ -95,6 +104,8 @@ class BertConfig:
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    window_stride: int = 0
+    window_pooling: str = "mean"
     pad_token_id: int = 0
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     fused: bool = True
@@ -125,6 +136,8 @@ class BertConfig:
         if self.hidden_act not in ACTIVATIONS:
             raise ConfigError(f"hidden_act is {self.hidden_act!r}; "
                               f"expected one of {', '.join(ACTIVATIONS)}")
+        if self.window_pooling not in ("mean", "max"):
+            raise ConfigError(f"window_pooling is {self.window_pooling!r}; expected mean or max")
         if not isinstance(self.fused, bool):
             raise ConfigError(f"fused is {self.fused!r}; expected True or False")
         self._check_classifier()
@@ -208,8 +221,8 @@ class BertConfig:
         """Return the content of config.json; unknown keys that were read come back."""
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
                  if f.name not in ("labels", "fused", "extra")}
-        if not self.classifier:  # the standard head needs no word: the file is the reference's
-            del known["classifier"]
+        known = {name: value for name, value in known.items()
+                 if name not in _OWN or value != _OWN[name]}
         return {**self.extra, "model_type": "bert", **known,
                 "id2label": {str(i): name for i, name in self.id2label.items()},
                 "label2id": self.label2id}

@@ -10,7 +10,8 @@ import torch
 
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (brier_score, confidence_coverage, expected_calibration_error,
-                                 fit_temperature, format_coverage, reliability_bins)
+                                 fit_label_scaling, fit_temperature, format_coverage,
+                                 format_reliability, reliability_bins)
 
 
 def _random(rows=501, classes=4, sharpness=2.0, seed=0):
@@ -184,3 +185,126 @@ def test_impossible_settings_and_logits():
         fit_temperature([[1.0, 0.0]] * 2, [0, 2])
     with pytest.raises(DataError, match="2 rows of probabilities for 1 labels"):
         fit_temperature([[1.0, 0.0]] * 2, [0])
+
+
+def test_reliability_as_a_table():
+    groups = reliability_bins([[0.5, 0.5], [1.0, 0.0], [0.75, 0.25]], [0, 1, 0], bins=2)
+    lines = format_reliability(groups).splitlines()
+    assert lines[0].split() == ["from", "to", "rows", "confidence", "accuracy", "gap"]
+    assert lines[1].split() == ["0.00", "0.50", "1", "0.5000", "1.0000", "-0.5000"]
+    assert lines[2].split() == ["0.50", "1.00", "2", "0.8750", "0.5000", "+0.3750"]
+
+
+# --- label sets ---
+
+def _sigmoid(logits):
+    return (1 + np.tanh(np.asarray(logits) / 2)) / 2
+
+
+def _random_sets(rows=2_001, sharpness=2.0, seed=0):
+    """Logits of labels that are too sure by `sharpness` and too low by 1, and the labels."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(rows, 3)) * [1, 2, 0.5] - [0, 2, 1]
+    labels = generator.random(logits.shape) < _sigmoid(logits)
+    return sharpness * logits - 1, labels.astype(int)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_calibration_of_label_sets_by_hand(bins):
+    logits, labels = _random_sets(301)
+    probabilities = _sigmoid(logits)
+    cells = list(zip(probabilities.ravel(), labels.ravel()))
+    expected = 0.0
+    for i in range(bins):
+        inside = [(p, y) for p, y in cells if i / bins < p <= (i + 1) / bins]
+        if inside:
+            expected += abs(sum(p for p, _ in inside) - sum(y for _, y in inside)) / len(cells)
+    assert expected_calibration_error(probabilities, labels, bins) == pytest.approx(expected)
+    groups = reliability_bins(torch.tensor(probabilities).float(), torch.tensor(labels), bins)
+    assert sum(group["rows"] for group in groups) == 903
+    assert brier_score(probabilities, labels) == pytest.approx(
+        np.mean([(p - y) ** 2 for p, y in cells]))
+    assert brier_score(probabilities[:, :1], labels[:, :1]) == pytest.approx(
+        reference.brier_score_loss(labels[:, 0], probabilities[:, 0]))
+
+
+def _set_loss(logits, labels):
+    return (np.logaddexp(0, logits) - labels * logits).mean()
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
+def test_temperature_of_label_sets_minimises_the_loss(sharpness):
+    logits, labels = _random_sets(sharpness=sharpness)
+    logits = logits + 1
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(sharpness, rel=0.1)  # how the rows were made
+    for near in (0.999 * found, 1.001 * found):
+        assert _set_loss(logits / found, labels) <= _set_loss(logits / near, labels)
+    if sharpness == 4:
+        assert expected_calibration_error(_sigmoid(logits), labels) > 0.1
+        assert expected_calibration_error(_sigmoid(logits / found), labels) < 0.02
+
+
+def test_temperature_of_label_sets_at_its_ends():
+    assert fit_temperature([[1.0, -1.0]], [[1, 0]]) == pytest.approx(0.01)
+    assert fit_temperature([[1.0, -1.0]], [[0, 1]]) == pytest.approx(100)
+    assert fit_temperature(np.zeros((2, 2)), [[0, 1], [1, 1]]) == 1
+    assert fit_temperature(torch.tensor([[900.0], [-900.0]]).bfloat16(), [[1], [0]]) == (
+        pytest.approx(0.01))
+
+
+def test_label_scaling_is_logistic_regression_on_the_logit():
+    """Against scikit-learn without a penalty, its targets smoothed by rows of both kinds."""
+    from sklearn.linear_model import LogisticRegression
+    logits, labels = _random_sets()
+    scale, shift = fit_label_scaling(torch.tensor(logits), labels)
+    for c in range(3):
+        z, y = logits[:, c], labels[:, c]
+        present, absent = y.sum(), (1 - y).sum()
+        target = np.where(y == 1, (present + 1) / (present + 2), 1 / (absent + 2))
+        model = LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000).fit(
+            np.concatenate([z, z])[:, None], np.repeat([1, 0], len(z)),
+            sample_weight=np.concatenate([target, 1 - target]))
+        assert scale[c] == pytest.approx(model.coef_[0, 0], rel=1e-4)
+        assert shift[c] == pytest.approx(model.intercept_[0], rel=1e-4, abs=1e-4)
+    # How the rows were made: twice as sure, and 1 too low.
+    np.testing.assert_allclose(scale, 0.5, atol=0.12)
+    np.testing.assert_allclose(shift, 0.5, atol=0.25)
+
+
+def test_label_scaling_mends_what_a_temperature_cannot():
+    logits, labels = _random_sets(6_000)
+    dev, test = slice(0, 3_000), slice(3_000, None)
+    scale, shift = fit_label_scaling(logits[dev], labels[dev])
+    errors = [expected_calibration_error(_sigmoid(z), labels[test]) for z in (
+        logits[test], logits[test] / fit_temperature(logits[dev], labels[dev]),
+        scale * logits[test] + shift)]
+    assert errors[2] < 0.02 < errors[1] < errors[0]
+
+
+def test_label_scaling_of_odd_labels_stays_finite():
+    z = np.array([-900.0, -1, 0, 1, 900])
+    logits = np.stack([z, z, z, np.full(5, 3.0), -z], 1)
+    labels = np.array([[0, 0, 1, 1, 0]] * 2 + [[0, 1, 1, 0, 0]] + [[1, 0, 1, 0, 1]] * 2)
+    scale, shift = fit_label_scaling(logits, labels)
+    probabilities = _sigmoid(scale * logits + shift)
+    assert np.isfinite([scale, shift]).all()
+    np.testing.assert_allclose(probabilities[:, 3], probabilities[0, 3])
+    assert probabilities[0, 3] == pytest.approx((2 * 3 / 4 + 3 * 1 / 5) / 5)  # the mean target
+    assert (scale[0] > 0) and (scale[4] < 0)
+    assert (probabilities[:, 2] > 0.8).all()
+    one, other = fit_label_scaling([[2.0]], [[1]])
+    assert np.isfinite([one, other]).all()
+
+
+@pytest.mark.parametrize("logits, labels, message", [
+    ([[0.0, math.inf]], [[0, 1]], "expected finite numbers of shape"),
+    ([[0.0, 1.0]], [[0, 1], [1, 1]], "probabilities of shape .1, 2. for labels of shape .2, 2."),
+    ([[0.0, 1.0]], [[0, 3]], "labels of row 0 hold 3 for label 1; expected 0 or 1")])
+def test_impossible_label_sets(logits, labels, message):
+    for fit in (fit_temperature, fit_label_scaling):
+        with pytest.raises(DataError, match=message):
+            fit(logits, labels)
+    for score in (expected_calibration_error, brier_score):
+        with pytest.raises(DataError, match="hold 1.5 for label 0; expected 0 to 1 .the sigmoid"):
+            score([[1.5]], [[1]])

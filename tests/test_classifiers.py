@@ -20,6 +20,7 @@ OTHER = {  # options that are not the default, none of them a round number
                     "last_layers": 3},
 }
 MORE = [{"type": "mlp", "depth": 3, "pooling": "max", "activation": "gelu"},
+        {"type": "mlp", "hidden_dims": [], "pooling": "mean"},
         {"type": "bilstm", "pooling": "mean"}, {"type": "wavelet_kan", "wavelet_type": "haar"}]
 HEADS = [{"type": kind, **options} for kind in CLASSIFIERS
          for options in ([{}, OTHER[kind]] if OTHER[kind] else [{}])] + MORE

@@ -15,7 +15,8 @@ import pytest
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.evaluation import (PlotsMissing, compute_confusion_matrix, plot_comparison,
                                  plot_confidence_histogram, plot_confusion_matrix,
-                                 plot_learning_curves, require_plots)
+                                 plot_learning_curves, plot_reliability, plot_threshold_sweep,
+                                 require_plots, threshold_sweep)
 
 ROOT = Path(__file__).resolve().parents[1]
 ODD_NAMES = ["$x_1$", "a\\b", "new\nline", "100%", "$", "", "Ελληνικά", "数据", "x" * 500, "\x1b[31m",
@@ -33,7 +34,10 @@ def _drawings():
     return {"curves": (plot_learning_curves, LOG),
             "comparison": (plot_comparison, [{"classifier": "cnn", "accuracy": 0.5}]),
             "confusion": (plot_confusion_matrix, [[3, 1], [0, 2]], ["ham", "spam"]),
-            "confidence": (plot_confidence_histogram, [[0.75, 0.25]], [0])}
+            "confidence": (plot_confidence_histogram, [[0.75, 0.25]], [0]),
+            "labels": (plot_confidence_histogram, [[0.75, 0.5]], [[1, 0]]),
+            "reliability": (plot_reliability, {"before": ([[0.75, 0.25]], [0])}),
+            "sweep": (plot_threshold_sweep, threshold_sweep([[0.75, 0.5]], [[1, 0]]))}
 
 
 @pytest.fixture
@@ -276,3 +280,40 @@ def test_confidence_of_one_class_and_of_one_row(tmp_path, figures):
                                                         "right (1 rows)"]
     with pytest.raises(DataError, match="no probabilities"):
         plot_confidence_histogram(np.ones((0, 2)), [], tmp_path / "x.png")
+
+
+def test_probabilities_of_labels(tmp_path, figures):
+    plot_confidence_histogram([[0.9, 0.1]] * 4, [[1, 0]] * 3 + [[0, 0]], tmp_path / "x.png")
+    left, right = figures[0].axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+        "label holds (3 labels)", "label does not hold (5 labels)"]
+    assert _titles(figures[0]) == ["Probability of labels that hold or not",
+                                   "Calibration error 0.125"]  # .5 * .15 + .5 * .1
+    np.testing.assert_allclose(right.get_lines()[1].get_xydata(), [[0.1, 0], [0.9, 0.75]])
+
+
+def test_reliability_before_and_after(tmp_path, figures):
+    labels = [0, 0, 0, 1]
+    plot_reliability({"before": ([[1.0, 0.0]] * 4, labels), "after": ([[0.75, 0.25]] * 4, labels)},
+                     tmp_path / "x.svg")
+    axes, = figures[0].axes
+    lines = [line.get_xydata().tolist() for line in axes.get_lines()]
+    assert [[1, 0.75]] in lines and [[0.75, 0.75]] in lines
+    names = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert names == {"calibrated", "before: error 0.250", "after: error 0.000"}
+    for models in ({}, {str(i): ([[1.0]], [0]) for i in range(5)}):
+        with pytest.raises(DataError, match="sets of probabilities; expected 1 to 4"):
+            plot_reliability(models, tmp_path / "x.svg")
+
+
+def test_sweep_holds_its_rows(tmp_path, figures):
+    rows = threshold_sweep([[0.9, 0.6], [0.3, 0.7]], [[1, 0], [0, 1]], (0.2, 0.65, 0.95))
+    plot_threshold_sweep(rows, tmp_path / "x.png", chosen=0.65)
+    left, right = figures[0].axes
+    assert _titles(figures[0]) == ["Best micro F1 1.000 at 0.65", "Labels given"]
+    curves = {line.get_label(): line.get_xydata()[:, 1].tolist() for line in left.get_lines()}
+    assert curves["recall"] == [1, 1, 0] and curves["precision"] == [0.5, 1, 0]
+    assert set(curves) == {"micro F1", "macro F1", "precision", "recall", "chosen 0.65"}
+    assert right.get_lines()[0].get_xydata().tolist() == [[0.2, 2], [0.65, 1], [0.95, 0]]
+    with pytest.raises(DataError, match="no thresholds to draw"):
+        plot_threshold_sweep([], tmp_path / "x.png")

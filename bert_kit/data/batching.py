@@ -21,7 +21,8 @@ def pad_batch(rows, pad_id=0, example=None):
     rows : list of dict
         Each with `input_ids` and `token_type_ids` (S,), and labels: `labels` (S,) for tokens, a
         number for the row, or floats (C,) for its classes; and `next_sentence_label` or
-        `sample_weights` (a float).
+        `sample_weights` (a float). Instead of the first two a row may have a list `windows` of
+        such dicts.
     pad_id : int
         Id written into padding.
     example : dict, optional
@@ -32,7 +33,8 @@ def pad_batch(rows, pad_id=0, example=None):
     dict of Tensor
         `input_ids`, `attention_mask` (1 at real tokens), `token_type_ids` (B, S) as wide as the
         longest row, and the labels; token labels are -100 at padding. Whole numbers are int64,
-        others float32.
+        others float32. Of windows the first three are (B, K, S), where a text with fewer than K
+        has no real token in the others.
 
     Examples
     --------
@@ -44,6 +46,8 @@ def pad_batch(rows, pad_id=0, example=None):
     """
     if not rows:
         return {key: value[:0] for key, value in pad_batch([example], pad_id).items()}
+    if "windows" in rows[0]:
+        return _pad_windows(rows, pad_id)
     width = max(len(row["input_ids"]) for row in rows)
     fill = {"input_ids": pad_id, "token_type_ids": 0, "labels": IGNORE}
     batch = {}
@@ -61,6 +65,16 @@ def pad_batch(rows, pad_id=0, example=None):
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
     batch["attention_mask"] = (torch.arange(width) < lengths[:, None]).long()
     return batch
+
+
+def _pad_windows(rows, pad_id):
+    """Make one batch of rows that have windows: first of all windows, then texts of them."""
+    most = max(len(row["windows"]) for row in rows)
+    none = {"input_ids": np.zeros(0, np.int64), "token_type_ids": np.zeros(0, np.int64)}
+    batch = pad_batch([window for row in rows for window in
+                       row["windows"] + [none] * (most - len(row["windows"]))], pad_id)
+    texts = pad_batch([none | {key: row[key] for key in row if key != "windows"} for row in rows])
+    return texts | {key: value.unflatten(0, (len(rows), most)) for key, value in batch.items()}
 
 
 class BatchSampler:

@@ -1,4 +1,6 @@
-"""Texts as rows of numbers: for masked tokens and for classes (pairs: `sentence_pairs`).
+"""Texts as rows of numbers: for masked tokens, and for classes, label sets or numbers.
+
+Next-sentence pairs are in `sentence_pairs`.
 
 A dataset is indexed by a row number, which means epoch 0, or by an (epoch, row) pair; see `draws`
 for what depends on the epoch.
@@ -12,11 +14,11 @@ from torch.utils.data import Dataset
 from bert_kit.data.batching import make_loader
 from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import Masking
+from bert_kit.data.targets import row_labels, row_weights
 from bert_kit.data.token_store import TokenStore
 from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import DataError
-
-LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+from bert_kit.tokenization import fit_pair
 
 
 class Ragged:
@@ -104,52 +106,98 @@ class MLMDataset(Dataset):
 
 
 class ClassificationDataset(Dataset):
-    """Texts with class numbers.
+    """Texts, or pairs of texts, with what is to be told of them: class, label set or number.
+
+    Rows are [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with segment 1 from B on. In a pair that is
+    too long the longer text is cut first, at its end.
 
     Parameters
     ----------
-    texts : sequence of str
-    labels : sequence of int
-        Class numbers from 0.
+    texts : sequence of str, or of (str, str)
+    labels : sequence of int, or array
+        Class numbers from 0; or an array of floats (N,), or of 0 and 1 (N, C), see `row_labels`.
     tokenizer : Tokenizer
     max_length : int
         Longest row, [CLS] and [SEP] included; the rest of a longer text is cut off.
     sample_weights : sequence of float, optional
         How much each row counts in the loss. They come out as `sample_weights`, (B,) float32 in
         a batch.
+    stride : int
+        Read a longer text in windows of `max_length` that begin so many tokens apart, instead of
+        cutting it off; 0 cuts. A batch then has K windows a text, (B, K, S); see `pad_batch`.
+
+    Attributes
+    ----------
+    labels : list of int, or array of float32
+    lengths : array of int
+        Tokens of each row, those of all its windows counted once.
 
     Raises
     ------
     DataError
-        If there is no text, the numbers of texts, labels and weights differ, a label is not a
-        whole number from 0, a weight is not a number from 0, or `max_length` is below 3.
+        If there is no text, the numbers of texts, labels and weights differ, a label is none, a
+        weight is not a number from 0, `max_length` is below 3 (5 for pairs), or the stride would
+        leave out tokens.
     """
 
-    def __init__(self, texts, labels, tokenizer, max_length=128, sample_weights=None):
-        texts = _checked(texts)
-        if not texts:
-            raise DataError("no texts; expected at least one")
-        self.labels = _one_each(texts, labels, "labels", _class_number)
-        self.sample_weights = None
-        if sample_weights is not None:
-            weights = _one_each(texts, sample_weights, "sample_weights", _weight)
-            self.sample_weights = np.array(weights, dtype=np.float32)
-        self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
-        self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
-                           for ids in piece_ids(texts, tokenizer))
+    def __init__(self, texts, labels, tokenizer, max_length=128, sample_weights=None, stride=0):
+        texts, pairs = _checked_rows(texts)
+        self.labels = row_labels(texts, labels)
+        self.sample_weights = row_weights(texts, sample_weights)
+        self.pad_id, self.room = tokenizer.pad_id, row_room(max_length, texts=1 + pairs)
+        self.stride, self.second_from = _checked_stride(stride, self.room, pairs), None
+        cls, sep = tokenizer.cls_id, tokenizer.sep_id
+        if pairs:
+            self.second_from = array("i")
+            pieces = zip(*(piece_ids([pair[i] for pair in texts], tokenizer) for i in (0, 1)))
+            self.rows = Ragged(self._join(first, second, cls, sep) for first, second in pieces)
+        else:
+            kept = None if self.stride else self.room
+            self.rows = Ragged([cls, *ids[:kept], sep] for ids in piece_ids(texts, tokenizer))
         self.lengths = self.rows.lengths
+
+    def _join(self, first, second, cls, sep):
+        """Return the ids of a pair, and note where its segment 1 begins."""
+        keep_first, keep_second = fit_pair(len(first), len(second), self.room)
+        self.second_from.append(keep_first + 2)
+        return [cls, *first[:keep_first], sep, *second[:keep_second], sep]
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` (S,), `labels`, a number, and any weight."""
+        """Return `input_ids`, `token_type_ids` (S,), `labels`, and any weight.
+
+        With a stride there is a list `windows` of such ids and types instead of the first two.
+        """
         _, row = epoch_and_row(key, len(self))
         ids = self.rows[row].astype(np.int64)  # a copy: the row may be changed, the dataset not
-        item = {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "labels": self.labels[row]}
+        types = np.zeros_like(ids)
+        if self.second_from is not None:
+            types[self.second_from[row]:] = 1
+        item = {"input_ids": ids, "token_type_ids": types}
+        if self.stride:
+            item = {"windows": windows(ids, self.room, self.stride)}
+        item["labels"] = self.labels[row]
         if self.sample_weights is not None:
             item["sample_weights"] = self.sample_weights[row]
         return item
+
+
+def windows(ids, room, stride):
+    """Cut a row [CLS] … [SEP] into rows of at most `room` tokens between these two.
+
+    Each begins `stride` tokens after the one before; the last one ends with the text.
+
+    Examples
+    --------
+    >>> [window["input_ids"].tolist() for window in windows(np.array([2, 5, 6, 7, 8, 9, 3]), 3, 2)]
+    [[2, 5, 6, 7, 3], [2, 7, 8, 9, 3]]
+    """
+    inner, ends = ids[1:-1], ids[[0, -1]]
+    starts = range(0, max(len(inner) - room, 0) + stride, stride)
+    rows = [np.insert(ends, 1, inner[start:start + room]) for start in starts]
+    return [{"input_ids": row, "token_type_ids": np.zeros_like(row)} for row in rows]
 
 
 def piece_ids(texts, tokenizer):
@@ -169,6 +217,28 @@ def row_room(max_length, texts):
     return max_length - texts - 1
 
 
+def _checked_rows(texts):
+    """Return the texts as a list of strings or of pairs, and whether they are pairs."""
+    texts = texts if isinstance(texts, str | list) else list(texts)
+    if not texts:
+        raise DataError("no texts; expected at least one")
+    if not isinstance(texts[0], tuple | list):
+        return _checked(texts), False
+    for row, pair in enumerate(texts):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DataError(f"row {row} of texts is {str(pair)[:40]!r}; expected two texts")
+    return texts, True
+
+
+def _checked_stride(stride, room, pairs):
+    if isinstance(stride, bool) or not isinstance(stride, int) or not 0 <= stride <= room:
+        raise DataError(f"stride is {stride!r}; expected 0, or 1 to the {room} tokens of a window")
+    if stride and pairs:
+        raise DataError(f"stride is {stride} for pairs of texts; expected 0 (windows are for "
+                        "single texts)")
+    return stride
+
+
 def _checked(texts):
     """Return the texts as a list of strings; a list is not copied."""
     if isinstance(texts, str):
@@ -179,38 +249,6 @@ def _checked(texts):
             raise DataError(f"row {row} of texts is {str(text)[:40]!r}, of type "
                             f"{type(text).__name__}; expected a string")
     return texts
-
-
-def _one_each(texts, values, name, convert):
-    """Return `convert(row, value)` for the value of each text."""
-    values = list(values)
-    if len(values) != len(texts):
-        raise DataError(f"{len(texts)} texts but {len(values)} {name}; expected as many of each")
-    return [convert(row, value) for row, value in enumerate(values)]
-
-
-def _class_number(row, label):
-    """Return a label as a Python int."""
-    try:
-        number = int(label)
-    except (TypeError, ValueError, OverflowError):  # a list, a name, infinity
-        number = None
-    if number is None or isinstance(label, bool) or number != label or number < 0:
-        raise DataError(f"label of row {row} is {label!r:.40}; expected a class number from 0")
-    return number
-
-
-def _weight(row, value):
-    """Return a weight as a Python float."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):  # a list, a name, 10**400
-        number = None
-    if (number is None or isinstance(value, bool) or number != value
-            or not 0 <= number <= LARGEST_WEIGHT):
-        raise DataError(f"sample_weights of row {row} is {value!r:.40}; expected a finite number "
-                        "from 0")
-    return number
 
 
 def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15, max_length=128,
@@ -226,7 +264,7 @@ def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15,
 
 def create_classification_dataloader(texts, labels, tokenizer, batch_size=8, max_length=128,
                                      shuffle=True, seed=0, group_by_length=False, num_workers=0,
-                                     sample_weights=None):
+                                     sample_weights=None, stride=0):
     """Return a DataLoader of texts and classes; see `ClassificationDataset` and `make_loader`."""
-    dataset = ClassificationDataset(texts, labels, tokenizer, max_length, sample_weights)
+    dataset = ClassificationDataset(texts, labels, tokenizer, max_length, sample_weights, stride)
     return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)

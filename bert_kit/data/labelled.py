@@ -8,6 +8,7 @@ import os
 from numbers import Integral
 
 from bert_kit.data.draws import check_seed
+from bert_kit.data.label_kinds import OneClass
 from bert_kit.data.lines import find_data
 from bert_kit.data.parts import make_parts
 from bert_kit.data.tables import read_table, table_from_lists
@@ -32,7 +33,8 @@ def read_parts(data_file=None, train_file=None, validation_file=None, test_file=
     train_file, validation_file, test_file : path, optional
         The parts file by file, instead of `data_file`.
     text_column, label_column, delimiter, encoding
-        As in `read_table`.
+        As in `read_table`: two text columns for pairs, and a kind of label instead of a name for
+        anything but one class a row.
     train_size, val_size, test_size : float
         Shares of a single `data_file`, adding up to 1. Otherwise a part that has no file is cut
         from the training rows by its share, and `train_size` is not used. 0 means no such part.
@@ -57,24 +59,28 @@ def read_parts(data_file=None, train_file=None, validation_file=None, test_file=
     files, single = _files(data_file, train_file, validation_file, test_file)
     sizes = {"train": train_size, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, files, single)
-    tables = {part: read_table(path, text_column, label_column, delimiter, encoding)
+    kind = OneClass(label_column) if isinstance(label_column, str) else label_column
+    tables = {part: read_table(path, text_column, kind, delimiter, encoding)
               for part, path in files.items()}
-    return make_parts(tables, ratios, seed, split_file, (text_column, label_column))
+    return make_parts(tables, ratios, seed, split_file, text_column, kind)
 
 
 def parts_from_lists(texts, labels, validation=None, test=None, *, val_size=0.1, test_size=0.1,
-                     seed=0, split_file=None):
+                     seed=0, split_file=None, kind=None):
     """Return labelled parts from lists, under the rules of `read_parts`.
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : sequence of str, or of (str, str)
     labels : sequence of str or of int
-        The class of each text. Numbers are names too, but sorted as numbers.
+        The class of each text. Numbers are names too, but sorted as numbers. With another `kind`
+        sequences of names, or floats.
     validation, test : (sequence of str, sequence), optional
         Texts and labels of a part; without them it is cut from the training rows by its share.
     val_size, test_size, seed, split_file
         As in `read_parts`.
+    kind : LabelList or Number, optional
+        What the labels are, if not classes.
 
     Raises
     ------
@@ -93,10 +99,13 @@ def parts_from_lists(texts, labels, validation=None, test=None, *, val_size=0.1,
     given = {part: pair for part, pair in given.items() if pair is not None}
     sizes = {"train": 1.0, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, given, single=False)
-    tables = {part: table_from_lists(f"the {part} list", *pair) for part, pair in given.items()}
-    order = int if all(isinstance(label, Integral) and not isinstance(label, bool)
-                       for label in labels) else str
-    return make_parts(tables, ratios, seed, split_file, ("texts", "labels"), order)
+    if kind is None:
+        kind = OneClass("labels", int if all(
+            isinstance(label, Integral) and not isinstance(label, bool) for label in labels)
+            else str)
+    tables = {part: table_from_lists(f"the {part} list", *pair, kind)
+              for part, pair in given.items()}
+    return make_parts(tables, ratios, seed, split_file, "texts", kind)
 
 
 def _files(data_file, train_file, validation_file, test_file):

@@ -123,6 +123,22 @@ def check_file(path, codec="utf-8-sig"):
                         "UTF-16 does: give --encoding utf-16")
 
 
+def check_text(where, column, value):
+    """Refuse a value of a JSON object that is no text, or holds what is no character.
+
+    Raises
+    ------
+    DataError
+        Names the row and the column.
+    """
+    if not isinstance(value, str):
+        found = f"a {type(value).__name__}" if isinstance(value, list | dict) else str(value)[:50]
+        raise DataError(f"{where}: {column!r} is {found}, expected text")
+    bad = FORBIDDEN.search(value)
+    if bad:
+        raise DataError(f"{where}: {column!r} holds U+{ord(bad[0]):04X}, which is not a character")
+
+
 def _not_clean(where, line, encoding):
     bad = FORBIDDEN.search(line)[0]
     if bad == "\0":

@@ -1,11 +1,12 @@
 """The labelled parts of a job: rows to train on, to choose by, and to score once.
 
-Classes are numbered in sorted order, whatever order the rows have. The numbers, the split and the
-fingerprint are those of the rows: the same for files and for lists.
+Classes and labels are numbered in sorted order, whatever order the rows have. The numbers, the
+split and the fingerprint are those of the rows: the same for files and for lists.
 """
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -17,18 +18,20 @@ from bert_kit.data.split_file import split_rows
 from bert_kit.errors import ConfigError, DataError
 
 PARTS = ("train", "validation", "test")
-MOST_CLASSES = 100_000
-FEW_ROWS = 20  # so few rows may well have a class each
 
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one kind: `texts`, and their class numbers in `labels`."""
+    """Rows of one part: `texts`, single ones or pairs, and what they are in `labels`.
 
-    texts: list[str]
-    labels: list[int]
+    Labels are class numbers; or an array of float32, (N, C) of 0 and 1 for labels and (N,) for
+    numbers.
+    """
+
+    texts: list[str] | list[tuple[str, str]]
+    labels: list[int] | np.ndarray
 
     def __len__(self):
         return len(self.texts)
@@ -44,7 +47,7 @@ class LabelledParts:
     validation, test : Part or None
         None where there is no such part.
     classes : tuple of str
-        The name of each class number, sorted.
+        The name of each class or label, sorted; for numbers the one name of their column.
     fingerprint : str
         SHA-256 of all texts and labels as given, before any split: equal for equal data, whatever
         the files are called and however they are quoted.
@@ -64,7 +67,7 @@ class LabelledParts:
     description: str
 
 
-def make_parts(tables, ratios, seed, split_file, columns, order=str):
+def make_parts(tables, ratios, seed, split_file, text_column, kind):
     """Cut, number and count the rows of tables.
 
     Parameters
@@ -74,11 +77,12 @@ def make_parts(tables, ratios, seed, split_file, columns, order=str):
     ratios : dict of float
         What the rows of the table "train" are cut into: "train" and parts without a table.
     seed, split_file
-        As in `split_rows`.
-    columns : (str, str)
-        What messages call the texts and the labels.
-    order : callable
-        Key by which class names are sorted.
+        As in `split_rows`. Rows are drawn class by class, those with several labels by their
+        rarest one.
+    text_column : str
+        What messages call the texts.
+    kind : OneClass, LabelList, LabelColumns or Number
+        What the labels of the tables are.
 
     Raises
     ------
@@ -86,70 +90,70 @@ def make_parts(tables, ratios, seed, split_file, columns, order=str):
         As `read_parts`.
     """
     train = tables["train"]
-    _check_classes(train, columns)
+    kind.check(train, text_column)
+    classes = kind.classes(train.labels)
     for table in tables.values():  # before the split is stored; a cut leaves each class a row
-        _check_known(table, range(len(table.labels)), set(train.labels))
+        _check_known(table, range(len(table.labels)), classes, kind)
     names = {part: _shown(table.path) for part, table in tables.items()}
-    fingerprint = _fingerprint(tables)
-    rows, stored = split_rows(train.labels, ratios, seed, split_file, fingerprint, names)
-    classes = sorted({train.labels[row] for row in rows["train"]}, key=order)
-    number_of = {name: number for number, name in enumerate(classes)}
+    fingerprint = _fingerprint(tables, kind)
+    rows, stored = split_rows(_strata(train.labels, kind), ratios, seed, split_file, fingerprint,
+                              names)
+    if kind.is_trained_on:
+        classes = kind.classes([train.labels[row] for row in rows["train"]])
     parts, places = {}, []
     for part in PARTS:
         if part in ratios or part in tables:
             table = tables.get(part, train)
-            parts[part] = _numbered(table, rows.get(part, range(len(table.texts))), number_of)
+            parts[part] = _numbered(table, rows.get(part, range(len(table.texts))), classes, kind)
             places.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
                           f"{names.get(part, names['train'])}")
     if len(ratios) > 1:
         places.append(f"cut as stored in {_shown(split_file)}" if stored
                       else f"cut with seed {seed}")
-    places.append(f"{len(classes)} classes")
+    places.append(kind.describe(train.labels, classes))
     shared = _in_train_too(parts["train"], parts.get("test"))
     if shared:
         places.append(f"{shared:,} test texts also stand in train")
     return LabelledParts(parts["train"], parts.get("validation"), parts.get("test"),
-                         tuple(classes), fingerprint, shared, "; ".join(places))
+                         classes, fingerprint, shared, "; ".join(places))
 
 
-def _check_classes(table, columns):
-    text_column, label_column = columns
-    rows, classes = len(table.labels), set(table.labels)
-    if len(classes) < 2:
-        raise DataError(f"{table.path}: {label_column!r} is {min(classes)!r:.40} in all {rows:,} "
-                        "rows; expected two classes or more")
-    if len(classes) > MOST_CLASSES or rows > FEW_ROWS and len(classes) > rows / 2:
-        swapped = len(set(table.texts)) <= rows / 2
-        hint = f", and {text_column!r} like the class" if swapped else ""
-        raise DataError(f"{table.path}: {label_column!r} has {len(classes):,} different values in "
-                        f"{rows:,} rows; it looks like the text{hint}; expected the class of a "
-                        "row as label column")
+def _strata(labels, kind):
+    """Return for each row the rarest of its names, "" if it has none; for a class that is it."""
+    counts = Counter(name for label in labels for name in kind.names(label))
+    rarest = {label: min(kind.names(label), key=lambda name: (counts[name], name), default="")
+              for label in set(labels)}
+    return [rarest[label] for label in labels]
 
 
-def _check_known(table, rows, known):
-    """Check that every class of some rows of a table has a training row."""
+def _check_known(table, rows, classes, kind):
+    """Check that every name in some rows of a table is known from training."""
+    known = set(classes)
     for row in rows:
-        if table.labels[row] not in known:
-            raise DataError(f"{table.where(row)}: the class {table.labels[row]!r:.40} has no row "
-                            f"in the training part; expected one of "
-                            f"{', '.join(map(repr, sorted(known)))[:200]}")
+        for name in kind.names(table.labels[row]):
+            if name not in known:
+                raise DataError(f"{table.where(row)}: the {kind.word} {name!r:.40} has no row in "
+                                f"the training part; expected one of "
+                                f"{', '.join(map(repr, sorted(known)))[:200]}")
 
 
-def _fingerprint(tables):
+def _fingerprint(tables, kind):
     """Return the SHA-256 of the rows; lengths keep neighbours apart, whatever they hold."""
     digest = hashlib.sha256()
     for part, table in tables.items():
         digest.update(f"{part} {len(table.texts)}:".encode())
         for text, label in zip(table.texts, table.labels):
-            digest.update(f"{len(text)} {len(label)}:{text}{label}".encode())
+            cells = [*([text] if isinstance(text, str) else text), kind.text(label)]
+            digest.update(f"{' '.join(str(len(cell)) for cell in cells)}:"
+                          f"{''.join(cells)}".encode())
     return digest.hexdigest()
 
 
-def _numbered(table, rows, number_of):
+def _numbered(table, rows, classes, kind):
     """Return some rows of a table as a part."""
-    _check_known(table, rows, number_of.keys())  # a stored split may be anyone's
+    _check_known(table, rows, classes, kind)  # a stored split may be anyone's
     return Part([table.texts[row] for row in rows],
-                [number_of[table.labels[row]] for row in rows])
+                kind.encode([table.labels[row] for row in rows], classes))
 
 
 def _in_train_too(train, test):
@@ -162,6 +166,8 @@ def _in_train_too(train, test):
 
 def _key(text):
     """Return a number that texts share when they differ in case, spaces and marks only."""
+    if not isinstance(text, str):
+        return hash(tuple(map(_key, text)))
     return hash(_NOT_ALPHANUMERIC.sub("", text.casefold()) or text)  # "!" and "?" stay different
 
 
@@ -175,7 +181,8 @@ def _shown(path):
 def limit(part, count, seed=0):
     """Return `count` rows of a part, drawn so that the class shares stay.
 
-    Every class keeps a row, unless there are more classes than rows to keep. The order stays.
+    Every class keeps a row, unless there are more classes than rows to keep. Rows with label sets
+    or numbers are drawn from all alike. The order stays.
 
     Parameters
     ----------
@@ -198,7 +205,9 @@ def limit(part, count, seed=0):
                           "from 1")
     if count >= len(part):
         return part
-    labels, generator = np.array(part.labels), np.random.default_rng(check_seed(seed))
+    generator = np.random.default_rng(check_seed(seed))
+    one_class = isinstance(part.labels, list)
+    labels = np.array(part.labels) if one_class else np.zeros(len(part), int)
     mixed = generator.permutation(len(labels))
     rows = mixed[labels[mixed].argsort(kind="stable")]  # class by class, each in a random order
     _, first, sizes = np.unique(labels[rows], return_index=True, return_counts=True)
@@ -207,4 +216,5 @@ def limit(part, count, seed=0):
     turn = np.where(rank == 0, 0, (rank + 0.5) / np.repeat(sizes, sizes))
     order = np.lexsort((generator.random(len(rows)), turn))
     kept = np.sort(rows[order[:count]]).tolist()
-    return Part([part.texts[row] for row in kept], [part.labels[row] for row in kept])
+    return Part([part.texts[row] for row in kept],
+                [part.labels[row] for row in kept] if one_class else part.labels[kept])

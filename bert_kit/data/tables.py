@@ -8,12 +8,10 @@ import contextlib
 import csv
 from array import array
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
-import numpy as np
-
-from bert_kit.data.lines import FORBIDDEN, find_data, text_lines
+from bert_kit.data.label_kinds import OneClass
+from bert_kit.data.lines import FORBIDDEN, check_text, find_data, text_lines
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import parse_json
 
@@ -29,16 +27,17 @@ class Table:
     ----------
     path : Path or str
         The file, or what to call the lists.
-    texts : list of str
-    labels : list of str or None
-        None where no column was asked for.
+    texts : list of str, or of (str, str)
+    labels : list or None
+        As their kind reads them: names, tuples of names or numbers. None where no column was
+        asked for.
     lines : array of int or None
         The line on which each row of the file starts; None for lists.
     """
 
     path: Path | str
-    texts: list[str]
-    labels: list[str] | None
+    texts: list[str] | list[tuple[str, str]]
+    labels: list | None
     lines: array | None = None
 
     @property
@@ -62,8 +61,11 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
     path : path
         Ending in .jsonl, .ndjson or .json: one JSON object a line. Otherwise CSV, quoted by the
         usual rules (RFC 4180). A relative path that does not exist is looked up in $DATADIR too.
-    text_column, label_column : str
-        Header names, or keys of the objects; other columns are ignored. With `label_column=None`
+    text_column : str, or (str, str)
+        Header name, or key of the objects; two of them for pairs of texts. Other columns are
+        ignored.
+    label_column : str, or a kind of label
+        A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`. With None
         only the texts are read.
     delimiter : str, optional
         By default a tab for .tsv and .tab, else a comma.
@@ -75,7 +77,7 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
     Returns
     -------
     Table
-        Texts as they stand in the file, labels without surrounding spaces. "NA" or "null" in a
+        Texts as they stand in the file, names without surrounding spaces. "NA" or "null" in a
         CSV file is text like any other. Blank lines are skipped.
 
     Raises
@@ -86,41 +88,70 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
         If the delimiter or the encoding is impossible.
     """
     path = find_data(path)
-    if label_column == text_column:
-        raise ConfigError(f"text column and label column are both {text_column!r}; "
+    kind = OneClass(label_column) if isinstance(label_column, str) else label_column
+    text_columns = [text_column] if isinstance(text_column, str) else list(text_column)
+    columns = [*text_columns, *(kind.columns if kind else ())]
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ConfigError(f"text column and label column are both {twice[0]!r}; "
                           "expected two columns")
-    columns = [text_column] if label_column is None else [text_column, label_column]
     lines = text_lines(path, encoding)
     if path.suffix.lower() in JSON_SUFFIXES:
-        rows = json_rows(path, lines, columns, field_limit)
+        rows = json_rows(path, lines, columns, field_limit, len(text_columns))
     else:
         rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
-    texts, labels, starts = [], [], array("q")
-    names = {}  # one string for each different label, however many rows have it
     with contextlib.closing(lines), contextlib.closing(rows):  # also when a row is refused
-        for line, values in rows:
-            for column, value in zip(columns, values):
-                if not value or value.isspace():
-                    raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
-            starts.append(line)
-            texts.append(values[0])
-            for value in values[1:]:
-                label = value.strip()
-                labels.append(names.setdefault(label, label))
+        texts, labels, starts = _texts_and_labels(path, rows, text_columns, kind)
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header")
-    return Table(path, texts, None if label_column is None else labels, starts)
+    return Table(path, texts, labels if kind else None, starts)
 
 
-def table_from_lists(name, texts, labels):
+def _texts_and_labels(path, rows, text_columns, kind):
+    """Return the texts, labels and lines of rows (line, values)."""
+    texts, labels, starts = [], [], array("q")
+    same = {}  # one object for each different label, however many rows have it
+    for line, values in rows:
+        where = f"{path} line {line}"
+        for column, value in zip(text_columns, values):
+            if not value or value.isspace():
+                raise DataError(f"{where}: {column!r} is empty; expected text")
+        starts.append(line)
+        texts.append(values[0] if len(text_columns) == 1 else tuple(values[:len(text_columns)]))
+        if kind:
+            label = kind.read(where, values[len(text_columns):])
+            labels.append(same.setdefault(label, label))
+    return texts, labels, starts
+
+
+def column_names(path, delimiter=None, encoding="utf-8-sig"):
+    """Return the columns of a file: the names in its header, or the keys of its first object.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `read_table`.
+    """
+    path = find_data(path)
+    with contextlib.closing(text_lines(path, encoding)) as lines:
+        if path.suffix.lower() in JSON_SUFFIXES:
+            line = next(filter(str.strip, lines), "{}")
+            return list(_json_object(line, f"{path}, first row"))
+        header = next(filter(None, csv.reader(lines, delimiter=_delimiter(path, delimiter))), [])
+    return [name.strip() for name in header]
+
+
+def table_from_lists(name, texts, labels, kind=OneClass()):
     """Return lists as a table, checked as a file would be.
 
     Parameters
     ----------
     name : str
         What messages call the lists.
-    texts : sequence of str
-    labels : sequence of str or of int
+    texts : sequence of str, or of (str, str)
+    labels : sequence
+        What the kind takes: for one class names or whole numbers.
+    kind : OneClass, LabelList or Number
 
     Raises
     ------
@@ -129,7 +160,7 @@ def table_from_lists(name, texts, labels):
     """
     if isinstance(texts, str) or isinstance(labels, str):
         raise DataError(f"{name}: one string; expected a sequence of texts and one of labels")
-    texts, labels, names = list(texts), list(labels), {}
+    texts, labels, same = list(texts), list(labels), {}
     if len(texts) != len(labels):
         raise DataError(f"{name}: {len(texts)} texts but {len(labels)} labels; "
                         "expected as many of each")
@@ -137,16 +168,17 @@ def table_from_lists(name, texts, labels):
         raise DataError(f"{name}: no rows; expected at least one")
     for row, (text, label) in enumerate(zip(texts, labels)):
         where = f"row {row} of {name}"
-        if not isinstance(label, str | Integral | np.bool_) or not _is_clean(str(label)):
-            raise DataError(f"{where}: the label is {label!r:.40}; expected a name or whole number")
-        if not isinstance(text, str) or not _is_clean(text):
+        label = kind.take(where, label)
+        labels[row] = same.setdefault(label, label)
+        pair = isinstance(text, tuple | list) and len(text) == 2
+        if pair != isinstance(texts[0], tuple | list) or not all(
+                map(_is_clean, text if pair else [text])):
             raise DataError(f"{where}: the text is {text!r:.40}; expected text")
-        labels[row] = names.setdefault(label, str(label).strip())
     return Table(name, texts, labels)
 
 
 def _is_clean(text):
-    return text and not text.isspace() and not FORBIDDEN.search(text)
+    return isinstance(text, str) and text and not text.isspace() and not FORBIDDEN.search(text)
 
 
 def _delimiter(path, delimiter):
@@ -231,36 +263,33 @@ def _listed(names):
     return ", ".join(map(repr, names))[:200] or "nothing"
 
 
-def json_rows(path, lines, columns, field_limit):
-    """Yield (line, values of the keys) for every object of a file with one a line."""
+def json_rows(path, lines, columns, field_limit, texts=None):
+    """Yield (line, values of the keys) for every object of a file with one a line.
+
+    The first `texts` of the values must be text; by default all.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
         if len(line) > field_limit:
             raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are read")
-        try:
-            row = parse_json(line, where)
-        except BertKitError as error:
-            raise DataError(str(error)) from None
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
+        row = _json_object(line, where)
         for column in columns:
             if column not in row:
                 raise DataError(f"{where}: no key {column!r}{_other_case(column, row)}; "
                                 f"found {_listed(row)}")
-        values = [row[column] for column in columns]
-        if len(values) == 2 and type(values[1]) in (int, bool):
-            values[1] = str(values[1])  # a class number is a class name
-        for column, value in zip(columns, values):
-            _check_json(where, column, value)
-        yield number, values
+        for column in columns[:texts]:
+            check_text(where, column, row[column])
+        yield number, [row[column] for column in columns]
 
 
-def _check_json(where, column, value):
-    if not isinstance(value, str):
-        found = f"a {type(value).__name__}" if isinstance(value, list | dict) else str(value)[:50]
-        raise DataError(f"{where}: {column!r} is {found}, expected text")
-    bad = FORBIDDEN.search(value)
-    if bad:
-        raise DataError(f"{where}: {column!r} holds U+{ord(bad[0]):04X}, which is not a character")
+def _json_object(line, where):
+    """Return a line of JSON as a dict."""
+    try:
+        row = parse_json(line, where)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
+    return row

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import torch
 
 from bert_kit.errors import DataError
@@ -48,7 +49,6 @@ def tfidf_baseline(train_texts, train_labels, test_texts):
     DataError
         If texts and labels do not match in number, there is only one class, or there is no word.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     train_texts, train_labels = list(train_texts), list(train_labels)
@@ -61,13 +61,57 @@ def tfidf_baseline(train_texts, train_labels, test_texts):
                         "expected at least 2")
     if not test_texts:
         return []
+    features, test_features = _tfidf(train_texts, test_texts)
+    model = LogisticRegression(C=10, max_iter=1_000).fit(features, train_labels)
+    return model.predict(test_features).tolist()
+
+
+def tfidf_label_probabilities(train_texts, train_labels, test_texts):
+    """Return how probable each label is by a logistic regression of its own, as `tfidf_baseline`.
+
+    Parameters
+    ----------
+    train_texts, test_texts : list of str
+    train_labels : array of 0 and 1, (N, C)
+
+    Returns
+    -------
+    array of float, (M, C)
+        For the M test texts. A label that all training texts have, or none, keeps that share. A
+        threshold of .3 suits these probabilities better than .5, or `fit_thresholds` on others.
+
+    Raises
+    ------
+    DataError
+        If texts and labels do not match in number, or there is no word.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    train_texts, train_labels = list(train_texts), np.asarray(train_labels) == 1
+    if train_labels.ndim != 2 or len(train_texts) != len(train_labels) or not len(train_texts):
+        raise DataError(f"{len(train_texts)} training texts but labels of shape "
+                        f"{train_labels.shape}; expected a row of 0 and 1 a text")
+    result = np.tile(train_labels.mean(axis=0), (len(test_texts), 1))
+    if not len(test_texts):
+        return result
+    features, test_features = _tfidf(train_texts, list(test_texts))
+    for label, holds in enumerate(train_labels.T):
+        if holds.any() and not holds.all():
+            model = LogisticRegression(C=10, max_iter=1_000).fit(features, holds)
+            result[:, label] = model.predict_proba(test_features)[:, 1]
+    return result
+
+
+def _tfidf(train_texts, test_texts):
+    """Return the features of the words and word pairs that the training texts hold."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     try:
         features = vectorizer.fit_transform(train_texts)
     except ValueError as error:
         raise DataError(f"the training texts hold no words ({error})") from None
-    model = LogisticRegression(C=10, max_iter=1_000).fit(features, train_labels)
-    return model.predict(vectorizer.transform(test_texts)).tolist()
+    return features, vectorizer.transform(test_texts)
 
 
 def unigram_loss(train_loader, test_loader, vocab_size):

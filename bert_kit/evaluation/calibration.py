@@ -1,21 +1,19 @@
 """Whether a classifier that says 90% is right nine times in ten, and what that is good for.
 
-The confidence of a row is the probability of the class it is given: the largest one.
+The confidence of a row is the probability of the class it is given: the largest one. Where a row
+has any number of labels, each label of each row is a decision of its own, its probability the
+confidence that it holds; `labels` is then an array (N, C) of 0 and 1.
 """
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.checks import check_probabilities, class_numbers
+from bert_kit.errors import ConfigError
+from bert_kit.evaluation.checks import check_label_sets, check_probabilities, decisions
 from bert_kit.evaluation.layout import align
 from bert_kit.evaluation.metrics import compute_precision_recall_f1
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-TEMPERATURES = (0.01, 100.0)  # the range that is searched
 THRESHOLD_TOLERANCE = 1e-6  # float32 makes 0.9 a little less
-HALVINGS = 50  # of that range: more would be below the rounding of a float
 
 
 def reliability_bins(probabilities, labels, bins=15):
@@ -24,33 +22,40 @@ def reliability_bins(probabilities, labels, bins=15):
     Parameters
     ----------
     probabilities : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,)
+    labels : sequence, array or tensor of int, (N,); or of 0 and 1, (N, C)
     bins : int
         Number of bins of equal width. A bin holds its upper edge and not its lower one.
 
     Returns
     -------
     list of dict
-        `lower`, `upper`, `rows`, `confidence` (mean of the bin), `accuracy`.
+        `lower`, `upper`, `rows`, `confidence` (mean of the bin), `accuracy`. With label sets
+        `rows` counts decisions, N C in all, and `accuracy` is the share of labels that hold.
 
     Raises
     ------
     DataError
-        If a row of probabilities does not add up to 1, or the labels do not fit.
+        If a row of probabilities does not add up to 1 (of classes), or labels do not fit.
     ConfigError
         If there is no bin.
     """
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise ConfigError(f"bins is {bins!r}; expected a whole number from 1")
-    probabilities, labels = check_probabilities(probabilities, labels)
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    confidence, right = decisions(probabilities, labels)
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     return [{"lower": float(edges[i]), "upper": float(edges[i + 1]),
              "rows": int((place == i).sum()),
              "confidence": float(confidence[place == i].mean()),
              "accuracy": float(right[place == i].mean())} for i in np.unique(place)]
+
+
+def format_reliability(groups):
+    """Lay out the answer of `reliability_bins` as an aligned table; the gap is what is too sure."""
+    return align(["from", "to", "rows", "confidence", "accuracy", "gap"],
+                 [[f"{group['lower']:.2f}", f"{group['upper']:.2f}", f"{group['rows']:,}",
+                   f"{group['confidence']:.4f}", f"{group['accuracy']:.4f}",
+                   f"{group['confidence'] - group['accuracy']:+.4f}"] for group in groups])
 
 
 def expected_calibration_error(probabilities, labels, bins=15):
@@ -73,13 +78,19 @@ def brier_score(probabilities, labels):
     """Return the mean squared distance of the probabilities (N, C) from the truth, 0 to 2.
 
     The distance of a row is summed over all classes (Brier 1950), so that for two classes this is
-    twice the score that looks at one of them only.
+    twice the score that looks at one of them only. With label sets it is the mean over all
+    decisions, 0 to 1.
 
     Examples
     --------
     >>> brier_score([[1.0, 0.0], [0.5, 0.5]], [0, 1])
     0.25
+    >>> brier_score([[1.0, 0.5]], [[1, 1]])
+    0.125
     """
+    if np.ndim(labels) == 2:
+        probabilities, labels = check_label_sets(probabilities, labels)
+        return float(((probabilities - labels) ** 2).mean())
     probabilities, labels = check_probabilities(probabilities, labels)
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(labels)), labels] = 1
@@ -126,59 +137,3 @@ def format_coverage(rows):
     return align(["threshold", "coverage", "rows", "accuracy", "f1_macro"],
                  [[f"{row['threshold']:.2f}", f"{row['coverage']:.1%}", f"{row['rows']:,}",
                    score(row["accuracy"]), score(row["f1_macro"])] for row in rows])
-
-
-def fit_temperature(logits, labels):
-    """Return the temperature T for which softmax(logits / T) fits the labels best.
-
-    T minimises the mean negative log-likelihood (Guo et al. 2017, section 4.2). Above 1 the model
-    was too sure of itself, below 1 not sure enough; which class wins never changes. Fit it on
-    validation rows, not on those that are scored.
-
-    Parameters
-    ----------
-    logits : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,)
-
-    Returns
-    -------
-    float
-        From 0.01 to 100, the ends of the search. Where every row is right no T is best: the loss
-        keeps falling towards T = 0, and the low end is returned. Where the logits mislead it keeps
-        falling towards infinity, and the high end is returned. 1 where the temperature makes no
-        difference, because the logits of each row are equal.
-
-    Raises
-    ------
-    DataError
-        If a logit is not finite or the labels do not fit.
-
-    Examples
-    --------
-    >>> sure_of_90_percent = [2.1972245773, 0.0]  # log 9, but right in 3 rows of 4: log 3
-    >>> round(fit_temperature([sure_of_90_percent] * 4, [0, 0, 0, 1]), 6)
-    2.0
-    """
-    logits = logits if isinstance(logits, torch.Tensor) else torch.tensor(np.array(logits))
-    logits = logits.detach().cpu().double()
-    if logits.ndim != 2 or not logits.isfinite().all():
-        raise DataError(f"logits of shape {tuple(logits.shape)}; expected finite numbers of shape "
-                        "(rows, classes)")
-    _, labels = check_probabilities(logits.softmax(dim=1), class_numbers("labels", labels))
-    labels = torch.from_numpy(labels)[:, None]
-    logits = logits - logits.max(dim=1, keepdim=True).values
-
-    def slope(temperature):
-        """Derivative of the loss with respect to 1 / T; the loss is convex in 1 / T."""
-        expected = (F.softmax(logits / temperature, dim=1) * logits).sum(dim=1, keepdim=True)
-        return (expected - logits.gather(1, labels)).mean().item()
-
-    low, high = TEMPERATURES
-    if not logits.any():
-        return 1.0
-    for _ in range(HALVINGS):
-        middle = (low * high) ** 0.5
-        # A falling loss means that 1 / T should grow: the answer is a lower temperature. So does
-        # a slope of 0: it is a negative one that underflows, or the lower T's turn it positive.
-        low, high = (low, middle) if slope(middle) <= 0 else (middle, high)
-    return (low * high) ** 0.5

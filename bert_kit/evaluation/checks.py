@@ -56,11 +56,57 @@ def check_probabilities(probabilities, labels):
     return probabilities, labels
 
 
+def check_label_sets(probabilities, labels):
+    """Return the probabilities of labels as a float64 array (N, C) and which hold as bool (N, C).
+
+    Raises
+    ------
+    DataError
+        If there are no rows, the shapes differ, a probability is not one, or a label not 0 or 1.
+    """
+    values, labels = floats(probabilities), floats(labels)
+    if values.ndim != 2 or values.shape != labels.shape or not values.size:
+        raise DataError(f"probabilities of shape {values.shape} for labels of shape "
+                        f"{labels.shape}; expected (rows, labels) of both, and at least one row")
+    for name, wrong, array, expected in (
+            ("probabilities", ~((values >= 0) & (values <= 1)), values,
+             "0 to 1 (the sigmoid of the logits)"),
+            ("labels", (labels != 0) & (labels != 1), labels, "0 or 1")):
+        if wrong.any():
+            row, label = np.argwhere(wrong)[0]
+            raise DataError(f"{name} of row {row} hold {array[row, label]:.4g} for label {label}; "
+                            f"expected {expected}")
+    return values, labels == 1
+
+
+def decisions(probabilities, labels):
+    """Return what is decided with which probability (M,), and whether it is so, as bool (M,).
+
+    Of class numbers (N,) that is the class each row is given, with its confidence; of label sets
+    (N, C) it is each label of each row.
+
+    Raises
+    ------
+    DataError
+        As `check_probabilities` or `check_label_sets`.
+    """
+    if np.ndim(labels) == 2:
+        probabilities, labels = check_label_sets(probabilities, labels)
+        return probabilities.ravel(), labels.ravel()
+    probabilities, labels = check_probabilities(probabilities, labels)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+
+
+def floats(values):
+    """Return numbers as a float64 array, from a tensor of any type too."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double()  # by way of torch: numpy has no bfloat16
+    return np.asarray(values, dtype=np.float64)
+
+
 def distributions(probabilities):
     """Return probabilities as a float64 array (N, C), each row of which adds up to 1."""
-    values = (probabilities.detach().cpu().double() if isinstance(probabilities, torch.Tensor)
-              else probabilities)  # by way of torch, since numpy has no bfloat16
-    values = np.asarray(values, dtype=np.float64)
+    values = floats(probabilities)
     if values.ndim != 2 or not values.shape[1]:
         raise DataError(f"probabilities of shape {values.shape}; expected (rows, classes)")
     wrong = ~((values >= 0).all(axis=1) & (abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE))

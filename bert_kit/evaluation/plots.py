@@ -11,10 +11,12 @@ from bert_kit.errors import DataError
 from bert_kit.evaluation.canvas import (BLUE, GREEN, GREY, ORANGE, PlotsMissing, plain_axes,
                                         printable_names, require_plots, saved_figure)
 from bert_kit.evaluation.layout import number
-from bert_kit.evaluation.prediction_plots import plot_confidence_histogram, plot_confusion_matrix
+from bert_kit.evaluation.prediction_plots import (plot_confidence_histogram,
+                                                  plot_confusion_matrix, plot_reliability,
+                                                  plot_threshold_sweep)
 
 __all__ = ["PlotsMissing", "plot_comparison", "plot_confidence_histogram", "plot_confusion_matrix",
-           "plot_learning_curves", "require_plots"]
+           "plot_learning_curves", "plot_reliability", "plot_threshold_sweep", "require_plots"]
 
 # Title of a panel, the columns drawn in it with their names, and which evaluation is the best.
 _PANELS = (

@@ -57,14 +57,15 @@ class MLPClassifier(TokenHead):
     ----------
     config : BertConfig
     hidden_dims : list of int, optional
-        Sizes of the hidden layers, 1 to 16 of them; default D and D/2.
+        Sizes of the hidden layers, up to 16 of them; default D and D/2. With none the head is
+        dropout and one linear layer.
     depth : int, optional
         Instead of sizes: 1 to 4 hidden layers whose even sizes fall geometrically from 2 D to
         2 C, or to 64 if that is more.
     activation : str
         "relu", or another that BertConfig knows.
     pooling : str
-        "cls", "mean" or "max" over real tokens.
+        "cls", "mean" or "max" over real tokens, or "pooler": the encoder's own, of its last layer.
     last_layers : int
         Read the last k layers of the encoder side by side.
     """
@@ -72,21 +73,27 @@ class MLPClassifier(TokenHead):
     def __init__(self, config, hidden_dims=None, depth=None, activation="relu", pooling="cls",
                  last_layers=1):
         super().__init__(config, last_layers)
+        self.uses_pooler = choice("pooling", pooling, (*POOLINGS, "pooler")) == "pooler"
+        if self.uses_pooler and last_layers > 1:
+            raise ConfigError(f"last_layers is {last_layers} and pooling 'pooler', which reads the "
+                              "last layer only; expected 1")
         if hidden_dims is not None and depth is not None:
             raise ConfigError(f"hidden_dims is {hidden_dims!r} and depth {depth!r}; "
                               f"expected one of the two")
         if hidden_dims is not None:
-            sizes = wholes("hidden_dims", hidden_dims, 1, 65_536)
+            sizes = wholes("hidden_dims", hidden_dims, 1, 65_536, least=0)
         elif depth is not None:
             sizes = decreasing_sizes(whole("depth", depth, 1, 4), 2 * config.hidden_size,
                                      max(2 * config.num_labels, 64))
         else:
             sizes = (config.hidden_size, max(1, config.hidden_size // 2))
-        self.pool = POOLINGS[choice("pooling", pooling, POOLINGS)]
+        self.pool = POOLINGS.get(pooling)
         self.mlp = MLP(config, self.width, sizes, choice("activation", activation, ACTIVATIONS))
 
     def forward(self, encoded, mask):
         """EncoderOutput, (B, S) -> (B, C)."""
+        if self.uses_pooler:
+            return self.mlp(encoded.pooler_output)
         return self.mlp(self.pool(self.tokens(encoded), mask))
 
 

@@ -52,7 +52,10 @@ class TokenHead(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear, activation and dropout for each hidden size, then a linear layer to C scores."""
+    """Linear, activation and dropout for each hidden size, then a linear layer to C scores.
+
+    Without a hidden size the dropout is that of the input.
+    """
 
     def __init__(self, config, inputs, hidden_dims, activation_name):
         super().__init__()
@@ -67,4 +70,4 @@ class MLP(nn.Module):
         """(B, inputs) -> (B, C)."""
         for layer in self.hidden:
             x = self.dropout(self.activation(layer(x)))
-        return self.scores(x)
+        return self.scores(x if self.hidden else self.dropout(x))

@@ -21,8 +21,8 @@ def whole(name, value, low, high):
     return value
 
 
-def wholes(name, value, low, high, most=16):
-    """Return a tuple of 1 to `most` whole numbers; a single number counts as a list of one.
+def wholes(name, value, low, high, most=16, least=1):
+    """Return a tuple of `least` to `most` whole numbers; a single number counts as a list of one.
 
     Raises
     ------
@@ -30,9 +30,9 @@ def wholes(name, value, low, high, most=16):
         One line with the name, the value and the limits.
     """
     values = value if isinstance(value, list | tuple) else [value]
-    if not 1 <= len(values) <= most or not all(
+    if not least <= len(values) <= most or not all(
             isinstance(n, int) and not isinstance(n, bool) and low <= n <= high for n in values):
-        raise ConfigError(f"{name} is {value!r}; expected 1 to {most} whole numbers "
+        raise ConfigError(f"{name} is {value!r}; expected {least} to {most} whole numbers "
                           f"from {low} to {high:,}")
     return tuple(values)
 

@@ -11,6 +11,7 @@ from bert_kit.model.encoder import BERTModel
 from bert_kit.model.head_parts import head_dropout
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
 from bert_kit.model.layers import init_weights
+from bert_kit.model.pooling import POOLINGS
 
 
 class PreTrainingOutput(NamedTuple):
@@ -103,12 +104,65 @@ class BERTForSequenceClassification(nn.Module):
             self.bert.pooler = None
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
-        """(B, S) -> (B, C)."""
+        """(B, S) -> (B, C); or (B, K, S), up to K windows of each text -> (B, C).
+
+        A window without a real token does not exist. The logits of those that do are pooled as
+        `config.window_pooling` says.
+        """
+        if input_ids.ndim == 3:
+            return self._pool_windows(input_ids, attention_mask, token_type_ids)
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids,
             output_hidden_states=getattr(self.classifier, "needs_hidden_states", False))
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
+
+    def _pool_windows(self, input_ids, attention_mask, token_type_ids):
+        """(B, K, S) -> (B, C); only windows that exist go through the encoder."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        exists = mask.any(-1)  # (B, K, S) -> (B, K)
+        places = exists.flatten().nonzero().flatten()  # of the R windows that exist
+        rows = [None if x is None else x.flatten(0, 1)[places.to(x.device)]  # -> (R, S)
+                for x in (input_ids, mask, token_type_ids)]
+        logits = self(*rows)  # (R, S) -> (R, C)
+        grid = logits.new_zeros(exists.numel(), logits.shape[-1])
+        grid = grid.index_copy(0, places.to(logits.device), logits)  # (R, C) -> (B K, C)
+        return POOLINGS[self.config.window_pooling](
+            grid.unflatten(0, exists.shape), exists.to(logits.device))  # (B, K, C) -> (B, C)
+
+
+class BERTForMultiLabel(BERTForSequenceClassification):
+    """Give a text any number of C labels: the sigmoid of a logit is that label's probability.
+
+    Parameters
+    ----------
+    config : BertConfig
+        `labels` are the names of the labels, `classifier` the head. config.json says that this is
+        a "multi_label_classification", as the Hugging Face library does.
+    num_labels : int, optional
+        Number of labels C; default the configuration's.
+    pooling : str, optional
+        "cls", "mean", "max" or "pooler": the vector of a text, for the head described here
+        instead of the configuration's.
+    hidden_size : int, optional
+        Width of a hidden layer between that vector and the logits; default no such layer.
+
+    Examples
+    --------
+    >>> from bert_kit import BertConfig
+    >>> config = BertConfig(hidden_size=12, num_attention_heads=3, num_hidden_layers=1)
+    >>> model = BERTForMultiLabel(config, num_labels=5, pooling="mean", hidden_size=7)
+    >>> model.classifier.mlp.hidden[0], model.classifier.mlp.scores.out_features
+    (Linear(in_features=12, out_features=7, bias=True), 5)
+    """
+
+    def __init__(self, config, num_labels=None, pooling=None, hidden_size=None):
+        if pooling is not None or hidden_size is not None:
+            sizes = [] if hidden_size is None else [hidden_size]
+            config = config.replace(classifier={
+                "type": "mlp", "pooling": pooling or "pooler", "hidden_dims": sizes})
+        extra = {**config.extra, "problem_type": "multi_label_classification"}
+        super().__init__(config.replace(extra=extra), num_labels)
 
 
 class BERTForTokenClassification(nn.Module):

@@ -119,6 +119,21 @@ def compute_classification_loss(model, batch, counts=None):
     return mean_over_rows(rows, batch, counts)
 
 
+def compute_regression_loss(model, batch, counts=None):
+    """Mean squared error of one number a row; `labels` (B,) of float, the model's logits (B, 1).
+
+    Parameters and `sample_weights` as in `compute_classification_loss`; in squared units of the
+    labels.
+    """
+    numbers = model(**model_inputs(model, batch)).float().squeeze(-1)  # (B, 1) -> (B,)
+    labels = batch["labels"]
+    if labels.shape != numbers.shape or not labels.is_floating_point():
+        raise DataError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
+                        f"float32 of shape {tuple(numbers.shape)} for a model of one number a row")
+    labels = labels.to(numbers.device, non_blocking=True)
+    return mean_over_rows((numbers - labels).square(), batch, counts)
+
+
 def compute_mlm_loader_loss(model, loader, device=None):
     """Return the MLM loss over a whole loader, each masked token counted once (float, nats).
 

@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "BERTForMaskedLM": "BertForMaskedLM",
     "BERTForNextSentencePrediction": "BertForNextSentencePrediction",
     "BERTForSequenceClassification": "BertForSequenceClassification",
+    "BERTForMultiLabel": "BertForSequenceClassification",  # there problem_type tells them apart
     "BERTForTokenClassification": "BertForTokenClassification",
     "BERTForQuestionAnswering": "BertForQuestionAnswering",
 }

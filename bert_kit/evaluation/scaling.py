@@ -1,0 +1,147 @@
+"""Making a trained model's probabilities mean what they say: fitted on validation rows.
+
+A temperature is one number for all logits and never changes which class or label is the most
+probable. A scale and a shift for each label mend what a weighted loss did to it, too.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bert_kit.errors import DataError
+from bert_kit.evaluation.checks import check_label_sets, check_probabilities, class_numbers, floats
+
+TEMPERATURES = (0.01, 100.0)  # the range that is searched
+HALVINGS = 50  # of that range: more would be below the rounding of a float
+STEPS = 100  # of Newton's method at most; it takes about ten
+RIDGE = 1e-9  # keeps the curvature above 0 where all logits of a label are equal
+
+
+def fit_temperature(logits, labels):
+    """Return the temperature T for which softmax(logits / T) fits the labels best.
+
+    T minimises the mean negative log-likelihood (Guo et al. 2017, section 4.2); with label sets
+    that of sigmoid(logits / T). Above 1 the model was too sure of itself, below 1 not sure enough;
+    which class wins never changes. Fit it on validation rows, not on those that are scored.
+
+    Parameters
+    ----------
+    logits : array or tensor of float, (N, C)
+    labels : sequence, array or tensor of int, (N,); or of 0 and 1, (N, C)
+
+    Returns
+    -------
+    float
+        From 0.01 to 100, the ends of the search. Where every row is right no T is best: the loss
+        keeps falling towards T = 0, and the low end is returned. Where the logits mislead it keeps
+        falling towards infinity, and the high end is returned. 1 where the temperature makes no
+        difference, because the logits of each row are equal (with label sets: all 0).
+
+    Raises
+    ------
+    DataError
+        If a logit is not finite or the labels do not fit.
+
+    Examples
+    --------
+    >>> sure_of_90_percent = [2.1972245773, 0.0]  # log 9, but right in 3 rows of 4: log 3
+    >>> round(fit_temperature([sure_of_90_percent] * 4, [0, 0, 0, 1]), 6)
+    2.0
+    >>> round(fit_temperature([[2.1972245773]] * 4, [[1], [1], [1], [0]]), 6)
+    2.0
+    """
+    logits = _finite(logits)
+    if np.ndim(labels) == 2:
+        _, holds = check_label_sets(logits.sigmoid(), labels)
+        holds = torch.from_numpy(holds).double()
+    else:
+        _, labels = check_probabilities(logits.softmax(dim=1), class_numbers("labels", labels))
+        holds = F.one_hot(torch.from_numpy(labels), logits.shape[1]).double()
+        logits = logits - logits.max(dim=1, keepdim=True).values
+
+    def slope(temperature):
+        """Derivative of the loss with respect to 1 / T; the loss is convex in 1 / T."""
+        scaled = logits / temperature
+        expected = scaled.sigmoid() if np.ndim(labels) == 2 else F.softmax(scaled, dim=1)
+        return ((expected - holds) * logits).sum(dim=1).mean().item()
+
+    low, high = TEMPERATURES
+    if not logits.any():
+        return 1.0
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        # A falling loss means that 1 / T should grow: the answer is a lower temperature. So does
+        # a slope of 0: it is a negative one that underflows, or the lower T's turn it positive.
+        low, high = (low, middle) if slope(middle) <= 0 else (middle, high)
+    return (low * high) ** 0.5
+
+
+def fit_label_scaling(logits, labels):
+    """Return a scale a and a shift b for each label: sigmoid(a z + b) fits the labels best.
+
+    Platt's scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2.2)
+    of each label by itself, with his targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1
+    and 0, which keep a label that few rows have from being fitted too well. Fit it on validation
+    rows.
+
+    Parameters
+    ----------
+    logits : array or tensor of float, (N, C)
+    labels : array or tensor of 0 and 1, (N, C)
+
+    Returns
+    -------
+    (array, array)
+        Scales (C,) and shifts (C,), float64. A scale below 0 means that the label's logits are
+        lower where it holds.
+
+    Raises
+    ------
+    DataError
+        If a logit is not finite or the labels do not fit.
+
+    Examples
+    --------
+    >>> scale, shift = fit_label_scaling([[3.0], [-1.0]] * 500, [[1], [0], [0], [0]] * 250)
+    >>> (1 / (1 + np.exp(-(scale * 3 + shift)))).round(2)  # the label holds in half of these rows
+    array([0.5])
+    """
+    logits = _finite(logits)
+    _, holds = check_label_sets(logits.sigmoid(), labels)
+    fitted = [_platt(z, y) for z, y in zip(logits.numpy().T, holds.T)]
+    return tuple(np.array(fitted).T)
+
+
+def _platt(z, holds):
+    """Return scale and shift of one label's logits (N,), by Newton's method with a line search."""
+    present, absent = holds.sum(), (~holds).sum()
+    target = np.where(holds, (present + 1) / (present + 2), 1 / (absent + 2))
+    centre, width = z.mean(), z.std() or 1.0
+    x = np.stack([(z - centre) / width, np.ones_like(z)])  # of one size: a rounder problem
+
+    def loss(weights):
+        scores = weights @ x
+        return (np.logaddexp(0, scores) - target * scores).mean()
+
+    weights = np.array([0.0, np.log((present + 1) / (absent + 1))])
+    for _ in range(STEPS):
+        p = (1 + np.tanh(weights @ x / 2)) / 2  # the sigmoid, without an overflow
+        gradient = x @ (p - target) / len(z)
+        if abs(gradient).max() < 1e-12:
+            break
+        curvature = x * (p * (1 - p)) @ x.T / len(z) + RIDGE * np.eye(2)
+        step, size = np.linalg.solve(curvature, gradient), 1.0
+        while loss(weights - size * step) > loss(weights) and size > 1e-10:
+            size /= 2
+        weights = weights - size * step
+    scale = weights[0] / width
+    return scale, weights[1] - scale * centre
+
+
+def _finite(logits):
+    """Return logits as a float64 tensor (N, C)."""
+    logits = torch.tensor(floats(logits))
+    if logits.ndim != 2 or not logits.isfinite().all():
+        raise DataError(f"logits of shape {tuple(logits.shape)}; expected finite numbers of shape "
+                        "(rows, classes)")
+    return logits
