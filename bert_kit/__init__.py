@@ -37,6 +37,8 @@ _WHERE = {
     "bert_kit.recipes.comparison": "train_all_classifiers",
     "bert_kit.recipes.prediction": "Predictor",
     "bert_kit.recipes.pretraining": "pretrain",
+    "bert_kit.recipes.tuning": "tune_all_classifiers tune_classifier",
+    "bert_kit.recipes.best_configs": "load_best_config",
     "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
