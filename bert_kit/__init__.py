@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "bert_kit.errors": "BertKitError ConfigError DataError TokenizerError TrainingError "
-                       "WeightsError",
+                       "TuningError WeightsError",
     "bert_kit.config": "BertConfig create_model_config",
     "bert_kit.tokenization": "Tokenizer get_tokenizer train_tokenizer",
     "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "
@@ -40,6 +40,8 @@ _WHERE = {
     "bert_kit.recipes.prediction": "Predictor",
     "bert_kit.recipes.pretraining": "pretrain",
     "bert_kit.recipes.similarity": "train_similarity",
+    "bert_kit.recipes.tuning": "tune_all_classifiers tune_classifier",
+    "bert_kit.recipes.best_configs": "load_best_config",
     "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}

@@ -7,6 +7,7 @@ from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
+from bert_kit.recipes.tuning_settings import TuningSettings
 
 
 def corpus(args):
@@ -39,6 +40,17 @@ def compare(args):
                      settings.verbosity)
     else:
         compare(settings, classifiers)
+
+
+def tune(args):
+    from bert_kit.recipes.tuning import run, run_all
+    classifiers, every = args.classifiers, args.all
+    del args.classifiers, args.all
+    settings = _settings(args, TuningSettings)
+    if every or classifiers:
+        run_all(settings, classifiers or HEADS)
+    else:
+        run(settings)
 
 
 def evaluate(args):
@@ -133,13 +145,8 @@ def _add_embed(jobs, formatter):
     job.set_defaults(run=embed)
 
 
-def build_parser():
-    """Return the parser of all jobs; each sets `run`, the function that does it."""
-    with_defaults = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0])
-    parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
-    jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
-
+def _add_training_jobs(jobs):
+    """Add the jobs whose flags are declared as settings."""
     job = _add_training(jobs, "pretrain", pretrain, "pre-train a model on masked tokens")
     add_arguments(job, PretrainingSettings)
 
@@ -152,6 +159,21 @@ def build_parser():
     job.add_argument("--runs", nargs="+", metavar="FOLDER",
                      help="compare these finished runs instead of training")
     add_arguments(job, ClassificationSettings, leave_out=("classifier",))
+
+    job = _add_training(jobs, "tune", tune, "search the hyperparameters of a text classifier")
+    job.add_argument("--all", "--tune_all", action="store_true", help="of every head")
+    job.add_argument("--classifiers", "--classifier_types", nargs="+", choices=[*HEADS, "custom"],
+                     help="of these heads, one after the other")
+    add_arguments(job, TuningSettings, leave_out=("fast_dev_run", "overfit_batches"))
+
+
+def build_parser():
+    """Return the parser of all jobs; each sets `run`, the function that does it."""
+    with_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0])
+    parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
+    jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
+    _add_training_jobs(jobs)
 
     job = jobs.add_parser("evaluate", help="score a trained classifier", allow_abbrev=False,
                           formatter_class=with_defaults)
@@ -208,7 +230,7 @@ def main(arguments=None):
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        resumes = args.run in (pretrain, train, compare)
+        resumes = args.run in (pretrain, train, compare, tune)
         print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

@@ -26,3 +26,7 @@ class WeightsError(BertKitError):
 
 class TrainingError(BertKitError):
     """A training run cannot start, continue or resume."""
+
+
+class TuningError(BertKitError):
+    """A hyperparameter search cannot start, continue or resume."""

@@ -12,7 +12,7 @@ from bert_kit.evaluation import (bootstrap_intervals, expected_calibration_error
                                  format_per_class, logit_metrics, write_predictions)
 from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
-                                          seeded)
+                                          seeded, threads)
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_scores
 from bert_kit.recipes.prediction import Predictor, choose_device, softmax
@@ -105,17 +105,22 @@ class TextClassificationTrainer:
         """Build the model and the Trainer; `model_type` is the setting `classifier`."""
         if model_type is not None:
             self.settings = self.settings.replace(classifier=model_type)
-        with seeded(self.settings.seed):
-            self.model = make_model(self.settings, self.parts.classes, self.tokenizer)
+        with seeded(self.settings.seed), threads(self.settings.threads):
+            self.model = self.make_model()
             self.model.to(self.device)
             self.trainer = make_trainer(self.settings, self.model, self.tokenizer, datasets,
                                         self.evaluate, self.processes)
+
+    def make_model(self):
+        """Return the model that `setup_trainer` trains; draws from torch's generator."""
+        return make_model(self.settings, self.parts.classes, self.tokenizer)
 
     def train(self, datasets=None):
         """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
         if self.trainer is None:
             self.setup_trainer(datasets)
-        with seeded(self.settings.seed + 1 + self.processes.rank):  # each has its own dropout
+        with threads(self.settings.threads), \
+                seeded(self.settings.seed + 1 + self.processes.rank):  # each has its own dropout
             state = self.trainer.train(self.settings.resume)
         self.model.eval()
         return state
@@ -123,8 +128,9 @@ class TextClassificationTrainer:
     def logits(self, dataset):
         """Rows (N) -> logits (N, C)."""
         training = self.model.training
-        logits = Predictor(self.model, self.tokenizer, self.device,
-                           self.processes).dataset_logits(dataset)
+        with threads(self.settings.threads):
+            logits = Predictor(self.model, self.tokenizer, self.device,
+                               self.processes).dataset_logits(dataset)
         self.model.train(training)
         if not logits.isfinite().all():
             raise TrainingError("the model's scores are no longer numbers; a lower learning_rate "

@@ -15,12 +15,25 @@ from bert_kit.training import (ALONE, EarlyStopping, MemoryManager, Trainer, Tra
                                balanced_class_weights, best_precision, classification_loss,
                                find_learning_rate, freeze, gradual_unfreezing,
                                layerwise_rates, make_optimizer)
-from bert_kit.weights import WEIGHT_FILES, load_pretrained, load_weights, save_pretrained
+from bert_kit.weights import (WEIGHT_FILES, load_pretrained, load_weights, read_weights,
+                              save_pretrained)
 
 VOCABULARY = 8_000  # pieces of a tokenizer trained on the rows themselves
 NEW_HEAD = 10  # a deep new head learns so many times as fast as the encoder below it
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
+
+
+@contextlib.contextmanager
+def threads(count):
+    """Let torch work with `count` threads inside, for its sums depend on it; None changes nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
@@ -123,13 +136,16 @@ def make_tokenizer(settings, texts):
     return tokenizer
 
 
-def make_model(settings, classes, tokenizer):
-    """Return the classifier, from weights or from nothing; draws from torch's generator."""
+def make_model(settings, classes, tokenizer, read=read_weights):
+    """Return the classifier, from weights or from nothing; draws from torch's generator.
+
+    `read` is as in `load_pretrained`.
+    """
     changes = {"labels": tuple(classes), **_config_changes(settings)}
     if settings.model is not None:
         model = load_pretrained(BERTForSequenceClassification, settings.model,
                                 download=settings.download,
-                                report=settings.say, **changes)
+                                report=settings.say, read=read, **changes)
     else:
         model = BERTForSequenceClassification(create_model_config(
             settings.from_scratch, vocab_size=tokenizer.vocab_size,

@@ -95,11 +95,16 @@ def named(settings_class, values, source="settings"):
 
 
 def read_config_file(path):
-    """Return the mapping in a .toml, .json, .yml or .yaml file; YAML where PyYAML is installed."""
+    """Return the mapping in a .toml, .json, .yml or .yaml file; YAML where PyYAML is installed.
+
+    Of a file that the kit wrote, a run's manifest.json or a best configuration of `tune`, it is
+    the settings in it.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return read_json(path)
+        values = read_json(path)
+        return values["settings"] if {"bert_kit", "settings"} <= values.keys() else values
     if suffix not in (".toml", ".yml", ".yaml"):
         raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
     try:

@@ -25,7 +25,9 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "time_limit", "device", "download", "baselines", "data_file", "train_file",
         "validation_file", "test_file", "memory_threshold", "gradient_checkpointing",
         "early_stopping", "min_delta", "min_epochs", "smoothing_window", "trend_window",
-        "regression", "store", "workers", "tokenizer", "save_steps")
+        "regression", "store", "workers", "tokenizer", "save_steps",
+        # of a search
+        "n_trials", "timeout", "jobs", "keep_top", "train_best", "report", "space", "pruner")
 
 
 def in_process(settings, name, processes):
@@ -53,7 +55,7 @@ def check_folder(settings):
         return
     remove_leftovers(folder)
     if (folder / "training_args.json").is_file() and (folder / "manifest.json").is_file():
-        _check_same(folder, read_json(folder / "manifest.json"), settings)
+        check_same(folder, read_json(folder / "manifest.json"), settings)
     elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
 
@@ -125,8 +127,8 @@ def stored_settings(folder):
     return kind(**named(kind, values, str(path)))
 
 
-def _check_same(folder, before, settings):
-    """A run that goes on must be the same run."""
+def check_same(folder, before, settings):
+    """Check that a run that goes on is the same run; `before` is its manifest."""
     if settings.resume is None:
         raise ConfigError(f"{folder}: already holds a run; go on with --resume auto, or choose "
                           "another output_dir")

@@ -25,6 +25,20 @@ _stopping = partial(option, group="early stopping")
 _running = partial(option, group="running")
 
 
+def numbered_folder(parent, name, latest):
+    """Return parent/name, or with a number the first that is not there yet.
+
+    With `latest` it is the last one that is there, if any is.
+    """
+    taken, number = Path(parent, name), 2
+    while taken.exists():
+        following = Path(parent, f"{name}-{number}")
+        if latest and not following.exists():
+            break
+        taken, number = following, number + 1
+    return taken
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What every training job asks: from which model, how to train, where everything goes."""
@@ -101,13 +115,7 @@ class RunSettings:
         """
         if self.output_dir != type(self).output_dir:
             return self
-        taken, number = Path("runs", name), 2
-        while taken.exists():
-            following = Path("runs", f"{name}-{number}")
-            if self.resume is not None and not following.exists():
-                break
-            taken, number = following, number + 1
-        return self.replace(output_dir=str(taken))
+        return self.replace(output_dir=str(numbered_folder("runs", name, self.resume is not None)))
 
     def training_options(self):
         """Return what TrainingArguments takes as it stands, whatever the job."""
@@ -203,6 +211,7 @@ class ClassificationSettings(RunSettings):
         "runs/HEAD", "where everything goes; by default runs/HEAD, runs/HEAD-2 and so on",
         "output_root", "save_dir")
     baselines: bool = _running(True, "score the majority class and TF-IDF beside BERT")
+    threads: int | None = _running(None, "of torch on a CPU; the same number gives the same bits")
     fast_dev_run: bool = _running(False, "try everything on a few rows and keep nothing")
     overfit_batches: int | None = _running(None, "train and score on the same so many batches")
 
@@ -214,7 +223,7 @@ class ClassificationSettings(RunSettings):
         elif self.classifier == "custom":
             object.__setattr__(self, "classifier", "mlp")
         self._check_given("data_file", "train_file", "validation_file", "test_file")
-        self._check_least(early_stopping=0, max_train_samples=1, overfit_batches=1)
+        self._check_least(early_stopping=0, max_train_samples=1, overfit_batches=1, threads=1)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class Trial:
     row : array (P,), optional
         The parameters in the unit interval, one column a parameter of the space, NaN where one is
         not active.
+    losses : tuple of float, optional
+        The value with lower for better, one number an objective; None while the trial runs and
+        when it failed.
     """
 
     number: int
@@ -48,6 +51,12 @@ class Trial:
     folder: str | None = None  # where the trial may keep files
     notes: dict = field(default_factory=dict)  # what the objective wants to be kept with it
     row: Any = field(default=None, repr=False, compare=False)
+    losses: tuple | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def steps(self):
+        """The last step with a report; 0 while the trial runs, when nobody else knows of them."""
+        return 0 if self.state == RUNNING else max(self.reports, default=0)
 
     def report(self, step, value):
         """Note a value on the way and return whether to stop: it lies beyond this step's cut."""

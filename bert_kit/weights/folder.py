@@ -68,7 +68,7 @@ def save_pretrained(model, folder, tokenizer=None):
 
 
 def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False, strict=False,
-                    report=print, **config_overrides):
+                    report=print, read=read_weights, **config_overrides):
     """Build a model and fill it from a model folder, whichever task the folder was saved for.
 
     Prints one line each for the parameters that the folder lacks (they keep their fresh initial
@@ -88,6 +88,8 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
         Refuse a folder that lacks a parameter.
     report : callable
         Gets each of those lines.
+    read : callable
+        As `read_weights`; one that remembers what it read serves many models from a folder.
     **config_overrides
         Fields of BertConfig to set differently. Another `classifier` leaves out the stored head.
 
@@ -105,17 +107,15 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     stored = BertConfig.load(folder)
     config = stored.replace(num_labels=num_labels, **config_overrides)
     model = task_class(config)
-    path, tensors = read_weights(folder)
+    path, tensors = read(folder)
     targets, aliases = _own_tensors(model)
     prefixed = any(name.startswith("bert.") for name in targets)
     found = standard_names(tensors, prefixed)
     if not any(name in targets and _is_encoder(name) for name in found):
         raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
                            f"{next(iter(tensors), 'none')!r})")
-    if config.classifier != stored.classifier:
-        found = _without_heads(found, targets, {"classifier"})
-    if prefixed and config.num_labels != stored.num_labels:
-        found = _without_heads(found, targets, _misfits(found, targets))
+    if prefixed:
+        found = _for_this_task(found, targets, stored, config)
     missing = [name for name in targets if name not in found]
     if strict and missing:
         raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
@@ -198,6 +198,15 @@ def _drop_aliases(found, aliases, path, report):
 
 def _is_encoder(name):
     return name.removeprefix("bert.").startswith(("embeddings.", "encoder."))
+
+
+def _for_this_task(found, targets, stored, config):
+    """Leave out the heads of a file that are of another kind, or for another number of classes."""
+    if config.classifier != stored.classifier:
+        found = _without_heads(found, targets, {"classifier"})
+    if config.num_labels != stored.num_labels:
+        found = _without_heads(found, targets, _misfits(found, targets))
+    return found
 
 
 def _misfits(found, targets):

@@ -1,0 +1,83 @@
+"""The files in which a search leaves what it found: one a head, all of them, and the best.
+
+Each holds every setting of the best trial, under `settings`: `python -m bert_kit train --config
+FILE` trains it again to the same score.
+"""
+
+import datetime
+import json
+from importlib import metadata
+from pathlib import Path
+
+from bert_kit import __version__
+from bert_kit.errors import ConfigError
+from bert_kit.files import read_json, write_json
+
+ALL, OVERALL = "all_best_configs.json", "best_overall_classifier.json"
+SUFFIX = "_best_config.json"
+NOT_KEPT = ("output_dir", "resume", "verbosity")  # where a run goes is not what it computes
+
+
+def best_config(settings, params, value, **more):
+    """Return the content of a best-config file.
+
+    Parameters
+    ----------
+    settings : ClassificationSettings
+        Of the best trial, with nothing left open.
+    params : dict
+        What was tuned, under the names of the search space.
+    value : float
+        The score by `settings.metric` on the validation rows.
+    **more
+        What else is to be kept.
+    """
+    kept = {name: value for name, value in settings.to_dict().items() if name not in NOT_KEPT}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return json.loads(json.dumps({  # lists for tuples, as they are read back
+        "classifier_type": settings.classifier, "metric": settings.metric, "best_value": value,
+        "best_params": params, **more, "bert_kit": __version__,
+        "torch": metadata.version("torch"), "time": now, "settings": kept}))
+
+
+def write_best_config(folder, config):
+    """Write <head>_best_config.json and return its path; write the files about all heads anew.
+
+    The best of all is among those that were scored as this one was, by the same metric on the same
+    data.
+    """
+    path = Path(folder, f"{config['classifier_type']}{SUFFIX}")
+    write_json(path, config)
+    found = {other.name.removesuffix(SUFFIX): read_json(other)
+             for other in sorted(path.parent.glob("*" + SUFFIX))}
+    write_json(path.parent / ALL, found)
+    same = [other for other in found.values()
+            if all(other.get(key) == config.get(key) for key in ("metric", "data", "folds"))]
+    best = min if config["metric"] == "loss" else max
+    write_json(path.parent / OVERALL, best(same, key=lambda other: other["best_value"]))
+    return path
+
+
+def load_best_config(classifier_type, output_dir="hyperparams"):
+    """Return what a search found for a head, or None where none has been searched for.
+
+    Parameters
+    ----------
+    classifier_type : str
+    output_dir : path
+        As `tune_classifier` was given it.
+
+    Returns
+    -------
+    dict
+        `best_params`, which `train_classifier` takes as they are, `best_value`, `metric`,
+        `classifier_type`, the whole `settings` of the trial, and more.
+    """
+    head = "mlp" if classifier_type == "custom" else classifier_type
+    path = Path(output_dir, head + SUFFIX)
+    if not path.is_file():
+        return None
+    config = read_json(path)
+    if not isinstance(config.get("best_params"), dict):
+        raise ConfigError(f"{path}: holds no best_params; expected a file that tune wrote")
+    return config

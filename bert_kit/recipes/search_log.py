@@ -1,0 +1,67 @@
+"""What a search says while it goes on: a line for each trial, or for each member of a population.
+"""
+
+
+class SearchLog:
+    """Callbacks of a study or a population that print a line for each trial or generation.
+
+    Parameters
+    ----------
+    settings : ClassificationSettings
+        Its `metric` is the name of the scores, its `verbosity` says whether to print.
+    """
+
+    def __init__(self, settings):
+        self.metric, self.say, self.study = settings.metric, settings.say, None
+
+    def on_study_start(self, study):
+        """Say how much an earlier part of the search has done."""
+        self.study = study
+        over = sum(trial.finished is not None for trial in study.trials)
+        if over:
+            self.say(f"resumed   {over} trials are done")
+
+    def on_trial_complete(self, trial):
+        """Print the trial with its score."""
+        best = self.study.best.number == trial.number
+        self._line(trial, f"{self.metric} {trial.value:.4f}" + (" best" if best else "     "))
+
+    def on_trial_pruned(self, trial):
+        """Print the trial with its last score."""
+        self._line(trial, f"{self.metric} {trial.value:.4f}, pruned after {trial.steps}")
+
+    def on_trial_failed(self, trial):
+        """Print the trial with its error."""
+        self._line(trial, f"failed ({trial.error.strip().splitlines()[-1]})")
+
+    def on_study_end(self, study):
+        """Print how many trials there are of each kind."""
+        counts = study.statistics()
+        self.say(f"trials    {counts['complete']} complete, {counts['pruned']} pruned, "
+                 f"{counts['failed']} failed")
+
+    def on_generation(self, population):
+        """Print the members of the last generation, and how far apart they are."""
+        last = population.lineage[-1].generation
+        members = [member for member in population.lineage if member.generation == last]
+        for member in members:
+            score = (f"failed ({member.error})" if member.score is None
+                     else f"{self.metric} {member.score:.4f}")
+            origin = "" if member.parent in (None, member.slot) else f" from {member.parent}"
+            self.say(f"epoch {last + 1:<4}member {member.slot}{origin:8}{score}  "
+                     f"{shown(member.params)}")
+        self.say(f"epoch {last + 1:<4}diversity {population.diversity[-1]:.3f}")
+
+    def _line(self, trial, outcome):
+        self.say(f"trial {trial.number:<4}{outcome}  {shown(trial.params)}, "
+                 f"{trial.finished - trial.started:.0f} s")
+
+
+def shown(params):
+    """Return parameters as one line of text.
+
+    >>> shown({"lr": 0.000321987, "activation": "gelu", "batch_size": 8})
+    'lr 0.000322, activation gelu, batch_size 8'
+    """
+    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                     for name, value in params.items())

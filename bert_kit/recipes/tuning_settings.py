@@ -1,0 +1,93 @@
+"""Every option of a search: those of training, and how to search.
+
+What is given is fixed; what is left open is tuned, where the search space has it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from bert_kit.errors import ConfigError
+from bert_kit.recipes.options import option
+from bert_kit.recipes.settings import HEADS, ClassificationSettings
+
+SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
+BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
+PRUNERS = ("median", "percentile", "none")
+
+_data = partial(option, group="data")
+_head = partial(option, group="head")
+_search = partial(option, group="search")
+_training = partial(option, group="training")
+_stopping = partial(option, group="early stopping")
+_running = partial(option, group="running")
+
+
+@dataclass(frozen=True)
+class TuningSettings(ClassificationSettings):
+    """What to search and how; checked when it is made, before any work.
+
+    The fields are described by their help texts: `python -m bert_kit tune --help`.
+    """
+
+    job: ClassVar[str] = "tune"
+
+    sampler: str = _search("tpe", "how parameters are drawn; halving and hyperband train many a "
+                           "little and the best on, pbt changes them while a population trains",
+                           "strategy", choices=SAMPLERS)
+    n_trials: int = _search(50, "trials in all; hyperband and pbt have their own numbers",
+                            "max_trials")
+    study_name: str | None = _search(None, "folder of the search in output_dir; by default the "
+                                     "head's name, with a number where it is taken")
+    space: str | None = _search(None, "file with a search space of your own (.json, .toml, .yml)")
+    pruner: str = _search("median", "end a trial that falls behind the others at the same epoch",
+                          choices=PRUNERS)
+    folds: int = _data(0, "score a trial by the mean over so many folds of the training and "
+                       "validation rows", "cross_validation", "cv")
+    population: int = _search(4, "members of pbt", "population_size")
+    timeout: float | None = _search(None, "seconds after which no new trial begins")
+    jobs: int = _running(1, "trials at a time, each in a process of its own", "n_jobs")
+    keep_top: int = _running(3, "models of the best trials to keep")
+    train_best: bool = _running(True, "train once more with the best, and score the test rows")
+    report: bool = _running(False, "draw the search on one page, report.html")
+
+    classifier: str = _head("mlp", "which head (custom is mlp)", "classifier_type",
+                            choices=(*HEADS, "custom"))
+    num_train_epochs: int | None = _training(
+        None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs",
+        "tuning_epochs")
+    batch_size: int | None = _training(None, "rows in a batch; tuned by default",
+                                       "per_device_train_batch_size")
+    learning_rate: float | str | None = _training(
+        None, "peak rate; tuned by default; auto finds one by a range test", "lr",
+        words=("auto",))
+    weight_decay: float | None = _training(None, "of matrices; tuned by default")
+    warmup_steps: float | None = _training(
+        None, "steps of rising rate; below 1 a share; tuned by default", "warmup_ratio")
+    adaptive_stopping: bool = _stopping(
+        False, "stop early by several criteria, with more patience in later trials")
+
+    output_dir: str = _running("hyperparams", "where everything goes", "output_root", "save_dir",
+                               "hyperparams_dir")
+    resume: bool | str | None = _running(None, "go on with an interrupted search", words=("auto",))
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "resume", "auto" if self.resume else None)
+        self._check_given("study_name", "space")
+        self._check_least(n_trials=1, population=2, jobs=1, keep_top=0)
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f"folds is {self.folds}; expected 0 for one validation part, or a "
+                              "whole number from 2")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"timeout is {self.timeout}; expected seconds above 0")
+        for name in ("fast_dev_run", "overfit_batches"):
+            if getattr(self, name):
+                raise ConfigError(f"{name} has no meaning for a search; try it with train")
+        for name in ("folds", "adaptive_stopping"):
+            if getattr(self, name) and self.sampler in BY_LEGS:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but {self.sampler} trains an "
+                                  "epoch or a few at a time; expected tpe, random or grid")
+        if self.study_name is not None and (
+                "/" in self.study_name or self.study_name in (".", "..")):
+            raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")

@@ -1,0 +1,143 @@
+"""Carrying out a plan: many configurations are trained a little, and the best go on.
+
+Each goes on from the file that its last leg left, so no epoch is trained twice.
+"""
+
+import math
+import tempfile
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from bert_kit.errors import ConfigError
+from bert_kit.tuner.running import announce, described, spread, tell, watched
+from bert_kit.tuner.samplers import Exhausted
+from bert_kit.tuner.trial import PRUNED, RUNNING, Leg
+
+
+def run_plan(study, step, plan, executor=None, devices=(), callbacks=()):
+    """Print a plan and carry it out, or the rest of it if the last call was interrupted.
+
+    Each configuration is a trial of the study with its scores as reports; one that is not
+    promoted is pruned. What the legs leave is in the folder "legs" of the study and goes when no
+    leg needs it; what the best complete trial left stays. One process at a time may do this.
+
+    Parameters
+    ----------
+    study : Study
+        With one objective.
+    step : callable
+        ``step(leg) -> score``: trains from epoch `leg.start` up to `leg.stop`.
+    plan : SuccessiveHalving or Hyperband
+    executor, devices, callbacks
+        As for `run_trials`; as many legs as devices are in flight, or all.
+    """
+    if study.several:
+        raise ConfigError(f"{study.name} has {len(study.directions)} objectives; expected one")
+    print(plan)
+    mine = [trial for trial in study.trials if trial.notes.get("plan") == repr(plan)]
+    turn = max((trial.notes["turn"] for trial in mine), default=0)
+    last = [trial.state for trial in mine if trial.notes["turn"] == turn]
+    turn += RUNNING not in last and len(last) == plan.configurations
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = study.path / "legs" if study.path else Path(temporary)
+        folder.mkdir(exist_ok=True)
+        halving = _Halving(study, partial(run_leg, step), executor, devices, callbacks, folder)
+        with watched(study, callbacks, halving.unfinished):
+            for number, rungs in enumerate(plan.brackets):
+                notes = {"plan": repr(plan), "turn": turn, "bracket": number}
+                halving.climb(rungs, halving.begin(rungs[0][0], notes))
+
+
+class _Halving:
+    """The trials of one call of `run_plan`, and the files between their legs."""
+
+    def __init__(self, study, function, executor, devices, callbacks, folder):
+        self.study, self.function, self.executor = study, function, executor
+        self.devices, self.callbacks, self.folder = devices, callbacks, folder
+        self.unfinished = set()
+
+    def begin(self, count, notes):
+        """Return the trials of a bracket: those it has had, the lost first, and then new ones."""
+        stored = self.study.trials
+        trials = [trial for trial in stored if trial.notes == notes and trial.state != RUNNING]
+        while len(trials) < count:
+            try:
+                trial = self.study.ask(attempts=math.inf)  # most of the lost only waited
+            except Exhausted:
+                break
+            if trial.number < len(stored) and stored[trial.number].notes == notes:
+                trial.reports = stored[trial.number].reports
+            trial.notes = notes
+            self.study.update(trial)
+            self.unfinished.add(trial.number)
+            announce(self.callbacks, "on_trial_start", trial)
+            trials.append(trial)
+        return trials
+
+    def climb(self, rungs, trials):
+        """Train on every rung those that come so far, and end the others."""
+        for (_, budget), (places, _) in zip(rungs, (*rungs[1:], (0, None))):
+            self.train([trial for trial in trials
+                        if trial.state == RUNNING and budget not in trial.reports], budget)
+            scored = [trial for trial in trials if budget in trial.reports]
+            scored.sort(key=lambda trial: (trial.reports[budget] * (
+                -1 if self.study.maximize else 1), trial.number))
+            trials = scored[:places]
+            for trial in scored[places:]:
+                if trial.state == RUNNING:
+                    self.end(replace(trial, value=trial.reports[budget],
+                                     state=PRUNED if places else RUNNING))
+            self.clean()
+
+    def train(self, trials, budget):
+        """Give trials a leg each, up to an epoch."""
+        tasks = iter([(trial, self.leg(trial, budget)) for trial in trials])
+
+        def take(device):
+            task = next(tasks, None)
+            return task and (task[0], task[1].replace(device=device))
+
+        slots = list(self.devices) or [None] * len(trials)
+        slots = slots if self.executor else slots[:1]  # here: keep each score before the next leg
+        with closing(spread(take, self.function, slots, self.executor)) as calls:
+            for (trial, _), future in calls:
+                error = future.exception()
+                score, error = (None, described(error)) if error else future.result()
+                if error or not math.isfinite(score):
+                    self.end(replace(trial, value=score, error=error))
+                else:
+                    trial.reports[budget] = score
+                    self.study.update(trial)
+
+    def leg(self, trial, budget):
+        """Return what comes next for a trial."""
+        start = max(trial.reports, default=0)
+        return Leg(trial.params, trial.seed, start, budget,
+                   str(self.file(trial, start)) if start else None, str(self.file(trial, budget)))
+
+    def file(self, trial, epoch):
+        """Where a trial leaves its state after an epoch."""
+        return self.folder / f"{trial.number:05}-{epoch}"
+
+    def end(self, trial):
+        """Tell the study of a trial that goes no further."""
+        tell(self.study, trial, self.callbacks)
+        self.unfinished.discard(trial.number)
+
+    def clean(self):
+        """Remove every file but those from which trials go on, and the best one's."""
+        needed = {self.file(trial, max(trial.reports)) for trial in self.study.trials
+                  if trial.reports and (trial.state == RUNNING or trial is self.study.leader)}
+        for file in self.folder.iterdir():
+            if file not in needed:
+                file.unlink()
+
+
+def run_leg(step, task):
+    """Run a leg, in whatever process this is; return its score, or None, and the error."""
+    try:
+        return float(step(task[1])), None
+    except Exception as error:
+        return None, described(error)

@@ -1,0 +1,242 @@
+"""Running trials: in this process or on any executor, in waves or as slots come free.
+
+An executor is one of `concurrent.futures` or built like them: threads, processes, Dask's
+``Client.get_executor()``, mpi4py's ``MPIPoolExecutor``. A worker gets the objective and a trial and
+sends the trial back; it never sees the study.
+"""
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import time
+import traceback
+from collections import deque
+from concurrent.futures import (ALL_COMPLETED, FIRST_COMPLETED, BrokenExecutor, Executor, Future,
+                                ProcessPoolExecutor, wait)
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+
+from bert_kit.errors import ConfigError, TuningError
+from bert_kit.tuner.samplers import Exhausted
+from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED
+
+MODES = {"async": FIRST_COMPLETED, "waves": ALL_COMPLETED}
+ENDS = {COMPLETE: "on_trial_complete", PRUNED: "on_trial_pruned", FAILED: "on_trial_failed"}
+EVENTS = ("on_study_start", "on_trial_start", *ENDS.values(), "on_new_best", "on_study_end")
+
+
+class Serial(Executor):
+    """Runs every call at once, in this thread."""
+
+    def submit(self, function, /, *args):
+        """Return the future of a call that is over."""
+        future = Future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Isolated(Executor):
+    """A new process for each call: all its memory comes back, and if it dies, it dies alone."""
+
+    def submit(self, function, /, *args):
+        """Return the future of a call that has its own process."""
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        future = pool.submit(function, *args)
+        pool.shutdown(wait=False)  # it still finishes the call
+        return future
+
+
+def run_trials(study, objective, n_trials, timeout=None, executor=None, in_flight=1, retries=0,
+               callbacks=(), mode="async", devices=(), isolate=False, raise_errors=False):
+    """Ask for trials, run the objective, and tell the study, until there are enough.
+
+    Parameters
+    ----------
+    study : Study
+    objective : callable
+        ``objective(trial) -> float``, or a dict of them. It finds the parameters in
+        `trial.params` and may call `trial.report`. For other processes it must be picklable.
+    n_trials : int
+        How many trials this call finishes; those of an interrupted call that it takes up count.
+    timeout : float, optional
+        Seconds after which no new trial begins.
+    executor : concurrent.futures.Executor, optional
+        Where trials run; None: here, one after another.
+    in_flight : int
+        How many trials run, or wait to run, at a time.
+    retries : int
+        How often a trial that raised is run again, with the same parameters and seed.
+    callbacks : sequence
+        Objects with some of the methods on_study_start(study), on_trial_start(trial),
+        on_trial_complete(trial), on_trial_pruned(trial), on_trial_failed(trial),
+        on_new_best(trial, improvement) (infinite for the first, never with several objectives)
+        and on_study_end(study). They run in this process.
+    mode : str
+        "async" asks for the next trial as soon as one is told. "waves" waits for `in_flight` of
+        them and tells them in order: the study is the same on every executor.
+    devices : sequence of str
+        Handed out to the slots in turn, as `trial.device`.
+    isolate : bool
+        Give each trial a process of its own.
+    raise_errors : bool
+        Raise what an objective raises, once the trial is told as failed.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is impossible.
+    TuningError
+        If the executor breaks down; its trials can be taken up.
+    """
+    for name, value, least in (("n_trials", n_trials, 0), ("in_flight", in_flight, 1),
+                               ("retries", retries, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+    if mode not in MODES:
+        raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
+    if isolate and executor is not None:
+        raise ConfigError("isolate gives each trial a process; expected no executor beside it")
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    run = _Run(study, callbacks, retries, raise_errors, n_trials, end)
+    function = partial(evaluate, objective, not raise_errors)
+    slots = [devices[i % len(devices)] if devices else None for i in range(in_flight)]
+    executor = Isolated() if isolate else executor
+    with (watched(study, callbacks, run.unfinished),
+          closing(spread(run.take, function, slots, executor, MODES[mode])) as calls):
+        for trial, future in calls:
+            run.receive(trial, future)
+
+
+class _Run:
+    """What a call of `run_trials` has still to do."""
+
+    def __init__(self, study, callbacks, retries, raise_errors, left, end):
+        self.study, self.callbacks = study, callbacks
+        self.retries, self.raise_errors = retries, raise_errors
+        self.left, self.end = left, end
+        self.again, self.unfinished = deque(), set()
+
+    def take(self, device):
+        """Return the trial to run next on a device, or None."""
+        if self.again:
+            return dataclasses.replace(self.again.popleft(), device=device)
+        if not self.left or time.monotonic() >= self.end:
+            return None
+        try:
+            trial = self.study.ask()
+        except Exhausted:
+            self.left = 0
+            return None
+        self.left -= 1
+        self.unfinished.add(trial.number)
+        announce(self.callbacks, "on_trial_start", trial)
+        return dataclasses.replace(trial, device=device)
+
+    def receive(self, trial, future):
+        """Tell what came of a trial, or have it run again."""
+        error = future.exception()
+        if error and not isinstance(error, Exception):
+            raise error  # a worker was told to stop, not the objective
+        result = dataclasses.replace(trial, error=described(error)) if error else future.result()
+        if result.error and trial.attempt <= self.retries and not self.raise_errors:
+            self.again.append(self.study.begin_again(trial))
+            return
+        tell(self.study, result, self.callbacks)
+        self.unfinished.remove(trial.number)
+        if error and self.raise_errors:
+            raise error
+
+
+def evaluate(objective, catch, trial):
+    """Run an objective on a copy of a trial, in whatever process this is, and return the copy."""
+    trial = dataclasses.replace(trial, reports={}, notes={}, started=time.time())
+    if trial.folder:
+        os.makedirs(trial.folder, exist_ok=True)
+    try:
+        trial.value = objective(trial)
+    except Exception as error:  # as text, since not every exception survives pickling
+        if not catch:
+            raise
+        trial.error = described(error)
+    trial.finished = time.time()
+    if trial.folder:
+        with suppress(OSError):  # it stays if something was kept in it
+            os.rmdir(trial.folder)
+    return trial
+
+
+def described(error):
+    """Return what an exception says in one line, and below where it came from."""
+    return f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error))
+
+
+def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
+    """Keep a call of ``function(task)`` in flight for every slot; yield (task, future).
+
+    `take(device)` returns the next task for the device of a slot, or None if there is none now.
+    With `until` ALL_COMPLETED every slot is waited for before any is filled again.
+
+    Raises
+    ------
+    TuningError
+        If the executor breaks down.
+    """
+    executor = executor or Serial()
+    free, busy = list(range(len(slots))), {}
+    try:
+        while True:
+            while free and (task := take(slots[free[0]])) is not None:
+                busy[executor.submit(function, task)] = free.pop(0), task
+            if not busy:
+                return
+            done = wait(busy, return_when=until).done
+            for slot, task, future in sorted((*busy[future], future) for future in done):
+                error = future.exception()
+                if isinstance(error, BrokenExecutor) and not isinstance(executor, Isolated):
+                    raise error
+                del busy[future]
+                free = sorted([*free, slot])
+                yield task, future
+    except BrokenExecutor as error:
+        raise TuningError(f"a worker died ({error}); expected all to live (is memory short?): what "
+                          "ran is taken up by the next call") from None
+    finally:
+        for future in busy:
+            future.cancel()
+
+
+@contextmanager
+def watched(study, callbacks, unfinished):
+    """Announce both ends of a search; whatever happens, give unfinished trials back and export."""
+    for callback in callbacks:
+        if not any(hasattr(callback, event) for event in EVENTS):
+            raise ConfigError(f"callback {callback!r} has none of the methods {', '.join(EVENTS)}")
+    announce(callbacks, "on_study_start", study)
+    try:
+        yield
+    finally:
+        study.release(unfinished)
+        if study.path:
+            study.export()
+        announce(callbacks, "on_study_end", study)
+
+
+def announce(callbacks, event, *args):
+    """Call a method of those callbacks that have it."""
+    for callback in callbacks:
+        getattr(callback, event, lambda *_: None)(*args)
+
+
+def tell(study, trial, callbacks):
+    """Tell a study what came of a trial, and the callbacks what the study made of it."""
+    leader = study.leader
+    trial = study.tell(trial, trial.value, trial.error)
+    if trial.state in ENDS:  # else it is somebody else's by now
+        announce(callbacks, ENDS[trial.state], trial)
+    if study.leader is trial:
+        announce(callbacks, "on_new_best", trial,
+                 leader.losses[0] - trial.losses[0] if leader else math.inf)

@@ -1,0 +1,178 @@
+"""Where a study lives: one sqlite3 file that can be shared, and killed at any moment.
+
+A trial that runs belongs to an owner who renews its lease every few seconds. When the owner is
+gone or the lease has run out, someone else may take the trial over, and what the first owner still
+sends is dropped. The write-ahead log needs these processes to be on one machine (workers on others
+never see the file).
+"""
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import threading
+import uuid
+from pathlib import Path
+
+from bert_kit.errors import TuningError
+
+RENEWED, LOST = 5, 60  # seconds after which a lease is renewed, and after which it has run out
+
+# `knew` and `told` make every draw repeatable: a trial knew what came of those before it that were
+# told as number `knew` or earlier; the others were running for it.
+TABLES = (
+    "study (number INTEGER PRIMARY KEY, settings TEXT)",
+    "trial (number INTEGER PRIMARY KEY, attempt INTEGER, settings INTEGER, knew INTEGER, "
+    "told INTEGER UNIQUE, owner TEXT, beat INTEGER, record TEXT)",
+)
+NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
+RECORD = ("params", "seed", "state", "value", "reports", "cuts", "error", "started", "finished",
+          "device", "notes")  # fields of a trial
+
+
+class Store:
+    """The tables of a study. All that changes them belongs inside a `transaction`.
+
+    Parameters
+    ----------
+    path : path, optional
+        The file; None keeps everything in memory.
+
+    Raises
+    ------
+    TuningError
+        If the file cannot be used, by any method.
+    """
+
+    def __init__(self, path=None):
+        self.path = path
+        self.owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
+        self._closed, self._db = threading.Event(), None
+        with self._errors_named():
+            self._db = sqlite3.connect(path or ":memory:", timeout=30, isolation_level=None,
+                                       check_same_thread=False)
+            self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
+            self._db.execute("PRAGMA journal_mode = WAL")
+        with self.transaction():
+            for table in TABLES:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        if path:
+            threading.Thread(target=_renew, args=(path, self.owner, self._closed),
+                             daemon=True).start()
+
+    @contextlib.contextmanager
+    def transaction(self):
+        """All or nothing of what happens inside, and nobody else writes meanwhile."""
+        with self._errors_named(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextlib.contextmanager
+    def _errors_named(self):
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise TuningError(f"{self.path or 'study in memory'}: {error}; expected the file of a "
+                              "study, readable and writable") from None
+
+    def settings(self):
+        """Return what the study was begun with and what it went on with, the latest last."""
+        rows = self._db.execute("SELECT settings FROM study ORDER BY number")
+        return [json.loads(text) for text, in rows]
+
+    def add_settings(self, settings):
+        """Begin with these settings, or go on with them."""
+        self._db.execute("INSERT INTO study (settings) VALUES (?)", (json.dumps(settings),))
+
+    def news(self, number, told):
+        """Return (number, attempt, told, record) of the trials from `number` on or told since."""
+        with self._errors_named():
+            rows = self._db.execute(
+                "SELECT number, attempt, told, record FROM trial WHERE number IN (SELECT number "
+                "FROM trial WHERE number >= ? UNION SELECT number FROM trial WHERE told > ?) "
+                "ORDER BY number", (number, told)).fetchall()
+        return [(*row, json.loads(record)) for *row, record in rows]
+
+    def insert(self, trial, knew):
+        """Add a trial that begins now and is ours."""
+        self._db.execute(
+            "INSERT INTO trial VALUES (?, 1, (SELECT MAX(number) FROM study), ?, NULL, ?, "
+            f"{NOW}, ?)", (trial.number, knew, self.owner, _record(trial)))
+
+    def update(self, trial, over=False):
+        """Write down a trial that is ours and runs, perhaps for the last time; return if it did."""
+        return self._db.execute(
+            "UPDATE trial SET record = ?, told = "
+            + ("(SELECT COALESCE(MAX(told), 0) + 1 FROM trial) " if over else "NULL ")
+            + "WHERE number = ? AND told IS NULL AND owner = ? AND attempt = ?",
+            (_record(trial), trial.number, self.owner, trial.attempt)).rowcount == 1
+
+    def take(self, number, attempt):
+        """Make a trial ours, for one attempt more, if the last was this one and is not over."""
+        self._db.execute(f"UPDATE trial SET owner = ?, beat = {NOW}, attempt = attempt + 1 "
+                         "WHERE number = ? AND attempt = ? AND told IS NULL",
+                         (self.owner, number, attempt))
+
+    def release(self, numbers):
+        """Let anyone take these trials, if they are ours."""
+        self._db.executemany("UPDATE trial SET owner = '' WHERE number = ? AND owner = ?",
+                             [(number, self.owner) for number in numbers])
+
+    def lost(self):
+        """Return (number, attempt) of the trials whose owner is gone."""
+        rows = self._db.execute(f"SELECT number, attempt, owner, {NOW} - beat FROM trial "
+                                "WHERE told IS NULL AND owner != ? ORDER BY number",
+                                (self.owner,))
+        return [(number, attempt) for number, attempt, owner, age in rows
+                if age > LOST or not _may_live(owner)]
+
+    def origin(self, number):
+        """Return the settings of a trial, and the numbers of those whose results it knew."""
+        settings, knew = self._db.execute(
+            "SELECT study.settings, knew FROM trial JOIN study ON trial.settings = study.number "
+            "WHERE trial.number = ?", (number,)).fetchone()
+        rows = self._db.execute("SELECT number FROM trial WHERE number < ? AND told <= ?",
+                                (number, knew))
+        return json.loads(settings), {known for known, in rows}
+
+    def close(self):
+        """Close the file; leases are no longer renewed."""
+        self._closed.set()
+        if self._db:
+            self._db.close()
+
+    __del__ = close  # the thread that renews holds only `_closed`
+
+
+def _renew(path, owner, closed):
+    """Renew the leases of an owner until it says that it is done."""
+    address = f"{Path(path).resolve().as_uri()}?mode=rw"  # a file that was removed stays so
+    while not closed.wait(RENEWED):
+        with contextlib.suppress(sqlite3.Error):
+            with contextlib.closing(sqlite3.connect(address, timeout=30, uri=True)) as db, db:
+                db.execute(f"UPDATE trial SET beat = {NOW} WHERE told IS NULL AND owner = ?",
+                           (owner,))
+
+
+def _may_live(owner):
+    """Return False if it is certain that an owner released the trial or is gone."""
+    host, _, process = owner.rpartition("/")[0].rpartition("/")
+    if os.name != "posix" or host != socket.gethostname():
+        return bool(owner)
+    try:
+        os.kill(int(process), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _record(trial):
+    return json.dumps({name: getattr(trial, name) for name in RECORD}, default=_plain)
+
+
+def _plain(value):
+    """Turn what an objective left in its notes into something that JSON can hold."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
