@@ -165,11 +165,13 @@ def test_leases_are_renewed_until_the_study_is_closed(tmp_path, monkeypatch):
 
 def test_a_trial_that_kills_its_process_is_not_tried_for_ever(tmp_path):
     study = Study("s", SPACE, tmp_path)
-    study.ask()
+    first = study.ask()
     for attempt in (2, 3, 4):
         study.release([0])
         trial = study.ask(attempts=4)
         assert (trial.number, trial.attempt) == (0, attempt)
+    with pytest.warns(RuntimeWarning, match="trial 0"):
+        assert study.tell(first, 1.0).state == "running"  # of an attempt that was given up
     study.release([0])
     assert study.ask(attempts=4).number == 1
     assert study.trials[0].state == "failed"
