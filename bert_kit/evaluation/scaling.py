@@ -14,7 +14,7 @@ from bert_kit.evaluation.checks import check_label_sets, check_probabilities, cl
 TEMPERATURES = (0.01, 100.0)  # the range that is searched
 HALVINGS = 50  # of that range: more would be below the rounding of a float
 STEPS = 100  # of Newton's method at most; it takes about ten
-RIDGE = 1e-9  # keeps the curvature above 0 where all logits of a label are equal
+SMALLEST = 1e-10  # step worth taking
 
 
 def fit_temperature(logits, labels):
@@ -79,10 +79,11 @@ def fit_temperature(logits, labels):
 def fit_label_scaling(logits, labels):
     """Return a scale a and a shift b for each label: sigmoid(a z + b) fits the labels best.
 
-    Platt's scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2.2)
-    of each label by itself, with his targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1
-    and 0, which keep a label that few rows have from being fitted too well. Fit it on validation
-    rows.
+    Platt's scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2)
+    of each label by itself, held near what a temperature T for all labels gives: with a = c / T it
+    minimises the negative log-likelihood + ((c - 1)^2 + b^2) / 2, so that c is 1 and b is 0 up to
+    a standard deviation of 1 or so, unless many rows say otherwise. Without that, labels that few
+    validation rows have come out worse than they went in. Fit it on validation rows.
 
     Parameters
     ----------
@@ -103,39 +104,39 @@ def fit_label_scaling(logits, labels):
     Examples
     --------
     >>> scale, shift = fit_label_scaling([[3.0], [-1.0]] * 500, [[1], [0], [0], [0]] * 250)
-    >>> (1 / (1 + np.exp(-(scale * 3 + shift)))).round(2)  # the label holds in half of these rows
+    >>> (1 / (1 + np.exp(-(scale * 3 + shift)))).round(1)  # the label holds in half of these rows
     array([0.5])
     """
     logits = _finite(logits)
+    temperature = fit_temperature(logits, labels)
     _, holds = check_label_sets(logits.sigmoid(), labels)
-    fitted = [_platt(z, y) for z, y in zip(logits.numpy().T, holds.T)]
-    return tuple(np.array(fitted).T)
+    fitted = [_platt(z, y) for z, y in zip(logits.numpy().T / temperature, holds.T)]
+    scale, shift = np.array(fitted).T
+    return scale / temperature, shift
 
 
 def _platt(z, holds):
     """Return scale and shift of one label's logits (N,), by Newton's method with a line search."""
-    present, absent = holds.sum(), (~holds).sum()
-    target = np.where(holds, (present + 1) / (present + 2), 1 / (absent + 2))
-    centre, width = z.mean(), z.std() or 1.0
-    x = np.stack([(z - centre) / width, np.ones_like(z)])  # of one size: a rounder problem
+    x = np.stack([z, np.ones_like(z)])
+    start = np.array([1.0, 0.0])
 
     def loss(weights):
         scores = weights @ x
-        return (np.logaddexp(0, scores) - target * scores).mean()
+        return (np.logaddexp(0, scores) - holds * scores).sum() + ((weights - start)**2).sum() / 2
 
-    weights = np.array([0.0, np.log((present + 1) / (absent + 1))])
+    weights, value = start, loss(start)
     for _ in range(STEPS):
         p = (1 + np.tanh(weights @ x / 2)) / 2  # the sigmoid, without an overflow
-        gradient = x @ (p - target) / len(z)
-        if abs(gradient).max() < 1e-12:
-            break
-        curvature = x * (p * (1 - p)) @ x.T / len(z) + RIDGE * np.eye(2)
+        gradient = x @ (p - holds) + weights - start
+        curvature = x * (p * (1 - p)) @ x.T + np.eye(2)
         step, size = np.linalg.solve(curvature, gradient), 1.0
-        while loss(weights - size * step) > loss(weights) and size > 1e-10:
+        while size > SMALLEST and loss(weights - size * step) > value:
             size /= 2
+        if size <= SMALLEST or abs(size * step).max() < SMALLEST:
+            break
         weights = weights - size * step
-    scale = weights[0] / width
-    return scale, weights[1] - scale * centre
+        value = loss(weights)
+    return weights
 
 
 def _finite(logits):
