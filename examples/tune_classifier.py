@@ -68,7 +68,6 @@ def main(args):
                   pruner=Median(), seed=args.seed)
     study.optimize(Objective(base, keep=False), n_trials=args.n_trials,
                    callbacks=[SearchLog(base.replace(verbosity=1))])
-    study.export()
     importance = sorted(study.importance().items(), key=lambda item: -item[1])
     print("importance   " + ", ".join(f"{name} {share:.0%}" for name, share in importance))
 

@@ -334,7 +334,8 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
 @pytest.mark.parametrize("changes, space, words", [
     ({"n_trials": 0}, None, "n_trials is 0; expected a whole number from 1"),
     ({"folds": 1}, None, "folds is 1"), ({"timeout": 0}, None, "timeout is 0"),
-    ({"folds": 3, "sampler": "pbt"}, None, "pbt goes on with one training"),
+    ({"folds": 3, "sampler": "pbt"}, None, "folds is 3, but pbt trains an epoch"),
+    ({"sampler": "hyperband", "early_stopping": 2}, None, "no meaning for a leg"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
     ({"study_name": "../x"}, None, "expected the name of a folder"),
     ({"sampler": "best"}, None, "expected one of tpe, random"),

@@ -5,6 +5,8 @@ Each takes a Search and returns the best configuration that it found.
 
 import contextlib
 import multiprocessing
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -65,9 +67,25 @@ def workers(settings):
         yield {}
         return
     gpus = torch.cuda.device_count() if choose_device(settings.device).type == "cuda" else 0
-    with ProcessPoolExecutor(settings.jobs, multiprocessing.get_context("spawn")) as executor:
+    with ProcessPoolExecutor(settings.jobs, multiprocessing.get_context("spawn"),
+                             _end_with_the_search) as executor:
         yield {"executor": executor,
                "devices": tuple(f"cuda:{i % gpus}" for i in range(settings.jobs)) if gpus else ()}
+
+
+def _end_with_the_search():
+    """Let a worker process end when the one that began it is gone, for instance killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _finished(study):
+    return sum(trial.finished is not None for trial in study.trials)
 
 
 def _search_by_trials(search, pool):
@@ -76,11 +94,9 @@ def _search_by_trials(search, pool):
     objective = Objective(search.base, settings.folds, settings.adaptive_stopping,
                           keep=settings.keep_top > 0)
     with closing(search.study(DRAWS[settings.sampler](), PRUNERS[settings.pruner])) as study:
-        over = sum(trial.finished is not None for trial in study.trials)
-        study.optimize(objective, max(0, settings.n_trials - over), settings.timeout,
+        study.optimize(objective, max(0, settings.n_trials - _finished(study)), settings.timeout,
                        in_flight=settings.jobs, **pool,
                        callbacks=[SearchLog(settings), KeepTop(settings.keep_top)])
-        study.export()
         trial = study.best
     best = trial_settings(search.base, trial.params)
     if settings.adaptive_stopping:
@@ -106,8 +122,8 @@ def _search_by_legs(search, pool):
             else SuccessiveHalving(settings.n_trials, 1, epochs))
     base = search.base.replace(load_best_model_at_end=False)  # a score is that of the last epoch
     with closing(search.study()) as study:
-        study.halve(SameSeed(BertStep(base)), plan, callbacks=[SearchLog(settings)], **pool)
-        study.export()
+        if _finished(study) < plan.configurations:  # a resumed search may have nothing left to do
+            study.halve(SameSeed(BertStep(base)), plan, callbacks=[SearchLog(settings)], **pool)
         trial = study.best
     return search.config(trial_settings(base, trial.params), trial)
 

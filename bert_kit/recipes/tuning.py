@@ -18,6 +18,7 @@ from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings, for_head
 from bert_kit.recipes.options import named
+from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor, choose_device
 from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
 from bert_kit.recipes.search_log import shown
@@ -26,7 +27,7 @@ from bert_kit.recipes.searches import SEARCHES, Search, workers
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, numbered_folder
 from bert_kit.recipes.shared_rows import tokenized_rows
 from bert_kit.recipes.trials import trial_settings
-from bert_kit.recipes.tuning_settings import TuningSettings
+from bert_kit.recipes.tuning_settings import BY_LEGS, TuningSettings
 from bert_kit.training import best_precision
 
 
@@ -148,6 +149,8 @@ def _prepare(settings, space):
         "threads": settings.threads or max(1, torch.get_num_threads() // settings.jobs)})
     middle = space.from_row(np.full(len(space.parameters), 0.5))
     check_settings(trial_settings(base, middle))
+    if settings.sampler in BY_LEGS:
+        BertStep(base)  # or an error for what has no meaning there
     if (folder / "manifest.json").is_file():
         check_same(folder, read_json(folder / "manifest.json"), settings)
     return Search(settings, space, folder, base)

@@ -12,6 +12,7 @@ from bert_kit.recipes.options import option
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
+BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
 PRUNERS = ("median", "percentile", "none")
 
 _data = partial(option, group="data")
@@ -83,9 +84,10 @@ class TuningSettings(ClassificationSettings):
         for name in ("fast_dev_run", "overfit_batches"):
             if getattr(self, name):
                 raise ConfigError(f"{name} has no meaning for a search; try it with train")
-        if self.folds and self.sampler in ("halving", "hyperband", "pbt"):
-            raise ConfigError(f"folds is {self.folds}, but {self.sampler} goes on with one "
-                              "training; expected tpe, random or grid")
+        for name in ("folds", "adaptive_stopping"):
+            if getattr(self, name) and self.sampler in BY_LEGS:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but {self.sampler} trains an "
+                                  "epoch or a few at a time; expected tpe, random or grid")
         if self.study_name is not None and (
                 "/" in self.study_name or self.study_name in (".", "..")):
             raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")
