@@ -2,12 +2,14 @@
 
 from bert_kit.tuner.exports import KeepTop
 from bert_kit.tuner.importance import importance
+from bert_kit.tuner.pbt import PBT, Member, Population
 from bert_kit.tuner.pruning import Hyperband, Median, Percentile, SuccessiveHalving, Threshold
 from bert_kit.tuner.samplers import TPE, Exhausted, Grid, Random, best_first, pareto_front
 from bert_kit.tuner.space import Parameter, SearchSpace, log
 from bert_kit.tuner.study import Study, tune_all
 from bert_kit.tuner.trial import Leg, Trial
 
-__all__ = ["TPE", "Exhausted", "Grid", "Hyperband", "KeepTop", "Leg", "Median", "Parameter",
-           "Percentile", "Random", "SearchSpace", "Study", "SuccessiveHalving", "Threshold",
-           "Trial", "best_first", "importance", "log", "pareto_front", "tune_all"]
+__all__ = ["PBT", "TPE", "Exhausted", "Grid", "Hyperband", "KeepTop", "Leg", "Median", "Member",
+           "Parameter", "Percentile", "Population", "Random", "SearchSpace", "Study",
+           "SuccessiveHalving", "Threshold", "Trial", "best_first", "importance", "log",
+           "pareto_front", "tune_all"]
