@@ -34,12 +34,16 @@ _WHERE = {
                          "AMPTrainer Trainer TrainingArguments",
     "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
                            "evaluate_classification_metrics",
+    "bert_kit.recipes.answerer": "Answerer",
+    "bert_kit.recipes.answering": "train_answerer",
     "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",
     "bert_kit.recipes.comparison": "train_all_classifiers",
     "bert_kit.recipes.embedding": "SentenceEncoder",
     "bert_kit.recipes.prediction": "Predictor",
     "bert_kit.recipes.pretraining": "pretrain",
     "bert_kit.recipes.similarity": "train_similarity",
+    "bert_kit.recipes.tagger": "Tagger",
+    "bert_kit.recipes.tagging": "train_tagger",
     "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
