@@ -3,6 +3,7 @@
 from bert_kit.data import AnsweringDataset, Question
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import best_spans
+from bert_kit.evaluation.layout import one_line
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.recipes.token_predictor import TokenPredictor
 
@@ -82,10 +83,14 @@ def answer(model=None, question=None, context=None, n_best=5, device="auto", dow
         raise ConfigError(f"n_best is {n_best}; expected a whole number from 1")
     answerer = Answerer.load(model, device, download, precision)
     best = answerer.answer(question, context, n_best)
-    lines = [answerer.decide(best) or "(no answer)", "", f"{'score':>8}{'probability':>13}  answer"]
-    lines += [f"{found.score:8.2f}{found.probability:13.3f}  {found.text or '(no answer)'}"
+    lines = [_shown(answerer.decide(best)), "", f"{'score':>8}{'probability':>13}  answer"]
+    lines += [f"{found.score:8.2f}{found.probability:13.3f}  {_shown(found.text)}"
               for found in best.answers]
     rule = "it always answers" if answerer.null_threshold is None else (
         f"no answer where they are above {answerer.null_threshold:.2f}")
     lines.append(f"\nno answer: score {best.null_score:.2f}, odds {best.null_odds:.2f} ({rule})")
     return "\n".join(lines)
+
+
+def _shown(text):
+    return one_line(text, 200) or "(no answer)"
