@@ -18,7 +18,7 @@ from bert_kit import BertKitError, train_answerer
 from bert_kit.data import held_out
 from bert_kit.data.docstrings import load_docstrings
 from bert_kit.files import write_json
-from bert_kit.recipes.answerer import answer
+from bert_kit.recipes import answerer
 
 # A line "name : type", and the first sentence of the indented text below it.
 ARGUMENT = re.compile(r"^(\w+) : (\S[^\n]*)\n +(\S(?:[^.\n]|\n +(?=\S))*)", re.MULTILINE)
@@ -61,9 +61,9 @@ def questions_about(text, name):
     entries = []
     for argument in list(ARGUMENT.finditer(text))[:2]:
         for group, question in ((2, "What type is {}?"), (3, "What does {} mean?")):
-            entries.append({"id": f"{name}-{len(entries)}", "question": question.format(argument[1]),
-                            "answers": [{"text": argument[group].rstrip(),
-                                         "answer_start": argument.start(group)}]})
+            answer = {"text": argument[group].rstrip(), "answer_start": argument.start(group)}
+            entries.append({"id": f"{name}-{len(entries)}", "answers": [answer],
+                            "question": question.format(argument[1])})
     return entries
 
 
@@ -95,7 +95,7 @@ def main(args):
 
     # 3. Use: the five best answers, and how sure the model is that there is one.
     for question in ("What type is nrows?", "What does sep mean?"):
-        print(f"\n{question}\n{answer(run, question, CONTEXT, device=args.device)}")
+        print(f"\n{question}\n{answerer.answer(run, question, CONTEXT, device=args.device)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from bert_kit import (Answerer, BertKitError, BERTForQuestionAnswering, get_toke
                       load_pretrained, train_answerer)
 from bert_kit.cli import main
 from bert_kit.data import Question, read_squad
+from bert_kit.data.docstrings import Docstring
 from bert_kit.evaluation import answer_metrics, best_null_threshold
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
@@ -31,11 +32,10 @@ def write_squad(path, count, seed=0, impossible=False):
         if has_answer:
             words.insert(rng.randrange(len(words)), answer)
         context = " ".join([*words, str(i)])
-        # As a word, for "red" also stands in "frostred"-like runs of letters nowhere here.
-        answers = [{"text": answer, "answer_start": context.index(answer)}] * has_answer
+        answers = [{"text": answer, "answer_start": context.find(answer)}] * has_answer
         paragraphs.append({"context": context, "qas": [
-            {"id": f"{seed}-{i}-{j}", "question": question, "answers": answers,
-             "is_impossible": not has_answer} for j, question in enumerate(["a thing", "thing of"])]})
+            {"id": f"{seed} {i} {question}", "question": question, "answers": answers,
+             "is_impossible": not has_answer} for question in ("a thing", "thing of")]})
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"version": "x", "data": [{"paragraphs": paragraphs}]}))
     return path
@@ -148,7 +148,8 @@ def test_validation_questions_without_a_file(bert, tmp_path, capsys):
 def test_command_line(trained, capsys, tmp_path):
     folder, results, impossible = trained
     start = ["answer", "--model", str(folder / "run"), "--device", "cpu", "--question"]
-    assert main([*start, "a thing", "--context", "the old orange small thing", "--n-best", "3"]) == 0
+    context = "the old orange small thing"
+    assert main([*start, "a thing", "--context", context, "--n-best", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "orange" and lines[3].endswith("  orange") and len(lines) == 8
     rule = f"above {results['null_threshold']:.2f}" if impossible else "it always answers"
@@ -213,6 +214,13 @@ def test_example(bert, tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("answer_questions", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
+    text = "Do.\n\nParameters\n----------\nred : sun, old\n    The\n    fire. A.\n\nblue : ice\n    B"
+    monkeypatch.setattr(example, "load_docstrings", lambda: [
+        Docstring("p", f"p/{i}.py", text) for i in range(20)])
+    first = example.questions_about(text, 3)
+    assert [(entry["question"], entry["answers"][0]["text"]) for entry in first] == [
+        ("What type is red?", "sun, old"), ("What does red mean?", "The\n    fire"),
+        ("What type is blue?", "ice"), ("What does blue mean?", "B")]
     monkeypatch.chdir(tmp_path)
     example.main(example.parse_arguments(["--model", str(bert), "--questions", "60", "--epochs",
                                           "1", "--max_length", "40", "--device", "cpu"]))

@@ -15,7 +15,8 @@ from test_distributed import finish, start
 from bert_kit import (BertKitError, BERTForTokenClassification, Tagger, get_tokenizer,
                       load_pretrained, train_tagger)
 from bert_kit.cli import main
-from bert_kit.data import read_conll
+from bert_kit.data import TaggingDataset, make_loader, read_conll
+from bert_kit.data.docstrings import Docstring
 from bert_kit.evaluation import entity_metrics
 from bert_kit.files import read_json
 from bert_kit.recipes.tagger import TaggedText, TextEntity, marked, tag
@@ -279,9 +280,11 @@ def test_without_a_model_or_with_another(bert, trained, tmp_path):
     ({"data_path": None}, "expected data_file alone"),
     ({"data_path": "none"}, "none: no such file"),
     ({"val_size": 0.999}, "leaves none to train on"), ({"val_size": 1}, "val_size is 1"),
-    ({"max_length": 99}, "max_length is 99; .* has 40 positions"), ({"num_train_epochs": 0}, "epochs is 0"),
+    ({"max_length": 99}, "max_length is 99; .* has 40 positions"),
+    ({"num_train_epochs": 0}, "epochs is 0"),
     ({"metric": "speed"}, "metric is 'speed'"), ({"stride": 0}, "stride is 0"),
-    ({"tag_column": 7}, "2 columns; expected the columns 0 and 7"), ({"rate": 1}, "unknown option"),
+    ({"tag_column": 7}, "2 columns; expected the columns 0 and 7"),
+    ({"rate": 1}, "unknown option"),
     ({"learning_rate": "auto"}, "learning_rate is 'auto'"), ({"model_path": "none"}, "none"),
 ])
 def test_a_training_that_cannot_start_writes_nothing(bert, tmp_path, change, message):
@@ -303,15 +306,46 @@ def test_folders_without_files_to_train_on(bert, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def script(name):
+    """Return an example or benchmark as a module."""
+    path = Path(__file__).resolve().parents[1] / "examples" / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_example(bert, tmp_path, monkeypatch, capsys):
-    path = Path(__file__).resolve().parents[1] / "examples" / "tag_entities.py"
-    spec = importlib.util.spec_from_file_location("tag_entities", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = script("tag_entities.py")
+    monkeypatch.setattr(example, "load_docstrings", lambda: [
+        Docstring("p", f"p/{i}.py", f"The :class:`~a.Red{i}` is old. See :func:`fire{i}` or "
+                  f":meth:`A.b`.\n\nNothing of this. A :py:mod:`sun` of ``:func:`x` ``.")
+        for i in range(40)])
     monkeypatch.chdir(tmp_path)
-    example.main(example.parse_arguments(["--model", str(bert), "--sentences", "300", "--epochs",
-                                          "1", "--max_length", "40", "--device", "cpu"]))
+    example.main(example.parse_arguments(["--model", str(bert), "--epochs", "1", "--max_length",
+                                          "40", "--device", "cpu"]))
     out = capsys.readouterr().out
     assert "commonest tag of each word" in out and "BERT (test rows)" in out
     found = read_conll(tmp_path / "runs" / "tag_entities" / "data" / "train.conll")
-    assert {"O", "B-class", "B-func"} <= set(found.classes)
+    assert found.words[0][:4] == ["The", "Red0", "is", "old"] and "Nothing" not in str(found.words)
+    assert found.tags[1] == ["O", "B-func", "O", "B-func", "O"] and "sun" not in str(found.words)
+
+
+def test_benchmark(bert, data, capsys):
+    pytest.importorskip("transformers")
+    benchmark = script("benchmarks/tagging.py")
+    rows, = benchmark.main(benchmark.parse_arguments(
+        ["--data", str(data), "--weights", str(bert), "--seeds", "2", "--epochs", "6",
+         "--learning_rate", "1e-2", "--batch_size", "16", "--max_length", "24", "--precision",
+         "float32", "--device", "cpu"])).values()
+    assert all(ours > 0.8 and theirs > 0.8 for ours, theirs, _, _ in rows)
+    assert "points of F1" in capsys.readouterr().out
+    # Its words and labels are those of the kit's own dataset, where all of a sentence fits.
+    from transformers import AutoTokenizer
+    test = read_conll(data / "test.txt")
+    numbers = test.numbers(["B-cold", "B-warm", "I-cold", "I-warm", "O"])
+    batch, _ = benchmark.encode(AutoTokenizer.from_pretrained(bert), test.words, numbers, 40)
+    own, = make_loader(TaggingDataset(test.words, numbers, get_tokenizer(bert), 40), 40,
+                       shuffle=False)
+    assert torch.equal(batch["input_ids"], own["input_ids"])
+    assert torch.equal(batch["labels"], own["labels"])
