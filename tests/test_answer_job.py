@@ -214,7 +214,8 @@ def test_example(bert, tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("answer_questions", path)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    text = "Do.\n\nParameters\n----------\nred : sun, old\n    The\n    fire. A.\n\nblue : ice\n    B"
+    text = ("Do.\n\nParameters\n----------\n"
+            "red : sun, old\n    The\n    fire. A.\n\nblue : ice\n    B")
     monkeypatch.setattr(example, "load_docstrings", lambda: [
         Docstring("p", f"p/{i}.py", text) for i in range(20)])
     first = example.questions_about(text, 3)
