@@ -217,7 +217,7 @@ def test_example(bert, tmp_path, monkeypatch, capsys):
     text = ("Do.\n\nParameters\n----------\n"
             "red : sun, old\n    The\n    fire. A.\n\nblue : ice\n    B")
     monkeypatch.setattr(example, "load_docstrings", lambda: [
-        Docstring("p", f"p/{i}.py", text) for i in range(20)])
+        Docstring("p", f"p/{i}.py", f"{text} {i}") for i in range(20)])
     first = example.questions_about(text, 3)
     assert [(entry["question"], entry["answers"][0]["text"]) for entry in first] == [
         ("What type is red?", "sun, old"), ("What does red mean?", "The\n    fire"),
