@@ -34,6 +34,8 @@ _WHERE = {
                          "AMPTrainer Trainer TrainingArguments",
     "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
                            "evaluate_classification_metrics",
+    "bert_kit.recipes.answerer": "Answerer",
+    "bert_kit.recipes.answering": "train_answerer",
     "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",
     "bert_kit.recipes.comparison": "train_all_classifiers",
     "bert_kit.recipes.embedding": "SentenceEncoder",
@@ -42,6 +44,8 @@ _WHERE = {
     "bert_kit.recipes.similarity": "train_similarity",
     "bert_kit.recipes.tuning": "tune_all_classifiers tune_classifier",
     "bert_kit.recipes.best_configs": "load_best_config",
+    "bert_kit.recipes.tagger": "Tagger",
+    "bert_kit.recipes.tagging": "train_tagger",
     "bert_kit.estimator": "BertClassifier",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}

@@ -7,6 +7,7 @@ from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
+from bert_kit.recipes.token_settings import AnsweringSettings, TaggingSettings
 from bert_kit.recipes.tuning_settings import TuningSettings
 
 
@@ -66,6 +67,26 @@ def predict(args):
         print(f"{count:,} rows: {values['output_file']}")
 
 
+def tag(args):
+    from bert_kit.recipes.tagger import tag
+    from bert_kit.recipes.tagging import run
+    values = _to_use(args, "texts", "input_file", "output_file", "words", "text_column")
+    if values is None:
+        run(_settings(args, TaggingSettings))
+    elif (count := tag(**values)) and "output_file" in values:
+        print(f"{count:,} texts: {values['output_file']}")
+
+
+def answer(args):
+    from bert_kit.recipes.answerer import answer
+    from bert_kit.recipes.answering import run
+    values = _to_use(args, "question", "context", "n_best")
+    if values is None:
+        run(_settings(args, AnsweringSettings))
+    else:
+        print(answer(**values))
+
+
 def embed(args):
     from bert_kit.recipes.embedding import SentenceEncoder, embed_file
     from bert_kit.recipes.semantic_search import search
@@ -91,6 +112,22 @@ def embed(args):
 def _values(args):
     """Return the arguments of a job without the parser's own."""
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
+
+
+def _to_use(args, *own):
+    """Return what `tag` or `answer` was given to use a model; None if it is to train one.
+
+    It is to use one where any of its `own` flags is given. Most others then have no meaning.
+    """
+    values = _values(args)
+    if not values.keys() & {*own}:
+        return None
+    others = {*own, "model", "device", "download", "precision", "encoding"}
+    for name in [*values, *["config"] * (args.config is not None)]:
+        if name not in others:
+            raise ConfigError(f"{name} is for training; leave it out where a model is used "
+                              f"({', '.join(own)})")
+    return values
 
 
 def _settings(args, kind=ClassificationSettings):
@@ -145,6 +182,31 @@ def _add_embed(jobs, formatter):
     job.set_defaults(run=embed)
 
 
+def _add_tag(jobs):
+    job = _add_training(jobs, "tag", tag, "train a tagger (entities, parts of speech), or use one")
+    use = job.add_argument_group("using a model that was trained")
+    absent = argparse.SUPPRESS
+    use.add_argument("--text", dest="texts", nargs="+", default=absent, help="texts to tag")
+    use.add_argument("--input_file", default=absent, help="file to tag: .txt, a text a line, or a "
+                     "table")
+    use.add_argument("--text_column", default=absent, help="column of the table (default: text)")
+    use.add_argument("--words", action="store_true", default=absent,
+                     help="input_file has a word a line, as files to train on have")
+    use.add_argument("--output_file", default=absent, help=".csv, a line an entity, or .conll, a "
+                     "line a word; without it, printed")
+    add_arguments(job, TaggingSettings)
+
+
+def _add_answer(jobs):
+    job = _add_training(jobs, "answer", answer, "train on questions about texts, or answer one")
+    use = job.add_argument_group("using a model that was trained")
+    absent = argparse.SUPPRESS
+    use.add_argument("--question", default=absent, help="what to answer")
+    use.add_argument("--context", default=absent, help="the text that may hold the answer")
+    use.add_argument("--n_best", type=int, default=absent, help="answers to list (default: 5)")
+    add_arguments(job, AnsweringSettings)
+
+
 def _add_training_jobs(jobs):
     """Add the jobs whose flags are declared as settings."""
     job = _add_training(jobs, "pretrain", pretrain, "pre-train a model on masked tokens")
@@ -170,7 +232,8 @@ def _add_training_jobs(jobs):
 def build_parser():
     """Return the parser of all jobs; each sets `run`, the function that does it."""
     with_defaults = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser("bert-kit", description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(
+        "bert-kit", description="Train, tune and use BERT. bert-kit JOB --help lists its options.")
     parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
     jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
     _add_training_jobs(jobs)
@@ -202,6 +265,8 @@ def build_parser():
     _add_rows(job, labels=False)
     job.set_defaults(run=predict)
 
+    _add_tag(jobs)
+    _add_answer(jobs)
     _add_embed(jobs, with_defaults)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
@@ -230,7 +295,8 @@ def main(arguments=None):
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        resumes = args.run in (pretrain, train, compare, tune)
+        resumes = args.run in (pretrain, train, compare, tune) or args.run in (tag, answer) and \
+            not {"texts", "input_file", "question"} & vars(args).keys()
         print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

@@ -8,7 +8,7 @@ from bert_kit.data.datasets import (ClassificationDataset, MLMDataset,
                                     create_classification_dataloader, create_mlm_dataloader)
 from bert_kit.data.documents import read_documents
 from bert_kit.data.label_kinds import LabelColumns, LabelList, Number, OneClass
-from bert_kit.data.labelled import parts_from_lists, read_parts
+from bert_kit.data.labelled import find_parts, parts_from_lists, read_parts
 from bert_kit.data.library_task import TextTask, library_task, parameter_task
 from bert_kit.data.masking import mask_tokens
 from bert_kit.data.parts import LabelledParts, Part, limit
@@ -26,11 +26,12 @@ from bert_kit.data.token_store import TokenStore
 __all__ = [
     "AnsweringDataset", "BatchSampler", "ClassificationDataset", "Corpus", "Document",
     "IS_NEXT", "IS_RANDOM", "LabelColumns", "LabelList", "LabelledParts", "MLMDataset",
-    "NSPDataset", "Number", "OneClass", "Part", "Question", "ScoredPairs", "SimilarityDataset",
-    "Table", "TaggedSentences", "TaggingDataset", "TextTask", "TokenStore", "build_token_store",
-    "column_names", "create_classification_dataloader", "create_mlm_dataloader",
-    "first_of_each_class", "grouped_split", "held_out", "library_task", "limit", "load_corpus",
-    "make_loader", "mask_tokens", "pad_batch", "parameter_task", "parts_from_lists",
-    "read_conll", "read_documents", "read_parts", "read_scored_pairs", "read_squad",
-    "read_table", "split_pairs", "stratified_split", "stream_texts", "word_spans",
+    "NSPDataset", "Number", "OneClass", "Part", "Question", "ScoredPairs",
+    "SimilarityDataset", "Table", "TaggedSentences", "TaggingDataset", "TextTask",
+    "TokenStore", "build_token_store", "column_names", "create_classification_dataloader",
+    "create_mlm_dataloader", "find_parts", "first_of_each_class", "grouped_split",
+    "held_out", "library_task", "limit", "load_corpus", "make_loader", "mask_tokens",
+    "pad_batch", "parameter_task", "parts_from_lists", "read_conll", "read_documents",
+    "read_parts", "read_scored_pairs", "read_squad", "read_table", "split_pairs",
+    "stratified_split", "stream_texts", "word_spans",
 ]

@@ -56,7 +56,7 @@ def read_parts(data_file=None, train_file=None, validation_file=None, test_file=
         place of classes, or a class that training does not know; names the row.
     """
     check_seed(seed)
-    files, single = _files(data_file, train_file, validation_file, test_file)
+    files, single = find_parts(data_file, train_file, validation_file, test_file)
     sizes = {"train": train_size, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, files, single)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
@@ -108,8 +108,24 @@ def parts_from_lists(texts, labels, validation=None, test=None, *, val_size=0.1,
     return make_parts(tables, ratios, seed, split_file, "texts", kind)
 
 
-def _files(data_file, train_file, validation_file, test_file):
-    """Return the path of each part that has a file, and whether it is one file to be split."""
+def find_parts(data_file=None, train_file=None, validation_file=None, test_file=None,
+               suffixes=_SUFFIXES):
+    """Return the path of each part that has a file, and whether it is one file to be split.
+
+    Parameters
+    ----------
+    data_file : path, optional
+        A file, or a folder with a file for "train" and maybe for "validation" and "test".
+    train_file, validation_file, test_file : path, optional
+        The parts file by file, instead of `data_file`.
+    suffixes : sequence of str
+        How the names of the files in a folder may end.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the arguments do not go together, or a folder has no file to train on.
+    """
     given = {"train": train_file, "validation": validation_file, "test": test_file}
     given = {part: path for part, path in given.items() if path is not None}
     if data_file is not None and given or data_file is None and "train" not in given:
@@ -119,10 +135,10 @@ def _files(data_file, train_file, validation_file, test_file):
     if data_file is None:
         return given, False
     place = find_data(data_file)
-    return (_in_folder(place), False) if place.is_dir() else ({"train": place}, True)
+    return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
 
 
-def _in_folder(folder):
+def _in_folder(folder, suffixes):
     """Return the path of each part that has a file in a folder."""
     try:
         names = set(os.listdir(folder))
@@ -130,14 +146,15 @@ def _in_folder(folder):
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     files = {}
     for part, stems in _STEMS.items():
-        found = [stem + suffix for stem in stems for suffix in _SUFFIXES if stem + suffix in names]
+        found = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in names]
         if len(found) > 1:
             raise DataError(f"{folder}: holds {' and '.join(found)}; expected one file for {part}")
         if found:
             files[part] = folder / found[0]
     if "train" not in files:
-        raise DataError(f"{folder}: no train.csv, train.tsv or train.jsonl; expected one of them "
-                        "in a folder of data")
+        names = [f"train{suffix}" for suffix in suffixes]
+        expected = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        raise DataError(f"{folder}: no {expected}; expected one of them in a folder of data")
     return files
 
 

@@ -64,7 +64,8 @@ def _run_facts(folder, config):
                 facts[f"{part} rows"] = ", ".join(
                     f"{what} {scores[key]:.4f}" for key, what in (
                         ("perplexity", "perplexity"), ("accuracy", "accuracy"),
-                        ("f1_macro", "macro F1"), ("spearman", "Spearman")) if scores.get(key))
+                        ("f1_macro", "macro F1"), ("spearman", "Spearman"),
+                        ("exact_match", "exact match")) if scores.get(key))
     return facts
 
 

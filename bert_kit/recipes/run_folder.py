@@ -17,6 +17,7 @@ from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
+from bert_kit.recipes.token_settings import AnsweringSettings, TaggingSettings
 
 # Settings that a resumed run may change: none of them changes what is computed.
 # The files may move, since the rows are compared; a run that ended for want of patience or of
@@ -120,7 +121,8 @@ def stored_settings(folder):
     path = Path(folder) / "manifest.json"
     stored = read_json(path)
     kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings,
-                                         SimilaritySettings)}
+                                         SimilaritySettings, TaggingSettings,
+                                         AnsweringSettings)}
     kind, values = kinds.get(stored.get("job", "train")), stored.get("settings")
     if kind is None or not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
@@ -230,6 +232,42 @@ def similarity_card(folder, results):
         "--data_file texts.txt --output_file vectors.npy", "```", "",
         "sentence-transformers reads the folder too. The settings are in manifest.json, all "
         "scores in results.json.", ""])
+
+
+def token_card(folder, results, what, columns, use):
+    """Return the model card of a tagger or answerer, with the measured numbers, as Markdown.
+
+    Parameters
+    ----------
+    folder : path
+    results : dict
+        As in results.json.
+    what : str
+        What the model does.
+    columns : sequence of tuple
+        As in `results_table`.
+    use : str
+        What follows the model's name on a command line that uses it.
+    """
+    origin = f"from {_plain(results['model'])}" if results["model"] else "from random weights"
+    lines = [
+        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"A BERT ({results['parameters']:,} parameters) that {what}, trained with bert_kit "
+        f"{__version__} {origin}.", ""]
+    if results.get("validation") or results.get("test"):
+        lines += ["## Scores", "",
+                  "| rows | what | " + " | ".join(heading for _, heading, _, _ in columns) + " |",
+                  "|---|---" + "|---" * len(columns) + "|"]
+        for part, name, scores in results_rows(results):
+            lines.append(f"| {part} | {name} | " + " | ".join(
+                "–" if scores.get(key) is None else format(scores[key], form)
+                for key, _, _, form in columns) + " |")
+        lines.append("")
+    rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
+    return "\n".join(lines + [
+        f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.", "",
+        "## Use", "", "```bash", f"python -m bert_kit {use}", "```", "",
+        "The settings are in manifest.json, all scores in results.json.", ""])
 
 
 def results_rows(results):
