@@ -4,6 +4,7 @@ Each takes a Search and returns the best configuration that it found.
 """
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import threading
@@ -21,8 +22,8 @@ from bert_kit.recipes.search_log import SearchLog
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.trials import Objective, adaptive_patience, trial_settings
 from bert_kit.recipes.tuning_settings import TuningSettings
-from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percentile, Random, Study,
-                            SuccessiveHalving)
+from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percentile, Population,
+                            Random, Study, SuccessiveHalving, write_lineage, write_report)
 
 DRAWS = {"tpe": TPE, "random": Random, "grid": Grid}
 PRUNERS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a quarter goes on
@@ -140,6 +141,18 @@ def _search_by_population(search, pool):
     step.save_model(best.checkpoint, search.folder / "best_model")
     return best_config(trial_settings(base, best.params), best.params, best.score,
                        schedule=result.schedule(best))
+
+
+def draw_report(search):
+    """Draw what a search has found on one page in its folder, and return the page's path."""
+    path = search.folder / "report.html"
+    if search.settings.sampler == "pbt":
+        write_lineage(Population.load(search.folder), path)
+        return path
+    again = dataclasses.replace(search, settings=search.settings.replace(resume="auto"))
+    with closing(again.study()) as study:
+        write_report(study, path)
+    return path
 
 
 SEARCHES = {"tpe": _search_by_trials, "random": _search_by_trials, "grid": _search_by_trials,

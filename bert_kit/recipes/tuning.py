@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import format_leaderboard, logit_metrics
+from bert_kit.evaluation import format_leaderboard, logit_metrics, require_plots
 from bert_kit.files import read_json, remove_folder, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
@@ -23,7 +23,7 @@ from bert_kit.recipes.prediction import Predictor, choose_device
 from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
 from bert_kit.recipes.search_log import shown
 from bert_kit.recipes.search_spaces import search_space
-from bert_kit.recipes.searches import SEARCHES, Search, workers
+from bert_kit.recipes.searches import SEARCHES, Search, draw_report, workers
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, numbered_folder
 from bert_kit.recipes.shared_rows import tokenized_rows
 from bert_kit.recipes.trials import trial_settings
@@ -125,8 +125,7 @@ def run(settings, space=None):
         config["test_results"] = _test_results(search, config, before)
         write_best_config(settings.output_dir, config)
     if settings.report:
-        from bert_kit.tuner.report import write_report
-        settings.say(f"report    {write_report(search.folder)}")
+        settings.say(f"report    {draw_report(search)}")
     settings.say(f"saved in {search.folder}; train again with: python -m bert_kit train --config "
                  f"{path}")
     return config
@@ -134,6 +133,8 @@ def run(settings, space=None):
 
 def _prepare(settings, space):
     """Check everything that can be checked without the rows, and return the Search."""
+    if settings.report:
+        require_plots()
     space = search_space(settings, space)
     name, parent = settings.classifier, settings.output_dir
     folder = (Path(parent, settings.study_name) if settings.study_name is not None
