@@ -1,4 +1,7 @@
-"""Every Python block of the README and of docs/ runs, and so does every docstring example."""
+"""Every Python block of the README and of docs/ runs, and so does every docstring example.
+
+The numbered pages of docs/ are tutorials; the answers to their exercises are tests that exist.
+"""
 
 import contextlib
 import doctest
@@ -12,6 +15,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
 MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts)
            for path in sorted((ROOT / "bert_kit").rglob("*.py"))
            if path.stem not in ("__init__", "__main__")]
@@ -65,6 +69,32 @@ def test_links_and_commands_point_to_files(page):
         assert (page.parent / target).exists(), target
     for script in re.findall(r"python (examples/\S+\.py)", text):
         assert (ROOT / script).is_file(), script
+
+
+def missing_answers(text):
+    """Return the answers to a page's exercises, `tests/test_x.py::test_y`, that do not exist."""
+    missing = []
+    for file, name in re.findall(r"(tests/\w+\.py)::(\w+)", text):
+        path = ROOT / file
+        if not path.is_file() or f"\ndef {name}(" not in path.read_text("utf-8"):
+            missing.append(f"{file}::{name}")
+    return missing
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+def test_tutorials_are_short_and_answer_their_exercises(page):
+    text = page.read_text("utf-8")
+    assert text.count("\n") <= 200
+    assert missing_answers(text) == []
+    exercises = text.split("## Exercises")[1]
+    assert len(re.findall(r"^\d\. ", exercises, re.MULTILINE)) == 2
+    assert len(re.findall(r"tests/\w+\.py::", exercises)) == 2
+    assert "## Stop here" in text
+
+
+def test_an_answer_that_does_not_exist_is_found():
+    here = "tests/test_docs.py::missing_answers tests/test_docs.py::gone tests/gone.py::test_it"
+    assert missing_answers(here) == ["tests/test_docs.py::gone", "tests/gone.py::test_it"]
 
 
 @pytest.mark.parametrize("name", MODULES)
