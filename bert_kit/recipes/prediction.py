@@ -200,8 +200,10 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
     with join_processes(device) as processes:
         predictor = Predictor.load(model, device, download, processes, precision)
         columns = text_columns(find_folder(model, WEIGHT_FILES, download), text_column)
-        if texts is not None:
-            columns = text_names(texts or [""])
+        if texts and len(text_names(texts)) < len(columns):
+            raise ConfigError(f"{model}: was trained on pairs; give the second text too (--text_b)")
+        if texts:
+            columns = text_names(texts)
         if texts is None and str(data_file) == "-":
             texts = _standard_input(encoding)
         elif texts is None:
