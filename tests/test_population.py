@@ -220,7 +220,7 @@ def test_files_are_read_once_and_test_rows_never_used(settings, files, tmp_path,
         monkeypatch.setattr(shared_rows, function.__name__, functools.partial(
             lambda function, *given: reads.append(function.__name__) or function(*given),
             function))
-    monkeypatch.setattr(population, "read_weights_once", functools.lru_cache(
+    monkeypatch.setattr(shared_rows, "read_weights_once", functools.lru_cache(
         shared_rows.read_weights))
     real = TextClassificationTrainer.evaluate
     monkeypatch.setattr(TextClassificationTrainer, "evaluate", lambda job, dataset: lengths.append(

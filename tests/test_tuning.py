@@ -46,9 +46,9 @@ def found(files, tmp_path_factory):
     """(best parameters, output folder, texts that were tokenized) of one search."""
     folder, seen = tmp_path_factory.mktemp("search") / "out", []
 
-    def watched(texts, *rest):
+    def watched(texts, *rest, **options):
         seen.extend(texts)
-        return dataset(texts, *rest)
+        return dataset(texts, *rest, **options)
 
     dataset = shared_rows.ClassificationDataset
     with pytest.MonkeyPatch.context() as patch:

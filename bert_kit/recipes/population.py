@@ -86,7 +86,7 @@ class BertStep:
                 _put_back(job, left, leg)
             job.trainer.total_steps = leg.stop * job.trainer.steps_per_epoch
             job.trainer.train()
-            score = job.evaluate(job.datasets["validation"])[job.settings.metric]
+            score = job.evaluate(job.rows.datasets["validation"])[job.settings.metric]
             if leg.state_out is not None:
                 write_state(leg.state_out, job, leg.params)
         return score

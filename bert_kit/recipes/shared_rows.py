@@ -83,7 +83,7 @@ class SharedRowsTrainer(TextClassificationTrainer):
 
     def __init__(self, settings, rows):
         super().__init__(settings=settings)
-        self.parts, self.tokenizer, self.datasets = rows.parts, rows.tokenizer, rows.datasets
+        self.rows, self.parts, self.tokenizer = rows, rows.parts, rows.tokenizer
 
     def make_model(self):
         """Return the model that `setup_trainer` trains; draws from torch's generator."""

@@ -47,7 +47,7 @@ class TrialTrainer(SharedRowsTrainer):
 
     def score(self):
         """Train, and return the scores of the best epoch; the model has that epoch's weights."""
-        self.setup_trainer(self.datasets)
+        self.setup_trainer(self.rows.datasets)
         self.trainer.stopping = _StopsWhenTold(self, self.trainer.stopping)
         self.train()
         if self.scores is None:

@@ -58,7 +58,7 @@ def main(args):
     with tempfile.TemporaryDirectory() as scratch:
         base = ClassificationSettings(
             model=args.weights and model_folder(args.weights, scratch), from_scratch="bert-tiny",
-            train_file=str(Path(args.data, "train.csv")), val_size=0.25, test_size=0,
+            train_file=str(Path(args.data, "train.csv")), val_size=0.08, test_size=0,
             classifier="mlp", max_length=32, max_train_samples=args.rows,
             num_train_epochs=args.epochs, output_dir=None, plots=False, baselines=False,
             verbosity=0)
