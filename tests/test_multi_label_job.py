@@ -1,7 +1,10 @@
 """Jobs with any number of labels a text, and with long texts, from file to folder and back."""
 
 import csv
+import importlib.util
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +38,7 @@ def write_rows(path, count=120, columns=False, filler=6, seed=0):
             names = [name for name in CLASSES if rng.random() < 0.4]
             words = [rng.choice(["the", "a", "thing", "of", "old"])
                      for _ in range(rng.randint(1, filler))]
-            words += [rng.choice(WORDS[name]) for name in names]
+            words += [rng.choice(WORDS[name][:2]) for name in names]
             rng.shuffle(words)
             cells = [int(name in names) for name in CLASSES] if columns else ["|".join(names)]
             writer.writerow([" ".join(words) + f" {i}", *cells])
@@ -53,9 +56,10 @@ def files(tmp_path_factory):
 def run(files, tmp_path_factory):
     """(results, folder) of one finished run."""
     folder = tmp_path_factory.mktemp("run") / "out"
-    return train_classifier("standard", files[1], files[0], task="multi_label", output_dir=folder,
+    return train_classifier("mlp", files[1], files[0], task="multi_label", output_dir=folder,
+                            pooling="max", head_learning_rate=5e-3,
                             val_size=0.2, test_size=0.2, train_size=0.6,
-                            **{**QUICK, "num_epochs": 14, "plots": True}), folder
+                            **{**QUICK, "num_epochs": 16, "plots": True}), folder
 
 
 def read_rows(path):
@@ -103,9 +107,9 @@ def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, f
     assert config.extra["thresholds"] == pytest.approx(chosen)
     assert config.extra["problem_type"] == "multi_label_classification"
     assert results["test"]["thresholds"]["one for all"]["chosen"] == pytest.approx(chosen)
-    told = predictor.predict(["the fire of snow", "the thing of old", "grass"])
+    told = predictor.predict(["the red blue", "the thing of old", "a tree"])
     assert told == [("cold", "warm"), (), ("green",)]
-    probabilities = predictor.probabilities(["the fire of snow"])
+    probabilities = predictor.probabilities(["the red blue"])
     assert (probabilities >= chosen).tolist() == [[True, False, True]]
 
 
@@ -249,3 +253,22 @@ def test_damaged_thresholds_are_one_line(run, tmp_path):
         predictor.model.config = config.replace(extra={**config.extra, "thresholds": value})
         with pytest.raises(BertKitError, match=words):
             predictor.predict(["fire"])
+
+
+def test_example(files, tmp_path, monkeypatch, capsys):
+    path = Path(__file__).resolve().parents[1] / "examples" / "multi_label.py"
+    spec = importlib.util.spec_from_file_location("multi_label_example", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setitem(example.PRESETS, "fast", {"num_epochs": 1, "max_length": 24})
+    start = ["--model", str(files[1]), "--data_file", str(files[0]), "--output_dir",
+             str(tmp_path / "results")]
+    first = example.main(example.parse_arguments(start))
+    again = example.main(example.parse_arguments([*start, "--warm_start", "--extra_epochs", "2"]))
+    assert again["steps"] == 2 * first["steps"] and again["model"] == first["output_dir"]
+    statistics = json.loads((tmp_path / "results" / "statistics.json").read_text())
+    assert statistics["test"]["f1_micro"] == again["test"]["f1_micro"]
+    assert (tmp_path / "results" / "visualizations").is_dir()
+    with pytest.raises(BertKitError, match="give --warm_start too"):
+        example.main(example.parse_arguments([*start, "--extra_epochs", "2"]))
+    assert "(no label)" in (out := capsys.readouterr().out) or "I am so tired" in out
