@@ -25,6 +25,7 @@ from jobs import WORDS, tiny_bert
 
 QUICK = {"num_epochs": 1, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
          "device": "cpu", "precision": "float32", "plots": False, "verbosity": 0}
+SHARES = {"val_size": 0.2, "test_size": 0.2, "train_size": 0.6}
 CLASSES = ("cold", "green", "warm")
 
 
@@ -55,11 +56,11 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(files, tmp_path_factory):
     """(results, folder) of one finished run."""
-    folder = tmp_path_factory.mktemp("run") / "out"
-    return train_classifier("mlp", files[1], files[0], task="multi_label", output_dir=folder,
-                            pooling="max", head_learning_rate=5e-3,
-                            val_size=0.2, test_size=0.2, train_size=0.6,
-                            **{**QUICK, "num_epochs": 16, "plots": True}), folder
+    folder = tmp_path_factory.mktemp("run")
+    rows = write_rows(folder / "rows.csv", 320)
+    return train_classifier("cnn", files[1], rows, task="multi_label", output_dir=folder / "out",
+                            head_learning_rate=5e-3, **SHARES,
+                            **{**QUICK, "num_epochs": 6, "plots": True}), folder / "out"
 
 
 def read_rows(path):
@@ -76,7 +77,7 @@ def test_a_run_learns_and_its_numbers_are_sklearns(run):
     test = results["test"]
     rows = read_rows(folder / "test_predictions.csv")
     truth, told = (indicator([row[key] for row in rows]) for key in ("labels", "prediction"))
-    assert len(rows) == 24 and results["classes"] == list(CLASSES)
+    assert len(rows) == 64 and results["classes"] == list(CLASSES)
     for average in ("micro", "macro"):
         want = metrics.f1_score(truth, told, average=average, zero_division=0)
         assert test[f"f1_{average}"] == pytest.approx(want)
@@ -96,9 +97,8 @@ def test_a_run_learns_and_its_numbers_are_sklearns(run):
 
 def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, files, tmp_path):
     results, folder = run
-    job = TextClassificationTrainer(settings=None, task="multi_label", data_file=files[0],
-                                    model=files[1], val_size=0.2, test_size=0.2, train_size=0.6,
-                                    output_dir=None, max_length=24)
+    job = TextClassificationTrainer(files[1], task="multi_label", output_dir=None, max_length=24,
+                                    data_file=folder.parent / "rows.csv", **SHARES)
     validation = job.prepare_data()["validation"]
     predictor = Predictor.load(folder, "cpu")
     assert isinstance(predictor.model, BERTForMultiLabel)
@@ -107,10 +107,13 @@ def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, f
     assert config.extra["thresholds"] == pytest.approx(chosen)
     assert config.extra["problem_type"] == "multi_label_classification"
     assert results["test"]["thresholds"]["one for all"]["chosen"] == pytest.approx(chosen)
-    told = predictor.predict(["the red blue", "the thing of old", "a tree"])
-    assert told == [("cold", "warm"), (), ("green",)]
-    probabilities = predictor.probabilities(["the red blue"])
-    assert (probabilities >= chosen).tolist() == [[True, False, True]]
+    rows = read_rows(folder / "test_predictions.csv")
+    told = predictor.predict([row["text"] for row in rows])
+    assert ["|".join(names) for names in told] == [row["prediction"] for row in rows]
+    assert {len(names) for names in told} >= {0, 1, 2}
+    probabilities = predictor.probabilities(["the red blue"])[0] >= chosen
+    assert predictor.predict(["the red blue"]) == [
+        tuple(name for name, holds in zip(CLASSES, probabilities) if holds)]
 
 
 def test_calibration_and_pictures(run):
@@ -130,7 +133,7 @@ def test_evaluate_and_predict_know_the_task(run, files, tmp_path, capsys):
     results, folder = run
     assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--no_plots"]) == 0
     stored = read_json(folder / "evaluation" / "evaluation.json")
-    assert stored["f1_micro"] == results["test"]["f1_micro"] and stored["rows"] == 24
+    assert stored["f1_micro"] == results["test"]["f1_micro"] and stored["rows"] == 64
     out = capsys.readouterr().out
     assert f"{stored['jaccard']:.4f}" in out and "labels/row" in out
     other = write_rows(tmp_path / "columns.csv", 30, columns=True, seed=5)
