@@ -1,7 +1,10 @@
 """Jobs with any number of labels a text, and with long texts, from file to folder and back."""
 
 import csv
+import importlib.util
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from jobs import WORDS, tiny_bert
 
 QUICK = {"num_epochs": 1, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
          "device": "cpu", "precision": "float32", "plots": False, "verbosity": 0}
+SHARES = {"val_size": 0.2, "test_size": 0.2, "train_size": 0.6}
 CLASSES = ("cold", "green", "warm")
 
 
@@ -35,7 +39,7 @@ def write_rows(path, count=120, columns=False, filler=6, seed=0):
             names = [name for name in CLASSES if rng.random() < 0.4]
             words = [rng.choice(["the", "a", "thing", "of", "old"])
                      for _ in range(rng.randint(1, filler))]
-            words += [rng.choice(WORDS[name]) for name in names]
+            words += [rng.choice(WORDS[name][:2]) for name in names]
             rng.shuffle(words)
             cells = [int(name in names) for name in CLASSES] if columns else ["|".join(names)]
             writer.writerow([" ".join(words) + f" {i}", *cells])
@@ -52,10 +56,11 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(files, tmp_path_factory):
     """(results, folder) of one finished run."""
-    folder = tmp_path_factory.mktemp("run") / "out"
-    return train_classifier("standard", files[1], files[0], task="multi_label", output_dir=folder,
-                            val_size=0.2, test_size=0.2, train_size=0.6,
-                            **{**QUICK, "num_epochs": 14, "plots": True}), folder
+    folder = tmp_path_factory.mktemp("run")
+    rows = write_rows(folder / "rows.csv", 320)
+    return train_classifier("cnn", files[1], rows, task="multi_label", output_dir=folder / "out",
+                            head_learning_rate=5e-3, **SHARES,
+                            **{**QUICK, "num_epochs": 6, "plots": True}), folder / "out"
 
 
 def read_rows(path):
@@ -72,7 +77,7 @@ def test_a_run_learns_and_its_numbers_are_sklearns(run):
     test = results["test"]
     rows = read_rows(folder / "test_predictions.csv")
     truth, told = (indicator([row[key] for row in rows]) for key in ("labels", "prediction"))
-    assert len(rows) == 24 and results["classes"] == list(CLASSES)
+    assert len(rows) == 64 and results["classes"] == list(CLASSES)
     for average in ("micro", "macro"):
         want = metrics.f1_score(truth, told, average=average, zero_division=0)
         assert test[f"f1_{average}"] == pytest.approx(want)
@@ -92,9 +97,8 @@ def test_a_run_learns_and_its_numbers_are_sklearns(run):
 
 def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, files, tmp_path):
     results, folder = run
-    job = TextClassificationTrainer(settings=None, task="multi_label", data_file=files[0],
-                                    model=files[1], val_size=0.2, test_size=0.2, train_size=0.6,
-                                    output_dir=None, max_length=24)
+    job = TextClassificationTrainer(files[1], task="multi_label", output_dir=None, max_length=24,
+                                    data_file=folder.parent / "rows.csv", **SHARES)
     validation = job.prepare_data()["validation"]
     predictor = Predictor.load(folder, "cpu")
     assert isinstance(predictor.model, BERTForMultiLabel)
@@ -103,10 +107,13 @@ def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, f
     assert config.extra["thresholds"] == pytest.approx(chosen)
     assert config.extra["problem_type"] == "multi_label_classification"
     assert results["test"]["thresholds"]["one for all"]["chosen"] == pytest.approx(chosen)
-    told = predictor.predict(["the fire of snow", "the thing of old", "grass"])
-    assert told == [("cold", "warm"), (), ("green",)]
-    probabilities = predictor.probabilities(["the fire of snow"])
-    assert (probabilities >= chosen).tolist() == [[True, False, True]]
+    rows = read_rows(folder / "test_predictions.csv")
+    told = predictor.predict([row["text"] for row in rows])
+    assert ["|".join(names) for names in told] == [row["prediction"] for row in rows]
+    assert {len(names) for names in told} >= {0, 1, 2}
+    probabilities = predictor.probabilities(["the red blue"])[0] >= chosen
+    assert predictor.predict(["the red blue"]) == [
+        tuple(name for name, holds in zip(CLASSES, probabilities) if holds)]
 
 
 def test_calibration_and_pictures(run):
@@ -126,7 +133,7 @@ def test_evaluate_and_predict_know_the_task(run, files, tmp_path, capsys):
     results, folder = run
     assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--no_plots"]) == 0
     stored = read_json(folder / "evaluation" / "evaluation.json")
-    assert stored["f1_micro"] == results["test"]["f1_micro"] and stored["rows"] == 24
+    assert stored["f1_micro"] == results["test"]["f1_micro"] and stored["rows"] == 64
     out = capsys.readouterr().out
     assert f"{stored['jaccard']:.4f}" in out and "labels/row" in out
     other = write_rows(tmp_path / "columns.csv", 30, columns=True, seed=5)
@@ -249,3 +256,22 @@ def test_damaged_thresholds_are_one_line(run, tmp_path):
         predictor.model.config = config.replace(extra={**config.extra, "thresholds": value})
         with pytest.raises(BertKitError, match=words):
             predictor.predict(["fire"])
+
+
+def test_example(files, tmp_path, monkeypatch, capsys):
+    path = Path(__file__).resolve().parents[1] / "examples" / "multi_label.py"
+    spec = importlib.util.spec_from_file_location("multi_label_example", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setitem(example.PRESETS, "fast", {"num_epochs": 1, "max_length": 24})
+    start = ["--model", str(files[1]), "--data_file", str(files[0]), "--output_dir",
+             str(tmp_path / "results")]
+    first = example.main(example.parse_arguments(start))
+    again = example.main(example.parse_arguments([*start, "--warm_start", "--extra_epochs", "2"]))
+    assert again["steps"] == 2 * first["steps"] and again["model"] == first["output_dir"]
+    statistics = json.loads((tmp_path / "results" / "statistics.json").read_text())
+    assert statistics["test"]["f1_micro"] == again["test"]["f1_micro"]
+    assert (tmp_path / "results" / "visualizations").is_dir()
+    with pytest.raises(BertKitError, match="give --warm_start too"):
+        example.main(example.parse_arguments([*start, "--extra_epochs", "2"]))
+    assert "(no label)" in (out := capsys.readouterr().out) or "I am so tired" in out

@@ -13,7 +13,7 @@ import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer, weights
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
-from bert_kit.recipes import population, rows, shared_rows
+from bert_kit.recipes import rows, shared_rows
 from bert_kit.recipes.classification import TextClassificationTrainer
 from bert_kit.recipes.population import BertStep, read_state
 from bert_kit.recipes.prediction import Predictor
