@@ -1,13 +1,20 @@
-"""Run all tests with `python -m pytest`. They need no network, no accelerator and no download."""
+"""Run all tests with `python -m pytest`. They need no network, no accelerator and no download.
+
+Two processes share the files of tests, with one thread each; `-n 0` runs them in this one.
+"""
 
 import importlib.util
+import os
 import socket
 from pathlib import Path
 
 import pytest
-import torch
 
-from bert_kit import BertConfig
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there; small models need no more
+
+import torch  # noqa: E402
+
+from bert_kit import BertConfig  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
