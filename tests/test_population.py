@@ -208,10 +208,11 @@ def test_benchmark(files, monkeypatch, capsys):
     benchmark.main(benchmark.parse_arguments(["--data_file", str(files[0]), "--seeds", "1",
                                               "--generations", "2"]))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["seed", *"exploit .5 test exploit 1 test fixed test".split()]
-    scores = [float(number) for number in lines[3].split()[1:]]
-    assert len(scores) == 6 and all(0 < score <= 1 for score in scores)
-    assert lines[4].split()[1:] == lines[3].split()[1:] and "of 1 seeds" in lines[5]
+    assert lines[2].split() == ["exploit", ".5", "exploit", "1", "fixed"]
+    scores = [float(number) for number in lines[4].split()[1:]]
+    assert len(scores) == 9 and all(0 < score <= 1 for score in scores)
+    assert all(scores[i] <= scores[i + 1] for i in (0, 3, 6))  # the end is not above the best
+    assert lines[5].split()[1:] == lines[4].split()[1:] and len(lines) == 12
 
 
 def test_files_are_read_once_and_test_rows_never_used(settings, files, tmp_path, monkeypatch):

@@ -156,7 +156,7 @@ def test_every_value_stays_inside_its_range():
     ("categorical", (["x", "y"],), "x", "x", "x")])
 def test_perturb(kind, arguments, value, down, up):
     parameter = getattr(SearchSpace(), kind)("p", *arguments).parameters[0]
-    for factor, expected in ((0.8, down), (1.2, up)):
+    for factor, expected in ((0.8, down), (1, value), (1.2, up)):
         found = perturb(parameter, value, factor)
         assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
         assert type(found) is type(expected)

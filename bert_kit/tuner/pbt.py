@@ -253,7 +253,7 @@ def perturb(parameter, value, factor):
     >>> [perturb(space.parameters[0], 9e-4, 1.2), perturb(space.parameters[1], 16, 0.8)]
     [0.001, 8]
     """
-    direction = 1 if factor > 1 else -1
+    direction = (factor > 1) - (factor < 1)
     if parameter.kind == "categorical":
         return value
     if parameter.kind == "ordered":

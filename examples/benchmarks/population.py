@@ -3,16 +3,16 @@
     python examples/benchmarks/population.py
 
 For each seed four sets of learning rate, weight decay, dropout and warm-up are drawn. Left alone
-they are the column "fixed". In a population, after every epoch the worst of the four copies the
-best with the probability `exploit`, and changes the copy's parameters or else its own. A column
-shows the macro F1 of the best of the four at the end of the run, on the validation rows, by which
-all the choices were made, and the accuracy of that one on the test rows. The model is a new BERT
-of 2 layers, 64 wide, unless --weights names another, and the rows are those of the docstring task
-unless --data_file names others. A seed takes about a minute of one core.
+they are "fixed". In a population, after every epoch the worst of the four copies the best with the
+probability `exploit`, and changes the copy's parameters or else its own. "end" is the macro F1 of
+the best of the four after the last epoch, "best" that of the best of all epochs, both on the
+validation rows, by which all the choices were made; "test" is the accuracy of the latter on the
+test rows. The model is a new BERT of 2 layers, 64 wide, unless --weights names another, and the
+rows are those of the docstring task unless --data_file names others. A seed takes about two
+minutes of one core.
 """
 
 import argparse
-import contextlib
 import statistics
 import tempfile
 from pathlib import Path
@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
-from bert_kit.errors import BertKitError
 from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor
 from bert_kit.recipes.rows import read_rows
@@ -29,8 +28,9 @@ from bert_kit.tuner import PBT, SearchSpace
 
 SPACE = (SearchSpace().log_uniform("lr", 1e-4, 1e-2).log_uniform("weight_decay", 1e-4, 0.3)
          .continuous("dropout_rate", 0.0, 0.5).continuous("warmup_ratio", 0.0, 0.5))
-EXPLOIT = {"exploit .5": 0.5, "exploit 1": 1.0}
-COLUMNS = (*EXPLOIT, "fixed")
+SIDES = {"exploit .5": {"exploit": 0.5}, "exploit 1": {"exploit": 1.0},
+         "fixed": {"exploit": 0.0, "factors": (1.0,)}}  # changes nothing
+SCORES = ("end", "best", "test")
 
 
 def parse_arguments(arguments=None):
@@ -55,26 +55,14 @@ def small_bert(folder, texts):
     return folder
 
 
-def measure(args, step, test, seed, folder):
-    """Return {column: (score on validation rows, accuracy on test rows)} of one seed."""
-    found = {}
-    for name, exploit in EXPLOIT.items():
-        pbt = PBT(SPACE, exploit=exploit, seed=seed)
-        population = pbt.run(step, args.generations, folder / name)
-        last = [member for member in population.lineage[-4:] if member.score is not None]
-        found[name] = max((member.score, member.checkpoint) for member in last)
-    ends = []
-    for member in population.lineage[:4]:
-        alone = [(epoch, member.params, member.seed) for epoch in range(args.generations)]
-        with contextlib.suppress(BertKitError):  # a rate at which training diverges
-            ends.append((pbt.replay(step, alone, folder / f"{member.slot}"),
-                         folder / f"{member.slot}"))
-    found["fixed"] = max(ends)
-    for name, (score, state) in found.items():
-        step.save_model(state, folder / "model")
-        guesses = Predictor.load(folder / "model", "cpu").logits(test.texts).argmax(1)
-        found[name] = score, (guesses == torch.tensor(test.labels)).float().mean().item()
-    return found
+def measure(args, step, test, seed, side, folder):
+    """Return the SCORES of one side with one seed."""
+    population = PBT(SPACE, seed=seed, **side).run(step, args.generations, folder / "population")
+    end = max(member.score for member in population.lineage[-4:] if member.score is not None)
+    step.save_model(population.best.checkpoint, folder / "model")
+    guesses = Predictor.load(folder / "model", "cpu").logits(test.texts).argmax(1)
+    right = (guesses == torch.tensor(test.labels)).float().mean().item()
+    return end, population.best.score, right
 
 
 def main(args):
@@ -83,28 +71,29 @@ def main(args):
         test_size=0.2, max_length=64, group_by_length=True, num_train_epochs=args.generations,
         output_dir=None, device="cpu", precision="float32", verbosity=0)
     parts, rows = read_rows(settings), []
-    print(f"{parts.description}\n\n{'seed':>6}" + "".join(
-        f"{name:>12}{'test':>7}" for name in COLUMNS), flush=True)
+    print(f"{parts.description}\n\n{'':4}" + "".join(f"{name:>27}" for name in SIDES))
+    print("seed" + "".join(f"{name:>9}" for name in SCORES) * len(SIDES), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if args.weights is None:
             settings = settings.replace(model=small_bert(f"{folder}/bert", parts.train.texts))
         for seed in range(args.seeds):
-            found = measure(args, BertStep(settings), parts.test, seed, Path(folder, str(seed)))
-            rows.append([value for name in COLUMNS for value in found[name]])
+            rows.append([score for name, side in SIDES.items() for score in measure(
+                args, BertStep(settings), parts.test, seed, side, Path(folder, f"{seed} {name}"))])
             print(line(seed, rows[-1]), flush=True)
     columns = list(zip(*rows))
     print(line("mean", map(statistics.mean, columns)))
-    for i, name in enumerate(EXPLOIT):
-        gains = [ours - alone for ours, alone in zip(columns[2 * i], columns[-2])]
-        error = statistics.stdev(gains) / len(gains)**0.5 if len(gains) > 1 else float("nan")
-        print(f"{name} - fixed: {statistics.mean(gains):+.4f} ± {error:.4f} (standard error), "
-              f"better in {sum(gain > 0 for gain in gains)} of {len(gains)} seeds")
+    fixed = columns[-len(SCORES):]
+    for i, name in enumerate(list(SIDES)[:-1]):
+        for score, ours, theirs in zip(SCORES, columns[len(SCORES) * i:], fixed):
+            gains = [one - other for one, other in zip(ours, theirs)]
+            error = statistics.stdev(gains) / len(gains)**0.5 if len(gains) > 1 else float("nan")
+            print(f"{name} - fixed, {score:4}: {statistics.mean(gains):+.4f} ± {error:.4f} "
+                  f"(standard error), better in {sum(gain > 0 for gain in gains)} of {len(gains)}")
 
 
 def line(name, values):
     """Lay out one line of the table."""
-    return f"{name:>6}" + "".join(
-        f"{value:{width}.4f}" for value, width in zip(values, [12, 7] * len(COLUMNS)))
+    return f"{name:>4}" + "".join(f"{value:9.4f}" for value in values)
 
 
 if __name__ == "__main__":
