@@ -131,7 +131,9 @@ def test_scores_are_gathered_in_order_and_to_the_bit(pair, alone, count):
 def test_a_job_gives_the_results_of_one_process_and_leaves_one_folder(pair, alone, folder):
     first, second = (found["job"] for found in pair)
     assert first == second == {**read_json(folder / "job-2" / "results.json")}
-    changing = ("seconds", "peak_memory_mb", "output_dir")
+    temperatures = [results["calibration"]["temperature"] for results in (first, alone["job"])]
+    assert temperatures[0] == pytest.approx(temperatures[1], rel=1e-4)
+    changing = ("seconds", "peak_memory_mb", "output_dir", "calibration")
     same, expected = ({key: value for key, value in results.items()
                        if key not in (*changing, "test", "validation")}
                       for results in (first, alone["job"]))

@@ -61,23 +61,27 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
         if other is not None:
             results["mcnemar"] = _compare(other, predictor, texts, labels, logits, device)
 
-        def report():
-            say = ClassificationSettings(verbosity=verbosity).say
-            task, config = predictor.task, predictor.model.config
-            results.update(task.measure(logits, labels, config, folds, seed))
-            with task.writer(output_dir / "predictions.csv", predictor.classes, with_labels=True,
-                             text_columns=text_names(texts)) as writer:
-                writer.write(texts, *task.answers(logits, config), labels)
-            text = task.report(output_dir, results, texts, logits, labels, predictor.classes,
-                               mistakes)
-            write_json(output_dir / "evaluation.json", results)
-            if plots:
-                task.draw(output_dir, results, logits, labels, config, say)
-            files = ", ".join(sorted(path.name for path in output_dir.glob("*.*")))
-            say(f"{text}\n\nsaved in {output_dir}: {files}")
-            return results
+        return processes.from_first(lambda: _report(
+            output_dir, predictor, results, texts, labels, logits, (folds, seed), mistakes,
+            plots, verbosity))
 
-        return processes.from_first(report)
+
+def _report(folder, predictor, results, texts, labels, logits, resampling, mistakes, plots,
+            verbosity):
+    """Score the rows, write and say what was found, and return it."""
+    say = ClassificationSettings(verbosity=verbosity).say
+    task, config = predictor.task, predictor.model.config
+    results.update(task.measure(logits, labels, config, *resampling))
+    with task.writer(folder / "predictions.csv", predictor.classes, with_labels=True,
+                     text_columns=text_names(texts)) as writer:
+        writer.write(texts, *task.answers(logits, config), labels)
+    text = task.report(folder, results, texts, logits, labels, predictor.classes, mistakes)
+    write_json(folder / "evaluation.json", results)
+    if plots:
+        task.draw(folder, results, logits, labels, config, say)
+    files = ", ".join(sorted(path.name for path in folder.glob("*.*")))
+    say(f"{text}\n\nsaved in {folder}: {files}")
+    return results
 
 
 def find_run(model, output_dir=None):
