@@ -181,6 +181,34 @@ def read_json(path, kind=dict):
     return value
 
 
+@contextlib.contextmanager
+def held(folder):
+    """Keep a folder to this process and block of code, as long as both live.
+
+    Other processes that ask for it are told so; where the system has no such locks (Windows) they
+    are not.
+
+    Raises
+    ------
+    BertKitError
+        If another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BertKitError(f"{folder}: another process works in it; expected one at a "
+                           "time") from None
+    finally:
+        os.close(place)
+
+
 def remove_leftovers(folder):
     """Remove what a killed `atomic_file` or `atomic_folder` left in a folder.
 

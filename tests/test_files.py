@@ -2,13 +2,15 @@ import contextlib
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from bert_kit import BertKitError
-from bert_kit.files import (atomic_file, atomic_folder, parse_json, read_json, remove_leftovers,
-                            write_json)
+from bert_kit.files import (atomic_file, atomic_folder, held, parse_json, read_json,
+                            remove_leftovers, write_json)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -153,3 +155,17 @@ def test_reading_names_what_is_wrong_with_the_file(tmp_path):
         read_json(tmp_path / "list.json")
     with pytest.raises(BertKitError, match="cannot be read"):
         read_json(tmp_path)
+
+
+def test_a_folder_that_another_process_holds(tmp_path):
+    pytest.importorskip("fcntl")
+    code = ("import sys, time; from bert_kit.files import held\n"
+            "with held(sys.argv[1]): print('in', flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], text=True,
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(BertKitError, match="another process"), held(tmp_path):
+            pass
+        other.kill()
+    with held(tmp_path):  # a process that died holds nothing
+        assert list(tmp_path.iterdir()) == []

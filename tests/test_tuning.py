@@ -336,6 +336,10 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"folds": 1}, None, "folds is 1"), ({"timeout": 0}, None, "timeout is 0"),
     ({"folds": 3, "sampler": "pbt"}, None, "folds is 3, but pbt trains an epoch"),
     ({"sampler": "hyperband", "early_stopping": 2}, None, "no meaning for a leg"),
+    ({"sampler": "hyperband", "num_train_epochs": 2}, None, "between 3 epochs or more"),
+    ({"sampler": "pbt", "timeout": 5}, None, "timeout is 5"),
+    ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
+    ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
     ({"study_name": "../x"}, None, "expected the name of a folder"),
     ({"sampler": "best"}, None, "expected one of tpe, random"),
@@ -360,12 +364,15 @@ def test_the_best_of_all_is_among_equals(tmp_path):
     plain = ClassificationSettings()
     for head, value, data in (("mlp", 0.7, "a"), ("cnn", 0.9, "b"), ("bilstm", 0.6, "a")):
         write_best_config(tmp_path, best_config(plain.replace(classifier=head), {}, value,
-                                                data=data))
+                                                data=data, study=str(tmp_path / head)))
     assert read_json(tmp_path / "best_overall_classifier.json")["classifier_type"] == "mlp"
     write_best_config(tmp_path, best_config(plain.replace(classifier="standard", metric="loss"),
-                                            {}, 0.1, data="a"))
+                                            {}, 0.1, data="a", study=str(tmp_path / "s")))
     write_best_config(tmp_path, best_config(plain.replace(classifier="attention", metric="loss"),
-                                            {}, 0.2, data="a"))
+                                            {}, 0.2, data="a", study=str(tmp_path / "t")))
+    write_best_config(tmp_path, best_config(plain.replace(classifier="standard", metric="loss"),
+                                            {}, 0.3, data="a", study=str(tmp_path / "u")))
+    assert read_json(tmp_path / "u" / "best_config.json")["best_value"] == 0.3  # kept there
     overall = read_json(tmp_path / "best_overall_classifier.json")
     assert (overall["classifier_type"], overall["best_value"]) == ("standard", 0.1)
     (tmp_path / "cnn_best_config.json").write_text("{}")

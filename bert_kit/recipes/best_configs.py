@@ -1,7 +1,8 @@
 """The files in which a search leaves what it found: one a head, all of them, and the best.
 
 Each holds every setting of the best trial, under `settings`: `python -m bert_kit train --config
-FILE` trains it again to the same score.
+FILE` trains it again to the same score. (Of a population it holds the parameters of the end, and
+the `schedule` that led there; with folds the score is a mean over them.)
 """
 
 import datetime
@@ -41,21 +42,35 @@ def best_config(settings, params, value, **more):
 
 
 def write_best_config(folder, config):
-    """Write <head>_best_config.json and return its path; write the files about all heads anew.
+    """Write a search's best configuration and return the path; write the files about all anew.
 
-    The best of all is among those that were scored as this one was, by the same metric on the same
-    data.
+    It is <head>_best_config.json, and best_config.json in the folder of the study. The first stays
+    if another study found a better one, scored alike: by the same metric on the same rows. Only
+    such are compared for the best of all heads.
     """
-    path = Path(folder, f"{config['classifier_type']}{SUFFIX}")
-    write_json(path, config)
-    found = {other.name.removesuffix(SUFFIX): read_json(other)
-             for other in sorted(path.parent.glob("*" + SUFFIX))}
-    write_json(path.parent / ALL, found)
-    same = [other for other in found.values()
-            if all(other.get(key) == config.get(key) for key in ("metric", "data", "folds"))]
+    path, own = (Path(folder, f"{config['classifier_type']}{SUFFIX}"),
+                 Path(config["study"], "best_config.json"))
     best = min if config["metric"] == "loss" else max
-    write_json(path.parent / OVERALL, best(same, key=lambda other: other["best_value"]))
+    write_json(own, config)
+    before = read_json(path) if path.is_file() else config
+    if before.get("study") == config["study"] or not _scored_alike(before, config) or best(
+            config, before, key=lambda one: one["best_value"]) is config:
+        write_json(path, config)
+    else:
+        path = own
+    found = {other.name.removesuffix(SUFFIX): read_json(other)
+             for other in sorted(Path(folder).glob("*" + SUFFIX))}
+    write_json(Path(folder, ALL), found)
+    same = [other for other in found.values() if _scored_alike(other, config)]
+    write_json(Path(folder, OVERALL), best(same, key=lambda other: other["best_value"]))
     return path
+
+
+def _scored_alike(first, second):
+    """Say whether two configurations were scored by the same metric on the same rows."""
+    return (all(first.get(key) == second.get(key) for key in ("metric", "data", "folds"))
+            and all(first["settings"].get(key) == second["settings"].get(key)
+                    for key in ("seed", "val_size", "test_size", "max_train_samples")))
 
 
 def load_best_config(classifier_type, output_dir="hyperparams"):

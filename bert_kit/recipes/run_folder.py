@@ -19,16 +19,18 @@ from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettin
                                        SimilaritySettings)
 from bert_kit.recipes.token_settings import AnsweringSettings, TaggingSettings
 
+STOPPING = ("early_stopping", "min_delta", "min_epochs", "smoothing_window", "trend_window",
+            "regression")
 # Settings that a resumed run may change: none of them changes what is computed.
 # The files may move, since the rows are compared; a run that ended for want of patience or of
 # memory may go on with more.
 FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit", "plots",
         "time_limit", "device", "download", "baselines", "data_file", "train_file",
         "validation_file", "test_file", "memory_threshold", "gradient_checkpointing",
-        "early_stopping", "min_delta", "min_epochs", "smoothing_window", "trend_window",
-        "regression", "store", "workers", "tokenizer", "save_steps",
+        "store", "workers", "tokenizer", "save_steps",
         # of a search
-        "n_trials", "timeout", "jobs", "keep_top", "train_best", "report", "space", "pruner")
+        "n_trials", "timeout", "jobs", "keep_top", "train_best", "report", "space", "pruner",
+        *STOPPING)
 
 
 def in_process(settings, name, processes):
@@ -138,9 +140,11 @@ def check_same(folder, before, settings):
     if before.get("job", settings.job) != settings.job:
         raise ConfigError(f"{folder}: holds a run of the job {before['job']}; choose another "
                           "output_dir")
+    # A search that goes on would compare trials that were trained otherwise.
+    free = set(FREE) - ({*STOPPING, "device"} if settings.job == "tune" else set())
     for name, value in now.items():
         old = before.get("settings", {}).get(name, value)
-        if name not in FREE and old != value:
+        if name not in free and old != value:
             raise ConfigError(f"{folder}: {name} was {old!r} and is now {value!r}; "
                               "a resumed run needs the same settings")
 

@@ -1,5 +1,7 @@
 """What a search of a classifier tries, head by head."""
 
+import dataclasses
+
 from bert_kit.errors import ConfigError
 from bert_kit.recipes.options import named, read_config_file
 from bert_kit.recipes.settings import ClassificationSettings
@@ -52,13 +54,20 @@ def search_space(settings, space=None):
     names = [parameter.name for parameter in space.parameters]
     fields = {name: next(iter(named(ClassificationSettings, {name: None}, "space")))
               for name in names}
+    groups = {field.name: field.metadata["group"]
+              for field in dataclasses.fields(ClassificationSettings)}
+    for name, field in fields.items():  # another seed or split would score on other rows
+        if groups[field] not in ("head", "training") and field != "max_length":
+            raise ConfigError(f"{name} cannot be tuned; expected an option of training, of the "
+                              "head, or max_length")
     free = [name for name, field in fields.items()
             if getattr(settings, field) == getattr(type(settings), field)]
     if not free:
         raise ConfigError(f"every parameter of the space is set already ({', '.join(names)}); "
                           "expected one to tune")
-    if settings.sampler == "pbt" and not set(free) <= set(WHILE_TRAINING):
-        other = next(name for name in free if name not in WHILE_TRAINING)
+    changing = named(ClassificationSettings, dict.fromkeys(WHILE_TRAINING))
+    other = next((name for name in free if fields[name] not in changing), None)
+    if settings.sampler == "pbt" and other is not None:
         raise ConfigError(f"{other} cannot change while a model trains; expected "
                           f"{', '.join(WHILE_TRAINING)} with pbt")
     space = space if len(free) == len(names) else space.only(*free)

@@ -126,8 +126,11 @@ def run(settings, space=None):
         write_best_config(settings.output_dir, config)
     if settings.report:
         settings.say(f"report    {draw_report(search)}")
-    settings.say(f"saved in {search.folder}; train again with: python -m bert_kit train --config "
-                 f"{path}")
+    if "schedule" in config:
+        settings.say(f"saved in {search.folder}: best_model; its schedule is in {path}")
+    else:
+        settings.say(f"saved in {search.folder}; train again with: python -m bert_kit train "
+                     f"--config {path}")
     return config
 
 
@@ -152,6 +155,9 @@ def _prepare(settings, space):
     check_settings(trial_settings(base, middle))
     if settings.sampler in BY_LEGS:
         BertStep(base)  # or an error for what has no meaning there
+    if settings.sampler == "hyperband" and base.num_train_epochs < 3:
+        raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
+                          f"{base.num_train_epochs}")
     if (folder / "manifest.json").is_file():
         check_same(folder, read_json(folder / "manifest.json"), settings)
     return Search(settings, space, folder, base)

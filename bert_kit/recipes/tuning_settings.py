@@ -87,7 +87,7 @@ class TuningSettings(ClassificationSettings):
         for name in ("fast_dev_run", "overfit_batches"):
             if getattr(self, name):
                 raise ConfigError(f"{name} has no meaning for a search; try it with train")
-        for name in ("folds", "adaptive_stopping"):
+        for name in ("folds", "adaptive_stopping", "timeout"):
             if getattr(self, name) and self.sampler in BY_LEGS:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but {self.sampler} trains an "
                                   "epoch or a few at a time; expected tpe, random or grid")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bert_kit.errors import ConfigError
+from bert_kit.files import held
 from bert_kit.tuner.running import announce, described, spread, tell, watched
 from bert_kit.tuner.samplers import Exhausted
 from bert_kit.tuner.trial import PRUNED, RUNNING, Leg
@@ -44,7 +45,7 @@ def run_plan(study, step, plan, executor=None, devices=(), callbacks=()):
         folder = study.path / "legs" if study.path else Path(temporary)
         folder.mkdir(exist_ok=True)
         halving = _Halving(study, partial(run_leg, step), executor, devices, callbacks, folder)
-        with watched(study, callbacks, halving.unfinished):
+        with held(folder), watched(study, callbacks, halving.unfinished):
             for number, rungs in enumerate(plan.brackets):
                 notes = {"plan": repr(plan), "turn": turn, "bracket": number}
                 halving.climb(rungs, halving.begin(rungs[0][0], notes))

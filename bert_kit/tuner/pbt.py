@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from bert_kit.errors import ConfigError, TuningError
-from bert_kit.files import read_json, write_json
+from bert_kit.files import held, read_json, write_json
 from bert_kit.tuner.halving import run_leg
-from bert_kit.tuner.running import announce, spread
+from bert_kit.tuner.running import announce, described, spread
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.trial import Leg
 
@@ -132,7 +132,7 @@ class PBT:
                 ("population", self.population in range(2, 10**6), "a whole number from 2"),
                 ("quantile", 0 < self.quantile <= 0.5, "a share above 0, at most .5"),
                 ("exploit", 0 <= self.exploit <= 1, "a share from 0 to 1"),
-                ("factors", min(self.factors) > 0, "numbers above 0"),
+                ("factors", self.factors and min(self.factors) > 0, "numbers above 0"),
                 ("direction", self.direction in ("maximize", "minimize"), "maximize or minimize"),
                 ("seed", self.seed in range(2**64), "a whole number from 0")):
             if not fits:
@@ -166,14 +166,20 @@ class PBT:
         TuningError
             If the folder cannot be used, or all members of a generation fail.
         """
-        file, states = Path(path, "population.json"), Path(path, "states")
+        states = Path(path, "states")
         settings = {**vars(self), "space": self.space.to_dict(), "factors": list(self.factors),
                     "every": every}
+        states.mkdir(parents=True, exist_ok=True)
+        with held(states):
+            return self._run(step, generations, Path(path), settings, executor, devices, resume,
+                             callbacks)
+
+    def _run(self, step, generations, path, settings, executor, devices, resume, callbacks):
+        file, states, every = path / "population.json", path / "states", settings["every"]
         population = Population(self.space, self.direction == "maximize")
         if file.exists():
             _check(file, settings, resume)
             population = Population.load(path)
-        states.mkdir(parents=True, exist_ok=True)
         for generation in range(len(population.lineage) // self.population, generations):
             last = population.lineage[-self.population:]
             _keep_only([*last, population.best], states)
@@ -195,6 +201,8 @@ class PBT:
 
         `step` and `every` are those of the run that the schedule comes from.
         """
+        if not schedule:
+            raise ConfigError("the schedule is empty; expected that of a member")
         for place, (generation, params, seed) in enumerate(schedule):
             score = step(Leg(params, seed, generation * every, (generation + 1) * every,
                              str(path) if place else None, str(path)))
@@ -285,7 +293,8 @@ def _trained(step, members, legs, executor, devices):
     with closing(spread(take, partial(run_leg, step), devices or [None] * len(legs),
                         executor)) as calls:
         for (member, leg), future in calls:
-            score, error = future.result()
+            error = future.exception()
+            score, error = (None, described(error)) if error else future.result()
             if not error and not math.isfinite(score):
                 error = f"score {score}"
             elif not error and not os.path.isfile(leg.state_out):

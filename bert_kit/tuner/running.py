@@ -193,14 +193,17 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
                 busy[executor.submit(function, task)] = free.pop(0), task
             if not busy:
                 return
-            done = wait(busy, return_when=until).done
+            done, broken = wait(busy, return_when=until).done, None
             for slot, task, future in sorted((*busy[future], future) for future in done):
                 error = future.exception()
                 if isinstance(error, BrokenExecutor) and not isinstance(executor, Isolated):
-                    raise error
+                    broken = error  # those that are done come first
+                    continue
                 del busy[future]
                 free = sorted([*free, slot])
                 yield task, future
+            if broken is not None:
+                raise broken
     except BrokenExecutor as error:
         raise TuningError(f"a worker died ({error}); expected all to live (is memory short?): what "
                           "ran is taken up by the next call") from None
