@@ -8,6 +8,7 @@ import doctest
 import importlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,12 @@ def test_tutorials_are_short_and_answer_their_exercises(page):
 def test_an_answer_that_does_not_exist_is_found():
     here = "tests/test_docs.py::missing_answers tests/test_docs.py::gone tests/gone.py::test_it"
     assert missing_answers(here) == ["tests/test_docs.py::gone", "tests/gone.py::test_it"]
+
+
+def test_the_list_of_public_names_is_current():
+    """Else run `PYTHONPATH=. python docs/make_api.py`."""
+    written = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["api"]()
+    assert (ROOT / "docs" / "api.md").read_text("utf-8") == written
 
 
 @pytest.mark.parametrize("name", MODULES)
