@@ -141,11 +141,16 @@ def _add_no_cuda(job):
                      default=argparse.SUPPRESS, help="the same as --device cpu")
 
 
-def _add_rows(job, labels):
-    """Add the flags of a job that reads rows."""
-    job.add_argument("--text_column", default="text", help="column with the texts")
+def _add_rows(job, trained, labels=False):
+    """Add the flags of a job that reads rows, for a model that was trained on such ones or not."""
+    if trained:
+        job.add_argument("--text_column", nargs="+", help="column with the texts, two for pairs; "
+                         "default: as in training")
+    else:
+        job.add_argument("--text_column", default="text", help="column with the texts")
     if labels:
-        job.add_argument("--label_column", default="category", help="column with the classes")
+        job.add_argument("--label_column", nargs="+", help="column with the label; default: as in "
+                         "training")
     job.add_argument("--delimiter", help="of CSV fields")
     job.add_argument("--encoding", default="utf-8-sig", help="of the file")
     job.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -178,7 +183,7 @@ def _add_embed(jobs, formatter):
                      help="how token vectors become one, where the model's folder does not say")
     job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
                      help="bfloat16 is faster on most machines, off in the third digit")
-    _add_rows(job, labels=False)
+    _add_rows(job, trained=False)
     job.set_defaults(run=embed)
 
 
@@ -249,20 +254,21 @@ def build_parser():
     job.add_argument("--seed", type=int, default=0, help="of resamplings and folds")
     job.add_argument("--no_plots", action="store_false", dest="plots", help="draw no pictures")
     job.add_argument("--verbosity", type=int, choices=(0, 1, 2), default=1)
-    _add_rows(job, labels=True)
+    _add_rows(job, trained=True, labels=True)
     job.set_defaults(run=evaluate)
 
     job = jobs.add_parser("predict", help="classify texts", allow_abbrev=False,
                           formatter_class=with_defaults)
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--text", dest="texts", nargs="+", help="texts to classify")
+    job.add_argument("--text_b", dest="texts_b", nargs="+", help="the second text of each pair")
     job.add_argument("--data_file", help="file with texts; - is standard input, a text a line")
     job.add_argument("--output_file", help="CSV to write; without it, standard output")
     job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
                      help="bfloat16 is faster on most machines, off in the third digit")
     job.add_argument("--raw_cells", action="store_false", dest="guard_formulas",
                      help="leave cells alone that a spreadsheet would run as formulas")
-    _add_rows(job, labels=False)
+    _add_rows(job, trained=True)
     job.set_defaults(run=predict)
 
     _add_tag(jobs)

@@ -432,4 +432,4 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     pytest.importorskip("matplotlib")
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "b", **options)
     assert {p.name for p in (tmp_path / "b").glob("*.png")} == {
-        "learning_curves.png", "confusion_matrix.png", "confidence.png"}
+        "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}

@@ -15,8 +15,7 @@ from jobs import WORDS, command, table, tiny_bert
 from bert_kit import (BERTForMaskedLM, BertKitError, SentenceEncoder, Tokenizer,
                       get_tokenizer, load_pretrained, train_similarity)
 from bert_kit.cli import main
-from bert_kit.data import (ScoredPairs, SimilarityDataset, make_loader, pad_batch,
-                           read_scored_pairs, split_pairs, stream_texts)
+from bert_kit.data import SimilarityDataset, make_loader, pad_batch, split_pairs, stream_texts
 from bert_kit.data.corpus import Corpus, Document
 from bert_kit.evaluation import pearson_correlation, spearman_correlation
 from bert_kit.recipes import embedding
@@ -376,21 +375,22 @@ def test_correlations_by_hand():
 @pytest.mark.parametrize("rows, message", [
     (["a,b,much"], "line 2: 'label' is 'much'; expected a number"),
     (["a,b,1", "a,b,nan"], "line 3: 'label' is 'nan'"),
-    (["a,b,2", "c,d,2.0"], "every label is 2.0"), ([], "no rows"), (["a,,1"], "'text_b' is empty"),
+    (["a,b,2", "c,d,2.0"], "'label' is 2 in all 2 rows; expected different"),
+    ([], "no rows"), (["a,,1"], "'text_b' is empty"),
 ])
-def test_pairs_that_cannot_be_used(tmp_path, rows, message):
+def test_pairs_that_cannot_be_used(folder, tmp_path, rows, message):
     path = tmp_path / "p.csv"
     path.write_text("\n".join(["text_a,text_b,label", *rows]) + "\n")
     with pytest.raises(BertKitError, match=message):
-        read_scored_pairs(path)
+        evaluate_similarity(SentenceEncoder(folder, device="cpu"), path)
 
 
 def test_pairs_are_split_into_their_texts(bert):
     tokenizer, texts = get_tokenizer(bert), TEXTS[:14]
-    pairs = ScoredPairs(texts[:7], texts[7:], [0.25 * i for i in range(7)])
-    dataset = SimilarityDataset(pairs, tokenizer, max_length=9)
+    scores = [0.25 * i for i in range(7)]
+    dataset = SimilarityDataset(list(zip(texts[:7], texts[7:])), scores, tokenizer, max_length=9)
     batch, = make_loader(dataset, 7, shuffle=False)
-    assert batch["labels"].tolist() == pairs.scores
+    assert batch["labels"].tolist() == scores
     assert dataset.lengths.tolist() == batch["attention_mask"].sum(1).tolist()
     rows = split_pairs(batch)
     assert not rows["token_type_ids"].any() and rows["input_ids"].shape == (14, 9)
@@ -403,12 +403,13 @@ def test_pairs_are_split_into_their_texts(bert):
 
 def test_loss_by_hand_and_gradient(folder):
     encoder = SentenceEncoder(folder, device="cpu")
-    pairs = ScoredPairs(TEXTS[:5], TEXTS[5:10], [0.0, 0.2, 1.0, 0.5, 0.7])
-    batch, = make_loader(SimilarityDataset(pairs, encoder.tokenizer, 12), 5, shuffle=False)
+    first, second, scores = TEXTS[:5], TEXTS[5:10], [0.0, 0.2, 1.0, 0.5, 0.7]
+    batch, = make_loader(SimilarityDataset(list(zip(first, second)), scores, encoder.tokenizer, 12),
+                         5, shuffle=False)
     loss = cosine_loss(encoder.pool)
     value = loss(encoder.model, batch)
-    a, b = encoder.encode(pairs.first), encoder.encode(pairs.second)
-    assert value.item() == pytest.approx(np.mean(((a * b).sum(1) - pairs.scores)**2), abs=1e-6)
+    a, b = encoder.encode(first), encoder.encode(second)
+    assert value.item() == pytest.approx(np.mean(((a * b).sum(1) - scores)**2), abs=1e-6)
     half = loss(encoder.model, batch, {"labels": 10})
     assert half.item() == pytest.approx(value.item() / 2)
     value.backward()

@@ -128,7 +128,7 @@ def test_what_is_no_value_is_a_usage_error(typed, capsys):
     ({"betas": "(1, 2, 3)"}, "expected 2 values"), ({"betas": "(a, b)"}, "expected a number"),
     ({"epochs": 2.5}, "num_train_epochs is 2.5; expected a whole number"),
     ({"epochs": True}, "expected a whole number"), ({"fast_dev_run": 3}, "true or false"),
-    ({"dropout": float("nan")}, "expected a number"), ({"metric": "auc"}, "expected one of acc"),
+    ({"dropout": float("nan")}, "expected a number"), ({"metric": "auc"}, "expected one of f1_macro, acc"),
     ({"learning_rat": 1}, "did you mean 'learning_rate'"), ({"zzz": 1}, "--help"),
     ({"lr": 1, "learning_rate": 2}, "a second time"), ({"batch_size": 0}, "from 1"),
     ({"seed": None}, "seed is None"), ({"text_column": 3}, "expected text"),

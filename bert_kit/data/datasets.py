@@ -16,6 +16,7 @@ from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import Masking
 from bert_kit.data.targets import row_labels, row_weights
 from bert_kit.data.token_store import TokenStore
+from bert_kit.data.windows import windows
 from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import DataError
 from bert_kit.tokenization import fit_pair
@@ -123,8 +124,8 @@ class ClassificationDataset(Dataset):
         How much each row counts in the loss. They come out as `sample_weights`, (B,) float32 in
         a batch.
     stride : int
-        Read a longer text in windows of `max_length` that begin so many tokens apart, instead of
-        cutting it off; 0 cuts. A batch then has K windows a text, (B, K, S); see `pad_batch`.
+        Read a longer text in `windows` of `max_length` that begin so many tokens apart, instead
+        of cutting it off; 0 cuts. A batch then has K windows a text, (B, K, S); see `pad_batch`.
 
     Attributes
     ----------
@@ -177,27 +178,18 @@ class ClassificationDataset(Dataset):
             types[self.second_from[row]:] = 1
         item = {"input_ids": ids, "token_type_ids": types}
         if self.stride:
-            item = {"windows": windows(ids, self.room, self.stride)}
+            item = {"windows": [_window(ids, start, end) for start, end in windows(
+                len(ids) - 2, self.room, self.stride)]}
         item["labels"] = self.labels[row]
         if self.sample_weights is not None:
             item["sample_weights"] = self.sample_weights[row]
         return item
 
 
-def windows(ids, room, stride):
-    """Cut a row [CLS] … [SEP] into rows of at most `room` tokens between these two.
-
-    Each begins `stride` tokens after the one before; the last one ends with the text.
-
-    Examples
-    --------
-    >>> [window["input_ids"].tolist() for window in windows(np.array([2, 5, 6, 7, 8, 9, 3]), 3, 2)]
-    [[2, 5, 6, 7, 3], [2, 7, 8, 9, 3]]
-    """
-    inner, ends = ids[1:-1], ids[[0, -1]]
-    starts = range(0, max(len(inner) - room, 0) + stride, stride)
-    rows = [np.insert(ends, 1, inner[start:start + room]) for start in starts]
-    return [{"input_ids": row, "token_type_ids": np.zeros_like(row)} for row in rows]
+def _window(ids, start, end):
+    """Return some tokens of a row [CLS] … [SEP] as a row of their own."""
+    row = np.insert(ids[[0, -1]], 1, ids[start + 1:end + 1])
+    return {"input_ids": row, "token_type_ids": np.zeros_like(row)}
 
 
 def piece_ids(texts, tokenizer):

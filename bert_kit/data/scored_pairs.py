@@ -4,55 +4,14 @@ A batch has a pair a row, so that a step's rows can be counted, cut and shared o
 `split_pairs` makes two rows of it.
 """
 
-import hashlib
-import json
-import math
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from bert_kit.data.datasets import Ragged, piece_ids, row_room
 from bert_kit.data.draws import epoch_and_row
-from bert_kit.data.tables import read_table
+from bert_kit.data.targets import row_labels
 from bert_kit.errors import DataError
-
-
-class ScoredPairs(NamedTuple):
-    """Texts, texts to compare them with, and scores; lists of one length."""
-
-    first: list
-    second: list
-    scores: list
-
-    @property
-    def fingerprint(self):
-        """SHA-256 of all of it."""
-        return hashlib.sha256(json.dumps(self).encode()).hexdigest()
-
-
-def read_scored_pairs(path, delimiter=None, encoding="utf-8-sig"):
-    """Read the columns text_a, text_b and label (a number) of a table; see `read_table`.
-
-    Raises
-    ------
-    DataError
-        As `read_table`, if a label is not a number (names the row), or if all are the same one.
-    """
-    table = read_table(path, "text_a", "label", delimiter, encoding)
-    second = read_table(path, "text_b", None, delimiter, encoding)
-    scores = []
-    for row, label in enumerate(table.labels):
-        try:
-            scores.append(float(label))
-        except ValueError:
-            scores.append(math.nan)
-        if not math.isfinite(scores[-1]):
-            raise DataError(f"{table.where(row)}: 'label' is {label[:40]!r}; expected a number")
-    if min(scores) == max(scores):
-        raise DataError(f"{table.path}: every label is {scores[0]}; expected different numbers")
-    return ScoredPairs(table.texts, second.texts, scores)
 
 
 class SimilarityDataset(Dataset):
@@ -60,19 +19,21 @@ class SimilarityDataset(Dataset):
 
     Parameters
     ----------
-    pairs : ScoredPairs
+    pairs : list of (str, str)
+    scores : sequence of float
     tokenizer : Tokenizer
     max_length : int
         Longest row of one text, [CLS] and [SEP] included; the rest of a longer text is cut off.
     """
 
-    def __init__(self, pairs, tokenizer, max_length=128):
-        if not pairs.first:
+    def __init__(self, pairs, scores, tokenizer, max_length=128):
+        if not pairs:
             raise DataError("no pairs; expected at least one")
-        self.labels, self.pad_id = pairs.scores, tokenizer.pad_id
+        self.labels, self.pad_id = row_labels(pairs, np.asarray(scores, float)), tokenizer.pad_id
+        first, second = zip(*pairs)
         room = row_room(max_length, texts=1)
         self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
-                           for ids in piece_ids([*pairs.first, *pairs.second], tokenizer))
+                           for ids in piece_ids([*first, *second], tokenizer))
         self.lengths = self.rows.lengths.reshape(2, -1).sum(0)  # (2 N,) -> (N,)
 
     def __len__(self):
@@ -84,7 +45,7 @@ class SimilarityDataset(Dataset):
         first, second = self.rows[row], self.rows[len(self) + row]
         segments = np.repeat([0, 1], [len(first), len(second)])
         return {"input_ids": np.concatenate([first, second]).astype(np.int64),
-                "token_type_ids": segments, "labels": float(self.labels[row])}
+                "token_type_ids": segments, "labels": self.labels[row]}
 
 
 def split_pairs(batch):

@@ -10,8 +10,8 @@ from bert_kit.evaluation.calibration import (brier_score, confidence_coverage,
 from bert_kit.evaluation.comparison import format_leaderboard, rank
 from bert_kit.evaluation.entities import (Entity, entity_metrics, find_entities,
                                           format_invalid_tags, format_per_type, invalid_tags)
-from bert_kit.evaluation.exports import (PredictionWriter, guard_formula, write_predictions,
-                                         write_rows)
+from bert_kit.evaluation.exports import (LabelSetWriter, NumberWriter, PredictionWriter,
+                                         guard_formula, write_predictions, write_rows)
 from bert_kit.evaluation.metrics import (classification_metrics, compute_confusion_matrix,
                                          compute_precision_recall_f1,
                                          evaluate_classification_metrics, format_per_class,
@@ -33,20 +33,21 @@ from bert_kit.evaluation.thresholds import (fit_thresholds, format_sweep, thresh
                                             threshold_warning)
 
 __all__ = [
-    "Answer", "Entity", "NBest", "PlotsMissing", "PredictionWriter", "answer_f1",
-    "answer_metrics", "best_null_threshold", "best_score", "best_spans", "bootstrap_intervals",
-    "brier_score", "classification_metrics", "compute_confusion_matrix",
-    "compute_precision_recall_f1", "confidence_coverage", "entity_metrics",
-    "evaluate_classification_metrics", "exact_match", "expected_calibration_error",
-    "find_entities", "fit_label_scaling", "fit_temperature", "fit_thresholds", "fold_scores",
-    "format_coverage", "format_invalid_tags", "format_leaderboard", "format_mistakes",
-    "format_per_class", "format_per_type", "format_reliability", "format_sweep",
-    "guard_formula", "headline_scores", "invalid_tags", "logit_metrics", "majority_baseline",
-    "matthews_correlation", "mcnemar", "most_confident_mistakes", "multilabel_logit_metrics",
-    "multilabel_metrics", "normalize_answer", "pearson_correlation", "plot_comparison",
-    "plot_confidence_histogram", "plot_confusion_matrix", "plot_learning_curves",
-    "plot_reliability", "plot_threshold_sweep", "predict_label_sets", "predict_logits",
-    "predict_token_logits", "rank", "regression_metrics", "reliability_bins", "require_plots",
-    "spearman_correlation", "stratified_folds", "tfidf_baseline", "tfidf_label_probabilities",
-    "threshold_sweep", "threshold_warning", "unigram_loss", "write_predictions", "write_rows",
+    "Answer", "Entity", "LabelSetWriter", "NBest", "NumberWriter", "PlotsMissing",
+    "PredictionWriter", "answer_f1", "answer_metrics", "best_null_threshold", "best_score",
+    "best_spans", "bootstrap_intervals", "brier_score", "classification_metrics",
+    "compute_confusion_matrix", "compute_precision_recall_f1", "confidence_coverage",
+    "entity_metrics", "evaluate_classification_metrics", "exact_match",
+    "expected_calibration_error", "find_entities", "fit_label_scaling", "fit_temperature",
+    "fit_thresholds", "fold_scores", "format_coverage", "format_invalid_tags",
+    "format_leaderboard", "format_mistakes", "format_per_class", "format_per_type",
+    "format_reliability", "format_sweep", "guard_formula", "headline_scores", "invalid_tags",
+    "logit_metrics", "majority_baseline", "matthews_correlation", "mcnemar",
+    "most_confident_mistakes", "multilabel_logit_metrics", "multilabel_metrics",
+    "normalize_answer", "pearson_correlation", "plot_comparison", "plot_confidence_histogram",
+    "plot_confusion_matrix", "plot_learning_curves", "plot_reliability", "plot_threshold_sweep",
+    "predict_label_sets", "predict_logits", "predict_token_logits", "rank", "regression_metrics",
+    "reliability_bins", "require_plots", "spearman_correlation", "stratified_folds",
+    "tfidf_baseline", "tfidf_label_probabilities", "threshold_sweep", "threshold_warning",
+    "unigram_loss", "write_predictions", "write_rows",
 ]

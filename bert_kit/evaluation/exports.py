@@ -7,13 +7,14 @@ text" (CWE-1236). It does change the text: switch it off for files that only pro
 
 import contextlib
 import csv
+import json
 import math
 import re
 
 import numpy as np
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.checks import class_numbers, distributions
+from bert_kit.evaluation.checks import class_numbers, distributions, floats
 from bert_kit.files import atomic_file
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -41,7 +42,7 @@ class PredictionWriter:
 
     Columns: `text`, `category` (with labels), `prediction`, `confidence` (the probability of the
     prediction), and `probability_<class>` for each class, rounded to 6 digits. Texts and names are
-    quoted, numbers are not.
+    quoted, numbers are not. `LabelSetWriter` and `NumberWriter` are for other answers.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ class PredictionWriter:
         Whether the true classes are known and written.
     guard_formulas : bool
         Whether cells that a spreadsheet would run get an apostrophe in front.
+    text_columns : sequence of str
+        Names for the columns of the texts; two for pairs.
 
     Examples
     --------
@@ -64,14 +67,17 @@ class PredictionWriter:
     "win now","spam",0.75,0.25,0.75
     """
 
-    def __init__(self, target, class_names, with_labels=False, guard_formulas=True):
+    label_column = "category"
+
+    def __init__(self, target, class_names, with_labels=False, guard_formulas=True,
+                 text_columns=("text",)):
         self.target, self.class_names = target, tuple(class_names)
         self.with_labels, self.guard_formulas = with_labels, guard_formulas
+        self.text_columns = text_columns
         self.rows = 0  # written so far
 
     def __enter__(self):
-        header = ["text", *["category"] * self.with_labels, "prediction", "confidence",
-                  *(f"probability_{name}" for name in self.class_names)]
+        header = [*self.text_columns, *[self.label_column] * self.with_labels, *self._columns()]
         self._rows = _csv_rows(self.target, header, self.guard_formulas)
         self._write_row = self._rows.__enter__()
         return self
@@ -84,7 +90,7 @@ class PredictionWriter:
 
         Parameters
         ----------
-        texts : sequence of str, (N,)
+        texts : sequence of str, or of (str, str), (N,)
         predictions : sequence, array or tensor of int, (N,)
             Class numbers.
         probabilities : array or tensor of float, (N, C)
@@ -102,6 +108,16 @@ class PredictionWriter:
                             f"{'them' if self.with_labels else 'none'} as in the header")
         if not len(texts):
             return
+        cells = self._cells(texts, predictions, probabilities, labels)
+        for text, own in zip(texts, cells):
+            self._write_row([*([text] if isinstance(text, str) else text), *own])
+        self.rows += len(texts)
+
+    def _columns(self):
+        return ["prediction", "confidence", *(f"probability_{name}" for name in self.class_names)]
+
+    def _cells(self, texts, predictions, probabilities, labels):
+        """Return the cells of each row but its texts, after all checks."""
         probabilities = distributions(probabilities)
         predictions = self._classes("predictions", predictions)
         columns = [predictions] if labels is None else [self._classes("labels", labels),
@@ -113,9 +129,8 @@ class PredictionWriter:
                             f"{len(self.class_names)} classes")
         confidence = probabilities[np.arange(len(texts)), predictions]
         numbers = np.column_stack([confidence, probabilities]).round(DIGITS).tolist()
-        for text, *classes, values in zip(texts, *columns, numbers):
-            self._write_row([text, *(self.class_names[i] for i in classes), *values])
-        self.rows += len(texts)
+        return [[*(self.class_names[i] for i in classes), *values]
+                for *classes, values in zip(*columns, numbers)]
 
     def _classes(self, name, numbers):
         numbers = class_numbers(name, numbers)
@@ -125,6 +140,75 @@ class PredictionWriter:
             raise DataError(f"{name}: row {self.rows + row} is {numbers[row]}; expected a class "
                             f"from 0 to {len(self.class_names) - 1}")
         return numbers
+
+
+class LabelSetWriter(PredictionWriter):
+    """The same for texts with any number of labels: `predictions` and `labels` are (N, C) of bool.
+
+    Columns: `text`, `labels` (with labels), `prediction` and `probability_<label>`. Several names
+    of a cell have a | between them; names that hold one come as a JSON list. So `LabelList` reads
+    them.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with LabelSetWriter(sys.stdout, ["joy", "anger"]) as writer:
+    ...     writer.write(["what!", "hm"], [[1, 1], [0, 0]], [[0.75, 0.5], [0.25, 0.125]])
+    "text","prediction","probability_joy","probability_anger"
+    "what!","joy|anger",0.75,0.5
+    "hm","",0.25,0.125
+    """
+
+    label_column = "labels"
+
+    def _columns(self):
+        return ["prediction", *(f"probability_{name}" for name in self.class_names)]
+
+    def _cells(self, texts, predictions, probabilities, labels):
+        numbers = floats(probabilities)
+        sets = [np.asarray(one) for one in ([predictions] if labels is None
+                                            else [labels, predictions])]
+        for array in (numbers, *sets):
+            if array.shape != (len(texts), len(self.class_names)):
+                raise DataError(f"{len(texts)} texts but an array of shape {array.shape}; expected "
+                                f"a row a text, and {len(self.class_names)} labels")
+        numbers = numbers.round(DIGITS).tolist()
+        return [[*map(self._joined, own), *values] for *own, values in zip(*sets, numbers)]
+
+    def _joined(self, holds):
+        names = [name for name, one in zip(self.class_names, holds) if one]
+        text = "|".join(names)
+        return json.dumps(names) if text.count("|") >= max(1, len(names)) or text[:1] == "[" \
+            else text
+
+
+class NumberWriter(PredictionWriter):
+    """The same for texts with a number: `predictions` and `labels` are (N,) of float.
+
+    Columns: `text`, `label` (with labels) and `prediction`; no probabilities are looked at.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with NumberWriter(sys.stdout, [], text_columns=("text_a", "text_b")) as writer:
+    ...     writer.write([("one", "two")], [2.5], None)
+    "text_a","text_b","prediction"
+    "one","two",2.5
+    """
+
+    label_column = "label"
+
+    def _columns(self):
+        return ["prediction"]
+
+    def _cells(self, texts, predictions, probabilities, labels):
+        columns = [floats(one) for one in ([predictions] if labels is None
+                                           else [labels, predictions])]
+        for array in columns:
+            if array.shape != (len(texts),):
+                raise DataError(f"{len(texts)} texts but numbers of shape {array.shape}; expected "
+                                "one a text")
+        return np.stack(columns, 1).round(DIGITS).tolist()
 
 
 def write_predictions(path, texts, predictions, probabilities, class_names, labels=None,

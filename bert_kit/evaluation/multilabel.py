@@ -97,7 +97,7 @@ def multilabel_logit_metrics(logits, labels, thresholds=0.5):
 
     The loss is the mean binary cross-entropy of a cell, in nats.
     """
-    logits, labels = torch.as_tensor(logits).double(), torch.as_tensor(labels).double()
+    logits, labels = torch.tensor(floats(logits)), torch.tensor(floats(labels))
     metrics = multilabel_metrics(logits.sigmoid(), labels, thresholds)  # checks them too
     return {"loss": float(F.binary_cross_entropy_with_logits(logits, labels)), **metrics}
 

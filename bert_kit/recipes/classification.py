@@ -8,19 +8,18 @@ from pathlib import Path
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
-from bert_kit.evaluation import (bootstrap_intervals, expected_calibration_error,
-                                 format_per_class, logit_metrics, write_predictions)
 from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
-                                          seeded, threads)
+                                          seeded, starting_config, threads)
 from bert_kit.recipes.options import named
-from bert_kit.recipes.pictures import draw_curves, draw_scores
-from bert_kit.recipes.prediction import Predictor, choose_device, softmax
+from bert_kit.recipes.pictures import draw_curves, draw_reliability
+from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, in_process, model_card, most_memory,
                                          no_split_of_a_failed_start, open_folder, results_table,
                                          write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
 from bert_kit.weights import save_pretrained
 
@@ -28,9 +27,7 @@ from bert_kit.weights import save_pretrained
 # Settings of a job that reads files or keeps something; training on texts in memory has neither.
 IN_FILES_ONLY = ("data_file", "train_file", "validation_file", "test_file", "max_train_samples",
                  "overfit_batches", "fast_dev_run", "early_stopping", "trend_window", "regression",
-                 "resume", "output_dir")
-COLUMNS = (("accuracy", "accuracy", 8, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
-           ("matthews_correlation", "MCC", 9, ".4f"))
+                 "resume", "output_dir", "task")
 
 
 class TextClassificationTrainer:
@@ -72,6 +69,12 @@ class TextClassificationTrainer:
         self.num_labels, self.processes = num_labels, processes
         self.device = choose_device(settings.device)
         self.parts = self.tokenizer = self.model = self.trainer = None
+        self.datasets = {}
+
+    @property
+    def task(self):
+        """What is to be told of a text, from the setting `task`."""
+        return TASKS[self.settings.task]
 
     def prepare_data(self, dataset_path=None, **changes):
         """Read, split and tokenize; return the datasets `train`, `validation` and `test`.
@@ -98,15 +101,18 @@ class TextClassificationTrainer:
         self.tokenizer = make_tokenizer(self.settings, parts.train.texts)
         return {name: ClassificationDataset(
                     part.texts, part.labels, self.tokenizer, self.settings.max_length,
-                    sample_weights if name == "train" else None)
+                    sample_weights if name == "train" else None, self.settings.stride)
                 for name, part in present(parts)}
 
     def setup_trainer(self, datasets, model_type=None):
         """Build the model and the Trainer; `model_type` is the setting `classifier`."""
         if model_type is not None:
             self.settings = self.settings.replace(classifier=model_type)
+        self.datasets = datasets
         with seeded(self.settings.seed), threads(self.settings.threads):
             self.model = self.make_model()
+            if starting_config(self.settings).labels != self.parts.classes:  # the head is new
+                self.task.start(self.model, datasets["train"].labels)
             self.model.to(self.device)
             self.trainer = make_trainer(self.settings, self.model, self.tokenizer, datasets,
                                         self.evaluate, self.processes)
@@ -123,6 +129,8 @@ class TextClassificationTrainer:
                 seeded(self.settings.seed + 1 + self.processes.rank):  # each has its own dropout
             state = self.trainer.train(self.settings.resume)
         self.model.eval()
+        if self.task.chooses and "validation" in self.datasets:
+            self.evaluate(self.datasets["validation"])  # the best epoch may not be the last
         return state
 
     def logits(self, dataset):
@@ -138,8 +146,17 @@ class TextClassificationTrainer:
         return logits
 
     def evaluate(self, dataset):
-        """Return `loss` and all of `classification_metrics` on a dataset."""
-        return logit_metrics(self.logits(dataset), dataset.labels)
+        """Return `loss` and every score of the task on a dataset.
+
+        What a task chooses by validation rows, the thresholds of labels, is chosen when those of
+        the set-up are scored; it stays for all others, and is saved with the model.
+        """
+        logits = self.logits(dataset)
+        if dataset is self.datasets.get("validation"):
+            chosen = self.task.choose(logits, dataset.labels, self.settings)
+            config = self.model.config
+            self.model.config = config.replace(extra={**config.extra, **chosen})
+        return self.task.scores(logits, dataset.labels, self.model.config)
 
     def save_model(self, path):
         """Write the model, its tokenizer and label_mapping.json into a folder."""
@@ -233,7 +250,7 @@ def _run(settings, processes):
         settings.say(f"data      {job.parts.description}")
         baselines = {}
         if settings.baselines and processes.first:
-            baselines = score_baselines(job.parts, settings.say)
+            baselines = score_baselines(job.parts, settings.say, job.task)
         reset_peak_memory(job.device)
         job.setup_trainer(datasets)
         if settings.output_dir is not None:
@@ -245,7 +262,7 @@ def _run(settings, processes):
     state = job.train()
     peak = most_memory(settings, peak_memory(job.device))
     results = {
-        "classifier": settings.classifier, "model": settings.model,
+        "task": settings.task, "classifier": settings.classifier, "model": settings.model,
         "classes": list(job.parts.classes), "parameters": parameters,
         "rows": {name: len(part.texts) for name, part in present(job.parts)},
         "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
@@ -260,32 +277,44 @@ def _run(settings, processes):
 
 def _finish(job, datasets, logits, results):
     """Save the model and measure it, write and say where everything is."""
-    settings = job.settings
-    for name in logits:
-        results[name] = logit_metrics(logits[name], datasets[name].labels)
-    if "test" in datasets:
-        labels, classes = datasets["test"].labels, job.parts.classes
-        probabilities = softmax(logits["test"])
-        results["test"]["calibration_error"] = expected_calibration_error(probabilities, labels)
-        results["test"]["intervals"] = bootstrap_intervals(
-            logits["test"].argmax(1), labels, len(classes))
-        settings.say(f"\n{format_per_class(results['test'], classes)}")
-    settings.say(results_table(results, COLUMNS))
+    settings, task, config = job.settings, job.task, job.model.config
+    rows = {name: (logits[name], datasets[name].labels) for name in logits}
+    for name in rows:
+        results[name] = task.scores(*rows[name], config)
+    curves = None
+    if "test" in rows:
+        results["test"] |= task.more_scores(rows, config)
+        settings.say(f"\n{task.table(results['test'], config.labels)}")
+        if "validation" in rows and (found := task.calibration(rows)):
+            results["calibration"], curves = found
+            settings.say(_calibration_line(results["calibration"]))
+    settings.say(results_table(results, task.columns))
     if settings.output_dir is None:
         return results
     folder = Path(settings.output_dir)
     job.save_model(folder)
-    if "test" in datasets:
-        write_predictions(folder / "test_predictions.csv", job.parts.test.texts,
-                          logits["test"].argmax(1), probabilities, classes, labels=labels)
+    if "test" in rows:
+        texts = job.parts.test.texts
+        with task.writer(folder / "test_predictions.csv", config.labels, with_labels=True,
+                         text_columns=text_names(texts)) as writer:
+            writer.write(texts, *task.answers(logits["test"], config), rows["test"][1])
     write_json(folder / "results.json", results)
-    write_card(folder, model_card(folder, results))
-    if settings.plots and draw_curves(folder, job.trainer.state.log, settings.say) \
-            and "test" in logits:
-        draw_scores(folder, results["test"]["confusion_matrix"], classes, probabilities, labels,
-                    settings.say)
+    write_card(folder, model_card(folder, results, task.title(config.labels), task.columns))
+    plots = settings.plots and draw_curves(folder, job.trainer.state.log, settings.say)
+    task.leave(folder, results.get("test"), rows, config, plots, settings.say)
+    if plots and curves:
+        draw_reliability(folder, curves, settings.say)
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\"")
+                 f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\""
+                 + " --text_b \"…\"" * (len(settings.text_column) == 2))
     return results
+
+
+def _calibration_line(fitted):
+    """Return the calibration errors before and after scaling as a line."""
+    errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")
+              for i, (name, scores) in enumerate(fitted["test"].items())]
+    return (f"\ncalibration error of the test rows: {', '.join(errors)} "
+            f"(temperature {fitted['temperature']:.3f}, from the validation rows)")

@@ -66,6 +66,9 @@ def _compare(settings, classifier_types, processes):
 
 def _check(settings, jobs):
     """Find before any training what would end a comparison half-way."""
+    if settings.task != "classification":
+        raise ConfigError(f"a comparison is for one class a row, not {settings.task}; train each "
+                          "head and read its results.json")
     for name in HEAD_OPTIONS:
         if getattr(settings, name) is not None and all(
                 getattr(job, name) is None for job in jobs):

@@ -9,11 +9,11 @@ from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError
 from bert_kit.lookup import find_folder
-from bert_kit.model import CLASSIFIERS, BERTForSequenceClassification, make_classifier
+from bert_kit.model import CLASSIFIERS, make_classifier
+from bert_kit.recipes.tasks import TASKS, without_task
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
 from bert_kit.training import (ALONE, EarlyStopping, MemoryManager, Trainer, TrainingArguments,
-                               balanced_class_weights, best_precision, classification_loss,
-                               find_learning_rate, freeze, gradual_unfreezing,
+                               best_precision, find_learning_rate, freeze, gradual_unfreezing,
                                layerwise_rates, make_optimizer)
 from bert_kit.weights import (WEIGHT_FILES, load_pretrained, load_weights, read_weights,
                               save_pretrained)
@@ -116,11 +116,16 @@ def check_settings(settings):
         make_classifier(config.replace(**_config_changes(settings)))
     training_arguments(settings)
     early_stopping(settings)
-    classification_loss(None, settings.label_smoothing, settings.focal_gamma)
+    task = TASKS[settings.task]
+    for name in task.foreign:
+        if getattr(settings, name):
+            raise ConfigError(f"{name} has no meaning for {settings.task}; leave it out")
+    task.loss(settings)
 
 
 def _config_changes(settings):
-    changes = {"classifier": head_options(settings)}
+    changes = {"classifier": head_options(settings), "window_stride": settings.stride,
+               "window_pooling": settings.window_pooling}
     if settings.dropout is not None:
         changes["classifier_dropout"] = settings.dropout
     return changes
@@ -137,31 +142,22 @@ def make_tokenizer(settings, texts):
 
 
 def make_model(settings, classes, tokenizer, read=read_weights):
-    """Return the classifier, from weights or from nothing; draws from torch's generator.
+    """Return the model, from weights or from nothing; draws from torch's generator.
 
     `read` is as in `load_pretrained`.
     """
-    changes = {"labels": tuple(classes), **_config_changes(settings)}
+    task, before = TASKS[settings.task], starting_config(settings)
+    extra = without_task(before.extra) | task.stored
+    changes = {"labels": tuple(classes), "extra": extra, **_config_changes(settings)}
     if settings.model is not None:
-        model = load_pretrained(BERTForSequenceClassification, settings.model,
-                                download=settings.download,
+        model = load_pretrained(task.model_class, settings.model, download=settings.download,
                                 report=settings.say, read=read, **changes)
     else:
-        model = BERTForSequenceClassification(create_model_config(
-            settings.from_scratch, vocab_size=tokenizer.vocab_size,
-            max_position_embeddings=settings.max_length, **changes))
+        model = task.model_class(before.replace(vocab_size=tokenizer.vocab_size, **changes))
     model.bert.gradient_checkpointing = settings.gradient_checkpointing
     if settings.freeze_layers:
         freeze(model, settings.freeze_layers)
     return model
-
-
-def make_loss(settings, dataset, num_classes):
-    """Return the loss function that the settings describe."""
-    weights = None
-    if settings.class_weight == "balanced":
-        weights = balanced_class_weights(dataset.labels, num_classes)
-    return classification_loss(weights, settings.label_smoothing, settings.focal_gamma)
 
 
 def training_arguments(settings, rate=0.0, precision="float32", evaluates=False):
@@ -218,12 +214,13 @@ def make_trainer(settings, model, tokenizer, datasets, evaluate, processes=ALONE
     loader = make_loader(datasets["train"], settings.batch_size, seed=settings.seed,
                          group_by_length=settings.group_by_length, share=processes.share,
                          pin_memory=device.type == "cuda")
-    loss = make_loss(settings, datasets["train"], model.config.num_labels)
+    task = TASKS[settings.task]
+    loss = task.loss(settings, datasets["train"].labels, model.config.num_labels)
     validation, stopping = datasets.get("validation"), early_stopping(settings)
     if stopping is not None and validation is None:
         raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
                           "validation_file")
-    shown = {"loss", "accuracy", "f1_macro", "matthews_correlation", settings.metric}
+    shown = {"loss", settings.metric, *(key for key, *_ in task.columns)}
     precision = settings.precision or best_precision(device)
     rate = _learning_rate(settings, model, loss, loader, precision, processes)
     return Trainer(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bert_kit.evaluation import (PlotsMissing, plot_comparison, plot_confidence_histogram,
-                                 plot_confusion_matrix, plot_learning_curves)
+                                 plot_confusion_matrix, plot_learning_curves, plot_reliability,
+                                 plot_threshold_sweep)
 
 
 def draw_curves(folder, log, say):
@@ -28,6 +29,30 @@ def draw_scores(folder, confusion, classes, probabilities, labels, say):
     try:
         plot_confusion_matrix(confusion, classes, folder / "confusion_matrix.png")
         plot_confidence_histogram(probabilities, labels, folder / "confidence.png")
+    except PlotsMissing as missing:
+        say(str(missing))
+
+
+def draw_probabilities(folder, probabilities, labels, say):
+    """Draw the probabilities (N, C) of scored rows with label sets into confidence.png."""
+    try:
+        plot_confidence_histogram(probabilities, labels, Path(folder) / "confidence.png")
+    except PlotsMissing as missing:
+        say(str(missing))
+
+
+def draw_thresholds(folder, sweep, chosen, say):
+    """Draw the rows of `threshold_sweep`, and the threshold chosen if any, into thresholds.png."""
+    try:
+        plot_threshold_sweep(sweep, Path(folder) / "thresholds.png", chosen)
+    except PlotsMissing as missing:
+        say(str(missing))
+
+
+def draw_reliability(folder, curves, say):
+    """Draw {name: (probabilities, labels)} into reliability.png."""
+    try:
+        plot_reliability(curves, Path(folder) / "reliability.png")
     except PlotsMissing as missing:
         say(str(missing))
 

@@ -6,19 +6,21 @@ import itertools
 import os
 import sys
 
-import numpy as np
 import torch
 
+from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import PredictionWriter, predict_logits
+from bert_kit.evaluation import predict_logits
 from bert_kit.lookup import find_folder
-from bert_kit.model import BERTForSequenceClassification
+from bert_kit.recipes.run_folder import stored_settings
+from bert_kit.recipes.tasks import task_of
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import ALONE, autocast, join_processes, keep_freed_memory
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
 
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
+WINDOW_BATCH = 8  # the same for texts in windows, of which each may have many
 CHUNK = 64 * BATCH  # rows of a file held at a time
 
 
@@ -52,7 +54,8 @@ class Predictor:
 
     Parameters
     ----------
-    model : BERTForSequenceClassification
+    model : BERTForSequenceClassification or BERTForMultiLabel
+        Its configuration says what it tells of a text, see `task_of`, and how long texts are read.
     tokenizer : Tokenizer
         Its `max_length` is where texts are cut off.
     device : torch.device
@@ -73,7 +76,7 @@ class Predictor:
         self.model, self.tokenizer = model.to(device).eval(), tokenizer
         self.device, self.processes = torch.device(device), processes
         autocast(precision)  # or an error, before any work
-        self.precision = precision
+        self.precision, self.task = precision, task_of(model.config)
         longest = model.config.max_position_embeddings
         self.max_length = min(tokenizer.max_length or longest, longest)
 
@@ -88,7 +91,8 @@ class Predictor:
         """
         folder = find_folder(folder, WEIGHT_FILES, download)
         device = choose_device(device)
-        model = load_pretrained(BERTForSequenceClassification, folder, strict=True, report=_warn)
+        task = task_of(BertConfig.load(folder))
+        model = load_pretrained(task.model_class, folder, strict=True, report=_warn)
         return cls(model, get_tokenizer(folder), device, processes, precision)
 
     @property
@@ -97,28 +101,37 @@ class Predictor:
         return self.model.config.labels
 
     def logits(self, texts):
-        """Texts (N) -> logits (N, C) on the CPU, in float32."""
-        dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
+        """Texts or pairs of texts (N) -> logits (N, C) on the CPU, in float32."""
+        dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length,
+                                        stride=self.model.config.window_stride)
         return self.dataset_logits(dataset)
 
     def dataset_logits(self, dataset):
         """The rows of a ClassificationDataset -> logits (N, C); the same bits as `logits`."""
+        rows = WINDOW_BATCH if dataset.stride else BATCH
+
         def score(batches):  # cloned: what is sent is not the whole for every part
             with autocast(self.precision, self.device.type):
                 logits, _ = predict_logits(self.model, batches, self.device)
-            return [part.clone() for part in logits.split(BATCH)]
+            return [part.clone() for part in logits.split(rows)]
 
         keep_freed_memory()
         return torch.cat(self.processes.share_out(
-            make_loader(dataset, BATCH, shuffle=False), score))
+            make_loader(dataset, rows, shuffle=False), score))
 
     def probabilities(self, texts):
-        """Texts (N) -> probabilities (N, C) as a float64 array; rows add up to 1."""
-        return softmax(self.logits(texts))
+        """Texts (N) -> probabilities (N, C) as a float64 array; of classes a row adds up to 1.
+
+        Raises
+        ------
+        ConfigError
+            If the model tells numbers.
+        """
+        return self.task.probabilities(self.logits(texts))
 
     def predict(self, texts):
-        """Texts (N) -> list of N class names."""
-        return [self.classes[best] for best in self.logits(texts).argmax(1).tolist()]
+        """Texts (N) -> list of N class names, tuples of label names, or numbers."""
+        return self.task.names(self.logits(texts), self.model.config)
 
 
 def _standard_input(encoding):
@@ -138,14 +151,22 @@ def _warn(line):
     print(line, file=sys.stderr)  # standard output may be the CSV
 
 
-def softmax(logits):
-    """Logits (N, C) -> probabilities (N, C), a float64 array."""
-    return torch.as_tensor(np.asarray(logits)).double().softmax(1).numpy()
+def text_names(texts):
+    """Return the names of a table's columns for texts, or for pairs of them."""
+    return ("text",) if isinstance(texts[0], str) else ("text_a", "text_b")
 
 
-def predict(model, texts=None, data_file=None, output_file=None, text_column="text",
+def text_columns(folder, chosen=None):
+    """Return the columns that hold the texts: as chosen, or as the run was given them."""
+    if chosen is None:
+        stored = (folder / "manifest.json").is_file()
+        return stored_settings(folder).text_column if stored else ("text",)
+    return (chosen,) if isinstance(chosen, str) else tuple(chosen)
+
+
+def predict(model, texts=None, data_file=None, output_file=None, text_column=None,
             delimiter=None, encoding="utf-8-sig", device="auto", download=False,
-            guard_formulas=True, precision="float32"):
+            guard_formulas=True, precision="float32", texts_b=None):
     """Classify texts, a file's rows or the lines of standard input; return how many were written.
 
     Parameters
@@ -154,13 +175,16 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
         Folder that `train` wrote.
     texts : list of str, optional
     data_file : path, optional
-        CSV or JSON lines with the column `text_column`; "-" is standard input, a text a line.
+        CSV or JSON lines with the column `text_column`, two of them for pairs, by default that of
+        the training rows; "-" is standard input, a text a line.
     output_file : path, optional
         CSV to write; by default it goes to standard output.
     guard_formulas : bool
         Put an apostrophe before cells that a spreadsheet would run.
     precision : str
         As of `Predictor`.
+    texts_b : list of str, optional
+        The second texts, for a model of pairs.
     """
     if (texts is None) == (data_file is None):
         raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
@@ -168,22 +192,33 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column="te
     if output_file is not None and data_file is not None and os.path.exists(output_file) \
             and os.path.exists(data_file) and os.path.samefile(output_file, data_file):
         raise ConfigError(f"{output_file}: is the file to read; expected another to write")
+    if texts_b is not None:
+        if texts is None or len(texts) != len(texts_b):
+            raise ConfigError(f"{len(texts_b)} second texts (--text_b); expected one for each text")
+        texts = list(zip(texts, texts_b))
     device = choose_device(device)
     with join_processes(device) as processes:
         predictor = Predictor.load(model, device, download, processes, precision)
+        columns = text_columns(find_folder(model, WEIGHT_FILES, download), text_column)
+        if texts and len(text_names(texts)) < len(columns):
+            raise ConfigError(f"{model}: was trained on pairs; give the second text too (--text_b)")
+        if texts:
+            columns = text_names(texts)
         if texts is None and str(data_file) == "-":
             texts = _standard_input(encoding)
         elif texts is None:
             texts = processes.from_first(
-                lambda: read_table(data_file, text_column, None, delimiter, encoding).texts)
+                lambda: read_table(data_file, columns, None, delimiter, encoding).texts)
         rows, count = iter(texts), 0
-        with (PredictionWriter(sys.stdout if output_file is None else output_file,
-                               predictor.classes, guard_formulas=guard_formulas)
+        with (predictor.task.writer(
+                sys.stdout if output_file is None else output_file, predictor.classes,
+                guard_formulas=guard_formulas,
+                text_columns=("text_a", "text_b") if len(columns) == 2 else ("text",))
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
-                probabilities, count = predictor.probabilities(chunk), count + len(chunk)
+                logits, count = predictor.logits(chunk), count + len(chunk)
                 if processes.first:
-                    writer.write(chunk, probabilities.argmax(1), probabilities)
+                    writer.write(chunk, *predictor.task.answers(logits, predictor.model.config))
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         return count if processes.first else 0

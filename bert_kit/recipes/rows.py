@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from bert_kit.data import library_task, limit, parts_from_lists, read_parts
-from bert_kit.errors import DataError
-from bert_kit.evaluation import classification_metrics, majority_baseline, tfidf_baseline
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.recipes.tasks import TASKS
 
 
 def read_rows(settings):
@@ -18,8 +18,11 @@ def read_rows(settings):
     split = None if settings.output_dir is None else Path(settings.output_dir) / "split.json"
     if any(files.values()):
         parts = read_parts(**files, **sizes, seed=settings.seed, split_file=split,
-                           **{name: getattr(settings, name) for name in (
-                               "text_column", "label_column", "delimiter", "encoding")})
+                           text_column=one_or_two(settings.text_column),
+                           label_column=TASKS[settings.task].label_kind(settings),
+                           delimiter=settings.delimiter, encoding=settings.encoding)
+    elif settings.task != "classification":
+        raise ConfigError(f"{settings.task} needs rows; expected a data_file or train_file")
     else:
         train, test = library_task().split(settings.test_size)
         parts = parts_from_lists(
@@ -41,24 +44,22 @@ def read_rows(settings):
     return parts
 
 
+def one_or_two(columns):
+    """Return the name of one column, or the names of two."""
+    return columns[0] if len(columns) == 1 else columns
+
+
 def present(parts):
     """Return (name, Part) of the parts that there are."""
     return [(name, getattr(parts, name)) for name in ("train", "validation", "test")
             if getattr(parts, name) is not None]
 
 
-def score_baselines(parts, say=print):
-    """Return the scores of the majority class and of TF-IDF on the test rows, if there are any."""
-    if parts.test is None:
-        return {}
-    scores = {"majority class": {"accuracy": majority_baseline(parts.train.labels,
-                                                               parts.test.labels)}}
+def score_baselines(parts, say=print, task=TASKS["classification"]):
+    """Return the scores of the task's baselines on the test rows, if there are any."""
+    scores = {}
     try:
-        guesses = tfidf_baseline(parts.train.texts, parts.train.labels, parts.test.texts)
+        scores.update(task.baselines(parts) if parts.test else ())
     except DataError as error:  # texts without words, for instance
         say(f"no TF-IDF baseline: {error}")
-        return scores
-    tfidf = classification_metrics(guesses, parts.test.labels, len(parts.classes))
-    scores["TF-IDF + logistic regression"] = {
-        key: tfidf[key] for key in ("accuracy", "f1_macro", "matthews_correlation")}
     return scores

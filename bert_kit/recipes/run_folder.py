@@ -167,19 +167,23 @@ def write_card(folder, text):
         path.write_text(text, encoding="utf-8")
 
 
-def model_card(folder, results):
-    """Return the model card of a classifier, with the measured numbers, as Markdown."""
+def model_card(folder, results, title, columns):
+    """Return the model card of a classifier, with the measured numbers, as Markdown.
+
+    `title` says what it is, `columns` are as in `results_table`.
+    """
     lines = [
         f"# {_plain(Path(folder).resolve().name)}", "",
-        f"A BERT text classifier ({results['classifier']} head, {results['parameters']:,} "
-        f"parameters) with {len(results['classes'])} classes, trained with bert_kit {__version__}"
-        + (f" from {_plain(results['model'])}." if results["model"] else " from random weights."),
-        "", "Classes: " + ", ".join(map(_plain, results["classes"])) + ".", "",
-        "## Scores", "", "| rows | what | accuracy | macro F1 | MCC |", "|---|---|---|---|---|"]
+        f"A BERT {title} ({results['classifier']} head, {results['parameters']:,} parameters), "
+        f"trained with bert_kit {__version__} from "
+        + (f"{_plain(results['model'])}." if results["model"] else "random weights."),
+        "", "Output: " + ", ".join(map(_plain, results["classes"])) + ".", "", "## Scores", "",
+        " | ".join(["| rows | what", *(heading for _, heading, *_ in columns)]) + " |",
+        "|---|---" + "|---" * len(columns) + "|"]
     for part, name, scores in results_rows(results):
         lines.append(f"| {part} | {name} | " + " | ".join(
-            "–" if scores.get(key) is None else f"{scores[key]:.4f}"
-            for key in ("accuracy", "f1_macro", "matthews_correlation")) + " |")
+            "–" if scores.get(key) is None else format(scores[key], form)
+            for key, _, _, form in columns) + " |")
     scored = "The test rows were scored once, after training." if results.get("test") else ""
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     lines += [

@@ -13,8 +13,15 @@ from bert_kit.errors import ConfigError
 from bert_kit.recipes.options import check_fields, option
 
 HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
-METRICS = ("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted",
-           "matthews_correlation", "loss")
+# Of each task: the columns that hold the label, and the metrics. The first is the default.
+LABEL_COLUMNS = {"classification": "category", "multi_label": "labels", "regression": "label"}
+METRICS = {
+    "classification": ("f1_macro", "accuracy", "precision", "recall", "f1", "f1_micro",
+                       "f1_weighted", "matthews_correlation", "loss"),
+    "multi_label": ("f1_micro", "f1_macro", "f1_weighted", "f1_samples", "jaccard", "exact_match",
+                    "label_ranking_average_precision", "loss"),
+    "regression": ("spearman", "pearson", "loss"),
+}
 
 _data = partial(option, group="data")
 _model = partial(option, group="model")
@@ -148,6 +155,8 @@ class ClassificationSettings(RunSettings):
 
     job: ClassVar[str] = "train"
 
+    task: str = _data("classification", "what a text has: one class, any number of labels, or a "
+                      "number", choices=tuple(METRICS))
     data_file: str | None = _data(
         None, "file with the columns text,category, or a folder with train, dev and test files; "
         "without any file the docstring task is used", "data_path", "dataset_path")
@@ -155,8 +164,12 @@ class ClassificationSettings(RunSettings):
     validation_file: str | None = _data(None, "file to choose the best epoch on", "val_file",
                                         "dev_file")
     test_file: str | None = _data(None, "file to score once, at the end")
-    text_column: str = _data("text", "name of the column with the texts")
-    label_column: str = _data("category", "name of the column with the classes")
+    text_column: tuple[str, ...] = _data(
+        ("text",), "name of the column with the texts; two of them for pairs")
+    label_column: tuple[str, ...] | None = _data(
+        None, "name of the column with the label; by default category, for multi_label labels, for "
+        "regression label; several are columns of 0 and 1, a label each")
+    label_separator: str = _data("|", "between the labels of a cell")
     delimiter: str | None = _data(None, "of CSV fields; a comma, or a tab for .tsv")
     encoding: str = _data("utf-8-sig", "of the files; never guessed")
     train_size: float | None = _data(None, "share of the rows to train on; the rest by default")
@@ -164,6 +177,10 @@ class ClassificationSettings(RunSettings):
     test_size: float = _data(0.1, "share to score at the end")
     max_train_samples: int | None = _data(None, "train on so many rows, stratified")
 
+    stride: int = _model(0, "read a longer text in windows that begin so many tokens apart; 0 cuts "
+                         "it off")
+    window_pooling: str = _model("mean", "how the logits of windows become one",
+                                 choices=("mean", "max"))
     bert_hidden_size: int | None = _model(None, "what the encoder's width must be, as a check")
 
     classifier: str | None = _head(
@@ -190,7 +207,9 @@ class ClassificationSettings(RunSettings):
     label_smoothing: float = _training(0.0, "share given to the other classes",
                                        "label_smoothing_factor")
     focal_gamma: float = _training(0.0, "focus on hard rows; 0 is cross-entropy")
-    class_weight: str | None = _training(None, "balanced weighs rare classes up",
+    asymmetric: bool = _training(False, "the asymmetric loss of labels: easy absent ones hardly "
+                                 "count")
+    class_weight: str | None = _training(None, "balanced weighs rare classes or labels up",
                                          choices=("balanced",))
     freeze_layers: int = _training(0, "keep embeddings and so many blocks; -1 the whole encoder")
     gradual_unfreezing: bool = _training(False, "unfreeze one block more each epoch, from the top")
@@ -203,8 +222,9 @@ class ClassificationSettings(RunSettings):
     smoothing_window: int = _stopping(1, "evaluations to average over")
     trend_window: int | None = _stopping(None, "stop when the metric falls over so many")
     regression: float | None = _stopping(None, "stop when it lies so far below the best, as .2")
-    metric: str = _stopping("f1_macro", "what decides which epoch is best",
-                            "metric_for_best_model", choices=METRICS)
+    metric: str | None = _stopping(
+        None, "what decides which epoch is best; by default f1_macro, for multi_label f1_micro, "
+        "for regression spearman", "metric_for_best_model")
     load_best_model_at_end: bool = _stopping(True, "keep the best epoch, not the last")
 
     output_dir: str | None = _running(
@@ -222,8 +242,28 @@ class ClassificationSettings(RunSettings):
             object.__setattr__(self, "classifier", "mlp" if mlp else "standard")
         elif self.classifier == "custom":
             object.__setattr__(self, "classifier", "mlp")
-        self._check_given("data_file", "train_file", "validation_file", "test_file")
-        self._check_least(early_stopping=0, max_train_samples=1, overfit_batches=1, threads=1)
+        self._set_by_task()
+        self._check_given("data_file", "train_file", "validation_file", "test_file", "text_column",
+                          "label_column")
+        self._check_least(early_stopping=0, stride=0, max_train_samples=1, overfit_batches=1,
+                          threads=1)
+
+    def _set_by_task(self):
+        """Fill in what depends on the task, and refuse what it does not have."""
+        metrics = METRICS[self.task]
+        if self.metric is None:
+            object.__setattr__(self, "metric", metrics[0])
+        if self.metric not in metrics:
+            raise ConfigError(f"metric is {self.metric!r}; expected one of {', '.join(metrics)} "
+                              f"for {self.task}")
+        if self.label_column is None:
+            object.__setattr__(self, "label_column", (LABEL_COLUMNS[self.task],))
+        if len(self.text_column) > 2:
+            raise ConfigError(f"text_column names {len(self.text_column)} columns; expected one, "
+                              "or two for pairs")
+        if len(self.label_column) > 1 and self.task != "multi_label":
+            raise ConfigError(f"label_column names {len(self.label_column)} columns; expected one "
+                              f"for {self.task}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.weights import read_weights
 
-ROWS_DEPEND_ON = ("model", "download", "max_length", "seed", "output_dir")  # and on the data
+# And on the data.
+ROWS_DEPEND_ON = ("model", "download", "max_length", "stride", "seed", "output_dir")
 
 read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
 
@@ -51,7 +52,8 @@ def _tokenized_rows(settings, folds):
     for parts in cut:
         tokenizer = make_tokenizer(settings, parts.train.texts)
         result.append(TokenizedRows(parts, tokenizer, {
-            name: ClassificationDataset(part.texts, part.labels, tokenizer, settings.max_length)
+            name: ClassificationDataset(part.texts, part.labels, tokenizer, settings.max_length,
+                                        stride=settings.stride)
             for name, part in (("train", parts.train), ("validation", parts.validation))}))
     return result
 

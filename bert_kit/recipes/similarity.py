@@ -1,12 +1,13 @@
 """How alike two texts are: scoring a sentence encoder on rated pairs, and training it on them."""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
 from torch.nn import functional as F
 
-from bert_kit.data import (ScoredPairs, SimilarityDataset, make_loader, read_scored_pairs,
-                           split_pairs)
+from bert_kit.data import (Number, Part, SimilarityDataset, make_loader, read_parts,
+                           read_table, split_pairs)
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import pearson_correlation, spearman_correlation
 from bert_kit.files import write_json
@@ -15,6 +16,7 @@ from bert_kit.recipes.fine_tuning import seeded
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
+from bert_kit.recipes.rows import present
 from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
                                          results_table, similarity_card, write_card)
 from bert_kit.recipes.semantic_search import directions
@@ -24,6 +26,7 @@ from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_p
 from bert_kit.training.losses import mean_over_rows
 from bert_kit.weights import load_weights
 
+TEXTS, LABEL = ("text_a", "text_b"), Number("label")  # the columns of the files
 COLUMNS = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
 
 
@@ -41,16 +44,18 @@ def evaluate_similarity(encoder, data_file, delimiter=None, encoding="utf-8-sig"
     dict
         `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`.
     """
-    return similarity_scores(encoder, read_scored_pairs(data_file, delimiter, encoding))
+    table = read_table(data_file, TEXTS, LABEL, delimiter, encoding)
+    LABEL.check(table, TEXTS)
+    return similarity_scores(encoder, table)
 
 
 def similarity_scores(encoder, pairs):
-    """Return what `evaluate_similarity` does, for ScoredPairs."""
-    vectors = directions(encoder.encode([*pairs.first, *pairs.second]))
+    """Return what `evaluate_similarity` does, for what has `texts` (N pairs) and `labels` (N)."""
+    vectors = directions(encoder.encode([text for side in zip(*pairs.texts) for text in side]))
     first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
     cosines = (first * second).sum(1).numpy()
-    return {"spearman": spearman_correlation(cosines, pairs.scores),
-            "pearson": pearson_correlation(cosines, pairs.scores)}
+    return {"spearman": spearman_correlation(cosines, pairs.labels),
+            "pearson": pearson_correlation(cosines, pairs.labels)}
 
 
 def cosine_loss(pool):
@@ -125,15 +130,15 @@ def _run(settings, processes):
             raise ConfigError(f"max_length is {settings.max_length}; {settings.model} has "
                               f"{longest} positions")
         encoder.max_length = settings.max_length
-    pairs = processes.from_first(lambda: _read(settings))
+    parts = processes.from_first(lambda: _read(settings))
+    pairs = dict(present(parts))
     reset_peak_memory(encoder.device)
     trainer = make_trainer(settings, encoder, pairs, processes)
-    processes.from_first(lambda: open_folder(
-        settings, {name: part.fingerprint for name, part in pairs.items()}))
+    processes.from_first(lambda: open_folder(settings, parts.fingerprint))
     held_out = pairs.get("test", pairs.get("validation"))
     baselines = {} if held_out is None else {
         "before training": similarity_scores(encoder, held_out)}
-    counts = ", ".join(f"{len(part.scores):,} {name}" for name, part in pairs.items())
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in pairs.items())
     settings.say(f"pairs     {counts}; up to {encoder.max_length} tokens a text\n"
                  f"model     {settings.model}, {', '.join(encoder.layout.pooling)} pooling, "
                  f"{encoder.device.type}, {trainer.args.precision}")
@@ -143,7 +148,7 @@ def _run(settings, processes):
     peak = most_memory(settings, peak_memory(encoder.device))
     results = {
         "model": settings.model, "pooling": list(encoder.layout.pooling),
-        "rows": {name: len(part.scores) for name, part in pairs.items()},
+        "rows": {name: len(part) for name, part in pairs.items()},
         "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
         "seconds": state.elapsed, "peak_memory_mb": None if peak is None else peak / 2**20,
         "learning_rate": trainer.args.learning_rate, "precision": trainer.args.precision,
@@ -154,20 +159,20 @@ def _run(settings, processes):
 
 
 def _read(settings):
-    """Return the ScoredPairs of the files; the labels to train on become cosines."""
-    files = {"train": settings.train_file, "validation": settings.validation_file,
-             "test": settings.test_file}
-    pairs = {name: read_scored_pairs(path, settings.delimiter, settings.encoding)
-             for name, path in files.items() if path is not None}
-    first, second, scores = pairs["train"]
-    low, high = min(scores), max(scores)
-    cosines = [(score - low) / (high - low) for score in scores]
-    return {**pairs, "train": ScoredPairs(first, second, cosines)}
+    """Return the LabelledParts of the files; the labels to train on become cosines."""
+    parts = read_parts(
+        train_file=settings.train_file, validation_file=settings.validation_file,
+        test_file=settings.test_file, text_column=TEXTS, label_column=LABEL,
+        delimiter=settings.delimiter, encoding=settings.encoding, val_size=0, test_size=0)
+    low, high = parts.train.labels.min(), parts.train.labels.max()
+    cosines = (parts.train.labels - low) / (high - low)
+    return dataclasses.replace(parts, train=Part(parts.train.texts, cosines))
 
 
 def make_trainer(settings, encoder, pairs, processes):
     """Return a Trainer of the encoder, which scores it on `validation` where there is one."""
-    dataset = SimilarityDataset(pairs["train"], encoder.tokenizer, encoder.max_length)
+    dataset = SimilarityDataset(pairs["train"].texts, pairs["train"].labels, encoder.tokenizer,
+                                encoder.max_length)
     loader = make_loader(dataset, settings.batch_size, seed=settings.seed,
                          group_by_length=settings.group_by_length, share=processes.share,
                          pin_memory=encoder.device.type == "cuda")

@@ -76,6 +76,9 @@ class TuningSettings(ClassificationSettings):
         object.__setattr__(self, "resume", "auto" if self.resume else None)
         self._check_given("study_name", "space")
         self._check_least(n_trials=1, population=2, jobs=1, keep_top=0)
+        if self.task != "classification":
+            raise ConfigError(f"a search is for one class a row, not {self.task}; try settings "
+                              "with train")
         if self.folds < 0 or self.folds == 1:
             raise ConfigError(f"folds is {self.folds}; expected 0 for one validation part, or a "
                               "whole number from 2")

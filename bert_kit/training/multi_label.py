@@ -155,7 +155,7 @@ def prior_logits(labels):
 
 def _label_counts(labels):
     """Return the number of rows and how many of them have each label, as floats."""
-    labels = torch.as_tensor(labels)
+    labels = labels if isinstance(labels, torch.Tensor) else torch.tensor(labels)
     if labels.ndim != 2 or not len(labels) or not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"labels of shape {tuple(labels.shape)}; expected 0 and 1 of shape "
                         "(rows, labels)")

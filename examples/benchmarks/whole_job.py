@@ -42,7 +42,8 @@ PARTS = {"optimizer steps": ("bert_kit.training.AMPTrainer.accumulate",
          "checkpoints": ("bert_kit.training.trainer.save_checkpoint",),
          "baselines": ("bert_kit.recipes.classification.score_baselines",),
          "pictures": ("bert_kit.recipes.classification.draw_curves",
-                      "bert_kit.recipes.classification.draw_scores")}
+                      "bert_kit.recipes.classification.draw_reliability",
+                      "bert_kit.recipes.class_task.draw_scores")}
 
 
 def parse_arguments(arguments=None):
