@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import PRESETS, ActiveSettings
 from bert_kit.recipes.prediction import Predictor
 from campaigns import content
-from jobs import command, table, tiny_bert
+from jobs import ROOT, command, environment, table, tiny_bert, write_table
 
 ROWS = 90
 QUICK = {"max_length": 24, "device": "cpu", "precision": "float32", "pass_precision": "float32",
@@ -287,6 +289,19 @@ def test_presets_fill_what_is_left_open():
     assert paper.max_length == 512 and len(paper.seeds) == 5
     assert ActiveSettings().passes == PRESETS["fast"]["passes"]
     assert ActiveSettings(oracle="ask", seed=4).seeds == (4,)
+
+
+def test_the_example_with_a_method_of_its_own(tmp_path):
+    write_table(tmp_path / "rows.csv", 300)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "active_learning.py"), "--data_file", "rows.csv",
+         "--rows", "140", "--rounds", "1", "--seeds", "0", "--min_steps", "1", "--acquisition",
+         "disagreement", "random"], cwd=tmp_path, capture_output=True, text=True,
+        env=environment())
+    assert done.returncode == 0, done.stderr
+    found = read_json(tmp_path / "runs" / "active_learning" / "results.json")["scores"]["accuracy"]
+    assert found["labels"] == [100, 140] and {*found["methods"]} == {"disagreement", "random"}
+    assert "disagreement - random" in done.stdout and "highest mean accuracy" in done.stdout
 
 
 def test_comparison_of_curves():
