@@ -34,6 +34,7 @@ _WHERE = {
                          "AMPTrainer Trainer TrainingArguments",
     "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
                            "evaluate_classification_metrics",
+    "bert_kit.recipes.active_learning": "learn_actively",
     "bert_kit.recipes.answerer": "Answerer",
     "bert_kit.recipes.answering": "train_answerer",
     "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",

@@ -5,6 +5,7 @@ import sys
 
 from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.recipes.active_settings import ActiveSettings
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
 from bert_kit.recipes.token_settings import AnsweringSettings, TaggingSettings
@@ -52,6 +53,11 @@ def tune(args):
         run_all(settings, classifiers or HEADS)
     else:
         run(settings)
+
+
+def active(args):
+    from bert_kit.recipes.active_learning import run
+    run(_settings(args, ActiveSettings))
 
 
 def evaluate(args):
@@ -233,6 +239,10 @@ def _add_training_jobs(jobs):
                      help="of these heads, one after the other")
     add_arguments(job, TuningSettings, leave_out=("fast_dev_run", "overfit_batches"))
 
+    job = _add_training(jobs, "active", active, "ask for the labels that help a classifier most")
+    add_arguments(job, ActiveSettings, leave_out=("fast_dev_run", "overfit_batches", "time_limit",
+                                                  "baselines"))
+
 
 def build_parser():
     """Return the parser of all jobs; each sets `run`, the function that does it."""
@@ -301,8 +311,8 @@ def main(arguments=None):
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
-        resumes = args.run in (pretrain, train, compare, tune) or args.run in (tag, answer) and \
-            not {"texts", "input_file", "question"} & vars(args).keys()
+        resumes = args.run in (pretrain, train, compare, tune, active) or args.run in (
+            tag, answer) and not {"texts", "input_file", "question"} & vars(args).keys()
         print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

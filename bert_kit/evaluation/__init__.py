@@ -2,6 +2,7 @@
 
 from bert_kit.evaluation.answers import (answer_f1, answer_metrics, best_null_threshold, best_score,
                                          exact_match, normalize_answer)
+from bert_kit.evaluation.band_plots import plot_bands
 from bert_kit.evaluation.baselines import (majority_baseline, tfidf_baseline,
                                            tfidf_label_probabilities, unigram_loss)
 from bert_kit.evaluation.calibration import (brier_score, confidence_coverage,
@@ -44,10 +45,10 @@ __all__ = [
     "format_reliability", "format_sweep", "guard_formula", "headline_scores", "invalid_tags",
     "logit_metrics", "majority_baseline", "matthews_correlation", "mcnemar",
     "most_confident_mistakes", "multilabel_logit_metrics", "multilabel_metrics",
-    "normalize_answer", "pearson_correlation", "plot_comparison", "plot_confidence_histogram",
-    "plot_confusion_matrix", "plot_learning_curves", "plot_reliability", "plot_threshold_sweep",
-    "predict_label_sets", "predict_logits", "predict_token_logits", "rank", "regression_metrics",
-    "reliability_bins", "require_plots", "spearman_correlation", "stratified_folds",
-    "tfidf_baseline", "tfidf_label_probabilities", "threshold_sweep", "threshold_warning",
-    "unigram_loss", "write_predictions", "write_rows",
+    "normalize_answer", "pearson_correlation", "plot_bands", "plot_comparison",
+    "plot_confidence_histogram", "plot_confusion_matrix", "plot_learning_curves",
+    "plot_reliability", "plot_threshold_sweep", "predict_label_sets", "predict_logits",
+    "predict_token_logits", "rank", "regression_metrics", "reliability_bins", "require_plots",
+    "spearman_correlation", "stratified_folds", "tfidf_baseline", "tfidf_label_probabilities",
+    "threshold_sweep", "threshold_warning", "unigram_loss", "write_predictions", "write_rows",
 ]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bert_kit.evaluation import (PlotsMissing, plot_comparison, plot_confidence_histogram,
-                                 plot_confusion_matrix, plot_learning_curves, plot_reliability,
-                                 plot_threshold_sweep)
+from bert_kit.evaluation import (PlotsMissing, plot_bands, plot_comparison,
+                                 plot_confidence_histogram, plot_confusion_matrix,
+                                 plot_learning_curves, plot_reliability, plot_threshold_sweep)
 
 
 def draw_curves(folder, log, say):
@@ -61,5 +61,13 @@ def draw_comparison(folder, rows, say):
     """Draw the rows of a leaderboard into comparison.png."""
     try:
         plot_comparison(rows, Path(folder) / "comparison.png")
+    except PlotsMissing as missing:
+        say(str(missing))
+
+
+def draw_bands(path, curves, score, goal, say):
+    """Draw what `plot_bands` does into a file."""
+    try:
+        plot_bands(curves, path, score, goal=goal)
     except PlotsMissing as missing:
         say(str(missing))

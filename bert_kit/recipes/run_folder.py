@@ -30,6 +30,9 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "store", "workers", "tokenizer", "save_steps",
         # of a search
         "n_trials", "timeout", "jobs", "keep_top", "train_best", "report", "space", "pruner",
+        # of campaigns, which may go on for longer, and be joined by others
+        "acquisition", "seeds", "all_data", "rounds", "budget", "delta_f", "classification_change",
+        "kappa", "uncertainty", "window", "extra_epochs", "pool_file", "oracle",
         *STOPPING)
 
 
