@@ -336,7 +336,7 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"folds": 1}, None, "folds is 1"), ({"timeout": 0}, None, "timeout is 0"),
     ({"folds": 3, "sampler": "pbt"}, None, "folds is 3, but pbt trains an epoch"),
     ({"sampler": "hyperband", "early_stopping": 2}, None, "no meaning for a leg"),
-    ({"sampler": "hyperband", "num_train_epochs": 2}, None, "between 3 epochs or more"),
+    ({"sampler": "hyperband", "num_epochs": 2}, None, "between 3 epochs or more"),
     ({"sampler": "pbt", "timeout": 5}, None, "timeout is 5"),
     ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
     ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
