@@ -1,9 +1,8 @@
 """Functions to minimise, with the space of each: what the tuner's benchmark runs all tools on.
 
 PUBLISHED are the ones whose results the documentation shows; `tables` adds two that were trained
-for real once, learning curves of every setting on scikit-learn's digits. OTHERS were not looked at
-when the sampler's settings were chosen; they are there to see that the settings are not made for
-the first.
+for real once, learning curves of every setting on scikit-learn's digits. OTHERS are there to see
+that the sampler's settings are not made for the first; those were chosen on other seeds of all.
 """
 
 import base64
