@@ -36,7 +36,7 @@ def signature(thing):
     for parameter in inspect.signature(thing).parameters.values():
         if parameter.default is not parameter.empty:
             shown = getattr(parameter.default, "__name__", repr(parameter.default))
-            parameter = parameter.replace(default=Plain("…" if shown[0] == "<" else shown))
+            parameter = parameter.replace(default=Plain("…" if "<" in shown else shown))
         parameters.append(parameter.replace(annotation=parameter.empty))
     return str(inspect.Signature(parameters))
 
