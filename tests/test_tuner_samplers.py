@@ -165,6 +165,17 @@ def test_settling_draws_costs_no_density():
         assert np.isclose(drawn, unit).mean() == pytest.approx(expected, abs=0.01)
 
 
+def test_kernels_reach_the_neighbours_of_a_step():
+    """However close the rows, a kernel is half a cell wide: 68% lies in its own cell."""
+    space = SearchSpace().discrete("n", 10, 50, step=10)
+    unit = space.to_row({"n": 30})
+    density = Parzen(space.parameters, np.array([unit, unit]), np.full(2, 1e9))
+    found = {n: np.exp(density.log_density(space.to_row({"n": n})[None]))[0]
+             for n in range(10, 60, 10)}
+    assert found[30] == pytest.approx(math.erf(1 / math.sqrt(2)), abs=1e-3)
+    assert found[20] == pytest.approx(found[40]) and found[20] > 0.15 > 0.01 > found[10] > 0
+
+
 # ---- what a sampler may know, and what it makes of it
 
 @pytest.mark.parametrize("sampler", [Random(), TPE(), TPE(n_startup=2, candidates=5, good=0.3)])
@@ -209,8 +220,12 @@ def test_pareto_front_against_brute_force():
         all(other <= one) and any(other < one) for other in losses)]
     assert pareto_front(losses).tolist() == expected
     trials = [Record({}, None, losses=tuple(row)) for row in losses]
-    order = best_first(trials)
-    assert sorted(order) == list(range(60)) and set(order[:len(expected)]) == set(expected)
+    order, left = best_first(trials).tolist(), np.arange(60)
+    assert sorted(order) == list(range(60))
+    while len(left):  # front after front
+        front = left[pareto_front(losses[left])]
+        assert set(order[:len(front)]) == set(front)
+        order, left = order[len(front):], np.setdiff1d(left, front)
 
 
 def test_lonely_places_of_a_front_come_first():
@@ -327,32 +342,6 @@ def test_eight_in_flight(problems):
         problem = problems.PUBLISHED[name]
         assert statistics.median(best(search(TPE(), *problem, 96, seed, in_flight=8))
                                  for seed in range(SEEDS)) <= floor
-
-
-def test_known_minima_of_the_problems(problems):
-    """The problems are what they are said to be."""
-    known = {
-        "branin": ({"x": math.pi, "y": 2.275}, 0.397887),
-        "hartmann3": (dict(zip("abc", (0.114614, 0.555649, 0.852547))), -3.86278),
-        "hartmann6": (dict(zip("abcdef", (0.20169, 0.150011, 0.476874, 0.275332, 0.311652,
-                                          0.6573))), -3.32237),
-        "rosenbrock": ({f"x{i}": 10.0 for i in range(4)}, 0.0),
-        "bert": ({"lr": 3e-5, "weight_decay": 1e-2, "dropout_rate": 0.15, "warmup_ratio": 0.1,
-                  "num_hidden_layers": 3, "batch_size": 16, "activation": "gelu"}, 0.0),
-        "conditional": ({"head": "cnn", "norm": "layer", "lr": 1e-4, "width": 128,
-                         "dropout": 0.2}, 0.0),
-        "ackley5": ({f"x{i}": 7.3 for i in range(5)}, 0.0),
-        "levy4": ({f"x{i}": 1.0 for i in range(4)}, 0.0),
-        "styblinski3": ({f"x{i}": -2.903534 for i in range(3)}, -3 * 39.166166),
-        "bowl8": ({f"x{i}": 0.37 for i in range(8)}, 0.0)}
-    every = {**problems.PUBLISHED, **problems.OTHERS}
-    for name, (params, minimum) in known.items():
-        assert every[name].loss(params) == pytest.approx(minimum, abs=1e-4), name
-    rng = np.random.default_rng(0)
-    for name, problem in every.items():
-        drawn = [problem.loss(problem.space.from_row(rng.random(len(problem.space.parameters))))
-                 for _ in range(300)]
-        assert min(drawn) >= known.get(name, (None, 0.0))[1] - 1e-4
 
 
 @pytest.mark.parametrize("options, message", [

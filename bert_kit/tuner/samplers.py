@@ -112,25 +112,36 @@ def best_first(trials):
 
 
 def pareto_front(losses):
-    """Return the places of the rows (N, M) that no other is better than in all and in one more."""
-    losses = np.asarray(losses)
-    no_worse = (losses[:, None] <= losses).all(axis=2)
-    better = (losses[:, None] < losses).any(axis=2)
-    return np.flatnonzero(~(no_worse & better).any(axis=0))
+    """Return the places of the rows (N, M) of losses that no other row beats.
+
+    To beat is to be better in one and no worse in all.
+
+    Examples
+    --------
+    >>> pareto_front([[1, 4], [2, 2], [3, 3]]).tolist()
+    [0, 1]
+    """
+    return np.flatnonzero(~_beats(np.asarray(losses)).any(axis=0))
+
+
+def _beats(losses):
+    return ((losses[:, None] <= losses).all(axis=2) & (losses[:, None] < losses).any(axis=2))
 
 
 def _pareto_order(losses):
     """Sort by front and crowding distance (Deb et al. 2002, NSGA-II)."""
-    order, left = [], np.arange(len(losses))
-    while len(left):
-        front = left[pareto_front(losses[left])]
+    order, beats = [], _beats(losses)
+    beaten_by = beats.sum(axis=0)
+    while len(order) < len(losses):
+        front = np.flatnonzero(beaten_by == 0)
         distance = np.zeros(len(front))
         for values in losses[front].T:
             along = np.argsort(values, kind="stable")
             gaps = np.diff(values[along], prepend=-np.inf, append=np.inf)
             distance[along] += (gaps[:-1] + gaps[1:]) / max(np.ptp(values), 1e-12)
         order.extend(front[np.argsort(-distance, kind="stable")])
-        left = np.setdiff1d(left, front)
+        beaten_by -= beats[front].sum(axis=0)
+        beaten_by[front] = -1  # done
     return order
 
 

@@ -117,9 +117,9 @@ class SearchSpace:
 
     Examples
     --------
-    >>> space = SearchSpace().log_uniform("lr", 1e-6, 1e-2).categorical("head", ["linear", "cnn"])
+    >>> space = SearchSpace().continuous("dropout", 0, 0.5).categorical("head", ["linear", "cnn"])
     >>> space.from_row([0.5, 0.9])
-    {'lr': 0.0001, 'head': 'cnn'}
+    {'dropout': 0.25, 'head': 'cnn'}
     """
 
     parameters: tuple = ()
