@@ -13,7 +13,7 @@ import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer, weights
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
-from bert_kit.recipes import population, rows, shared_rows
+from bert_kit.recipes import rows, shared_rows
 from bert_kit.recipes.classification import TextClassificationTrainer
 from bert_kit.recipes.population import BertStep, read_state
 from bert_kit.recipes.prediction import Predictor
@@ -221,7 +221,7 @@ def test_files_are_read_once_and_test_rows_never_used(settings, files, tmp_path,
         monkeypatch.setattr(shared_rows, function.__name__, functools.partial(
             lambda function, *given: reads.append(function.__name__) or function(*given),
             function))
-    monkeypatch.setattr(population, "read_weights_once", functools.lru_cache(
+    monkeypatch.setattr(shared_rows, "read_weights_once", functools.lru_cache(
         shared_rows.read_weights))
     real = TextClassificationTrainer.evaluate
     monkeypatch.setattr(TextClassificationTrainer, "evaluate", lambda job, dataset: lengths.append(

@@ -145,7 +145,7 @@ def test_train_reproduces_the_score_from_the_file(found, files, tmp_path, capsys
                  "--num_epochs", "1", "--verbosity", "0"]) == 0  # the command line wins
     assert read_json(tmp_path / "b" / "manifest.json")["settings"]["num_train_epochs"] == 1
     more = {name: value for name, value in QUICK.items() if name != "num_epochs"}
-    results = train_classifier("mlp", files[1], files[0], output_dir=tmp_path / "c", num_epochs=3,
+    results = train_classifier("mlp", files[1], files[0], output_dir=tmp_path / "c", num_epochs=1,
                                **more, **goal["best_params"])  # as seed 001 does
     assert results["learning_rate"] == goal["best_params"]["lr"]
 
@@ -281,7 +281,7 @@ def test_the_last_epoch_counts_where_the_best_is_not_kept(files):
     scores = []
     for best in (True, False):
         seen = trial({"lr": 5e-2, "batch_size": 8})
-        value = Objective(base(files, num_epochs=4, load_best_model_at_end=best), keep=False)(seen)
+        value = Objective(base(files, num_epochs=3, load_best_model_at_end=best), keep=False)(seen)
         scores.append((value, list(seen.reports.values())))
     assert scores[0][1] == scores[1][1]
     assert scores[0][0] == max(scores[0][1]) and scores[1][0] == scores[1][1][-1]
@@ -378,16 +378,16 @@ def test_commands_of_the_seeds(files, tmp_path, capsys):
     quick = {**QUICK, "num_epochs": 1, "model": bert}
     del quick["verbosity"]
     done = command("tune", "--data_file", rows, "--output_root", tmp_path / "out", "--study_name",
-                   "bert_opt", "--n_trials", 2, "--verbosity", 1, *flags(quick))
+                   "bert_opt", "--n_trials", 1, "--verbosity", 1, *flags(quick))
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert done.stdout.count("trial ") == 2 and "train --config" in done.stdout
+    assert done.stdout.count("trial ") == 1 and "train --config" in done.stdout
     assert (tmp_path / "out" / "bert_opt" / "statistics.json").is_file()
     config = load_best_config("mlp", tmp_path / "out")
     with open(tmp_path / "out" / "bert_opt" / "best_model" / "test_predictions.csv") as file:
         assert len(list(csv.DictReader(file))) == ROWS // 10
     assert config["settings"]["data_file"] == str(rows)
     assert main(["tune", "--data_file", str(rows), "--output_root", str(tmp_path / "out"),
-                 "--study_name", "bert_opt", "--n_trials", "2", *flags(quick)]) == 1
+                 "--study_name", "bert_opt", "--n_trials", "1", *flags(quick)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

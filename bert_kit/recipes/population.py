@@ -14,11 +14,10 @@ import torch
 
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.files import atomic_file
-from bert_kit.recipes.classification import TextClassificationTrainer
-from bert_kit.recipes.fine_tuning import check_settings, make_model, seeded, threads
+from bert_kit.recipes.fine_tuning import check_settings, seeded, threads
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.shared_rows import read_weights_once, tokenized_rows
+from bert_kit.recipes.shared_rows import SharedRowsTrainer, tokenized_rows
 from bert_kit.training import TrainerState
 
 # Settings that end or resume a run by themselves; here the tuner says when a leg ends.
@@ -102,25 +101,15 @@ class BertStep:
     def _job(self, params, seed, device=None):
         settings = self._job_settings(params, seed, device)
         rows, = tokenized_rows(self.settings.replace(max_length=settings.max_length))
-        return _Job(settings, rows)
+        job = SharedRowsTrainer(settings, rows)
+        job.setup_trainer({"train": rows.datasets["train"]})  # it only trains
+        return job
 
     def _job_settings(self, params, seed, device=None):
         return self.settings.replace(**{
             **named(ClassificationSettings, params, "parameters"), "seed": seed,
             "device": device or self.settings.device, "output_dir": None, "verbosity": 0,
             "load_best_model_at_end": False})
-
-
-class _Job(TextClassificationTrainer):
-    """A job on rows that are there already, whose trainer only trains."""
-
-    def __init__(self, settings, rows):
-        super().__init__(settings=settings)
-        self.parts, self.tokenizer, self.datasets = rows.parts, rows.tokenizer, rows.datasets
-        self.setup_trainer({"train": rows.datasets["train"]})
-
-    def make_model(self):
-        return make_model(self.settings, self.parts.classes, self.tokenizer, read_weights_once)
 
 
 def write_state(path, job, params):

@@ -12,7 +12,8 @@ import numpy as np
 from bert_kit.data import ClassificationDataset, Part
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import stratified_folds
-from bert_kit.recipes.fine_tuning import make_tokenizer
+from bert_kit.recipes.classification import TextClassificationTrainer
+from bert_kit.recipes.fine_tuning import make_model, make_tokenizer
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.weights import read_weights
@@ -67,3 +68,21 @@ def _in_folds(parts, folds, seed):
     return [dataclasses.replace(parts, train=part(np.flatnonzero(fold_of != fold)),
                                 validation=part(np.flatnonzero(fold_of == fold)), test=None)
             for fold in range(folds)]
+
+
+class SharedRowsTrainer(TextClassificationTrainer):
+    """The classification job on rows and base weights that are there already.
+
+    Parameters
+    ----------
+    settings : ClassificationSettings
+    rows : TokenizedRows
+    """
+
+    def __init__(self, settings, rows):
+        super().__init__(settings=settings)
+        self.parts, self.tokenizer, self.datasets = rows.parts, rows.tokenizer, rows.datasets
+
+    def make_model(self):
+        """Return the model that `setup_trainer` trains; draws from torch's generator."""
+        return make_model(self.settings, self.parts.classes, self.tokenizer, read_weights_once)

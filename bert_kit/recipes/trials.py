@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_kit.errors import TrainingError
-from bert_kit.recipes.classification import TextClassificationTrainer
-from bert_kit.recipes.fine_tuning import make_model
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.shared_rows import read_weights_once, tokenized_rows
+from bert_kit.recipes.shared_rows import SharedRowsTrainer, tokenized_rows
 from bert_kit.training import EarlyStopping, peak_memory, reset_peak_memory
 
 
@@ -31,8 +29,8 @@ def adaptive_patience(settings, number):
             "min_delta", "min_epochs", "smoothing_window", "trend_window", "regression")})
 
 
-class TrialTrainer(TextClassificationTrainer):
-    """The classification job on rows that are there already; nothing is written while it trains.
+class TrialTrainer(SharedRowsTrainer):
+    """The classification job of a trial; nothing is written while it trains.
 
     Parameters
     ----------
@@ -43,13 +41,9 @@ class TrialTrainer(TextClassificationTrainer):
     """
 
     def __init__(self, settings, rows, report):
-        super().__init__(settings=settings.replace(output_dir=None, verbosity=0))
-        self.parts, self.tokenizer, self.datasets = rows.parts, rows.tokenizer, rows.datasets
+        super().__init__(settings.replace(output_dir=None, verbosity=0), rows)
         self.report, self.epoch, self.best_epoch, self.stops = report, 0, 0, False
         self.scores, self.weights = None, None
-
-    def make_model(self):
-        return make_model(self.settings, self.parts.classes, self.tokenizer, read_weights_once)
 
     def score(self):
         """Train, and return the scores of the best epoch; the model has that epoch's weights."""
