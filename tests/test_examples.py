@@ -1,4 +1,4 @@
-"""Both examples from end to end, as a user runs them, on a small scale."""
+"""The examples from end to end, as a user runs them, on a small scale."""
 
 import csv
 import math
@@ -80,3 +80,23 @@ def test_own_csv_resume_and_plain_errors(tmp_path, cache):
     assert f"60 rows to train on, {len(read_table(tmp_path / 'own.csv').texts)} to test on" in out
     error = run(tmp_path, cache, "train_bert_classification.py", "--data_file", "none.csv", code=1)
     assert "none.csv" in error and error.count("\n") == 1
+
+
+def test_tune_by_trials_and_in_a_population(tmp_path, cache):
+    with open(tmp_path / "own.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "category"])
+        for i in range(80):
+            writer.writerow([f"the {'red' if i % 2 else 'blue'} thing number {i}",
+                             "warm" if i % 2 else "cold"])
+    arguments = ["--data_file", "own.csv", "--n_trials", 3, "--epochs", 2, "--population", 2]
+    out = run(tmp_path, cache, "tune_classifier.py", *arguments)
+    assert len(re.findall(r"^trial \d ", out, re.MULTILINE)) == 3 and "3 complete" in out
+    assert out.count("  epoch ") in (1, 2) and len(re.findall(r"member \d", out)) == 4
+    assert "importance   " in out
+    for name in ("majority class", "defaults", "best_trial", "best_member"):
+        assert 0 <= number(rf"\n{name} +([\d.]+)", out) <= 1
+    folder = tmp_path / "runs" / "tuning"
+    assert {"trials", "population", "best_member"} <= {path.name for path in folder.iterdir()}
+    error = run(tmp_path, cache, "tune_classifier.py", *arguments, code=1)
+    assert error.startswith("error: ") and error.count("\n") == 1
