@@ -54,6 +54,17 @@ def search(folder, trials, seconds):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def stop_while(process, condition):
+    """Stop a process at a moment at which a condition holds."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.01)  # the signal takes its time
+        if condition():
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+
+
 def execute(folder, statement, *values):
     """Do something to the file of a study behind its back."""
     with sqlite3.connect(folder / "study.sqlite") as db:
@@ -91,11 +102,13 @@ def test_draws_of_processes_that_share_a_file_can_be_replayed(tmp_path):
 def test_a_process_killed_at_any_moment_loses_nothing(tmp_path, kills=5):
     rng, path = random.Random(0), tmp_path / "log.txt"
     path.touch()
-    for _ in range(kills):
+    for last in [False] * (kills - 1) + [True]:
         process, size = search(tmp_path, 10**6, 0.01), path.stat().st_size
         while path.stat().st_size == size:
             time.sleep(0.005)  # until it works
         time.sleep(rng.uniform(0, 0.2))
+        if last:  # in a trial, so that there is one to take up
+            stop_while(process, lambda: "start" in path.read_text().splitlines()[-1])
         process.kill()
         process.communicate()
     study = Study("s", SPACE, tmp_path, resume=True)
