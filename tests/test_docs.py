@@ -10,6 +10,7 @@ import io
 import re
 import runpy
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -102,6 +103,18 @@ def test_the_list_of_public_names_is_current():
     """Else run `PYTHONPATH=. python docs/make_api.py`."""
     written = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["api"]()
     assert (ROOT / "docs" / "api.md").read_text("utf-8") == written
+
+
+def test_the_pictures_are_current_and_shown():
+    """Else run `PYTHONPATH=. python docs/make_pictures.py`."""
+    names = runpy.run_path(str(ROOT / "docs" / "make_pictures.py"))
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    files = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert [file.stem for file in files] == sorted(names["PICTURES"])
+    for file in files:
+        text = file.read_text("utf-8")
+        assert text == names["svg"](names["PICTURES"][file.stem])
+        assert ElementTree.fromstring(text).tag.endswith("svg") and f"pictures/{file.name}" in pages
 
 
 @pytest.mark.parametrize("name", MODULES)
