@@ -220,6 +220,11 @@ def test_long_texts_and_broken_weights_are_refused(tmp_path):
     folder = classifier_folder(tmp_path, max_position_embeddings=512)
     with pytest.raises(BertKitError, match="has 65 tokens; expected at most 64"):
         explore(folder, "red " * 63, output_file=tmp_path / "page.html")
+    tokenizer = get_tokenizer(folder)
+    tokenizer.max_length = 9  # where `predict` cuts off
+    tokenizer.save(folder)
+    with pytest.raises(BertKitError, match="has 10 tokens; expected at most 9"):
+        explore(folder, "red " * 8, output_file=tmp_path / "page.html")
     model = load_pretrained(BERTForSequenceClassification, folder)
     model.classifier.output.bias.data[0] = float("nan")
     save_pretrained(model, folder)
