@@ -115,6 +115,11 @@ def embed(args):
         print(query, *(f"  {match.score:.4f}  {match.text}" for match in matches), sep="\n")
 
 
+def explore(args):
+    from bert_kit.recipes.exploring import explore
+    print(f"{explore(**_values(args))} tokens: {args.output_file}")
+
+
 def _values(args):
     """Return the arguments of a job without the parser's own."""
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
@@ -218,6 +223,18 @@ def _add_answer(jobs):
     add_arguments(job, AnsweringSettings)
 
 
+def _add_explore(jobs, formatter):
+    job = jobs.add_parser("explore", help="see on a page how a model reads a text",
+                          allow_abbrev=False, formatter_class=formatter)
+    job.add_argument("--model", required=True, help="folder or name of a model")
+    job.add_argument("--text", required=True, help="text to read; [MASK] in it is a masked place")
+    job.add_argument("--text_b", help="the second text of a pair")
+    job.add_argument("--mask", action="store_true", help="let every token be guessed in turn")
+    job.add_argument("--output_file", default="exploration.html", help="page to write")
+    job.add_argument("--download", action="store_true", help="allow the hub to be asked")
+    job.set_defaults(run=explore)
+
+
 def _add_training_jobs(jobs):
     """Add the jobs whose flags are declared as settings."""
     job = _add_training(jobs, "pretrain", pretrain, "pre-train a model on masked tokens")
@@ -284,6 +301,7 @@ def build_parser():
     _add_tag(jobs)
     _add_answer(jobs)
     _add_embed(jobs, with_defaults)
+    _add_explore(jobs, with_defaults)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
     job.add_argument("model", help="folder or name of a model")
