@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import write_json
+from bert_kit.tuner.store import RECORD
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 
@@ -31,12 +32,8 @@ def export(study):
 def history(trial):
     """Return all of a trial in values that JSON can hold; a number that is not finite is None."""
     duration = trial.finished - trial.started if trial.finished else None
-    return _finite({
-        "number": trial.number, "state": trial.state, "params": trial.params,
-        "value": trial.value, "reports": trial.reports, "cuts": trial.cuts, "seed": trial.seed,
-        "attempt": trial.attempt, "error": trial.error, "started": trial.started,
-        "finished": trial.finished, "duration": duration, "device": trial.device,
-        "notes": trial.notes})
+    names = ("number", "attempt", "failures", *RECORD)
+    return _finite({name: getattr(trial, name) for name in names} | {"duration": duration})
 
 
 def statistics(study):

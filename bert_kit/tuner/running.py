@@ -26,6 +26,10 @@ ENDS = {COMPLETE: "on_trial_complete", PRUNED: "on_trial_pruned", FAILED: "on_tr
 EVENTS = ("on_study_start", "on_trial_start", *ENDS.values(), "on_new_best", "on_study_end")
 
 
+class WorkerDied(TuningError):
+    """An executor broke down; any of the trials that it ran may have done it."""
+
+
 class Serial(Executor):
     """Runs every call at once, in this thread."""
 
@@ -69,7 +73,8 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     in_flight : int
         How many trials run, or wait to run, at a time.
     retries : int
-        How often a trial that raised is run again, with the same parameters and seed.
+        How often a trial that raised is run again, with the same parameters and seed. To be
+        interrupted does not count.
     callbacks : sequence
         Objects with some of the methods on_study_start(study), on_trial_start(trial),
         on_trial_complete(trial), on_trial_pruned(trial), on_trial_failed(trial),
@@ -142,7 +147,7 @@ class _Run:
         if error and not isinstance(error, Exception):
             raise error  # a worker was told to stop, not the objective
         result = dataclasses.replace(trial, error=described(error)) if error else future.result()
-        if result.error and trial.attempt <= self.retries and not self.raise_errors:
+        if result.error and trial.failures < self.retries and not self.raise_errors:
             self.again.append(self.study.begin_again(trial))
             return
         tell(self.study, result, self.callbacks)
@@ -182,7 +187,7 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
 
     Raises
     ------
-    TuningError
+    WorkerDied
         If the executor breaks down.
     """
     executor = executor or Serial()
@@ -205,8 +210,8 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
             if broken is not None:
                 raise broken
     except BrokenExecutor as error:
-        raise TuningError(f"a worker died ({error}); expected all to live (is memory short?): what "
-                          "ran is taken up by the next call") from None
+        raise WorkerDied(f"a worker died ({error}); expected all to live (is memory short?): what "
+                         "ran is taken up by the next call") from None
     finally:
         for future in busy:
             future.cancel()
@@ -219,10 +224,14 @@ def watched(study, callbacks, unfinished):
         if not any(hasattr(callback, event) for event in EVENTS):
             raise ConfigError(f"callback {callback!r} has none of the methods {', '.join(EVENTS)}")
     announce(callbacks, "on_study_start", study)
+    died = False
     try:
         yield
+    except WorkerDied:
+        died = True
+        raise
     finally:
-        study.release(unfinished)
+        study.release(unfinished, failed=died)
         if study.path:
             study.export()
         announce(callbacks, "on_study_end", study)

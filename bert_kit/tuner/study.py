@@ -109,7 +109,7 @@ class Study:
     def ask(self, attempts=6):
         """Return the next trial, running: one whose process died, or a new one.
 
-        A trial whose process died in so many attempts is begun no more, but has failed.
+        A trial of which so many attempts failed, the last as its process died, is begun no more.
 
         Raises
         ------
@@ -126,14 +126,16 @@ class Study:
             return self._copy(number)
 
     def _take_up(self, attempts):
-        """Make the first lost trial ours and return its number; end those lost too often."""
-        for number, attempt in self._store.lost():
-            self._store.take(number, attempt)
-            if attempt < attempts:
+        """Make the first lost trial ours and return its number; end those that fail too often."""
+        for number, attempt, died in self._store.lost():
+            self._store.take(number, attempt, died)
+            self._read(number)
+            trial = self._trials[number]
+            if trial.failures < attempts:
                 return number
             self._store.update(replace(
-                self._trials[number], attempt=attempt + 1, state=FAILED, finished=time.time(),
-                error=f"its process died in each of {attempt} attempts"), over=True)
+                trial, state=FAILED, finished=time.time(), error=f"{trial.failures} attempts "
+                "failed, in the last of them its process died"), over=True)
         return None
 
     def _new(self, number):
@@ -154,16 +156,21 @@ class Study:
         return replace(trial, params=dict(trial.params), reports={}, notes={})
 
     def begin_again(self, trial):
-        """Return a trial that runs here for one attempt more: same parameters, same seed."""
+        """Return a trial that failed here for one attempt more: same parameters, same seed."""
         with self._lock:
             with self._store.transaction():
-                self._store.take(trial.number, trial.attempt)
+                self._store.take(trial.number, trial.attempt, failed=True)
             return self._copy(trial.number)
 
-    def release(self, numbers):
-        """Let any process take up these trials, of those that run here, from now on."""
-        with self._lock, self._store.transaction():
-            self._store.release(numbers)
+    def release(self, numbers, failed=False):
+        """Let any process take up these trials, of those that run here, from now on.
+
+        To be interrupted is no fault of theirs; `failed` says that it may be.
+        """
+        with self._lock:
+            with self._store.transaction():
+                self._store.release(numbers, failed)
+            self._read(min(numbers, default=None))
 
     def update(self, trial):
         """Keep the reports and notes that a trial has so far, in case this process dies."""
@@ -223,8 +230,9 @@ class Study:
     def _read(self, start=None):
         """Bring the trials up to what the store says, in any case those from `start` on."""
         news = self._store.news(len(self._trials) if start is None else start, self._told)
-        for number, attempt, told, record in news:
-            trial = Trial(number=number, attempt=attempt, maximize=self.maximize, **record)
+        for number, attempt, failures, told, record in news:
+            trial = Trial(number=number, attempt=attempt, failures=failures,
+                          maximize=self.maximize, **record)
             trial.reports, trial.cuts = ({int(step): value for step, value in values.items()}
                                          for values in (trial.reports, trial.cuts))
             trial.folder = str(self.path / "trials" / f"{number:05}") if self.path else None

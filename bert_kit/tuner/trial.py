@@ -44,7 +44,8 @@ class Trial:
     cuts: dict = field(default_factory=dict)
     maximize: bool = False
     error: str | None = None
-    attempt: int = 1
+    attempt: int = 1  # how often it has begun
+    failures: int = 0  # how often it raised or its process died, before this attempt
     started: float | None = None  # seconds since 1970
     finished: float | None = None
     device: str | None = None
