@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import functools
 import json
+import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,12 +17,14 @@ import bert_kit
 from bert_kit import load_best_config, train_classifier, tune_all_classifiers, tune_classifier
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
-from bert_kit.files import read_json
+from bert_kit.files import held, read_json
 from bert_kit.recipes import shared_rows, trials, tuning
 from bert_kit.recipes.best_configs import best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings
 from bert_kit.recipes.options import named, spellings
+from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.search_log import SearchLog
 from bert_kit.recipes.search_spaces import OF_HEAD, search_space
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 from bert_kit.recipes.shared_rows import tokenized_rows
@@ -378,6 +383,54 @@ def test_the_best_of_all_is_among_equals(tmp_path):
     (tmp_path / "cnn_best_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds no best_params"):
         load_best_config("cnn", tmp_path)
+
+
+def test_a_finished_trial_is_better_than_one_that_was_ended_early(tmp_path):
+    plain = ClassificationSettings()
+    for head, value, state in (("mlp", 0.6, "complete"), ("cnn", 0.9, "pruned"),
+                               ("mlp", 0.8, "pruned"), ("bilstm", 0.5, "complete")):
+        write_best_config(tmp_path, best_config(
+            plain.replace(classifier=head), {}, value, state=state, data="a",
+            study=str(tmp_path / f"{head}-{value}")))
+    assert load_best_config("mlp", tmp_path)["best_value"] == 0.6
+    assert read_json(tmp_path / "best_overall_classifier.json")["classifier_type"] == "mlp"
+
+
+def test_a_best_trial_that_was_ended_early_is_named_so(files, tmp_path, capsys, monkeypatch):
+    def step(self, leg):
+        if leg.start:
+            raise TrainingError("no memory")
+        Path(leg.state_out).write_text("state")
+        return leg.params["lr"]
+
+    monkeypatch.setattr(BertStep, "__call__", step)
+    tune_classifier("mlp", files[1], files[0], {"lr": [1e-3, 2e-3, 3e-3]}, sampler="halving",
+                    n_trials=3, save_dir=tmp_path, train_best=False,
+                    **{**QUICK, "num_epochs": 3, "verbosity": 1})
+    assert load_best_config("mlp", tmp_path)["state"] == "pruned"
+    assert "no trial was finished: this one was ended early" in capsys.readouterr().out
+
+
+def test_searches_that_end_at_once_wait_for_each_other(tmp_path):
+    plain = ClassificationSettings()
+    threads = [threading.Thread(target=write_best_config, args=(tmp_path, best_config(
+        plain.replace(classifier=head), {}, 0.5, data="a", study=str(tmp_path / head))))
+        for head in HEADS]
+    with held(tmp_path):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        assert not [*tmp_path.glob("*.json")]
+    for thread in threads:
+        thread.join()
+    assert read_json(tmp_path / "all_best_configs.json").keys() == {*HEADS}
+
+
+def test_the_log_shows_what_the_cut_saw(capsys):
+    log = SearchLog(ClassificationSettings())
+    log.on_trial_pruned(trial({"lr": 0.1}, value=0.7, reports={1: 0.7, 2: 0.6}, state="pruned",
+                              started=0.0, finished=2.0))
+    assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
 
 
 def test_commands_of_the_seeds(files, tmp_path, capsys):

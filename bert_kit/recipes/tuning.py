@@ -119,6 +119,8 @@ def run(settings, space=None):
               "folds": settings.folds, "data": rows.fingerprint}
     settings.say(f"\nbest      {settings.metric} {config['best_value']:.4f} with "
                  f"{shown(config['best_params'])}")
+    if config.get("state") == "pruned":
+        settings.say("          no trial was finished: this one was ended early")
     before = load_best_config(config["classifier_type"], settings.output_dir)
     path = write_best_config(settings.output_dir, config)
     if settings.train_best:

@@ -62,7 +62,7 @@ class _Halving:
     def begin(self, count, notes):
         """Return the trials of a bracket: those it has had, the lost first, and then new ones."""
         stored = self.study.trials
-        trials = [trial for trial in stored if trial.notes == notes and trial.state != RUNNING]
+        trials = [trial for trial in stored if trial.notes == notes and trial.over]
         while len(trials) < count:
             try:
                 trial = self.study.ask(attempts=math.inf)  # most of the lost only waited

@@ -86,13 +86,12 @@ class Store:
         self._db.execute("INSERT INTO study (settings) VALUES (?)", (json.dumps(settings),))
 
     def news(self, number, told):
-        """Return (number, attempt, failures, told, record) of trials from `number` on or told since.
-        """
+        """Return what is stored of the trials from `number` on or told since."""
         with self._errors_named():
             rows = self._db.execute(
-                "SELECT number, attempt, failures, told, record FROM trial WHERE number IN (SELECT number "
-                "FROM trial WHERE number >= ? UNION SELECT number FROM trial WHERE told > ?) "
-                "ORDER BY number", (number, told)).fetchall()
+                "SELECT number, attempt, failures, told, record FROM trial WHERE number IN "
+                "(SELECT number FROM trial WHERE number >= ? UNION SELECT number FROM trial "
+                "WHERE told > ?) ORDER BY number", (number, told)).fetchall()
         return [(*row, json.loads(record)) for *row, record in rows]
 
     def insert(self, trial, knew):
@@ -112,8 +111,8 @@ class Store:
     def take(self, number, attempt, failed):
         """Make a trial ours, for one attempt more, if the last was this one and is not over."""
         self._db.execute(f"UPDATE trial SET owner = ?, beat = {NOW}, attempt = attempt + 1, "
-                         "failures = failures + ? WHERE number = ? AND attempt = ? AND told IS NULL",
-                         (self.owner, failed, number, attempt))
+                         "failures = failures + ? WHERE number = ? AND attempt = ? "
+                         "AND told IS NULL", (self.owner, failed, number, attempt))
 
     def release(self, numbers, failed):
         """Let anyone take these trials, if they are ours."""

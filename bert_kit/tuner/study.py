@@ -325,28 +325,3 @@ class Study:
     def close(self):
         """Close the file; a trial that runs here is lost in a minute, for another to take up."""
         self._store.close()
-
-
-def tune_all(objectives, studies, n_trials, folder=None, executor=None, in_flight=1,
-             callbacks=()):
-    """Bring several studies to `n_trials` each, and write what was best in each and in all.
-
-    Parameters
-    ----------
-    objectives : dict
-        {name: objective}, for instance one a kind of classifier.
-    studies : dict
-        {name: Study}, with one objective each.
-    n_trials : int
-        Of each study, those included that it has already.
-    folder : path, optional
-        For the files of `bert_kit.tuner.exports.export_best`.
-    executor, in_flight, callbacks
-        As for `Study.optimize`.
-    """
-    for name, objective in objectives.items():
-        over = sum(trial.state != RUNNING for trial in studies[name].trials)
-        studies[name].optimize(objective, max(0, n_trials - over), executor=executor,
-                               in_flight=in_flight, callbacks=callbacks)
-    if folder:
-        exports.export_best(studies, folder)

@@ -55,9 +55,14 @@ class Trial:
     losses: tuple | None = field(default=None, repr=False, compare=False)
 
     @property
+    def over(self):
+        """Whether nothing more comes of it: it is complete, pruned or failed."""
+        return self.state != RUNNING
+
+    @property
     def steps(self):
         """The last step with a report; 0 while the trial runs, when nobody else knows of them."""
-        return 0 if self.state == RUNNING else max(self.reports, default=0)
+        return max(self.reports, default=0) if self.over else 0
 
     def report(self, step, value):
         """Note a value on the way and return whether to stop: it lies beyond this step's cut."""
