@@ -208,6 +208,21 @@ def test_a_search_goes_on_where_it_stopped(files, tmp_path):
     assert len(read_json(path, list)) == 3
 
 
+def test_a_search_that_goes_on_trains_with_as_many_threads(files, tmp_path, monkeypatch):
+    """With others, a score would round otherwise: trials of one search would not compare."""
+    same = {**QUICK, "threads": None, "precision": None, "model": files[1], "data_file": files[0],
+            "output_dir": tmp_path, "study_name": "one"}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    first = tuning._prepare(settings(jobs=2, **same), None)
+    tuning._read_rows(first)
+    assert first.base.threads == 2
+    monkeypatch.setattr(tuning, "best_precision", lambda device: "float16")  # another machine
+    again = tuning._prepare(settings(jobs=1, resume=True, **same), None)
+    assert again.base == first.base
+    with pytest.raises(ConfigError, match="threads was None and is now 1"):
+        tuning._prepare(settings(resume=True, **{**same, "threads": 1}), None)
+
+
 def test_folders_are_numbered_where_no_name_is_given(files, tmp_path):
     run = functools.partial(tune_classifier, "mlp", files[1], files[0], SMALL, save_dir=tmp_path,
                             train_best=False, n_trials=1, **{**QUICK, "num_epochs": 1})
@@ -292,6 +307,19 @@ def test_the_last_epoch_counts_where_the_best_is_not_kept(files):
     assert scores[0][0] == max(scores[0][1]) and scores[1][0] == scores[1][1][-1]
 
 
+def test_the_space_file_of_the_docs(files, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text("utf-8")
+    path = tmp_path / "space.json"
+    path.write_text(page.split("```json\n")[1].split("```")[0])
+    space = search_space(settings(space=path, classifier="cnn"))
+    kinds = {parameter.kind: parameter for parameter in space.parameters}
+    assert kinds.keys() == {"continuous", "log_uniform", "discrete", "ordered", "categorical"}
+    assert kinds["discrete"].step > 1 and any(parameter.when for parameter in space.parameters)
+    rng = np.random.default_rng(0)
+    for row in rng.random((20, len(space.parameters))):
+        check_settings(trial_settings(base(files, classifier="cnn"), space.from_row(row)))
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_value_of_a_heads_space_is_one_that_the_head_takes(head, files):
     space = search_space(settings(classifier=head))
@@ -339,10 +367,15 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
 @pytest.mark.parametrize("changes, space, words", [
     ({"n_trials": 0}, None, "n_trials is 0; expected a whole number from 1"),
     ({"folds": 1}, None, "folds is 1"), ({"timeout": 0}, None, "timeout is 0"),
-    ({"folds": 3, "sampler": "pbt"}, None, "folds is 3, but pbt trains an epoch"),
-    ({"sampler": "hyperband", "early_stopping": 2}, None, "no meaning for a leg"),
-    ({"sampler": "hyperband", "num_epochs": 2}, None, "between 3 epochs or more"),
-    ({"sampler": "pbt", "timeout": 5}, None, "timeout is 5"),
+    ({"sampler": "halving", "folds": 3}, None, "folds is 3, which halving does not use"),
+    ({"sampler": "halving", "early_stopping": 2}, None, "no meaning for a leg"),
+    ({"sampler": "hyperband", "n_trials": None, "num_epochs": 2}, None, "between 3 epochs or more"),
+    ({"sampler": "halving", "timeout": 5}, None, "timeout is 5"),
+    ({"sampler": "pbt", "n_trials": None, "pruner": "median"}, None,
+     "pruner is median, which pbt does not use; leave it out, or choose tpe or random or g"),
+    ({"sampler": "hyperband", "n_trials": None, "keep_top": 0}, None, "keep_top is 0, which hyp"),
+    ({"sampler": "hyperband", "n_trials": 50}, None, "n_trials is 50, which hyperband does"),
+    ({"population": 4}, None, "population is 4, which tpe does not use; .* or choose pbt"),
     ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
     ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
@@ -350,7 +383,7 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"sampler": "best"}, None, "expected one of tpe, random"),
     ({"sampler": "grid"}, None, "expected discrete, ordered or categorical"),
     ({}, {"learning": [1]}, "space: unknown option 'learning'; did you mean"),
-    ({"sampler": "pbt"}, {"batch_size": [8, 16]}, "batch_size cannot change while"),
+    ({"sampler": "pbt", "n_trials": None}, {"batch_size": [8, 16]}, "batch_size cannot change while"),
     ({"classifier": "cnn"}, {"activation": ["gelu"]}, "not an option of the cnn head"),
     ({"val_size": 0, "train_size": 0.9}, None, "needs validation rows"),
     ({"max_length": 41}, None, "40 positions"), ({"model": "no/such"}, None, "no/such")])
@@ -449,6 +482,19 @@ def test_commands_of_the_seeds(files, tmp_path, capsys):
     assert main(["tune", "--data_file", str(rows), "--output_root", str(tmp_path / "out"),
                  "--study_name", "bert_opt", "--n_trials", "1", *flags(quick)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_flag_that_the_sampler_ignores_is_a_usage_error(tmp_path, capsys):
+    for flags in (["--sampler", "pbt", "--n_trials", "50"], ["--population", "8"],
+                  ["--sampler", "halving", "--pruner", "none"],
+                  ["--sampler", "pbt", "--all", "--folds", "3"]):
+        assert main(["tune", "--output_dir", str(tmp_path), *flags]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1
+    kept = settings(sampler="pbt", population=6).replace(classifier="cnn")
+    assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (6, None, None, None)
+    kept = settings().replace(seed=1)
+    assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (None, 50, "median", 3)
 
 
 def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):

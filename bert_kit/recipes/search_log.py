@@ -28,7 +28,8 @@ class SearchLog:
 
     def on_trial_pruned(self, trial):
         """Print the trial with the score that ended it; it may have had a better one before."""
-        self._line(trial, f"{self.metric} {trial.reports[trial.steps]:.4f}, pruned after {trial.steps}")
+        score = trial.reports[trial.steps]
+        self._line(trial, f"{self.metric} {score:.4f}, pruned after {trial.steps}")
 
     def on_trial_failed(self, trial):
         """Print the trial with its error."""

@@ -245,9 +245,12 @@ class SearchSpace:
         """Return this space if it holds every set of an old one, else a ConfigError says why."""
         for name in {**old._named, **self._named}:
             new, before = self._get(name), old._get(name)
+            for what in ("kind", "log", "when"):
+                if getattr(new, what) != getattr(before, what):
+                    raise ConfigError(f"{name}: {what} was {getattr(before, what)!r} and is now "
+                                      f"{getattr(new, what)!r}; only ranges and choices may grow")
             values = before.grid() if before.step else (before.low, before.high)
-            if new.kind != before.kind or new.when != before.when or any(
-                    math.isnan(new.to_unit(value)) for value in values):
+            if any(math.isnan(new.to_unit(value)) for value in values):
                 raise ConfigError(f"{name} is {new.to_dict()}; expected all of {before.to_dict()}")
         return self
 
