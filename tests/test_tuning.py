@@ -383,7 +383,7 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"sampler": "best"}, None, "expected one of tpe, random"),
     ({"sampler": "grid"}, None, "expected discrete, ordered or categorical"),
     ({}, {"learning": [1]}, "space: unknown option 'learning'; did you mean"),
-    ({"sampler": "pbt", "n_trials": None}, {"batch_size": [8, 16]}, "batch_size cannot change while"),
+    ({"sampler": "pbt", "n_trials": None}, {"batch_size": [8, 16]}, "batch_size cannot change"),
     ({"classifier": "cnn"}, {"activation": ["gelu"]}, "not an option of the cnn head"),
     ({"val_size": 0, "train_size": 0.9}, None, "needs validation rows"),
     ({"max_length": 41}, None, "40 positions"), ({"model": "no/such"}, None, "no/such")])
