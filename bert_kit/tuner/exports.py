@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import write_json
+from bert_kit.tuner.space import check_whole
 from bert_kit.tuner.store import RECORD
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
@@ -67,8 +68,7 @@ class KeepTop:
     """
 
     def __init__(self, k):
-        if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-            raise ConfigError(f"k is {k!r}; expected a whole number from 0")
+        check_whole(0, k=k)
         self.k, self.study = k, None
 
     def on_study_start(self, study):

@@ -19,6 +19,7 @@ from functools import partial
 
 from bert_kit.errors import ConfigError, TuningError
 from bert_kit.tuner.samplers import Exhausted
+from bert_kit.tuner.space import check_whole
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED
 
 MODES = {"async": FIRST_COMPLETED, "waves": ALL_COMPLETED}
@@ -97,10 +98,8 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     TuningError
         If the executor breaks down; its trials can be taken up.
     """
-    for name, value, least in (("n_trials", n_trials, 0), ("in_flight", in_flight, 1),
-                               ("retries", retries, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+    check_whole(0, n_trials=n_trials, retries=retries)
+    check_whole(1, in_flight=in_flight)
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
     if isolate and executor is not None:
@@ -215,6 +214,32 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
     finally:
         for future in busy:
             future.cancel()
+
+
+def run_legs(step, legs, executor=None, devices=()):
+    """Train legs, one on a device at a time; yield (place, score, error) as each is over.
+
+    The error is text, None where the step returned a score.
+    """
+    left = iter(enumerate(legs))
+
+    def take(device):
+        return next(((place, leg.replace(device=device)) for place, leg in left), None)
+
+    slots = list(devices) or [None] * len(legs)
+    slots = slots if executor else slots[:1]  # here: each is over before the next begins
+    with closing(spread(take, partial(_run_leg, step), slots, executor)) as calls:
+        for (place, _), future in calls:
+            error = future.exception()
+            yield place, *((None, described(error)) if error else future.result())
+
+
+def _run_leg(step, task):
+    """Run a leg, in whatever process this is; return its score, or None, and the error."""
+    try:
+        return float(step(task[1])), None
+    except Exception as error:
+        return None, described(error)
 
 
 @contextmanager

@@ -322,6 +322,14 @@ class SearchSpace:
             yield from self._walk({**params, parameter.name: value}, place + 1)
 
 
+def check_whole(least, **values):
+    """Raise a ConfigError that names the first of some values that is no whole number from least.
+    """
+    for name, value in values.items():
+        if not _is_whole(value) or value < least:
+            raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+
+
 def _is_whole(value):
     """Beyond 2**53 a float64 does not know every whole number."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53

@@ -13,7 +13,7 @@ from bert_kit.errors import ConfigError, TuningError
 from bert_kit.tuner import exports, halving, running
 from bert_kit.tuner.importance import importance
 from bert_kit.tuner.samplers import TPE, best_first, pareto_front
-from bert_kit.tuner.space import SearchSpace
+from bert_kit.tuner.space import SearchSpace, check_whole
 from bert_kit.tuner.store import Store
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 
@@ -84,8 +84,7 @@ class Study:
             if direction not in ("minimize", "maximize"):
                 raise ConfigError(f"the direction of {name} is {direction!r}; "
                                   "expected minimize or maximize")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"seed is {self.seed!r}; expected a whole number from 0")
+        check_whole(0, seed=self.seed)
         if self.pruner and self.several:
             raise ConfigError(f"a pruner compares one number; found the objectives "
                               f"{', '.join(self.directions)}")
@@ -287,15 +286,9 @@ class Study:
         front = pareto_front([trial.losses for trial in done]) if done else ()
         return [done[place] for place in front]
 
-    def optimize(self, objective, n_trials, timeout=None, executor=None, in_flight=1, retries=0,
-                 callbacks=(), mode="async", devices=(), isolate=False, raise_errors=False):
-        """Run trials: see `bert_kit.tuner.running.run_trials`."""
-        running.run_trials(self, objective, n_trials, timeout, executor, in_flight, retries,
-                           callbacks, mode, devices, isolate, raise_errors)
-
-    def halve(self, step, plan, executor=None, devices=(), callbacks=()):
-        """Train many a little and the best on: see `bert_kit.tuner.halving.run_plan`."""
-        halving.run_plan(self, step, plan, executor, devices, callbacks)
+    # Functions of a study, which have files of their own.
+    optimize, halve = running.run_trials, halving.run_plan
+    statistics, export = exports.statistics, exports.export
 
     def replay(self, number):
         """Draw the parameters of a trial once more, from what was known when it was asked for."""
@@ -310,17 +303,9 @@ class Study:
         return self._draw(number, space, [replace(trial, row=space.to_row(trial.params))
                                           for trial in known])
 
-    def statistics(self):
-        """Return counts, rates, times, errors and the best: see `bert_kit.tuner.exports`."""
-        return exports.statistics(self)
-
     def importance(self):
         """Return {parameter: share} of what sets the best trials apart from the others."""
         return importance(self.space, self.trials)
-
-    def export(self):
-        """Write the study as JSON into its folder: see `bert_kit.tuner.exports`."""
-        exports.export(self)
 
     def close(self):
         """Close the file; a trial that runs here is lost in a minute, for another to take up."""
