@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "bert_kit.errors": "BertKitError ConfigError DataError TokenizerError TrainingError "
-                       "TuningError WeightsError",
+                       "TuningError UsageError WeightsError",
     "bert_kit.config": "BertConfig create_model_config",
     "bert_kit.tokenization": "Tokenizer get_tokenizer train_tokenizer",
     "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from bert_kit import __version__
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.recipes.active_settings import ActiveSettings
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
@@ -324,7 +324,7 @@ def main(arguments=None):
         args.run(args)
     except BertKitError as error:
         print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return 1

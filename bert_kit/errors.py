@@ -12,6 +12,10 @@ class ConfigError(BertKitError):
     """A model or training setting has an impossible value."""
 
 
+class UsageError(ConfigError):
+    """An option has no meaning beside another one."""
+
+
 class TokenizerError(BertKitError):
     """A vocabulary is missing, unreadable or unsuitable."""
 

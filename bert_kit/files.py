@@ -182,16 +182,16 @@ def read_json(path, kind=dict):
 
 
 @contextlib.contextmanager
-def held(folder):
+def held(folder, wait=False):
     """Keep a folder to this process and block of code, as long as both live.
 
-    Other processes that ask for it are told so; where the system has no such locks (Windows) they
-    are not.
+    Others that ask for it meanwhile are told so, or wait for it; where the system has no such
+    locks (Windows) nothing happens.
 
     Raises
     ------
     BertKitError
-        If another process has it.
+        If another process has it, unless `wait`.
     """
     try:
         import fcntl
@@ -200,7 +200,7 @@ def held(folder):
         return
     place = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     except BlockingIOError:
         raise BertKitError(f"{folder}: another process works in it; expected one at a "

@@ -4,6 +4,8 @@
     python examples/tune_classifier.py --weights runs/pretrained  # pre-trained weights
     python examples/tune_classifier.py --data_file reviews.csv    # columns text,category
 
+The same command once more goes on where the last one was interrupted.
+
 Without a file the task is to tell which library a description comes from. All choices are made on
 the validation rows; the test rows are scored once, at the end. `python -m bert_kit tune` is this
 with more options, for every head.
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from bert_kit import BertKitError, Predictor
 from bert_kit.evaluation import classification_metrics
+from bert_kit.files import read_json, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.rows import read_rows, score_baselines
@@ -51,6 +54,12 @@ def main(args):
         metric="f1_macro", seed=args.seed, output_dir=None, plots=False, baselines=False,
         verbosity=0)
     rows = read_rows(base)
+    begun = folder / "arguments.json"  # trials that were trained otherwise would not compare
+    for name, value in (read_json(begun) if begun.exists() else {}).items():
+        if value != getattr(args, name):
+            raise BertKitError(f"{folder}: --{name} was {value} and is now {getattr(args, name)}; "
+                               "expected the same command, or another --output_dir")
+    write_json(begun, vars(args))
     print(f"data         {rows.description}")
 
     # 2. What may change: names are options of training, ranges are those worth a try.
@@ -65,11 +74,12 @@ def main(args):
     #    trials are dense and bad ones are not; the pruner ends what falls behind half of them.
     print(f"\ntrials       {args.n_trials} of {args.epochs} epochs")
     study = Study("trials", space, folder / "trials", direction="maximize", sampler=TPE(),
-                  pruner=Median(), seed=args.seed)
-    study.optimize(Objective(base, keep=False), n_trials=args.n_trials,
+                  pruner=Median(), seed=args.seed, resume=True)
+    over = sum(trial.over for trial in study.trials)
+    study.optimize(Objective(base, keep=False), n_trials=args.n_trials - over,
                    callbacks=[SearchLog(base.replace(verbosity=1))])
-    importance = sorted(study.importance().items(), key=lambda item: -item[1])
-    print("importance   " + ", ".join(f"{name} {share:.0%}" for name, share in importance))
+    print("importance   " + ", ".join(f"{name} {share:.0%}"
+                                      for name, share in study.importance().items()))
 
     # 4. A population: after every epoch the worst member goes on from the weights of the best,
     #    with parameters a little larger or smaller. A parameter becomes a schedule.
@@ -78,16 +88,18 @@ def main(args):
     pbt = PBT(space.only("lr", "weight_decay", "dropout_rate", "warmup_ratio"),
               population=args.population, seed=args.seed)
     population = pbt.run(step, generations=args.epochs, path=folder / "population",
-                         callbacks=[SearchLog(base.replace(verbosity=1))])
+                         resume=True, callbacks=[SearchLog(base.replace(verbosity=1))])
     print("the schedule of the best")
     for generation, params, _ in population.schedule(population.best):
         print(f"  epoch {generation + 1}  {shown(params)}")
 
     # 5. The test rows, once: by the defaults, the best trial trained again, the best member.
     step.save_model(population.best.checkpoint, folder / "best_member")
-    trained = {"defaults": base, "best_trial": trial_settings(base, study.best.params)}
-    scores = {name: classification.run(settings.replace(output_dir=str(folder / name)))["test"]
-              for name, settings in trained.items()}
+    scores = {}
+    for name, settings in (("defaults", base),
+                           ("best_trial", trial_settings(base, study.best.params))):
+        settings = settings.replace(output_dir=str(folder / name), resume="auto")
+        scores[name] = classification.run(settings)["test"]
     guesses = Predictor.load(folder / "best_member").logits(rows.test.texts).argmax(1)
     scores["best_member"] = classification_metrics(
         guesses, rows.test.labels, len(rows.classes))

@@ -98,5 +98,9 @@ def test_tune_by_trials_and_in_a_population(tmp_path, cache):
         assert 0 <= number(rf"\n{name} +([\d.]+)", out) <= 1
     folder = tmp_path / "runs" / "tuning"
     assert {"trials", "population", "best_member"} <= {path.name for path in folder.iterdir()}
-    error = run(tmp_path, cache, "tune_classifier.py", *arguments, code=1)
+    again = run(tmp_path, cache, "tune_classifier.py", *arguments)  # there is nothing left to do
+    assert "resumed   3 trials are done" in again and not re.findall(r"member \d", again)
+    assert again[again.index("test rows"):] == out[out.index("test rows"):]
+    error = run(tmp_path, cache, "tune_classifier.py", *arguments, "--max_length", 32, code=1)
     assert error.startswith("error: ") and error.count("\n") == 1
+    assert "--max_length was 64 and is now 32" in error

@@ -53,6 +53,10 @@ def last_words(trial):
     return os.getpid()
 
 
+def always_last_words(trial):
+    os._exit(1)
+
+
 class Awkward(Exception):
     """Pickled, it cannot be made again, which breaks a pool of processes."""
 
@@ -332,6 +336,39 @@ def test_an_interrupted_call_goes_on(tmp_path, path):
         ("complete", 2 if number == 3 else 1) for number in range(6)]
     if path:
         assert read_json(tmp_path / "study/statistics.json")["complete"] == 6
+
+
+@pytest.mark.parametrize("path", [None, "study"])
+def test_an_interruption_uses_no_retry_up(tmp_path, path):
+    """Ctrl-C seven times, and the trial still has its two retries."""
+    study = Study("s", SPACE, path and tmp_path / path)
+    calls = []
+
+    def objective(trial):
+        calls.append(trial.attempt)
+        if len(calls) <= 7:
+            raise KeyboardInterrupt
+        raise OSError("busy")
+
+    for _ in range(7):
+        with pytest.raises(KeyboardInterrupt):
+            study.optimize(objective, 1, retries=2)
+    study.optimize(objective, 1, retries=2)
+    trial, = study.trials
+    assert calls == [*range(1, 11)] and trial.error.startswith("OSError: busy")
+    assert (trial.state, trial.attempt, trial.failures) == ("failed", 10, 2)
+
+
+def test_a_trial_that_breaks_the_executor_down_is_not_tried_for_ever():
+    study = Study("s", SPACE)
+    for failures in range(1, 7):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            with pytest.raises(TuningError, match="a worker died"):
+                study.optimize(always_last_words, 1, executor=pool)
+        assert study.trials[0].failures == failures
+    study.optimize(parabola, 1)
+    assert [trial.state for trial in study.trials] == ["failed", "complete"]
+    assert study.trials[0].error == "6 attempts failed, in the last of them its process died"
 
 
 @pytest.mark.parametrize("arguments,words", [

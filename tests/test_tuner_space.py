@@ -186,8 +186,12 @@ def test_widening():
             (old.only("head", "rows"), "unknown parameter 'x'"),
             (old.continuous("y", 0, 1), "unknown parameter 'y'"),
             (old.only("head", "x").discrete("rows", 8, 64, step=7), "rows is .*; expected all of"),
-            (old.only("head", "x").ordered("rows", [8, 16]), "rows is .*; expected all of"),
-            (old.only("head", "rows").continuous("x", 0, 1), "x is .*; expected all of"),
+            (old.only("head", "x").ordered("rows", [8, 16]),
+             "rows: kind was 'discrete' and is now 'ordered'; only ranges"),
+            (old.only("head", "rows").continuous("x", 0, 1), "x: when was {'head': .'a',.} and is "
+             "now {}; only ranges and choices may grow"),
+            (old.only("head", "x").discrete("rows", 8, 64, step=8, log=True),
+             "rows: log was False and is now True; only ranges"),
             (old.only("head", "rows").continuous("x", 0, 0.5, when={"head": "a"}), "x is .*")):
         with pytest.raises(ConfigError, match=message):
             wrong.widened_from(old)

@@ -9,7 +9,7 @@ from bert_kit.files import read_json
 from bert_kit.tuner.exports import KeepTop
 from bert_kit.tuner.samplers import TPE, Grid, Random
 from bert_kit.tuner.space import SearchSpace
-from bert_kit.tuner.study import Study, tune_all
+from bert_kit.tuner.study import Study
 
 SPACE = (SearchSpace().log_uniform("lr", 1e-5, 1e-1).discrete("layers", 1, 4)
          .categorical("head", ["linear", "cnn"]).continuous("p", 0, 1, when={"head": "cnn"}))
@@ -143,6 +143,7 @@ def test_statistics_count():
     over = study.trials[:5]
     assert math.isclose(found["total_seconds"], sum(t.finished - t.started for t in over))
     assert found["elapsed_seconds"] == over[-1].finished - over[0].started
+    assert over == [trial for trial in study.trials if trial.over]
     assert Study("s", SPACE).statistics()["success_rate"] is None
 
 
@@ -273,26 +274,6 @@ def test_nothing_is_tried_twice_with_many_in_flight():
     study = Study("s", space, sampler=TPE())
     study.optimize(lambda trial: trial.params["a"] + trial.params["b"], 96, in_flight=8)
     assert space.size() == 320 and len({str(trial.params) for trial in study.trials}) == 96
-
-
-def test_one_study_a_classifier(tmp_path):
-    spaces = {"linear": SPACE.only("lr"), "cnn": SPACE}
-    studies = {name: Study(name, space, tmp_path / name, direction="maximize", resume=True)
-               for name, space in spaces.items()}
-    objectives = {"linear": lambda trial: -abs(math.log10(trial.params["lr"])),
-                  "cnn": lambda trial: trial.params["layers"]}
-    tune_all(objectives, studies, 6, tmp_path)
-    tune_all(objectives, studies, 9, tmp_path)
-    assert [len(study.trials) for study in studies.values()] == [9, 9]
-    configs = read_json(tmp_path / "all_best_configs.json")
-    assert [*configs] == ["linear", "cnn"]
-    assert configs["cnn"] == read_json(tmp_path / "cnn_best_config.json")
-    assert configs["cnn"]["params"] == studies["cnn"].best.params
-    assert read_json(tmp_path / "best_overall_classifier.json") == {
-        "name": "cnn", **configs["cnn"]}
-    broken = Study("broken", SPACE)
-    tune_all({"broken": lambda trial: 1 / 0}, {"broken": broken, **studies}, 2, tmp_path / "b")
-    assert read_json(tmp_path / "b/all_best_configs.json") == configs
 
 
 @pytest.mark.parametrize("arguments,words", [

@@ -4,6 +4,9 @@ import csv
 import dataclasses
 import functools
 import json
+import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,12 +17,14 @@ import bert_kit
 from bert_kit import load_best_config, train_classifier, tune_all_classifiers, tune_classifier
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
-from bert_kit.files import read_json
+from bert_kit.files import held, read_json
 from bert_kit.recipes import shared_rows, trials, tuning
 from bert_kit.recipes.best_configs import best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings
 from bert_kit.recipes.options import named, spellings
+from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.search_log import SearchLog
 from bert_kit.recipes.search_spaces import OF_HEAD, search_space
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 from bert_kit.recipes.shared_rows import tokenized_rows
@@ -203,6 +208,21 @@ def test_a_search_goes_on_where_it_stopped(files, tmp_path):
     assert len(read_json(path, list)) == 3
 
 
+def test_a_search_that_goes_on_trains_with_as_many_threads(files, tmp_path, monkeypatch):
+    """With others, a score would round otherwise: trials of one search would not compare."""
+    same = {**QUICK, "threads": None, "precision": None, "model": files[1], "data_file": files[0],
+            "output_dir": tmp_path, "study_name": "one"}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    first = tuning._prepare(settings(jobs=2, **same), None)
+    tuning._read_rows(first)
+    assert first.base.threads == 2
+    monkeypatch.setattr(tuning, "best_precision", lambda device: "float16")  # another machine
+    again = tuning._prepare(settings(jobs=1, resume=True, **same), None)
+    assert again.base == first.base
+    with pytest.raises(ConfigError, match="threads was None and is now 1"):
+        tuning._prepare(settings(resume=True, **{**same, "threads": 1}), None)
+
+
 def test_folders_are_numbered_where_no_name_is_given(files, tmp_path):
     run = functools.partial(tune_classifier, "mlp", files[1], files[0], SMALL, save_dir=tmp_path,
                             train_best=False, n_trials=1, **{**QUICK, "num_epochs": 1})
@@ -287,6 +307,19 @@ def test_the_last_epoch_counts_where_the_best_is_not_kept(files):
     assert scores[0][0] == max(scores[0][1]) and scores[1][0] == scores[1][1][-1]
 
 
+def test_the_space_file_of_the_docs(files, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text("utf-8")
+    path = tmp_path / "space.json"
+    path.write_text(page.split("```json\n")[1].split("```")[0])
+    space = search_space(settings(space=path, classifier="cnn"))
+    kinds = {parameter.kind: parameter for parameter in space.parameters}
+    assert kinds.keys() == {"continuous", "log_uniform", "discrete", "ordered", "categorical"}
+    assert kinds["discrete"].step > 1 and any(parameter.when for parameter in space.parameters)
+    rng = np.random.default_rng(0)
+    for row in rng.random((20, len(space.parameters))):
+        check_settings(trial_settings(base(files, classifier="cnn"), space.from_row(row)))
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_value_of_a_heads_space_is_one_that_the_head_takes(head, files):
     space = search_space(settings(classifier=head))
@@ -334,10 +367,15 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
 @pytest.mark.parametrize("changes, space, words", [
     ({"n_trials": 0}, None, "n_trials is 0; expected a whole number from 1"),
     ({"folds": 1}, None, "folds is 1"), ({"timeout": 0}, None, "timeout is 0"),
-    ({"folds": 3, "sampler": "pbt"}, None, "folds is 3, but pbt trains an epoch"),
-    ({"sampler": "hyperband", "early_stopping": 2}, None, "no meaning for a leg"),
-    ({"sampler": "hyperband", "num_epochs": 2}, None, "between 3 epochs or more"),
-    ({"sampler": "pbt", "timeout": 5}, None, "timeout is 5"),
+    ({"sampler": "halving", "folds": 3}, None, "folds is 3, which halving does not use"),
+    ({"sampler": "halving", "early_stopping": 2}, None, "no meaning for a leg"),
+    ({"sampler": "hyperband", "n_trials": None, "num_epochs": 2}, None, "between 3 epochs or more"),
+    ({"sampler": "halving", "timeout": 5}, None, "timeout is 5"),
+    ({"sampler": "pbt", "n_trials": None, "pruner": "median"}, None,
+     "pruner is median, which pbt does not use; leave it out, or choose tpe or random or g"),
+    ({"sampler": "hyperband", "n_trials": None, "keep_top": 0}, None, "keep_top is 0, which hyp"),
+    ({"sampler": "hyperband", "n_trials": 50}, None, "n_trials is 50, which hyperband does"),
+    ({"population": 4}, None, "population is 4, which tpe does not use; .* or choose pbt"),
     ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
     ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
@@ -345,7 +383,7 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"sampler": "best"}, None, "expected one of tpe, random"),
     ({"sampler": "grid"}, None, "expected discrete, ordered or categorical"),
     ({}, {"learning": [1]}, "space: unknown option 'learning'; did you mean"),
-    ({"sampler": "pbt"}, {"batch_size": [8, 16]}, "batch_size cannot change while"),
+    ({"sampler": "pbt", "n_trials": None}, {"batch_size": [8, 16]}, "batch_size cannot change"),
     ({"classifier": "cnn"}, {"activation": ["gelu"]}, "not an option of the cnn head"),
     ({"val_size": 0, "train_size": 0.9}, None, "needs validation rows"),
     ({"max_length": 41}, None, "40 positions"), ({"model": "no/such"}, None, "no/such")])
@@ -380,6 +418,54 @@ def test_the_best_of_all_is_among_equals(tmp_path):
         load_best_config("cnn", tmp_path)
 
 
+def test_a_finished_trial_is_better_than_one_that_was_ended_early(tmp_path):
+    plain = ClassificationSettings()
+    for head, value, state in (("mlp", 0.6, "complete"), ("cnn", 0.9, "pruned"),
+                               ("mlp", 0.8, "pruned"), ("bilstm", 0.5, "complete")):
+        write_best_config(tmp_path, best_config(
+            plain.replace(classifier=head), {}, value, state=state, data="a",
+            study=str(tmp_path / f"{head}-{value}")))
+    assert load_best_config("mlp", tmp_path)["best_value"] == 0.6
+    assert read_json(tmp_path / "best_overall_classifier.json")["classifier_type"] == "mlp"
+
+
+def test_a_best_trial_that_was_ended_early_is_named_so(files, tmp_path, capsys, monkeypatch):
+    def step(self, leg):
+        if leg.start:
+            raise TrainingError("no memory")
+        Path(leg.state_out).write_text("state")
+        return leg.params["lr"]
+
+    monkeypatch.setattr(BertStep, "__call__", step)
+    tune_classifier("mlp", files[1], files[0], {"lr": [1e-3, 2e-3, 3e-3]}, sampler="halving",
+                    n_trials=3, save_dir=tmp_path, train_best=False,
+                    **{**QUICK, "num_epochs": 3, "verbosity": 1})
+    assert load_best_config("mlp", tmp_path)["state"] == "pruned"
+    assert "no trial was finished: this one was ended early" in capsys.readouterr().out
+
+
+def test_searches_that_end_at_once_wait_for_each_other(tmp_path):
+    plain = ClassificationSettings()
+    threads = [threading.Thread(target=write_best_config, args=(tmp_path, best_config(
+        plain.replace(classifier=head), {}, 0.5, data="a", study=str(tmp_path / head))))
+        for head in HEADS]
+    with held(tmp_path):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        assert not [*tmp_path.glob("*.json")]
+    for thread in threads:
+        thread.join()
+    assert read_json(tmp_path / "all_best_configs.json").keys() == {*HEADS}
+
+
+def test_the_log_shows_what_the_cut_saw(capsys):
+    log = SearchLog(ClassificationSettings())
+    log.on_trial_pruned(trial({"lr": 0.1}, value=0.7, reports={1: 0.7, 2: 0.6}, state="pruned",
+                              started=0.0, finished=2.0))
+    assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
+
+
 def test_commands_of_the_seeds(files, tmp_path, capsys):
     rows, bert = files
     quick = {**QUICK, "num_epochs": 1, "model": bert}
@@ -396,6 +482,19 @@ def test_commands_of_the_seeds(files, tmp_path, capsys):
     assert main(["tune", "--data_file", str(rows), "--output_root", str(tmp_path / "out"),
                  "--study_name", "bert_opt", "--n_trials", "1", *flags(quick)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_flag_that_the_sampler_ignores_is_a_usage_error(tmp_path, capsys):
+    for flags in (["--sampler", "pbt", "--n_trials", "50"], ["--population", "8"],
+                  ["--sampler", "halving", "--pruner", "none"],
+                  ["--sampler", "pbt", "--all", "--folds", "3"]):
+        assert main(["tune", "--output_dir", str(tmp_path), *flags]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1
+    kept = settings(sampler="pbt", population=6).replace(classifier="cnn")
+    assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (6, None, None, None)
+    kept = settings().replace(seed=1)
+    assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (None, 50, "median", 3)
 
 
 def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):

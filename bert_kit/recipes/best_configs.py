@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.files import read_json, write_json
+from bert_kit.files import held, read_json, write_json
 
 ALL, OVERALL = "all_best_configs.json", "best_overall_classifier.json"
 SUFFIX = "_best_config.json"
@@ -50,20 +50,27 @@ def write_best_config(folder, config):
     """
     path, own = (Path(folder, f"{config['classifier_type']}{SUFFIX}"),
                  Path(config["study"], "best_config.json"))
-    best = min if config["metric"] == "loss" else max
     write_json(own, config)
-    before = read_json(path) if path.is_file() else config
-    if before.get("study") == config["study"] or not _scored_alike(before, config) or best(
-            config, before, key=lambda one: one["best_value"]) is config:
-        write_json(path, config)
-    else:
-        path = own
-    found = {other.name.removesuffix(SUFFIX): read_json(other)
-             for other in sorted(Path(folder).glob("*" + SUFFIX))}
-    write_json(Path(folder, ALL), found)
-    same = [other for other in found.values() if _scored_alike(other, config)]
-    write_json(Path(folder, OVERALL), best(same, key=lambda other: other["best_value"]))
+    with held(folder, wait=True):  # of two searches that end at once neither forgets the other
+        before = read_json(path) if path.is_file() else config
+        if before.get("study") == config["study"] or not _scored_alike(before, config) or _best(
+                [config, before]) is config:
+            write_json(path, config)
+        else:
+            path = own
+        found = {other.name.removesuffix(SUFFIX): read_json(other)
+                 for other in sorted(Path(folder).glob("*" + SUFFIX))}
+        write_json(Path(folder, ALL), found)
+        write_json(Path(folder, OVERALL), _best([
+            other for other in found.values() if _scored_alike(other, config)]))
     return path
+
+
+def _best(configs):
+    """Return the best of some that were scored alike; a trial that was ended early is none."""
+    finished = [config for config in configs if config.get("state") != "pruned"] or configs
+    return (min if configs[0]["metric"] == "loss" else max)(
+        finished, key=lambda config: config["best_value"])
 
 
 def _scored_alike(first, second):

@@ -28,8 +28,9 @@ FREE = ("output_dir", "resume", "verbosity", "logging_steps", "save_total_limit"
         "time_limit", "device", "download", "baselines", "data_file", "train_file",
         "validation_file", "test_file", "memory_threshold", "gradient_checkpointing",
         "store", "workers", "tokenizer", "save_steps",
-        # of a search
-        "n_trials", "timeout", "jobs", "keep_top", "train_best", "report", "space", "pruner",
+        # of a search (a population compares its size itself)
+        "n_trials", "population", "timeout", "jobs", "keep_top", "train_best", "report", "space",
+        "pruner",
         # of campaigns, which may go on for longer, and be joined by others
         "acquisition", "seeds", "all_data", "rounds", "budget", "delta_f", "classification_change",
         "kappa", "uncertainty", "window", "extra_epochs", "pool_file", "oracle",

@@ -17,7 +17,7 @@ class SearchLog:
     def on_study_start(self, study):
         """Say how much an earlier part of the search has done."""
         self.study = study
-        over = sum(trial.finished is not None for trial in study.trials)
+        over = sum(trial.over for trial in study.trials)
         if over:
             self.say(f"resumed   {over} trials are done")
 
@@ -27,8 +27,9 @@ class SearchLog:
         self._line(trial, f"{self.metric} {trial.value:.4f}" + (" best" if best else "     "))
 
     def on_trial_pruned(self, trial):
-        """Print the trial with its last score."""
-        self._line(trial, f"{self.metric} {trial.value:.4f}, pruned after {trial.steps}")
+        """Print the trial with the score that ended it; it may have had a better one before."""
+        score = trial.reports[trial.steps]
+        self._line(trial, f"{self.metric} {score:.4f}, pruned after {trial.steps}")
 
     def on_trial_failed(self, trial):
         """Print the trial with its error."""

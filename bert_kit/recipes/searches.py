@@ -85,17 +85,14 @@ def _end_with_the_search():
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _finished(study):
-    return sum(trial.finished is not None for trial in study.trials)
-
-
 def _search_by_trials(search, pool):
     """Train whole trials, one set of parameters each."""
     settings = search.settings
     objective = Objective(search.base, settings.folds, settings.adaptive_stopping,
                           keep=settings.keep_top > 0)
     with closing(search.study(DRAWS[settings.sampler](), PRUNERS[settings.pruner])) as study:
-        study.optimize(objective, max(0, settings.n_trials - _finished(study)), settings.timeout,
+        over = sum(trial.over for trial in study.trials)
+        study.optimize(objective, max(0, settings.n_trials - over), settings.timeout,
                        in_flight=settings.jobs, **pool,
                        callbacks=[SearchLog(settings), KeepTop(settings.keep_top)])
         trial = study.best
@@ -123,7 +120,8 @@ def _search_by_legs(search, pool):
             else SuccessiveHalving(settings.n_trials, 1, epochs))
     base = search.base.replace(load_best_model_at_end=False)  # a score is that of the last epoch
     with closing(search.study()) as study:
-        if _finished(study) < plan.configurations:  # a resumed search may have nothing left to do
+        over = sum(trial.over for trial in study.trials)
+        if over < plan.configurations:  # a resumed search may have nothing left to do
             study.halve(SameSeed(BertStep(base)), plan, callbacks=[SearchLog(settings)], **pool)
         trial = study.best
     return search.config(trial_settings(base, trial.params), trial)

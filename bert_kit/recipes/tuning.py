@@ -31,6 +31,11 @@ from bert_kit.recipes.tuning_settings import BY_LEGS, TuningSettings
 from bert_kit.training import best_precision
 
 
+# What the machine and the number of jobs decide when a search begins. It keeps them when it goes
+# on elsewhere or with other jobs: scores that were rounded otherwise would not compare.
+CHOSEN = ("precision", "threads")
+
+
 def tune_classifier(classifier_type=None, model_path=None, data_path=None, space=None, **settings):
     """Search the hyperparameters of one head and return the best.
 
@@ -112,13 +117,17 @@ def run(settings, space=None):
     search = _prepare(settings, space)
     rows = _read_rows(search)
     settings.say(f"data      {rows.description}\nsearch    {settings.sampler} over "
-                 f"{', '.join(search.names)}, in {search.folder}")
+                 f"{', '.join(search.names)}, in {search.folder}\n"
+                 f"training  {search.base.precision}, threads {search.base.threads}, "
+                 f"jobs {settings.jobs}")
     with workers(settings) as pool:
         config = SEARCHES[settings.sampler](search, pool)
     config = {**config, "study": str(search.folder), "sampler": settings.sampler,
               "folds": settings.folds, "data": rows.fingerprint}
     settings.say(f"\nbest      {settings.metric} {config['best_value']:.4f} with "
                  f"{shown(config['best_params'])}")
+    if config.get("state") == "pruned":
+        settings.say("          no trial was finished: this one was ended early")
     before = load_best_config(config["classifier_type"], settings.output_dir)
     path = write_best_config(settings.output_dir, config)
     if settings.train_best:
@@ -142,6 +151,10 @@ def _prepare(settings, space):
     name, parent = settings.classifier, settings.output_dir
     folder = (Path(parent, settings.study_name) if settings.study_name is not None
               else numbered_folder(parent, name, settings.resume is not None))
+    path, begun = folder / "manifest.json", {}
+    if path.is_file():
+        begun = read_json(path)
+        check_same(folder, begun, settings)
     given = {field.name: getattr(settings, field.name)
              for field in dataclasses.fields(ClassificationSettings)}
     device = choose_device(settings.device)
@@ -150,7 +163,8 @@ def _prepare(settings, space):
         "output_dir": str(folder), "resume": None,
         "num_train_epochs": settings.num_train_epochs or (3 if settings.model else 6),
         "precision": settings.precision or best_precision(device),
-        "threads": settings.threads or max(1, torch.get_num_threads() // settings.jobs)})
+        "threads": settings.threads or max(1, torch.get_num_threads() // settings.jobs),
+        **begun.get("chosen", {})})
     middle = space.from_row(np.full(len(space.parameters), 0.5))
     check_settings(trial_settings(base, middle))
     if settings.sampler in BY_LEGS:
@@ -158,8 +172,6 @@ def _prepare(settings, space):
     if settings.sampler == "hyperband" and base.num_train_epochs < 3:
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
                           f"{base.num_train_epochs}")
-    if (folder / "manifest.json").is_file():
-        check_same(folder, read_json(folder / "manifest.json"), settings)
     return Search(settings, space, folder, base)
 
 
@@ -169,7 +181,8 @@ def _read_rows(search):
         rows = tokenized_rows(search.base, search.settings.folds)[0].parts
     path = search.folder / "manifest.json"
     if not path.is_file():
-        write_json(path, manifest(search.settings, rows.fingerprint))
+        write_json(path, {**manifest(search.settings, rows.fingerprint), "chosen": {
+            name: getattr(search.base, name) for name in CHOSEN}})
     elif read_json(path).get("data") != rows.fingerprint:
         raise ConfigError(f"{search.folder}: the data has changed since the search began; "
                           "expected the same rows")

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from bert_kit.errors import ConfigError
+from bert_kit.errors import ConfigError, UsageError
 from bert_kit.recipes.options import option
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
+BY_TRIALS = SAMPLERS[:3]
 BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
 PRUNERS = ("median", "percentile", "none")
+# Options that only some samplers use, and what they are there when nothing is said.
+ONLY_WITH = {"n_trials": (SAMPLERS[:4], 50), "pruner": (BY_TRIALS, "median"),
+             "keep_top": (BY_TRIALS, 3), "population": (("pbt",), 4), "folds": (BY_TRIALS, 0),
+             "adaptive_stopping": (BY_TRIALS, False), "timeout": (BY_TRIALS, None)}
 
 _data = partial(option, group="data")
 _head = partial(option, group="head")
@@ -35,19 +40,19 @@ class TuningSettings(ClassificationSettings):
     sampler: str = _search("tpe", "how parameters are drawn; halving and hyperband train many a "
                            "little and the best on, pbt changes them while a population trains",
                            "strategy", choices=SAMPLERS)
-    n_trials: int = _search(50, "trials in all; hyperband and pbt have their own numbers",
-                            "max_trials")
+    n_trials: int | None = _search(None, "trials in all (default: 50); hyperband and pbt have "
+                                   "their own numbers", "max_trials")
     study_name: str | None = _search(None, "folder of the search in output_dir; by default the "
                                      "head's name, with a number where it is taken")
     space: str | None = _search(None, "file with a search space of your own (.json, .toml, .yml)")
-    pruner: str = _search("median", "end a trial that falls behind the others at the same epoch",
-                          choices=PRUNERS)
+    pruner: str | None = _search(None, "end a trial that falls behind the others at the same "
+                                 "epoch (default: median)", choices=PRUNERS)
     folds: int = _data(0, "score a trial by the mean over so many folds of the training and "
                        "validation rows", "cross_validation", "cv")
-    population: int = _search(4, "members of pbt", "population_size")
+    population: int | None = _search(None, "members of pbt (default: 4)", "population_size")
     timeout: float | None = _search(None, "seconds after which no new trial begins")
     jobs: int = _running(1, "trials at a time, each in a process of its own", "n_jobs")
-    keep_top: int = _running(3, "models of the best trials to keep")
+    keep_top: int | None = _running(None, "models of the best trials to keep (default: 3)")
     train_best: bool = _running(True, "train once more with the best, and score the test rows")
     report: bool = _running(False, "draw the search on one page, report.html")
 
@@ -87,10 +92,13 @@ class TuningSettings(ClassificationSettings):
         for name in ("fast_dev_run", "overfit_batches"):
             if getattr(self, name):
                 raise ConfigError(f"{name} has no meaning for a search; try it with train")
-        for name in ("folds", "adaptive_stopping", "timeout"):
-            if getattr(self, name) and self.sampler in BY_LEGS:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but {self.sampler} trains an "
-                                  "epoch or a few at a time; expected tpe, random or grid")
+        for name, (samplers, default) in ONLY_WITH.items():
+            value = getattr(self, name)
+            if self.sampler in samplers and value is None:
+                object.__setattr__(self, name, default)
+            elif self.sampler not in samplers and value != getattr(type(self), name):
+                raise UsageError(f"{name} is {value}, which {self.sampler} does not use; leave it "
+                                 f"out, or choose {' or '.join(samplers)}")
         if self.study_name is not None and (
                 "/" in self.study_name or self.study_name in (".", "..")):
             raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import write_json
+from bert_kit.tuner.space import check_whole
+from bert_kit.tuner.store import RECORD
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 
@@ -18,11 +20,13 @@ def export(study):
     """
     if study.path is None:
         raise ConfigError(f"{study.name} is in memory; expected a path to write its files to")
-    best = study.pareto if study.several else study.top(1)
+    best = [{"study": study.name, "trial": trial.number, "state": trial.state,
+             "directions": study.directions, "value": trial.value, "params": trial.params}
+            for trial in (study.pareto if study.several else study.top(1))]
     write_json(study.path / "trial_history.json", [history(trial) for trial in study.trials])
     write_json(study.path / "statistics.json", study.statistics())
-    write_json(study.path / "best_parameters.json", [best_config(study, each) for each in best]
-               if study.several else best_config(study, *best) if best else None)
+    write_json(study.path / "best_parameters.json",
+               best if study.several else next(iter(best), None))
     write_json(study.path / "checkpoint.json", {
         "name": study.name, "directions": study.directions, "seed": study.seed,
         "space": study.space.to_dict(), "trials": len(study.trials), "store": "study.sqlite"})
@@ -31,12 +35,8 @@ def export(study):
 def history(trial):
     """Return all of a trial in values that JSON can hold; a number that is not finite is None."""
     duration = trial.finished - trial.started if trial.finished else None
-    return _finite({
-        "number": trial.number, "state": trial.state, "params": trial.params,
-        "value": trial.value, "reports": trial.reports, "cuts": trial.cuts, "seed": trial.seed,
-        "attempt": trial.attempt, "error": trial.error, "started": trial.started,
-        "finished": trial.finished, "duration": duration, "device": trial.device,
-        "notes": trial.notes})
+    names = ("number", "attempt", "failures", *RECORD)
+    return _finite({name: getattr(trial, name) for name in names} | {"duration": duration})
 
 
 def statistics(study):
@@ -44,7 +44,7 @@ def statistics(study):
     trials = study.trials
     counts = {state: sum(trial.state == state for trial in trials)
               for state in (COMPLETE, PRUNED, FAILED, RUNNING)}
-    over = [trial for trial in trials if trial.state != RUNNING]
+    over = [trial for trial in trials if trial.over]
     seconds = [trial.finished - trial.started for trial in over]
     errors = [trial.error.splitlines()[0] for trial in over if trial.error]
     best = None if study.several else next(iter(study.top(1)), None)
@@ -59,28 +59,6 @@ def statistics(study):
             "best_trial": best and best.number, "best_value": best and best.value}
 
 
-def best_config(study, trial):
-    """Return the parameters of a trial and where they are from."""
-    return {"study": study.name, "trial": trial.number, "state": trial.state,
-            "directions": study.directions, "value": trial.value, "params": trial.params}
-
-
-def export_best(studies, folder):
-    """Write the best of several studies, of one objective each, beside each other.
-
-    ``<name>_best_config.json`` for each study, all_best_configs.json, and
-    best_overall_classifier.json, for which all need the same direction. A study in which nothing
-    has a value is left out.
-    """
-    best = {name: best_config(study, trial) for name, study in studies.items()
-            for trial in study.top(1)}
-    for name, config in best.items():
-        write_json(Path(folder) / f"{name}_best_config.json", config)
-    write_json(Path(folder) / "all_best_configs.json", best)
-    for winner in sorted(best, key=lambda name: studies[name].best.losses)[:1]:
-        write_json(Path(folder) / "best_overall_classifier.json", {"name": winner, **best[winner]})
-
-
 class KeepTop:
     """A callback that removes the folders of all trials that are over but the k best.
 
@@ -90,8 +68,7 @@ class KeepTop:
     """
 
     def __init__(self, k):
-        if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-            raise ConfigError(f"k is {k!r}; expected a whole number from 0")
+        check_whole(0, k=k)
         self.k, self.study = k, None
 
     def on_study_start(self, study):

@@ -7,12 +7,11 @@ import math
 import tempfile
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import held
-from bert_kit.tuner.running import announce, described, spread, tell, watched
+from bert_kit.tuner.running import announce, run_legs, tell, watched
 from bert_kit.tuner.samplers import Exhausted
 from bert_kit.tuner.trial import PRUNED, RUNNING, Leg
 
@@ -44,7 +43,7 @@ def run_plan(study, step, plan, executor=None, devices=(), callbacks=()):
     with tempfile.TemporaryDirectory() as temporary:
         folder = study.path / "legs" if study.path else Path(temporary)
         folder.mkdir(exist_ok=True)
-        halving = _Halving(study, partial(run_leg, step), executor, devices, callbacks, folder)
+        halving = _Halving(study, step, executor, devices, callbacks, folder)
         with held(folder), watched(study, callbacks, halving.unfinished):
             for number, rungs in enumerate(plan.brackets):
                 notes = {"plan": repr(plan), "turn": turn, "bracket": number}
@@ -54,15 +53,15 @@ def run_plan(study, step, plan, executor=None, devices=(), callbacks=()):
 class _Halving:
     """The trials of one call of `run_plan`, and the files between their legs."""
 
-    def __init__(self, study, function, executor, devices, callbacks, folder):
-        self.study, self.function, self.executor = study, function, executor
+    def __init__(self, study, step, executor, devices, callbacks, folder):
+        self.study, self.step, self.executor = study, step, executor
         self.devices, self.callbacks, self.folder = devices, callbacks, folder
         self.unfinished = set()
 
     def begin(self, count, notes):
         """Return the trials of a bracket: those it has had, the lost first, and then new ones."""
         stored = self.study.trials
-        trials = [trial for trial in stored if trial.notes == notes and trial.state != RUNNING]
+        trials = [trial for trial in stored if trial.notes == notes and trial.over]
         while len(trials) < count:
             try:
                 trial = self.study.ask(attempts=math.inf)  # most of the lost only waited
@@ -94,23 +93,14 @@ class _Halving:
 
     def train(self, trials, budget):
         """Give trials a leg each, up to an epoch."""
-        tasks = iter([(trial, self.leg(trial, budget)) for trial in trials])
-
-        def take(device):
-            task = next(tasks, None)
-            return task and (task[0], task[1].replace(device=device))
-
-        slots = list(self.devices) or [None] * len(trials)
-        slots = slots if self.executor else slots[:1]  # here: keep each score before the next leg
-        with closing(spread(take, self.function, slots, self.executor)) as calls:
-            for (trial, _), future in calls:
-                error = future.exception()
-                score, error = (None, described(error)) if error else future.result()
+        legs = [self.leg(trial, budget) for trial in trials]
+        with closing(run_legs(self.step, legs, self.executor, self.devices)) as results:
+            for place, score, error in results:
                 if error or not math.isfinite(score):
-                    self.end(replace(trial, value=score, error=error))
+                    self.end(replace(trials[place], value=score, error=error))
                 else:
-                    trial.reports[budget] = score
-                    self.study.update(trial)
+                    trials[place].reports[budget] = score
+                    self.study.update(trials[place])
 
     def leg(self, trial, budget):
         """Return what comes next for a trial."""
@@ -134,11 +124,3 @@ class _Halving:
         for file in self.folder.iterdir():
             if file not in needed:
                 file.unlink()
-
-
-def run_leg(step, task):
-    """Run a leg, in whatever process this is; return its score, or None, and the error."""
-    try:
-        return float(step(task[1])), None
-    except Exception as error:
-        return None, described(error)

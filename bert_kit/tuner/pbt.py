@@ -13,15 +13,13 @@ import math
 import os
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bert_kit.errors import ConfigError, TuningError
 from bert_kit.files import held, read_json, write_json
-from bert_kit.tuner.halving import run_leg
-from bert_kit.tuner.running import announce, described, spread
+from bert_kit.tuner.running import announce, run_legs
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.trial import Leg
 
@@ -80,13 +78,17 @@ class Population:
             rows.setdefault(member.generation, []).append(self.space.to_row(member.params))
         return [float(np.nan_to_num(group, nan=0.5).std(axis=0).mean()) for group in rows.values()]
 
+    def ancestors(self, member):
+        """Return the Members whose training led to a member, itself the last."""
+        found, line = {(row.generation, row.slot): row for row in self.lineage}, []
+        while member is not None:
+            line.insert(0, member)
+            member = found.get((member.generation - 1, member.parent))
+        return line
+
     def schedule(self, member):
         """Return [(generation, params, seed), ...] of all that led to a member, itself the last."""
-        found, steps = {(row.generation, row.slot): row for row in self.lineage}, []
-        while member is not None:
-            steps.append((member.generation, member.params, member.seed))
-            member = found.get((member.generation - 1, member.parent))
-        return steps[::-1]
+        return [(row.generation, row.params, row.seed) for row in self.ancestors(member)]
 
 
 @dataclass(frozen=True)
@@ -285,26 +287,19 @@ def _check(file, settings, resume):
 
 def _trained(step, members, legs, executor, devices):
     """Train the legs and return the members with their scores."""
-    left, ends = iter(zip(members, legs)), {}
-
-    def take(device):
-        return next(((member, leg.replace(device=device)) for member, leg in left), None)
-
-    with closing(spread(take, partial(run_leg, step), devices or [None] * len(legs),
-                        executor)) as calls:
-        for (member, leg), future in calls:
-            error = future.exception()
-            score, error = (None, described(error)) if error else future.result()
+    members = list(members)
+    with closing(run_legs(step, legs, executor, devices)) as results:
+        for place, score, error in results:
             if not error and not math.isfinite(score):
                 error = f"score {score}"
-            elif not error and not os.path.isfile(leg.state_out):
+            elif not error and not os.path.isfile(legs[place].state_out):
                 error = "leaving no leg.state_out"
-            ends[member.slot] = (replace(member, error=error.splitlines()[0]) if error
-                                 else replace(member, score=score))
-    if all(member.score is None for member in ends.values()):
+            members[place] = (replace(members[place], error=error.splitlines()[0]) if error
+                              else replace(members[place], score=score))
+    if all(member.score is None for member in members):
         raise TuningError(f"all members of generation {members[0].generation} failed, the first "
-                          f"by {ends[0].error}")
-    return [ends[slot] for slot in sorted(ends)]
+                          f"by {members[0].error}")
+    return members
 
 
 def _keep_only(members, states):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_kit.errors import ConfigError
+from bert_kit.tuner.space import check_whole
 from bert_kit.tuner.trial import COMPLETE
 
 
@@ -94,11 +95,9 @@ class _Plan:
         return "\n".join(lines)
 
     def __post_init__(self):
-        for name, least in (("n", 1), ("min_budget", 1), ("max_budget", self.min_budget),
-                            ("eta", 2)):
-            value = getattr(self, name, least)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+        check_whole(1, n=getattr(self, "n", 1), min_budget=self.min_budget)
+        check_whole(self.min_budget, max_budget=self.max_budget)
+        check_whole(2, eta=self.eta)
 
 
 @dataclass(frozen=True)

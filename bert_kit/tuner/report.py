@@ -64,18 +64,14 @@ def write_lineage(population, path):
     A line is a slot, and an arrow a copy: a slot goes on from where another one was. What led to
     the best member is black, and in the table. Raises a BertKitError as `write_report` does.
     """
-    members = {(row.generation, row.slot): row for row in population.lineage}
-    winners, member = [], population.best
-    while member:
-        winners.insert(0, member)
-        member = members.get((member.generation - 1, member.parent))
+    winners = population.ancestors(population.best)
     names = list(population.space.to_dict())
     with _page(path, "Population-based training") as parts:
         parts.append(_table("What led to the best", ["generation", "slot", "score", *names], [
             [row.generation, row.slot, row.score, *(row.params.get(name, "") for name in names)]
             for row in winners]))
         if winners:
-            parts.append(_lineage(population, members, winners))
+            parts.append(_lineage(population, winners))
 
 
 class _Column(NamedTuple):
@@ -238,8 +234,9 @@ class _Pictures:
         return _shown("Timeline: a bar is a trial", figure)
 
 
-def _lineage(population, members, winners):
+def _lineage(population, winners):
     from matplotlib.collections import LineCollection
+    members = {(row.generation, row.slot): row for row in population.lineage}
     rows = np.array([population.space.to_row(row.params) for row in members.values()])
     sign = -1 if population.maximize else 1
     scores = np.array([math.nan if row.score is None else row.score for row in members.values()])

@@ -19,11 +19,16 @@ from functools import partial
 
 from bert_kit.errors import ConfigError, TuningError
 from bert_kit.tuner.samplers import Exhausted
+from bert_kit.tuner.space import check_whole
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED
 
 MODES = {"async": FIRST_COMPLETED, "waves": ALL_COMPLETED}
 ENDS = {COMPLETE: "on_trial_complete", PRUNED: "on_trial_pruned", FAILED: "on_trial_failed"}
 EVENTS = ("on_study_start", "on_trial_start", *ENDS.values(), "on_new_best", "on_study_end")
+
+
+class WorkerDied(TuningError):
+    """An executor broke down; any of the trials that it ran may have done it."""
 
 
 class Serial(Executor):
@@ -69,7 +74,8 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     in_flight : int
         How many trials run, or wait to run, at a time.
     retries : int
-        How often a trial that raised is run again, with the same parameters and seed.
+        How often a trial that raised is run again, with the same parameters and seed. To be
+        interrupted does not count.
     callbacks : sequence
         Objects with some of the methods on_study_start(study), on_trial_start(trial),
         on_trial_complete(trial), on_trial_pruned(trial), on_trial_failed(trial),
@@ -92,10 +98,8 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     TuningError
         If the executor breaks down; its trials can be taken up.
     """
-    for name, value, least in (("n_trials", n_trials, 0), ("in_flight", in_flight, 1),
-                               ("retries", retries, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+    check_whole(0, n_trials=n_trials, retries=retries)
+    check_whole(1, in_flight=in_flight)
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
     if isolate and executor is not None:
@@ -142,7 +146,7 @@ class _Run:
         if error and not isinstance(error, Exception):
             raise error  # a worker was told to stop, not the objective
         result = dataclasses.replace(trial, error=described(error)) if error else future.result()
-        if result.error and trial.attempt <= self.retries and not self.raise_errors:
+        if result.error and trial.failures < self.retries and not self.raise_errors:
             self.again.append(self.study.begin_again(trial))
             return
         tell(self.study, result, self.callbacks)
@@ -182,7 +186,7 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
 
     Raises
     ------
-    TuningError
+    WorkerDied
         If the executor breaks down.
     """
     executor = executor or Serial()
@@ -205,11 +209,37 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
             if broken is not None:
                 raise broken
     except BrokenExecutor as error:
-        raise TuningError(f"a worker died ({error}); expected all to live (is memory short?): what "
-                          "ran is taken up by the next call") from None
+        raise WorkerDied(f"a worker died ({error}); expected all to live (is memory short?): what "
+                         "ran is taken up by the next call") from None
     finally:
         for future in busy:
             future.cancel()
+
+
+def run_legs(step, legs, executor=None, devices=()):
+    """Train legs, one on a device at a time; yield (place, score, error) as each is over.
+
+    The error is text, None where the step returned a score.
+    """
+    left = iter(enumerate(legs))
+
+    def take(device):
+        return next(((place, leg.replace(device=device)) for place, leg in left), None)
+
+    slots = list(devices) or [None] * len(legs)
+    slots = slots if executor else slots[:1]  # here: each is over before the next begins
+    with closing(spread(take, partial(_run_leg, step), slots, executor)) as calls:
+        for (place, _), future in calls:
+            error = future.exception()
+            yield place, *((None, described(error)) if error else future.result())
+
+
+def _run_leg(step, task):
+    """Run a leg, in whatever process this is; return its score, or None, and the error."""
+    try:
+        return float(step(task[1])), None
+    except Exception as error:
+        return None, described(error)
 
 
 @contextmanager
@@ -219,10 +249,14 @@ def watched(study, callbacks, unfinished):
         if not any(hasattr(callback, event) for event in EVENTS):
             raise ConfigError(f"callback {callback!r} has none of the methods {', '.join(EVENTS)}")
     announce(callbacks, "on_study_start", study)
+    died = False
     try:
         yield
+    except WorkerDied:
+        died = True
+        raise
     finally:
-        study.release(unfinished)
+        study.release(unfinished, failed=died)
         if study.path:
             study.export()
         announce(callbacks, "on_study_end", study)

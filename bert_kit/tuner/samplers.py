@@ -12,6 +12,7 @@ import numpy as np
 
 from bert_kit.errors import ConfigError
 from bert_kit.tuner.parzen import Parzen
+from bert_kit.tuner.space import check_whole
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED
 
 LARGEST_GOOD = 25  # trials; more would be a description of the average, not of the best
@@ -36,10 +37,8 @@ class Grid:
 
     def sample(self, space, trials, rng):
         """Return the first set that no trial has; Exhausted after the last."""
-        tried = {trial.row.tobytes() for trial in trials}
-        for params in space.grid():
-            if space.to_row(params).tobytes() not in tried:
-                return params
+        for params in _left(space, _rows(space, trials)):
+            return params
         raise Exhausted(f"the grid of {space.size()} sets is done")
 
 
@@ -61,9 +60,7 @@ class TPE:
     """
 
     def __init__(self, n_startup=10, candidates=24, good=0.1):
-        for name, value in (("n_startup", n_startup), ("candidates", candidates)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number from 1")
+        check_whole(1, n_startup=n_startup, candidates=candidates)
         if not isinstance(good, int | float) or not 0 < good < 1:
             raise ConfigError(f"good is {good!r}; expected a share between 0 and 1")
         self.n_startup, self.candidates, self.good = n_startup, candidates, good
@@ -162,10 +159,15 @@ def _untried(space, rows, rng):
             return params
     size = space.size()
     if size is not None and size <= LISTED:
-        tried = {row.tobytes() for row in rows}
-        left = [each for each in space.grid() if space.to_row(each).tobytes() not in tried]
+        left = [*_left(space, rows)]
         params = left[rng.integers(len(left))] if left else params
     return params
+
+
+def _left(space, rows):
+    """Return an iterator over the sets of a grid that are not among the rows."""
+    tried = {row.tobytes() for row in rows}
+    return (each for each in space.grid() if space.to_row(each).tobytes() not in tried)
 
 
 def _rank_weights(count):

@@ -245,9 +245,12 @@ class SearchSpace:
         """Return this space if it holds every set of an old one, else a ConfigError says why."""
         for name in {**old._named, **self._named}:
             new, before = self._get(name), old._get(name)
+            for what in ("kind", "log", "when"):
+                if getattr(new, what) != getattr(before, what):
+                    raise ConfigError(f"{name}: {what} was {getattr(before, what)!r} and is now "
+                                      f"{getattr(new, what)!r}; only ranges and choices may grow")
             values = before.grid() if before.step else (before.low, before.high)
-            if new.kind != before.kind or new.when != before.when or any(
-                    math.isnan(new.to_unit(value)) for value in values):
+            if any(math.isnan(new.to_unit(value)) for value in values):
                 raise ConfigError(f"{name} is {new.to_dict()}; expected all of {before.to_dict()}")
         return self
 
@@ -317,6 +320,14 @@ class SearchSpace:
             return
         for value in parameter.grid():
             yield from self._walk({**params, parameter.name: value}, place + 1)
+
+
+def check_whole(least, **values):
+    """Raise a ConfigError that names the first of some values that is no whole number from least.
+    """
+    for name, value in values.items():
+        if not _is_whole(value) or value < least:
+            raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
 
 
 def _is_whole(value):

@@ -23,8 +23,8 @@ RENEWED, LOST = 5, 60  # seconds after which a lease is renewed, and after which
 # told as number `knew` or earlier; the others were running for it.
 TABLES = (
     "study (number INTEGER PRIMARY KEY, settings TEXT)",
-    "trial (number INTEGER PRIMARY KEY, attempt INTEGER, settings INTEGER, knew INTEGER, "
-    "told INTEGER UNIQUE, owner TEXT, beat INTEGER, record TEXT)",
+    "trial (number INTEGER PRIMARY KEY, attempt INTEGER, failures INTEGER, settings INTEGER, "
+    "knew INTEGER, told INTEGER UNIQUE, owner TEXT, beat INTEGER, record TEXT)",
 )
 NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
 RECORD = ("params", "seed", "state", "value", "reports", "cuts", "error", "started", "finished",
@@ -86,18 +86,18 @@ class Store:
         self._db.execute("INSERT INTO study (settings) VALUES (?)", (json.dumps(settings),))
 
     def news(self, number, told):
-        """Return (number, attempt, told, record) of the trials from `number` on or told since."""
+        """Return what is stored of the trials from `number` on or told since."""
         with self._errors_named():
             rows = self._db.execute(
-                "SELECT number, attempt, told, record FROM trial WHERE number IN (SELECT number "
-                "FROM trial WHERE number >= ? UNION SELECT number FROM trial WHERE told > ?) "
-                "ORDER BY number", (number, told)).fetchall()
+                "SELECT number, attempt, failures, told, record FROM trial WHERE number IN "
+                "(SELECT number FROM trial WHERE number >= ? UNION SELECT number FROM trial "
+                "WHERE told > ?) ORDER BY number", (number, told)).fetchall()
         return [(*row, json.loads(record)) for *row, record in rows]
 
     def insert(self, trial, knew):
         """Add a trial that begins now and is ours."""
         self._db.execute(
-            "INSERT INTO trial VALUES (?, 1, (SELECT MAX(number) FROM study), ?, NULL, ?, "
+            "INSERT INTO trial VALUES (?, 1, 0, (SELECT MAX(number) FROM study), ?, NULL, ?, "
             f"{NOW}, ?)", (trial.number, knew, self.owner, _record(trial)))
 
     def update(self, trial, over=False):
@@ -108,23 +108,27 @@ class Store:
             + "WHERE number = ? AND told IS NULL AND owner = ? AND attempt = ?",
             (_record(trial), trial.number, self.owner, trial.attempt)).rowcount == 1
 
-    def take(self, number, attempt):
+    def take(self, number, attempt, failed):
         """Make a trial ours, for one attempt more, if the last was this one and is not over."""
-        self._db.execute(f"UPDATE trial SET owner = ?, beat = {NOW}, attempt = attempt + 1 "
-                         "WHERE number = ? AND attempt = ? AND told IS NULL",
-                         (self.owner, number, attempt))
+        self._db.execute(f"UPDATE trial SET owner = ?, beat = {NOW}, attempt = attempt + 1, "
+                         "failures = failures + ? WHERE number = ? AND attempt = ? "
+                         "AND told IS NULL", (self.owner, failed, number, attempt))
 
-    def release(self, numbers):
+    def release(self, numbers, failed):
         """Let anyone take these trials, if they are ours."""
-        self._db.executemany("UPDATE trial SET owner = '' WHERE number = ? AND owner = ?",
-                             [(number, self.owner) for number in numbers])
+        self._db.executemany("UPDATE trial SET owner = '', failures = failures + ? "
+                             "WHERE number = ? AND owner = ?",
+                             [(failed, number, self.owner) for number in numbers])
 
     def lost(self):
-        """Return (number, attempt) of the trials whose owner is gone."""
+        """Return (number, attempt, whether it died) of the trials that nobody runs.
+
+        One that was released has not died.
+        """
         rows = self._db.execute(f"SELECT number, attempt, owner, {NOW} - beat FROM trial "
                                 "WHERE told IS NULL AND owner != ? ORDER BY number",
                                 (self.owner,))
-        return [(number, attempt) for number, attempt, owner, age in rows
+        return [(number, attempt, owner != "") for number, attempt, owner, age in rows
                 if age > LOST or not _may_live(owner)]
 
     def origin(self, number):

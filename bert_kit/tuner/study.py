@@ -13,7 +13,7 @@ from bert_kit.errors import ConfigError, TuningError
 from bert_kit.tuner import exports, halving, running
 from bert_kit.tuner.importance import importance
 from bert_kit.tuner.samplers import TPE, best_first, pareto_front
-from bert_kit.tuner.space import SearchSpace
+from bert_kit.tuner.space import SearchSpace, check_whole
 from bert_kit.tuner.store import Store
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 
@@ -84,8 +84,7 @@ class Study:
             if direction not in ("minimize", "maximize"):
                 raise ConfigError(f"the direction of {name} is {direction!r}; "
                                   "expected minimize or maximize")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"seed is {self.seed!r}; expected a whole number from 0")
+        check_whole(0, seed=self.seed)
         if self.pruner and self.several:
             raise ConfigError(f"a pruner compares one number; found the objectives "
                               f"{', '.join(self.directions)}")
@@ -109,7 +108,7 @@ class Study:
     def ask(self, attempts=6):
         """Return the next trial, running: one whose process died, or a new one.
 
-        A trial whose process died in so many attempts is begun no more, but has failed.
+        A trial of which so many attempts failed, the last as its process died, is begun no more.
 
         Raises
         ------
@@ -126,14 +125,16 @@ class Study:
             return self._copy(number)
 
     def _take_up(self, attempts):
-        """Make the first lost trial ours and return its number; end those lost too often."""
-        for number, attempt in self._store.lost():
-            self._store.take(number, attempt)
-            if attempt < attempts:
+        """Make the first lost trial ours and return its number; end those that fail too often."""
+        for number, attempt, died in self._store.lost():
+            self._store.take(number, attempt, died)
+            self._read(number)
+            trial = self._trials[number]
+            if trial.failures < attempts:
                 return number
             self._store.update(replace(
-                self._trials[number], attempt=attempt + 1, state=FAILED, finished=time.time(),
-                error=f"its process died in each of {attempt} attempts"), over=True)
+                trial, state=FAILED, finished=time.time(), error=f"{trial.failures} attempts "
+                "failed, in the last of them its process died"), over=True)
         return None
 
     def _new(self, number):
@@ -154,16 +155,21 @@ class Study:
         return replace(trial, params=dict(trial.params), reports={}, notes={})
 
     def begin_again(self, trial):
-        """Return a trial that runs here for one attempt more: same parameters, same seed."""
+        """Return a trial that failed here for one attempt more: same parameters, same seed."""
         with self._lock:
             with self._store.transaction():
-                self._store.take(trial.number, trial.attempt)
+                self._store.take(trial.number, trial.attempt, failed=True)
             return self._copy(trial.number)
 
-    def release(self, numbers):
-        """Let any process take up these trials, of those that run here, from now on."""
-        with self._lock, self._store.transaction():
-            self._store.release(numbers)
+    def release(self, numbers, failed=False):
+        """Let any process take up these trials, of those that run here, from now on.
+
+        To be interrupted is no fault of theirs; `failed` says that it may be.
+        """
+        with self._lock:
+            with self._store.transaction():
+                self._store.release(numbers, failed)
+            self._read(min(numbers, default=None))
 
     def update(self, trial):
         """Keep the reports and notes that a trial has so far, in case this process dies."""
@@ -223,8 +229,9 @@ class Study:
     def _read(self, start=None):
         """Bring the trials up to what the store says, in any case those from `start` on."""
         news = self._store.news(len(self._trials) if start is None else start, self._told)
-        for number, attempt, told, record in news:
-            trial = Trial(number=number, attempt=attempt, maximize=self.maximize, **record)
+        for number, attempt, failures, told, record in news:
+            trial = Trial(number=number, attempt=attempt, failures=failures,
+                          maximize=self.maximize, **record)
             trial.reports, trial.cuts = ({int(step): value for step, value in values.items()}
                                          for values in (trial.reports, trial.cuts))
             trial.folder = str(self.path / "trials" / f"{number:05}") if self.path else None
@@ -279,15 +286,9 @@ class Study:
         front = pareto_front([trial.losses for trial in done]) if done else ()
         return [done[place] for place in front]
 
-    def optimize(self, objective, n_trials, timeout=None, executor=None, in_flight=1, retries=0,
-                 callbacks=(), mode="async", devices=(), isolate=False, raise_errors=False):
-        """Run trials: see `bert_kit.tuner.running.run_trials`."""
-        running.run_trials(self, objective, n_trials, timeout, executor, in_flight, retries,
-                           callbacks, mode, devices, isolate, raise_errors)
-
-    def halve(self, step, plan, executor=None, devices=(), callbacks=()):
-        """Train many a little and the best on: see `bert_kit.tuner.halving.run_plan`."""
-        halving.run_plan(self, step, plan, executor, devices, callbacks)
+    # Functions of a study, which have files of their own.
+    optimize, halve = running.run_trials, halving.run_plan
+    statistics, export = exports.statistics, exports.export
 
     def replay(self, number):
         """Draw the parameters of a trial once more, from what was known when it was asked for."""
@@ -302,43 +303,10 @@ class Study:
         return self._draw(number, space, [replace(trial, row=space.to_row(trial.params))
                                           for trial in known])
 
-    def statistics(self):
-        """Return counts, rates, times, errors and the best: see `bert_kit.tuner.exports`."""
-        return exports.statistics(self)
-
     def importance(self):
         """Return {parameter: share} of what sets the best trials apart from the others."""
         return importance(self.space, self.trials)
 
-    def export(self):
-        """Write the study as JSON into its folder: see `bert_kit.tuner.exports`."""
-        exports.export(self)
-
     def close(self):
         """Close the file; a trial that runs here is lost in a minute, for another to take up."""
         self._store.close()
-
-
-def tune_all(objectives, studies, n_trials, folder=None, executor=None, in_flight=1,
-             callbacks=()):
-    """Bring several studies to `n_trials` each, and write what was best in each and in all.
-
-    Parameters
-    ----------
-    objectives : dict
-        {name: objective}, for instance one a kind of classifier.
-    studies : dict
-        {name: Study}, with one objective each.
-    n_trials : int
-        Of each study, those included that it has already.
-    folder : path, optional
-        For the files of `bert_kit.tuner.exports.export_best`.
-    executor, in_flight, callbacks
-        As for `Study.optimize`.
-    """
-    for name, objective in objectives.items():
-        over = sum(trial.state != RUNNING for trial in studies[name].trials)
-        studies[name].optimize(objective, max(0, n_trials - over), executor=executor,
-                               in_flight=in_flight, callbacks=callbacks)
-    if folder:
-        exports.export_best(studies, folder)

@@ -44,7 +44,8 @@ class Trial:
     cuts: dict = field(default_factory=dict)
     maximize: bool = False
     error: str | None = None
-    attempt: int = 1
+    attempt: int = 1  # how often it has begun
+    failures: int = 0  # how often it raised or its process died, before this attempt
     started: float | None = None  # seconds since 1970
     finished: float | None = None
     device: str | None = None
@@ -54,9 +55,14 @@ class Trial:
     losses: tuple | None = field(default=None, repr=False, compare=False)
 
     @property
+    def over(self):
+        """Whether nothing more comes of it: it is complete, pruned or failed."""
+        return self.state != RUNNING
+
+    @property
     def steps(self):
         """The last step with a report; 0 while the trial runs, when nobody else knows of them."""
-        return 0 if self.state == RUNNING else max(self.reports, default=0)
+        return max(self.reports, default=0) if self.over else 0
 
     def report(self, step, value):
         """Note a value on the way and return whether to stop: it lies beyond this step's cut."""
