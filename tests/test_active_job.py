@@ -24,7 +24,7 @@ from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import PRESETS, ActiveSettings
 from bert_kit.recipes.prediction import Predictor
 from campaigns import content
-from jobs import ROOT, command, environment, table, tiny_bert, write_table
+from jobs import ROOT, environment, table, tiny_bert, write_table
 
 ROWS = 90
 QUICK = {"max_length": 24, "device": "cpu", "precision": "float32", "pass_precision": "float32",
@@ -278,23 +278,6 @@ def test_a_person_with_a_spreadsheet(files, tmp_path, task):
                  task, "--model", str(files["bert"]), "--output_dir", str(tmp_path / "trained"),
                  "--max_length", "24", "--max_steps", "1", "--no_cuda", "--verbosity", "0",
                  "--plots", "false", "--baselines", "false"]) == 0
-
-
-def test_a_person_at_a_terminal_without_any_labels(files, tmp_path):
-    arguments = ["active", "--oracle", "ask", "--pool_file", files["none"], "--classes", "warm",
-                 "cold", "--model", files["bert"], "--output_dir", tmp_path / "out", "--initial",
-                 4, "--batch", 2, "--rounds", 1, "--passes", 2, "--max_length", 24, "--min_steps",
-                 1, "--device", "cpu"]
-    done = command(*arguments, input="warm\n1\nwarn\n")
-    assert done.returncode == 0, done.stderr
-    assert "'warn' is not a class" in done.stdout and "--resume auto" in done.stdout
-    done = command(*arguments, "--resume", "auto", input="-\ncold\nwarm\ncold\n")
-    assert done.returncode == 0, done.stderr
-    with open(tmp_path / "out" / "labelled.jsonl", encoding="utf-8") as file:
-        labels = [json.loads(line)["category"] for line in file]
-    assert labels == ["warm", "warm", "cold", "warm", "cold"]  # 1 is warm: cold sorts first
-    state = read_json(tmp_path / "out" / "beal-seed-0" / "state.json")
-    assert len(state["ignored"]) == 1 and state["rounds"] == 2
 
 
 def test_labelled_rows_and_a_pool(files, tmp_path):
