@@ -215,6 +215,15 @@ def test_pool_agrees_with_the_predictor(files, tmp_path):
     assert abs(other - first[0]).max() > 1e-4
 
 
+def test_windows_have_no_single_vector(files, tmp_path):
+    def longest(pool, count, rng):
+        return np.argsort(-np.linalg.norm(pool.embeddings(), axis=1))[:count]
+
+    with pytest.raises(ConfigError, match="windows"):
+        learn_actively(**settings(files, tmp_path, stride=3, max_length=8, all_data=False,
+                                  acquisition=("longest",)), acquisitions={"longest": longest})
+
+
 def test_passes_are_draws_of_a_model_with_dropout(files, tmp_path):
     """Their mean over many is that of a plain loop over a model in training mode."""
     rows = rows_of(files, tmp_path, passes=150)
