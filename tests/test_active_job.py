@@ -15,6 +15,7 @@ from bert_kit import learn_actively
 from bert_kit.active import ACQUISITIONS, random
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.evaluation import multilabel_metrics
 from bert_kit.files import read_json
 from bert_kit.recipes import active_learning
 from bert_kit.recipes.active_pool import ModelPool, Rows
@@ -23,7 +24,7 @@ from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import PRESETS, ActiveSettings
 from bert_kit.recipes.prediction import Predictor
 from campaigns import content
-from jobs import ROOT, command, environment, table, tiny_bert, write_table
+from jobs import ROOT, environment, table, tiny_bert, write_table
 
 ROWS = 90
 QUICK = {"max_length": 24, "device": "cpu", "precision": "float32", "pass_precision": "float32",
@@ -91,7 +92,9 @@ def test_all_methods_side_by_side(files, tmp_path, task, metric):
     again = Predictor.load(tmp_path / "out" / "beal-seed-3" / "round-001" / "model", "cpu")
     assert len(again.predict(["the red thing"])) == 1
     if task == "multi_label":
-        assert "f1_micro_at_half" in whole["metrics"]
+        halves = results["scores"]["f1_micro_at_half"]["methods"]["beal"]["curves"][0]
+        assert halves == [read_json(tmp_path / "out" / "beal-seed-3" / f"round-00{i}" /
+                                    "round.json")["metrics"]["f1_micro_at_half"] for i in (0, 1)]
 
 
 @pytest.mark.parametrize("task", ["classification", "multi_label"])
@@ -119,6 +122,46 @@ def test_killed_and_resumed_is_unbroken(files, tmp_path, task, monkeypatch):
     learn_actively(**broken)
     assert campaigns(tmp_path / "broken") == unbroken
     assert len(fits) == 1 + 2 * 3 + len(kills)  # nothing was trained twice
+
+
+def test_what_a_kill_left_between_two_files_is_no_hindrance(files, tmp_path):
+    given = settings(files, tmp_path, acquisition=("random",), all_data=False, rounds=1,
+                     resume="auto")
+    (tmp_path / "out").mkdir()
+    for name in (".split.json.abcd1234.bert_kit_new", ".manifest.json.abcd1234.bert_kit_new"):
+        (tmp_path / "out" / name).write_text("{")
+    learn_actively(**given)
+    (tmp_path / "out" / ".results.json.abcd1234.bert_kit_new").write_text("{")
+    learn_actively(**given)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_methods_of_one_seed_share_the_first_training(files, tmp_path, monkeypatch):
+    fits, fit = [], ActiveRows.fit
+    monkeypatch.setattr(ActiveRows, "fit", lambda self, rows, labels, seed, start: (
+        fits.append((len(rows), seed)), fit(self, rows, labels, seed, start))[1])
+    given = settings(files, tmp_path, acquisition=("entropy", "random"), seeds=(0, 1), rounds=1,
+                     all_data=False)
+    learn_actively(**given)
+    assert [count for count, _ in fits] == [12, 18, 18] * 2 and len({*fits}) == 4
+    alone = {**given, "acquisition": ("random",), "output_dir": tmp_path / "alone"}
+    learn_actively(**alone)
+    both, alone = campaigns(tmp_path / "out"), campaigns(tmp_path / "alone")
+    assert {name for name in alone if "-seed-" in name} < {*both}
+    assert all(both[name] == alone[name] for name in alone if "-seed-" in name)
+
+
+def test_thresholds_are_not_chosen_by_the_rows_that_are_scored(files, tmp_path):
+    """Without test rows the validation rows are scored; at .5 then, the thresholds flatter."""
+    rows = rows_of(files, tmp_path, "multi_label", val_size=0.4, test_size=0)
+    model = rows.fit([0, 5, 9, 30], [[0], [], [1, 2], [3]], 7, None)
+    assert model.config.extra["thresholds"] != 0.5
+    labels = rows.others["validation"].labels
+    probabilities = rows.make_pool(model, range(4), [], 1).task.probabilities(
+        Predictor(model, rows.tokenizer).dataset_logits(rows.others["validation"]))
+    scores = rows.evaluate(model)
+    assert scores["f1_micro"] == pytest.approx(multilabel_metrics(probabilities, labels, 0.5)[
+        "f1_micro"]) and "f1_micro_at_half" not in scores
 
 
 def test_more_methods_and_rounds_join(files, tmp_path):
@@ -170,6 +213,15 @@ def test_pool_agrees_with_the_predictor(files, tmp_path):
     assert not any(module.training for module in model.modules())
     other = next(iter(rows.make_pool(model, asked, [], seed=2).passes()))
     assert abs(other - first[0]).max() > 1e-4
+
+
+def test_windows_have_no_single_vector(files, tmp_path):
+    def longest(pool, count, rng):
+        return np.argsort(-np.linalg.norm(pool.embeddings(), axis=1))[:count]
+
+    with pytest.raises(ConfigError, match="windows"):
+        learn_actively(**settings(files, tmp_path, stride=3, max_length=8, all_data=False,
+                                  acquisition=("longest",)), acquisitions={"longest": longest})
 
 
 def test_passes_are_draws_of_a_model_with_dropout(files, tmp_path):
@@ -235,23 +287,6 @@ def test_a_person_with_a_spreadsheet(files, tmp_path, task):
                  task, "--model", str(files["bert"]), "--output_dir", str(tmp_path / "trained"),
                  "--max_length", "24", "--max_steps", "1", "--no_cuda", "--verbosity", "0",
                  "--plots", "false", "--baselines", "false"]) == 0
-
-
-def test_a_person_at_a_terminal_without_any_labels(files, tmp_path):
-    arguments = ["active", "--oracle", "ask", "--pool_file", files["none"], "--classes", "warm",
-                 "cold", "--model", files["bert"], "--output_dir", tmp_path / "out", "--initial",
-                 4, "--batch", 2, "--rounds", 1, "--passes", 2, "--max_length", 24, "--min_steps",
-                 1, "--device", "cpu"]
-    done = command(*arguments, input="warm\n1\nwarn\n")
-    assert done.returncode == 0, done.stderr
-    assert "'warn' is not a class" in done.stdout and "--resume auto" in done.stdout
-    done = command(*arguments, "--resume", "auto", input="-\ncold\nwarm\ncold\n")
-    assert done.returncode == 0, done.stderr
-    with open(tmp_path / "out" / "labelled.jsonl", encoding="utf-8") as file:
-        labels = [json.loads(line)["category"] for line in file]
-    assert labels == ["warm", "warm", "cold", "warm", "cold"]  # 1 is warm: cold sorts first
-    state = read_json(tmp_path / "out" / "beal-seed-0" / "state.json")
-    assert len(state["ignored"]) == 1 and state["rounds"] == 2
 
 
 def test_labelled_rows_and_a_pool(files, tmp_path):

@@ -18,7 +18,7 @@ from pathlib import Path
 from bert_kit.active import ACQUISITIONS, ActiveLearner, LabelFile, run_campaign, simulated
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import guard_formula
-from bert_kit.files import atomic_file, atomic_folder, read_json, write_json
+from bert_kit.files import atomic_file, atomic_folder, read_json, remove_leftovers, write_json
 from bert_kit.recipes.active_report import report
 from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import ActiveSettings
@@ -92,6 +92,8 @@ def run(settings, acquisitions=ACQUISITIONS):
 
 def _check_folder(folder, settings):
     """Check that the folder is new, or that of the same job."""
+    if folder.is_dir():
+        remove_leftovers(folder)
     if (folder / "manifest.json").is_file():
         check_same(folder, read_json(folder / "manifest.json"), settings)
     elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} -
@@ -129,18 +131,29 @@ class Campaigns:
     def __init__(self, settings, rows, folder):
         self.settings, self.rows, self.folder = settings, rows, folder
         self.histories, self.costs = {}, {}
+        self._first = None, None
 
     def learner(self, name, choose, seed):
         """Return the ActiveLearner of a campaign, which goes on if it was begun."""
         settings, rows = self.settings, self.rows
         learner = ActiveLearner(
-            len(rows.texts), rows.fit, rows.make_pool, choose, rows.evaluate, seed=seed,
+            len(rows.texts), self._fit, rows.make_pool, choose, rows.evaluate, seed=seed,
             folder=self.folder / f"{name}-seed-{seed}", save_model=rows.save_model,
             load_model=rows.load_model, resume=settings.resume is not None,
             warm_start=settings.warm_start, keep_weights=settings.keep_weights,
             stop_rows=settings.stop_rows)
         self.histories.setdefault(name, {})[seed] = learner.history
         return learner
+
+    def _fit(self, rows, labels, seed, start):
+        """Train, but not twice the same: all methods of a seed begin with the same training."""
+        job = rows, labels, seed
+        if job == self._first[0]:
+            return self._first[1]
+        model = self.rows.fit(*job, start)
+        if len(rows) == self.settings.initial:
+            self._first = job, model
+        return model
 
     def all_data(self, seed):
         """Train on every label, the goal of the others."""

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from bert_kit.active import dropout_on
 from bert_kit.data import make_loader
+from bert_kit.errors import ConfigError
 from bert_kit.evaluation import predict_logits
 from bert_kit.model import Dropout
 from bert_kit.recipes.fine_tuning import threads
@@ -92,11 +93,17 @@ class ModelPool:
 
     def embeddings(self):
         """Return what goes into the last linear layer (N, D), dropout off."""
-        return self._own[1].numpy()
+        return self._vectors(self._own)
 
     def labelled_embeddings(self):
         """Return the same for the rows that have a label (M, D)."""
-        return self._look(self.labelled)[1].numpy()
+        return self._vectors(self._look(self.labelled))
+
+    def _vectors(self, look):
+        if self.dataset.stride:
+            raise ConfigError("a text in windows has no single vector; leave out the stride, or "
+                              "the method that asks for embeddings")
+        return look[1].numpy()
 
     @functools.cached_property
     def _own(self):

@@ -9,6 +9,7 @@ import numpy as np
 from bert_kit.active import mean_curve, paired_difference, share_needed
 from bert_kit.evaluation import write_rows
 from bert_kit.files import write_json
+from bert_kit.recipes.active_rows import AT_HALF
 from bert_kit.recipes.pictures import draw_bands
 
 GOALS = (0.95, 0.98, 1.0)
@@ -47,7 +48,8 @@ def report(histories, costs, rows, settings):
         "seconds_per_1000_rows": {name: 1000 * sum(s for _, s in pairs) / sum(n for n, _ in pairs)
                                   for name, pairs in costs.items()},
         "scores": {}}
-    keys = [settings.metric, *(key for key, *_ in rows.task.columns[:2])]
+    keys = [settings.metric, *(key for key, *_ in rows.task.columns[:2]),
+            *(f"{name}_at_half" for name in AT_HALF)]
     for key in dict.fromkeys(keys):
         found = compare_curves(campaigns, goal, key, len(rows.texts))
         if found is None:

@@ -16,6 +16,8 @@ from bert_kit.recipes.shared_rows import SharedRowsTrainer, TokenizedRows
 from bert_kit.recipes.tasks import TASKS
 from bert_kit.weights import load_pretrained, save_pretrained
 
+AT_HALF = ("f1_micro", "f1_macro")  # scores of labels that are given at the threshold .5 as well
+
 
 class ActiveRows:
     """The texts of a job, tokenized once, and the functions that its campaigns are made of.
@@ -103,19 +105,20 @@ class ActiveRows:
     def evaluate(self, model):
         """Return every score of the test rows that is a number; without any, of validation rows.
 
-        Of labels also those at the threshold .5, beside those at the thresholds chosen: their
-        names end in _at_half.
+        Of labels, those at the thresholds that the validation rows chose, and also those at .5,
+        whose names end in _at_half. Validation rows themselves are scored at .5 alone: thresholds
+        chosen by the rows that are scored would flatter.
         """
         if self.scored is None:
             return {}
         with threads(self.settings.threads):
             logits = Predictor(model, self.tokenizer, self.device).dataset_logits(self.scored)
-        labels, config = self.scored.labels, model.config
-        scores = _numbers(self.task.scores(logits, labels, config))
-        if self.task.chooses:
-            plain = _numbers(self.task.scores(logits, labels, config.replace(extra={})))
-            scores |= {f"{name}_at_half": plain[name] for name in ("f1_micro", "f1_macro")}
-        return scores
+        labels, plain = self.scored.labels, model.config.replace(extra={})
+        at_half = _numbers(self.task.scores(logits, labels, plain))
+        if not (self.task.chooses and {*self.others} == {"validation", "test"}):
+            return at_half
+        return _numbers(self.task.scores(logits, labels, model.config)) | {
+            f"{name}_at_half": at_half[name] for name in AT_HALF}
 
     def save_model(self, model, folder):
         """Write a model and its tokenizer; `predict` reads the folder."""
