@@ -218,3 +218,10 @@ def test_pretraining_gain(benchmark, monkeypatch, capsys, seeds, spread):
     first, second = (0.5, 0.75) if seeds == 1 else (0.55, 0.8)
     assert lines[2] == f"| 50 | {first:.3f}{spread} | {second:.3f}{spread} | +0.250 |"
     assert len(lines) == 6 and lines[-1].startswith("| all |")
+
+
+def test_soak_measures_memory_and_open_files(benchmark, tmp_path):
+    """A file left open in each trial would show; so would a list that grows with predictions."""
+    figures = run(benchmark("soak"), "--trials", 10, "--predictions", 20, tmp_path / "x.json")
+    assert set(figures) == {"trials", "predictions"}
+    assert all(0.5 < part["memory"] < 2 and part["files"] <= 1 for part in figures.values())

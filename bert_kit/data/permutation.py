@@ -39,8 +39,8 @@ def permute(positions, size, rng):
     Examples
     --------
     >>> orders = [permute(np.arange(7), 7, np.random.default_rng(seed)) for seed in (0, 1)]
-    >>> [sorted(order.tolist()) for order in orders], (orders[0] == orders[1]).all()
-    ([[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6]], np.False_)
+    >>> [sorted(order.tolist()) for order in orders], bool((orders[0] == orders[1]).all())
+    ([[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6]], False)
     """
     keys = rng.integers(2**64, size=ROUNDS, dtype=np.uint64)
     bits = np.uint64(max(1, (int(size - 1).bit_length() + 1) // 2))  # of one half
