@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bert_kit.errors import BertKitError
+from bert_kit.errors import BertKitError, ConfigError
 
 TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
@@ -207,6 +207,28 @@ def held(folder, wait=False):
                            "time") from None
     finally:
         os.close(place)
+
+
+@contextlib.contextmanager
+def working_folder(folder):
+    """Make a folder, and keep it to this process and block of code; remove it if it stays empty.
+
+    Raises
+    ------
+    BertKitError
+        If it is a file (a ConfigError) or cannot be made, or another process works in it.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
+    with _errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def remove_leftovers(folder):

@@ -26,9 +26,9 @@ from bert_kit.recipes.class_task import joined
 from bert_kit.recipes.fine_tuning import check_settings
 from bert_kit.recipes.options import named
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
+from bert_kit.recipes.run_folder import check_same, kept_to, manifest, no_split_of_a_failed_start
 from bert_kit.recipes.settings import LABEL_COLUMNS
-from bert_kit.training import best_precision
+from bert_kit.training import ALONE, best_precision
 
 
 def learn_actively(data_path=None, model_path=None, acquisitions=ACQUISITIONS, **settings):
@@ -74,6 +74,11 @@ def run(settings, acquisitions=ACQUISITIONS):
     settings = settings.replace(precision=precision,
                                 pass_precision=settings.pass_precision or best_precision(device))
     check_settings(settings)
+    with kept_to(ALONE, folder):
+        return _run(settings, acquisitions, device, folder)
+
+
+def _run(settings, acquisitions, device, folder):
     _check_folder(folder, settings)
     with no_split_of_a_failed_start(folder):
         rows = ActiveRows(settings, device)

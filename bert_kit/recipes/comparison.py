@@ -13,7 +13,7 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_comparison
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import check_folder, in_process
+from bert_kit.recipes.run_folder import check_folder, in_process, kept_to
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 from bert_kit.training import join_processes
 
@@ -46,7 +46,8 @@ def compare(settings, classifier_types=HEADS):
         raise ConfigError("a comparison needs an output_dir")
     with join_processes(choose_device(settings.device)) as processes:
         settings = in_process(settings, "comparison", processes)
-        return _compare(_without_missing_plots(settings), classifier_types, processes)
+        with kept_to(processes, settings.output_dir):
+            return _compare(_without_missing_plots(settings), classifier_types, processes)
 
 
 def _compare(settings, classifier_types, processes):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+from bert_kit.files import (atomic_file, read_json, remove_leftovers, working_folder,
+                            write_json)
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
@@ -47,6 +48,16 @@ def in_process(settings, name, processes):
                             verbosity=settings.verbosity if processes.first else 0)
 
 
+def kept_to(processes, folder):
+    """Keep an output folder, if there is one, to a job of some processes: the first one holds it.
+
+    Returns a context manager; see `working_folder`.
+    """
+    if folder is None or not processes.first:
+        return contextlib.nullcontext()
+    return working_folder(folder)
+
+
 def check_folder(settings):
     """Check that the output folder is new or that of the same run; nothing is written.
 
@@ -56,8 +67,6 @@ def check_folder(settings):
         If the folder holds something that is not a run, or a run with other settings.
     """
     folder = Path(settings.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
     if not folder.is_dir():
         return
     remove_leftovers(folder)
