@@ -128,7 +128,7 @@ def stored_settings(folder):
     kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings,
                                          SimilaritySettings, TaggingSettings,
                                          AnsweringSettings)}
-    kind, values = kinds.get(stored.get("job", "train")), stored.get("settings")
+    kind, values = kinds.get(str(stored.get("job", "train"))), stored.get("settings")
     if kind is None or not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
     return kind(**named(kind, values, str(path)))

@@ -95,9 +95,9 @@ def _open_vectors(path, count, dimension):
     """Return the memory-mapped array (count, dimension) in a .npy file."""
     try:
         vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); expected a .npy "
-                        "file") from None
+    except Exception as error:  # numpy raises many kinds for a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read ({reason}); expected a .npy file") from None
     if vectors.shape != (count, dimension) or vectors.dtype.kind != "f":
         raise DataError(f"{path}: holds {vectors.dtype} numbers {vectors.shape}; expected vectors "
                         f"({count}, {dimension}) of the same model and texts")

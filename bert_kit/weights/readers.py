@@ -50,6 +50,8 @@ def read_torch_file(path):
         If the file is damaged, holds anything but named tensors, or would unpack to more than
         its own size (compressed members, one number spread over a billion places).
     """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise WeightsError(f"{path}: no such file; expected one that torch.save wrote")
     try:
         size = os.path.getsize(path)
         if zipfile.is_zipfile(path):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 
 from bert_kit.errors import BertKitError, WeightsError
-from bert_kit.files import atomic_file, parse_json
+from bert_kit.files import atomic_file, check_readable, parse_json
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 _LARGEST = 2**48  # elements; above every file, far below what torch's 64-bit strides can hold
@@ -63,6 +63,7 @@ def read_header(path):
         hold unprintable characters, and for bytes that belong to no tensor.
     """
     try:
+        check_readable(path, math.inf)  # of any size: the rest is mapped
         size = os.path.getsize(path)
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -131,9 +131,9 @@ def save_sentence_folder(model, folder, tokenizer, layout):
 def _inside(folder, place, path):
     """Return a folder inside `folder`, or refuse what leads out of it."""
     parts = PureWindowsPath(place)  # knows both kinds of slashes, and drives
-    if parts.anchor or ".." in parts.parts or "\0" in place:
-        raise WeightsError(f"{path}: the path {place!r} leads out of the folder; expected one in "
-                           "it")
+    if parts.anchor or ".." in parts.parts or not place.isprintable() or len(place) > 200:
+        raise WeightsError(f"{path}: the path {place!r} leads out of the folder, or nowhere; "
+                           "expected one in it")
     return folder.joinpath(*parts.parts)
 
 
