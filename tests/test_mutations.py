@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from campaigns import LABELS, learner
+from hostile import memory_of_at_most
 from jobs import table, tiny_bert, write_table
 from runs import CONFIG, build
 from texts import make_texts, tokenizer
@@ -41,19 +42,6 @@ from bert_kit.weights import (read_safetensors, read_sentence_folder, read_weigh
 from bert_kit.weights.readers import read_torch_file
 
 MUTATIONS, MEMORY = 2_000, 2**30  # per reader; bytes that reading may take on top of what is there
-
-
-@contextlib.contextmanager
-def memory_of_at_most(extra):
-    """Let this process ask the system for so many bytes more, and no further."""
-    resource = pytest.importorskip("resource")
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + extra, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 ODD = [None, True, -1, 0, 10**30, 0.5, 1e308, "", "x", "\n", "\ud800", "x" * 5_000, [], [[]],
