@@ -8,6 +8,7 @@ under a temporary name beside the target, flushed to the disk, and only then ren
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -131,11 +132,34 @@ def remove_folder(folder):
     shutil.rmtree(work)
 
 
+def write_text(path, text):
+    r"""Write a text in UTF-8, atomically. What UTF-8 cannot hold, half a character, is \ud83d.
+
+    File names that are no UTF-8 have such halves, and labels from broken JSON; JSON reads them
+    back.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def file_name(name):
+    """Return a name as that of a file on any system, the same each time, and another for another.
+
+    Examples
+    --------
+    >>> file_name("wavelet_kan"), file_name("../a b")
+    ('wavelet_kan', '_.._a_b-3c5fd2a5')
+    """
+    clean = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
+    clean = clean if re.match(r"\w", clean) else "_" + clean
+    if clean == name and not re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.I):
+        return name
+    return f"{clean}-{hashlib.sha256(repr(name).encode()).hexdigest()[:8]}"
+
+
 def write_json(path, value):
     """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    with atomic_file(path) as temporary:  # half a character, which UTF-8 cannot hold, as \ud83d
-        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def parse_json(text, name):

@@ -2,7 +2,7 @@
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, TokenizerError
-from bert_kit.evaluation.layout import number
+from bert_kit.evaluation.layout import number, one_line
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
 from bert_kit.recipes.run_folder import results_rows, stored_settings
@@ -45,7 +45,7 @@ def describe_folder(name, download=False):
     }
     facts |= _run_facts(folder, config)
     width = max(map(len, facts))
-    return "\n".join(f"{what:{width}}  {value}" for what, value in facts.items())
+    return "\n".join(f"{what:{width}}  {one_line(value, 2_000)}" for what, value in facts.items())
 
 
 def _run_facts(folder, config):

@@ -6,6 +6,7 @@ manifest.json is written before any work, results.json and README.md at the end.
 import contextlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+from bert_kit.evaluation.layout import one_line
+from bert_kit.files import read_json, remove_leftovers, write_json, write_text
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
@@ -170,8 +172,7 @@ def write_label_mapping(folder, classes):
 
 def write_card(folder, text):
     """Write README.md, the model card."""
-    with atomic_file(Path(folder) / "README.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(Path(folder) / "README.md", text)
 
 
 def model_card(folder, results, title, columns):
@@ -195,7 +196,7 @@ def model_card(folder, results, title, columns):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     lines += [
         "", f"Rows: {rows}. Training took {results['seconds']:.0f} s. {scored}", "",
-        "## Use", "", "```bash", f"python -m bert_kit predict --model {Path(folder)} "
+        "## Use", "", "```bash", f"python -m bert_kit predict --model {quoted(folder)} "
         "--text \"…\"", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""]
     return "\n".join(lines)
@@ -221,7 +222,7 @@ def pretraining_card(folder, results):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     return "\n".join(lines + [
         f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.", "",
-        "## Use", "", "```bash", f"python -m bert_kit train --model {Path(folder)} "
+        "## Use", "", "```bash", f"python -m bert_kit train --model {quoted(folder)} "
         "--data_file rows.csv", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""])
 
@@ -239,7 +240,7 @@ def similarity_card(folder, results):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     return "\n".join(lines + [
         "", f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.",
-        "", "## Use", "", "```bash", f"python -m bert_kit embed --model {Path(folder)} "
+        "", "## Use", "", "```bash", f"python -m bert_kit embed --model {quoted(folder)} "
         "--data_file texts.txt --output_file vectors.npy", "```", "",
         "sentence-transformers reads the folder too. The settings are in manifest.json, all "
         "scores in results.json.", ""])
@@ -281,6 +282,11 @@ def token_card(folder, results, what, columns, use):
         "The settings are in manifest.json, all scores in results.json.", ""])
 
 
+def quoted(folder):
+    """Return a folder as it can stand on a command line that is shown."""
+    return shlex.quote(one_line(folder, 1_000))
+
+
 def results_rows(results):
     """Yield (part, what, scores) for the scores in a results.json, best known first."""
     if results.get("test"):
@@ -305,6 +311,6 @@ def results_table(results, columns):
 
 
 def _plain(text):
-    """Return text as it can stand in Markdown: one line, no markup."""
-    line = " ".join(str(text).split())
+    """Return text as it can stand in Markdown: one line, no markup, no control characters."""
+    line = one_line(text, 1_000)
     return "".join("\\" + mark if mark in "\\`*_[]<>|#" else mark for mark in line)

@@ -18,7 +18,7 @@ from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.rows import present
 from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
-                                         results_table, similarity_card, write_card)
+                                         quoted, results_table, similarity_card, write_card)
 from bert_kit.recipes.semantic_search import directions
 from bert_kit.recipes.settings import SimilaritySettings
 from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,
@@ -202,5 +202,5 @@ def _finish(settings, encoder, trainer, results):
     if settings.plots:
         draw_curves(folder, trainer.state.log, settings.say)
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\nuse it with: python -m bert_kit embed --model {folder} --data_file …")
+                 f"\nuse it with: python -m bert_kit embed --model {quoted(folder)} --data_file …")
     return results

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from bert_kit.errors import ConfigError
-from bert_kit.files import write_json
+from bert_kit.files import file_name, write_json
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 
@@ -75,7 +75,7 @@ def export_best(studies, folder):
     best = {name: best_config(study, trial) for name, study in studies.items()
             for trial in study.top(1)}
     for name, config in best.items():
-        write_json(Path(folder) / f"{name}_best_config.json", config)
+        write_json(Path(folder) / f"{file_name(name)}_best_config.json", config)
     write_json(Path(folder) / "all_best_configs.json", best)
     for winner in sorted(best, key=lambda name: studies[name].best.losses)[:1]:
         write_json(Path(folder) / "best_overall_classifier.json", {"name": winner, **best[winner]})

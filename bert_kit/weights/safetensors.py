@@ -10,6 +10,7 @@ file before it is believed. Format: https://github.com/huggingface/safetensors (
 
 import json
 import math
+import mmap
 import os
 import reprlib
 import struct
@@ -152,11 +153,12 @@ def read_safetensors(path):
     {'x': tensor([1.0000, 2.5000])}
     """
     entries, _ = read_header(path)
-    size = os.path.getsize(path)
     try:
-        content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: cannot be mapped ({str(error).splitlines()[0]})") from None
+        with open(path, "rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be mapped ({error.strerror})") from None
+    content = torch.frombuffer(content, dtype=torch.uint8)
     tensors = {}
     for name, entry in entries.items():
         flat = content[entry.start:entry.stop]
