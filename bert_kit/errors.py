@@ -4,7 +4,7 @@ _LONGEST = 1_000  # characters of a message
 
 
 class BertKitError(ValueError):
-    """Something the user gave cannot be used.
+    r"""Something the user gave cannot be used.
 
     The message is one line: the file, row or key, what was found, and what is expected. It may
     quote what a stranger wrote, so control characters are spelled out, and the middle of a long
@@ -12,8 +12,8 @@ class BertKitError(ValueError):
 
     Examples
     --------
-    >>> print(BertKitError("key 'a\\nb' is \x1b[31m; expected text"))
-    key 'a\nb' is \x1b[31m; expected text
+    >>> print(BertKitError("the name is \x1b[31mred\n; expected text"))
+    the name is \x1b[31mred ; expected text
     """
 
     def __str__(self):

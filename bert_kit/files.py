@@ -148,7 +148,7 @@ def file_name(name):
     Examples
     --------
     >>> file_name("wavelet_kan"), file_name("../a b")
-    ('wavelet_kan', '_.._a_b-3c5fd2a5')
+    ('wavelet_kan', '_.._a_b-4bc9c733')
     """
     clean = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
     clean = clean if re.match(r"\w", clean) else "_" + clean

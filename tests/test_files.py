@@ -158,6 +158,10 @@ def test_reading_names_what_is_wrong_with_the_file(tmp_path):
         read_json(tmp_path / "list.json")
     with pytest.raises(BertKitError, match="cannot be read"):
         read_json(tmp_path)
+    with open(tmp_path / "large.json", "wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(BertKitError, match="large.json: 268,435,457 bytes; at most 268,435,456"):
+        read_json(tmp_path / "large.json")
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "endless.json").symlink_to("/dev/zero")
     for name in ("pipe.json", "endless.json"):

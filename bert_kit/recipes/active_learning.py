@@ -26,7 +26,8 @@ from bert_kit.recipes.class_task import joined
 from bert_kit.recipes.fine_tuning import check_settings
 from bert_kit.recipes.options import named
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
+from bert_kit.recipes.run_folder import (check_place, check_same, manifest,
+                                         no_split_of_a_failed_start)
 from bert_kit.recipes.settings import LABEL_COLUMNS
 from bert_kit.training import best_precision
 
@@ -92,6 +93,7 @@ def run(settings, acquisitions=ACQUISITIONS):
 
 def _check_folder(folder, settings):
     """Check that the folder is new, or that of the same job."""
+    check_place(folder)
     if (folder / "manifest.json").is_file():
         check_same(folder, read_json(folder / "manifest.json"), settings)
     elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} -

@@ -12,6 +12,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import bert_kit
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation.layout import one_line
@@ -56,7 +57,7 @@ def check_folder(settings):
     ConfigError
         If the folder holds something that is not a run, or a run with other settings.
     """
-    folder = Path(settings.output_dir)
+    folder = check_place(settings.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; expected a folder to write to")
     if not folder.is_dir():
@@ -66,6 +67,20 @@ def check_folder(settings):
         check_same(folder, read_json(folder / "manifest.json"), settings)
     elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
+
+
+def check_place(folder):
+    """Return an output folder as a path, unless it lies in the kit's own source.
+
+    Raises
+    ------
+    ConfigError
+        If it does: whatever is removed there one day would be the program.
+    """
+    package = Path(bert_kit.__file__).resolve().parent
+    if Path(folder).resolve().is_relative_to(package):
+        raise ConfigError(f"{folder}: lies in the package bert_kit; choose an output_dir elsewhere")
+    return Path(folder)
 
 
 def open_folder(settings, fingerprint):

@@ -226,5 +226,5 @@ def _conll(path):
     with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
                                               errors="backslashreplace") as file:
         yield lambda number, tagged: file.write("".join(
-            f"{tagged.text[start:end]}\t{one_line(tag)}\n"
+            f"{tagged.text[start:end]}\t{' '.join(tag.split())}\n"
             for (start, end), tag in zip(tagged.spans, tagged.tags)) + "\n")
