@@ -15,6 +15,7 @@ import pytest
 from hostile import memory_of_at_most
 from jobs import table, tiny_bert
 
+import bert_kit
 from bert_kit import (Answerer, BERTForQuestionAnswering, BERTForSequenceClassification,
                       BERTForTokenClassification, BertConfig, SentenceEncoder, Tagger,
                       get_tokenizer, load_pretrained, save_pretrained, train_classifier,
@@ -267,3 +268,15 @@ def test_a_folder_whose_name_is_no_utf_8(models, tmp_path):
     assert read_json(folder / "manifest.json")["settings"]["output_dir"] == str(folder)
     assert Tagger.load(folder, "cpu").tag(["the sun"])
     assert read_conll(folder / "validation_predictions.tsv").words
+
+
+@pytest.mark.parametrize("job", ["train", "tune", "active", "pretrain"])
+def test_no_output_goes_into_the_package(tmp_path, monkeypatch, capsys, job):
+    monkeypatch.chdir(Path(bert_kit.__file__).parent)
+    (tmp_path / "rows.csv").write_text("text,category\n" + "a,x\nb,y\n" * 40)
+    (tmp_path / "rows.txt").write_text("\n\n".join("a text\nand more" for _ in range(9)))
+    data = ["--train_file", str(tmp_path / "rows.txt")] if job == "pretrain" else [
+        "--data_file", str(tmp_path / "rows.csv")]
+    assert main([job, *data, "--output_dir", "runs/x", "--device", "cpu"]) == 1
+    assert "lies in the package bert_kit" in capsys.readouterr().err
+    assert not Path("runs").exists()
