@@ -255,11 +255,12 @@ def test_what_is_in_the_file_can_be_read_without_the_kit(tmp_path):
 
 def test_a_transaction_is_all_or_nothing(tmp_path):
     store = Store(tmp_path / "x.sqlite")
+    settings = {"name": "b", "directions": {}, "seed": 0, "space": {}}
     with pytest.raises(KeyboardInterrupt):
         with store.transaction():
-            store.add_settings({"name": "a"})
+            store.add_settings({**settings, "name": "a"})
             raise KeyboardInterrupt
     assert store.settings() == []
     with store.transaction():
-        store.add_settings({"name": "b"})
-    assert Store(tmp_path / "x.sqlite").settings() == [{"name": "b"}]
+        store.add_settings(settings)
+    assert Store(tmp_path / "x.sqlite").settings() == [settings]

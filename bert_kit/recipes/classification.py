@@ -16,8 +16,8 @@ from bert_kit.recipes.pictures import draw_curves, draw_reliability
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
-                                         no_split_of_a_failed_start, open_folder, results_table,
-                                         write_card, write_label_mapping)
+                                         no_split_of_a_failed_start, open_folder, quoted,
+                                         results_table, write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
@@ -309,7 +309,7 @@ def _finish(job, datasets, logits, results):
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\""
+                 f"\npredict with: python -m bert_kit predict --model {quoted(folder)} --text \"…\""
                  + " --text_b \"…\"" * (len(settings.text_column) == 2))
     return results
 

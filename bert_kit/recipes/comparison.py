@@ -110,13 +110,17 @@ def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1
         if not path.is_file():
             raise ConfigError(f"{folder}: holds no results.json; expected a finished run")
         results.append({**read_json(path), "output_dir": str(folder)})
-    names = [result["classifier"] for result in results]
+    names = [str(result.get("classifier")) for result in results]
     if len(set(names)) < len(names):  # several runs of one head: the folders tell them apart
         results = [{**result, "classifier": Path(result["output_dir"]).name}
                    for result in results]
-    return _conclude(results, ClassificationSettings(
-        output_dir=str(output_dir), metric=metric, plots=plots,
-        verbosity=verbosity).in_folder("comparison"))
+    settings = ClassificationSettings(output_dir=str(output_dir), metric=metric, plots=plots,
+                                      verbosity=verbosity).in_folder("comparison")
+    try:
+        return _conclude(results, settings)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{', '.join(map(str, folders))}: a results.json that is not of a "
+                          f"classifier with the score {metric} ({error!r})") from None
 
 
 def _conclude(results, settings):

@@ -23,7 +23,8 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
-                                         open_folder, pretraining_card, results_table, write_card)
+                                         open_folder, pretraining_card, quoted, results_table,
+                                         write_card)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments, best_precision,
@@ -275,5 +276,6 @@ def _finish(settings, trainer, datasets, results):
     if settings.plots:
         draw_curves(folder, trainer.state.log, settings.say)
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\nfine-tune it with: python -m bert_kit train --model {folder} --data_file …")
+                 f"\nfine-tune it with: python -m bert_kit train --model {quoted(folder)} "
+                 "--data_file …")
     return results

@@ -211,8 +211,8 @@ def _printed(tagger):
 @contextmanager
 def _csv(path):
     """Yield `write(number, tagged)`, which writes a line for each entity of a text."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="",
-                                              encoding="utf-8") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8",
+                                              errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["row", "start", "end", "type", "entity"])
         yield lambda number, tagged: rows.writerows(
@@ -223,7 +223,8 @@ def _csv(path):
 @contextmanager
 def _conll(path):
     """Yield `write(number, tagged)`, which writes a line for each word, and one between texts."""
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
+                                              errors="backslashreplace") as file:
         yield lambda number, tagged: file.write("".join(
-            f"{tagged.text[start:end]}\t{tag}\n"
+            f"{tagged.text[start:end]}\t{' '.join(tag.split())}\n"
             for (start, end), tag in zip(tagged.spans, tagged.tags)) + "\n")
