@@ -131,7 +131,10 @@ def main(args):
         probability, best = logits[row].softmax(-1).max(-1)
         print(f"  {classes[best]} ({probability:.0%}), really {test_names[row]}: "
               f"{' '.join(test_texts[row].split())[:70]}")
-    print(f"\nsaved in {args.output_dir}")
+    print(f"\nsaved in {args.output_dir}"
+          f"\npredict with: python -m bert_kit predict --model {args.output_dir} --text \"…\"")
+    if not args.weights:
+        print("better scores: examples/pretrain_mlm.py --epochs 3, then --weights runs/pretrained")
     return metrics
 
 
