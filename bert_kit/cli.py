@@ -95,7 +95,7 @@ def answer(args):
 
 def embed(args):
     from bert_kit.recipes.embedding import SentenceEncoder, embed_file
-    from bert_kit.recipes.semantic_search import search
+    from bert_kit.recipes.semantic_search import format_matches, search
     from bert_kit.recipes.similarity import evaluate_similarity
     if args.vectors is not None and args.queries is None:
         raise ConfigError("vectors are to be searched in; expected a query with them")
@@ -111,8 +111,7 @@ def embed(args):
               f"{encoder.dimension} numbers: {args.output_file}")
         return
     found = search(encoder, args.queries, args.data_file, args.vectors, args.top_k, **rows)
-    for query, matches in zip(args.queries, found):
-        print(query, *(f"  {match.score:.4f}  {match.text}" for match in matches), sep="\n")
+    print(format_matches(args.queries, found))
 
 
 def explore(args):

@@ -103,6 +103,14 @@ def test_a_row_is_question_then_context():
         "w3", "w5"]
 
 
+def test_an_answer_keeps_the_accents_at_its_end():
+    context = "the w1\u0301\u0302 w2\u0301 ?"
+    dataset = AnsweringDataset([Question("q", "who", context, (("w1\u0301\u0302", 4),))], TOKENIZER)
+    row = dataset[0]
+    start, end = (dataset.offsets(0)[row[f"{edge}_positions"]] for edge in ("start", "end"))
+    assert context[start[0]:end[1]] == "w1\u0301\u0302"
+
+
 @pytest.mark.parametrize("max_length, stride", [(46, 9), (45, 9), (20, 5), (20, 999), (13, 1),
                                                 (5, 1)])
 def test_windows_hold_the_answer_whole_or_point_to_cls(max_length, stride):

@@ -19,6 +19,7 @@ from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
 from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.run_folder import results_table
 from bert_kit.recipes.settings import HEADS
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
@@ -433,3 +434,9 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "b", **options)
     assert {p.name for p in (tmp_path / "b").glob("*.png")} == {
         "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}
+
+
+def test_a_long_name_moves_no_column_of_the_results():
+    table = results_table({"test": {"f1": 0.5}, "baselines": {"x" * 60: {"f1": 0.25}}},
+                          [("f1", "F1", 10, ".4f")])
+    assert len({len(line) for line in table.splitlines()[1:]}) == 1

@@ -464,6 +464,9 @@ def test_command_line(folder, tmp_path, capsys):
                  str(tmp_path / "v.npy")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[:2] == [TEXTS[4], f"  1.0000  {TEXTS[4]}"]
+    (tmp_path / "bad.csv").write_text('text\n"red \x1b[2J\nsun"\n')  # moves the cursor, if printed
+    assert main([*start, str(tmp_path / "bad.csv"), "--query", "red\x1b[2J"]) == 0
+    assert "red[2J\n" in (out := capsys.readouterr().out) and "  red [2J sun\n" in out
     pairs = write_pairs(tmp_path / "p.csv", 30)
     assert main([*start, str(pairs), "--pairs"]) == 0
     scores = evaluate_similarity(SentenceEncoder(folder, device="cpu"), pairs)

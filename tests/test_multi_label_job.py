@@ -204,6 +204,13 @@ def test_macro_f1_chooses_a_threshold_a_label(files, tmp_path):
     assert len(BertConfig.load(tmp_path).extra["thresholds"]) == 3
 
 
+def test_thresholds_are_swept_on_validation_rows_only(files, tmp_path):
+    train_classifier("standard", files[1], files[0], task="multi_label", val_size=0, test_size=0.2,
+                     train_size=0.8, output_dir=tmp_path / "run", **QUICK)
+    assert (tmp_path / "run" / "results.json").is_file()
+    assert not (tmp_path / "run" / "thresholds.csv").exists()
+
+
 def test_long_texts_are_read_in_windows(files, tmp_path):
     """The telling words may stand anywhere in texts of up to 60 words; rows have 24 tokens."""
     rows = write_rows(tmp_path / "long.csv", 60, filler=60)

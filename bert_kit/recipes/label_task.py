@@ -141,9 +141,9 @@ class LabelTask(ClassTask):
         return "\n".join(lines)
 
     def leave(self, folder, scores, rows, config, plots, say):
-        chosen_on = rows.get("validation", rows.get("test"))
-        if chosen_on is not None:
-            sweep = threshold_sweep(sigmoid(chosen_on[0]), chosen_on[1])
+        if "validation" in rows:
+            logits, labels = rows["validation"]
+            sweep = threshold_sweep(sigmoid(logits), labels)
             write_rows(folder / "thresholds.csv", sweep)
             if plots:
                 chosen = thresholds_of(config)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from bert_kit.data import stream_texts
 from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation.layout import one_line
 from bert_kit.recipes.embedding import CHUNK, chunks_of
 
 
@@ -51,6 +52,12 @@ def search(encoder, queries, data_file, vectors_file=None, top_k=10, text_column
     found = {row: text for row, text in enumerate(texts()) if row in wanted}
     return [[Match(score, row, found[row]) for score, row in zip(*pair)]
             for pair in zip(scores.tolist(), rows.tolist())]
+
+
+def format_matches(queries, found):
+    """Return the answer of `search` as text: each query, and under it a line a match."""
+    return "\n".join(line for query, matches in zip(queries, found) for line in (
+        one_line(query), *(f"  {match.score:.4f}  {one_line(match.text)}" for match in matches)))
 
 
 def nearest(queries, blocks, top_k=10):
