@@ -151,6 +151,11 @@ def _add_no_cuda(job):
                      default=argparse.SUPPRESS, help="the same as --device cpu")
 
 
+def _add_calibrated(job):
+    job.add_argument("--calibrated", action="store_true", help="scale probabilities as training "
+                     "found to be right; the answers stay the same")
+
+
 def _add_rows(job, trained, labels=False):
     """Add the flags of a job that reads rows, for a model that was trained on such ones or not."""
     if trained:
@@ -279,6 +284,7 @@ def build_parser():
     job.add_argument("--mistakes", type=int, default=20, help="most confident ones to show")
     job.add_argument("--seed", type=int, default=0, help="of resamplings and folds")
     job.add_argument("--no_plots", action="store_false", dest="plots", help="draw no pictures")
+    _add_calibrated(job)
     job.add_argument("--verbosity", type=int, choices=(0, 1, 2), default=1)
     _add_rows(job, trained=True, labels=True)
     job.set_defaults(run=evaluate)
@@ -292,6 +298,7 @@ def build_parser():
     job.add_argument("--output_file", help="CSV to write; without it, standard output")
     job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
                      help="bfloat16 is faster on most machines, off in the third digit")
+    _add_calibrated(job)
     job.add_argument("--raw_cells", action="store_false", dest="guard_formulas",
                      help="leave cells alone that a spreadsheet would run as formulas")
     _add_rows(job, trained=True)

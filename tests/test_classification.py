@@ -83,6 +83,19 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     assert torch.equal(torch.load(tmp_path / "logits"), here)
 
 
+def test_calibrated_probabilities(run, tmp_path, capsys):
+    results, folder = run
+    texts, _ = table(30)
+    plain, scaled = (Predictor.load(folder, "cpu", calibrated=flag) for flag in (False, True))
+    wanted = (plain.logits(texts).double() / results["calibration"]["temperature"]).softmax(1)
+    np.testing.assert_allclose(scaled.probabilities(texts), wanted, atol=1e-12)
+    assert scaled.predict(texts) == plain.predict(texts)
+    assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--calibrated",
+                 "--output_dir", str(tmp_path)]) == 0
+    wanted = results["calibration"]["test"]["temperature"]["calibration_error"]
+    assert f"calibration error {wanted:.4f}" in capsys.readouterr().out
+
+
 def test_bfloat16_predicts_nearly_the_same(run):
     _, folder = run
     texts, _ = table()

@@ -12,13 +12,16 @@ import torch
 from jobs import WORDS, command, tiny_bert
 from test_distributed import finish, start
 
-from bert_kit import (BertKitError, BERTForTokenClassification, Tagger, get_tokenizer,
-                      load_pretrained, train_tagger)
+from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
+                      BERTForTokenClassification, Tagger, get_tokenizer, load_pretrained,
+                      save_pretrained, train_tagger)
 from bert_kit.cli import main
 from bert_kit.data import TaggingDataset, make_loader, read_conll
 from bert_kit.data.docstrings import Docstring
 from bert_kit.evaluation import entity_metrics
 from bert_kit.files import read_json
+from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.scoring import evaluate_classifier
 from bert_kit.recipes.tagger import TaggedText, TextEntity, marked, tag
 from bert_kit.recipes.tagging import commonest_tags
 
@@ -270,6 +273,17 @@ def test_without_a_model_or_with_another(bert, trained, tmp_path):
     assert done.returncode == 1 and done.stderr.startswith("error: model is missing")
     with pytest.raises(BertKitError, match="expected a trained BERTForTokenClassification"):
         Tagger.load(bert)
+    classes = load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None)
+    multi = load_pretrained(BERTForMultiLabel, bert, report=lambda line: None,
+                            classifier={"type": "mlp"})
+    for model in (classes, multi):
+        save_pretrained(model, tmp_path / "other", get_tokenizer(bert))
+        for kind in (Tagger, Answerer):
+            with pytest.raises(BertKitError, match="other: is a text classifier; use predict$"):
+                kind.load(tmp_path / "other")
+    for job in (Predictor.load, Answerer.load, evaluate_classifier):
+        with pytest.raises(BertKitError, match="run: is a tagger; use tag$"):
+            job(trained[0])
     tagger = Tagger.load(trained[0], device="cpu")
     tagger.remember(tagging_stride="far")
     with pytest.raises(BertKitError, match="tagging_stride is 'far'; expected int"):

@@ -25,7 +25,7 @@ class Answerer(TokenPredictor):
         print(answerer.answer("Where was Ada born?", "Ada Lovelace was born in London.").text)
     """
 
-    model_class = BERTForQuestionAnswering
+    model_class, job = BERTForQuestionAnswering, "answer"
 
     @property
     def null_threshold(self):

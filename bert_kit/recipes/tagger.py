@@ -49,7 +49,7 @@ class Tagger(TokenPredictor):
         print(found.entities)
     """
 
-    model_class = BERTForTokenClassification
+    model_class, job = BERTForTokenClassification, "tag"
 
     @property
     def classes(self):

@@ -81,7 +81,8 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     name_or_folder : str or path
         A folder or a name; see `bert_kit.lookup.find_folder` for the places.
     num_labels : int, optional
-        Number of classes. A stored head of another number is then left out.
+        Number of classes. A stored head of another number is then left out, as is one for other
+        `labels`; where they only have another order, a standard head's rows take it.
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
     strict : bool
@@ -201,11 +202,18 @@ def _is_encoder(name):
 
 
 def _for_this_task(found, targets, stored, config):
-    """Leave out the heads of a file that are of another kind, or for another number of classes."""
+    """Leave out the heads of a file that are of another kind, or for other classes."""
     if config.classifier != stored.classifier:
         found = _without_heads(found, targets, {"classifier"})
     if config.num_labels != stored.num_labels:
         found = _without_heads(found, targets, _misfits(found, targets))
+    elif config.labels != stored.labels and config.num_labels > 1:  # one number has any name
+        rows = [name for name in ("classifier.weight", "classifier.bias")
+                if name in found and name in targets]
+        if len(rows) < 2 or {*config.labels} != {*stored.labels} or _misfits(found, targets):
+            return _without_heads(found, targets, {"classifier"})
+        order = [stored.labels.index(name) for name in config.labels]
+        found |= {name: found[name][order] for name in rows}
     return found
 
 
