@@ -76,7 +76,8 @@ def predict(args):
 def tag(args):
     from bert_kit.recipes.tagger import tag
     from bert_kit.recipes.tagging import run
-    values = _to_use(args, "texts", "input_file", "output_file", "words", "text_column")
+    values = _to_use(args, "texts", "input_file", "output_file", "words", "text_column",
+                     also=("word_column", "tag_column"))
     if values is None:
         run(_settings(args, TaggingSettings))
     elif (count := tag(**values)) and "output_file" in values:
@@ -86,7 +87,7 @@ def tag(args):
 def answer(args):
     from bert_kit.recipes.answerer import answer
     from bert_kit.recipes.answering import run
-    values = _to_use(args, "question", "context", "n_best")
+    values = _to_use(args, "question", "context", "n_best", "input_file", "output_file")
     if values is None:
         run(_settings(args, AnsweringSettings))
     else:
@@ -124,15 +125,16 @@ def _values(args):
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
 
 
-def _to_use(args, *own):
-    """Return what `tag` or `answer` was given to use a model; None if it is to train one.
+def _to_use(args, *own, also=()):
+    """Return what `tag`, `answer` or `embed` was given to use a model; None if it is to train one.
 
-    It is to use one where any of its `own` flags is given. Most others then have no meaning.
+    It is to use one where any of its `own` flags is given. Most others then have no meaning, but
+    for the few in `also`.
     """
     values = _values(args)
     if not values.keys() & {*own}:
         return None
-    others = {*own, "model", "device", "download", "precision", "encoding"}
+    others = {*own, *also, "model", "device", "download", "precision", "encoding"}
     for name in [*values, *["config"] * (args.config is not None)]:
         if name not in others:
             raise ConfigError(f"{name} is for training; leave it out where a model is used "
@@ -224,6 +226,9 @@ def _add_answer(jobs):
     use.add_argument("--question", default=absent, help="what to answer")
     use.add_argument("--context", default=absent, help="the text that may hold the answer")
     use.add_argument("--n_best", type=int, default=absent, help="answers to list (default: 5)")
+    use.add_argument("--input_file", default=absent, help="questions to answer, JSON as SQuAD's; "
+                     "scored if it holds their answers")
+    use.add_argument("--output_file", default=absent, help="JSON to write: the answer of each id")
     add_arguments(job, AnsweringSettings)
 
 

@@ -47,6 +47,10 @@ def test_both_versions_of_the_file(tmp_path):
     assert question.answers == ()
     (question,) = read_squad(write(tmp_path, document(answers=None)), labelled=False)
     assert question.answers is None
+    (question,) = read_squad(write(tmp_path, document(answers=[])), labelled=False)
+    assert question.answers is None
+    (question,) = read_squad(write(tmp_path, document()), labelled=False)
+    assert question.answers == (("w3 w4", 9),)
 
 
 @pytest.mark.parametrize("content, message", [
