@@ -81,8 +81,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     name_or_folder : str or path
         A folder or a name; see `bert_kit.lookup.find_folder` for the places.
     num_labels : int, optional
-        Number of classes. A stored head of another number is then left out, as is one for other
-        `labels`; where they only have another order, a standard head's rows take it.
+        Number of classes. A stored head of another number is then left out.
     download : bool
         Allow the Hugging Face hub to be asked. Off by default.
     strict : bool
@@ -92,7 +91,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     read : callable
         As `read_weights`; one that remembers what it read serves many models from a folder.
     **config_overrides
-        Fields of BertConfig to set differently. Another `classifier` leaves out the stored head.
+        Fields of BertConfig; another `classifier` or other `labels` leave out the stored head.
 
     Returns
     -------
@@ -202,7 +201,10 @@ def _is_encoder(name):
 
 
 def _for_this_task(found, targets, stored, config):
-    """Leave out the heads of a file that are of another kind, or for other classes."""
+    """Leave out the heads of a file that are of another kind, or for other classes.
+
+    A standard head for the same classes in another order is put into that order.
+    """
     if config.classifier != stored.classifier:
         found = _without_heads(found, targets, {"classifier"})
     if config.num_labels != stored.num_labels:
