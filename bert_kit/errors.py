@@ -1,11 +1,27 @@
 """The errors that the kit raises for bad input: one line each, meant for the user."""
 
+_LONGEST = 1_000  # characters of a message
+
 
 class BertKitError(ValueError):
-    """Something the user gave cannot be used.
+    r"""Something the user gave cannot be used.
 
-    The message is one line: the file, row or key, what was found, and what is expected.
+    The message is one line: the file, row or key, what was found, and what is expected. It may
+    quote what a stranger wrote, so control characters are spelled out, and the middle of a long
+    one is left out.
+
+    Examples
+    --------
+    >>> print(BertKitError("the name is \x1b[31mred\n; expected text"))
+    the name is \x1b[31mred ; expected text
     """
+
+    def __str__(self):
+        line = " ".join(super().__str__().splitlines())
+        if len(line) > _LONGEST:
+            line = f"{line[:_LONGEST * 2 // 3]} … {line[3 - _LONGEST // 3:]}"
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
+                       for char in line)
 
 
 class ConfigError(BertKitError):

@@ -7,17 +7,23 @@ under a temporary name beside the target, flushed to the disk, and only then ren
 """
 
 import contextlib
+import errno
+import hashlib
 import json
+import math
 import os
 import re
+import reprlib
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
-from bert_kit.errors import BertKitError
+from bert_kit.errors import BertKitError, ConfigError
 
 TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
+JSON_DEPTH = 100  # levels of lists and objects; no file in use has ten
 
 
 def _flush(path):
@@ -126,15 +132,38 @@ def remove_folder(folder):
     shutil.rmtree(work)
 
 
+def write_text(path, text):
+    r"""Write a text in UTF-8, atomically. What UTF-8 cannot hold, half a character, is \ud83d.
+
+    File names that are no UTF-8 have such halves, and labels from broken JSON; JSON reads them
+    back.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def file_name(name):
+    """Return a name as that of a file on any system, the same each time, and another for another.
+
+    Examples
+    --------
+    >>> file_name("wavelet_kan"), file_name("../a b")
+    ('wavelet_kan', '_.._a_b-4bc9c733')
+    """
+    clean = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
+    clean = clean if re.match(r"\w", clean) else "_" + clean
+    if clean == name and not re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.I):
+        return name
+    return f"{clean}-{hashlib.sha256(repr(name).encode()).hexdigest()[:8]}"
+
+
 def write_json(path, value):
     """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def parse_json(text, name):
-    """Parse JSON strictly: no duplicate keys, no NaN, no endless nesting.
+    """Parse JSON strictly: no duplicate keys, no NaN or infinity, at most 100 levels of nesting.
 
     Raises
     ------
@@ -152,23 +181,59 @@ def parse_json(text, name):
     def refuse(constant):
         raise BertKitError(f"{name}: {constant} is not a JSON number")
 
+    def finite(digits):  # 1e999 is spelled like a number and read as infinity
+        return number if math.isfinite(number := float(digits)) else refuse(digits[:20])
+
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse,
+                           parse_float=finite)
+        _check_depth(value)
     except BertKitError:
         raise
     except RecursionError:
         raise BertKitError(f"{name}: JSON is nested too deeply") from None
     except (UnicodeDecodeError, ValueError) as error:  # ValueError: also integers over 4,300 digits
         raise BertKitError(f"{name}: not valid JSON ({str(error).splitlines()[0]})") from None
+    return value
+
+
+def _check_depth(value):
+    """Raise a RecursionError where nesting has no end: what walks the value need not fear one."""
+    level = [value]
+    for _ in range(JSON_DEPTH + 1):
+        level = [child for each in level if isinstance(each, dict | list)
+                 for child in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return
+    raise RecursionError
+
+
+def check_readable(path, most):
+    """Check that a file is one, and of at most so many bytes, before it is read as a whole.
+
+    A link to a device has no end, and who opens a pipe waits for its other end.
+
+    Raises
+    ------
+    BertKitError
+        If it is something else, or larger.
+    OSError
+        If there is none.
+    """
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(about.st_mode):
+        raise BertKitError(f"{path}: not a regular file; expected one")
+    if about.st_size > most:
+        raise BertKitError(f"{path}: {about.st_size:,} bytes; at most {most:,} are read")
 
 
 def read_json(path, kind=dict):
     """Read a JSON file strictly (see `parse_json`) and check that its top level is a `kind`."""
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > JSON_LIMIT:
-            raise BertKitError(f"{path}: {size:,} bytes of JSON; at most {JSON_LIMIT:,} are read")
+        check_readable(path, JSON_LIMIT)
         value = parse_json(path.read_bytes().decode("utf-8-sig"), path)
     except FileNotFoundError:
         raise BertKitError(f"{path}: no such file") from None
@@ -179,6 +244,38 @@ def read_json(path, kind=dict):
     if not isinstance(value, kind):
         raise BertKitError(f"{path}: holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
+
+
+def check_kinds(values, kinds, name):
+    """Check that an object of JSON has some keys, and values of their kinds.
+
+    Parameters
+    ----------
+    values : object
+    kinds : dict
+        {key: type or union of types}; None among them lets a key be absent.
+    name : object
+        What the message calls the object.
+
+    Raises
+    ------
+    BertKitError
+        Names the first key with something else.
+
+    Examples
+    --------
+    >>> check_kinds({"step": 3}, {"step": int, "best": float | None}, "state.json")
+    >>> check_kinds({"step": "x"}, {"step": int}, "state.json")
+    Traceback (most recent call last):
+    bert_kit.errors.BertKitError: state.json: step is 'x'; expected int
+    """
+    if not isinstance(values, dict):
+        raise BertKitError(f"{name}: is {reprlib.repr(values)}; expected {', '.join(kinds)}")
+    for key, kind in kinds.items():
+        value = values.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
+            raise BertKitError(f"{name}: {key} is {reprlib.repr(value)}; expected "
+                               f"{getattr(kind, '__name__', kind)}")
 
 
 @contextlib.contextmanager
@@ -207,6 +304,28 @@ def held(folder, wait=False):
                            "time") from None
     finally:
         os.close(place)
+
+
+@contextlib.contextmanager
+def working_folder(folder):
+    """Make a folder, and keep it to this process and block of code; remove it if it stays empty.
+
+    Raises
+    ------
+    BertKitError
+        If it is a file (a ConfigError) or cannot be made, or another process works in it.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
+    with _errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def remove_leftovers(folder):

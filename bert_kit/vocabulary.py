@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken
 
 from bert_kit.errors import TokenizerError
-from bert_kit.files import JSON_LIMIT, atomic_file, read_json, write_json
+from bert_kit.files import JSON_LIMIT, atomic_file, check_readable, read_json, write_json
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 NO_LIMIT = 10**9  # a model_max_length above it (usually 1e30) means "no limit"
@@ -158,9 +158,7 @@ def read_vocab_txt(path):
         If the file is empty, too large, not UTF-8, or has an empty line or a piece twice.
     """
     try:
-        size = path.stat().st_size
-        if size > JSON_LIMIT:
-            raise TokenizerError(f"{path}: {size:,} bytes; at most {JSON_LIMIT:,} are read")
+        check_readable(path, JSON_LIMIT)
         lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines cuts at U+2028 too
     except UnicodeDecodeError:
         raise TokenizerError(f"{path}: not UTF-8 text; expected one piece a line") from None

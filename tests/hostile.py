@@ -6,6 +6,7 @@ entry ends in one line on stderr that holds `words` and, if a row is to blame, `
 """
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -15,6 +16,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 LINES = [b"text,category", *(b"text number %d is %s,%s" % (i, word, label) for i in range(20)
                              for word, label in ((b"fine", b"pos"), (b"poor", b"neg")))]
@@ -108,6 +111,19 @@ def link_to(target):
 
 def no_file(path):
     """Make nothing."""
+
+
+@contextlib.contextmanager
+def memory_of_at_most(extra):
+    """Let this process ask the system for so many bytes more, and no further."""
+    resource = pytest.importorskip("resource")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + extra, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 GOOD = csv_with()

@@ -94,6 +94,16 @@ def test_tutorials_are_short_and_answer_their_exercises(page):
     assert "## Stop here" in text
 
 
+def test_every_promise_names_tests_that_exist():
+    """`file.py::test`, or `::test` of the file named before it."""
+    file, promises = None, 0
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    for name, test in re.findall(r"`(test_\w+\.py|(?=::))(?:::(\w+))?`", page):
+        file, promises = name or file, promises + 1
+        assert f"\ndef {test}" in (ROOT / "tests" / file).read_text("utf-8")
+    assert promises > 20
+
+
 def test_an_answer_that_does_not_exist_is_found():
     here = "tests/test_docs.py::missing_answers tests/test_docs.py::gone tests/gone.py::test_it"
     assert missing_answers(here) == ["tests/test_docs.py::gone", "tests/gone.py::test_it"]

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of whole jobs: what was saved stays, and the end is the same.
+"""Faults in whole jobs, again and again: what was saved stays, and the end is the same.
 
     KILLS=50 python -m pytest -n 0 -s tests/test_faults.py     # of each of the four jobs
 
@@ -9,6 +9,7 @@ a moment of the job.
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -27,15 +28,18 @@ KILLS = int(os.environ.get("KILLS", 2))
 LONGEST = 60 + 20 * KILLS  # seconds; a job that never comes to its end has lost something
 
 SERVER = """
-import json, os, sys
+import json, os, resource, sys
 import sklearn.metrics, torch
 from bert_kit import cli, estimator, learn_actively, pretrain, train_classifier, tune_classifier
 for line in sys.stdin:
     process = os.fork()
     if not process:
+        arguments, largest = json.loads(line)
+        if largest:  # file that may be written, in bytes: a disk that is full
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
-            os._exit(cli.main(json.loads(line)) or 0)
+            os._exit(cli.main(arguments) or 0)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(70)
@@ -58,13 +62,25 @@ class Server:
                 [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, text=True, env=environment())
 
-    def begin(self, arguments):
+    def begin(self, arguments, largest_file=None):
         """Start a job; return its process's number."""
-        return self._ask(json.dumps([str(word) for word in arguments]))
+        self.seen = len(self.log.read_text())
+        return self._ask(json.dumps([[str(word) for word in arguments], largest_file]))
 
     def end(self):
         """Wait for the job and return its exit code."""
         return self._ask("")
+
+    def run(self, arguments, largest_file=None):
+        """Do a job; return its exit code and what it said."""
+        self.begin(arguments, largest_file)
+        return self.end(), self.log.read_text()[self.seen:]
+
+    def close(self):
+        """End the server."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
     def _ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -76,9 +92,7 @@ class Server:
 def server(tmp_path_factory):
     running = Server(tmp_path_factory.mktemp("server") / "errors.txt")
     yield running
-    running.process.stdin.close()
-    running.process.wait()
-    running.process.stdout.close()
+    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +212,14 @@ def assert_whole(folder):
             torch.load(path, weights_only=True)
 
 
-@pytest.mark.parametrize("job", [Training(), Search(), Campaign(), Store()],
-                         ids=lambda job: type(job).__name__.lower())
+JOBS = pytest.mark.parametrize("job", [Training(), Search(), Campaign(), Store()],
+                               ids=lambda job: type(job).__name__.lower())
+
+
+@JOBS
 def test_killed_at_random_moments_again_and_again(job, server, files, tmp_path):
     begun = time.monotonic()
-    server.begin(job.arguments(files, tmp_path / "whole"))
-    assert server.end() == 0, server.log.read_text()
+    assert server.run(job.arguments(files, tmp_path / "whole")) == (0, "")
     seconds = time.monotonic() - begun
     goal, rng, killed, runs, begun = job.outcome(tmp_path / "whole"), random.Random(0), 0, 0, None
     while killed < KILLS:
@@ -225,3 +241,55 @@ def test_killed_at_random_moments_again_and_again(job, server, files, tmp_path):
                 saved = now
         assert job.outcome(out) == goal
     print(f"\n{type(job).__doc__} {killed} kills in {runs} runs, of {seconds:.1f} s unbroken")
+
+
+@JOBS
+def test_a_full_disk_is_one_line_and_the_job_goes_on_with_room(job, server, files, tmp_path):
+    code, error = server.run(job.arguments(files, tmp_path / "full"), largest_file=12_000)
+    assert code == 1 and error.count("\n") == 1 and re.search(
+        "File too large|disk", error), error
+    if (tmp_path / "full").exists():
+        assert_whole(tmp_path / "full")
+    for out in (tmp_path / "full", tmp_path / "whole"):
+        assert server.run(job.arguments(files, out)) == (0, "")
+    assert job.outcome(tmp_path / "full") == job.outcome(tmp_path / "whole")
+
+
+@JOBS
+def test_a_second_process_in_the_folder_is_told_so_and_harms_nothing(job, server, files, tmp_path):
+    out, second = tmp_path / "out", Server(tmp_path / "errors.txt")
+    process = server.begin(job.arguments(files, out))
+    while not list(out.glob("**/manifest.json")):
+        time.sleep(0.002)
+    shares = isinstance(job, Search)  # its trials are for all who come
+    os.kill(process, signal.SIGCONT if shares else signal.SIGSTOP)
+    try:
+        code, error = second.run(job.arguments(files, out))
+    finally:
+        os.kill(process, signal.SIGCONT)
+        second.close()
+    assert server.end() == 0
+    if shares:
+        assert (code, error) == (0, "") and 5 <= len(job.records(out)) <= 10
+    else:
+        assert code == 1 and error.endswith(
+            f"{out}: another process works in it; expected one at a time\n")
+        assert server.run(job.arguments(files, tmp_path / "whole")) == (0, "")
+        assert job.outcome(out) == job.outcome(tmp_path / "whole")
+
+
+def test_rows_that_vanish_and_come_back(server, files, tmp_path):
+    job, out, rows = Training(), tmp_path / "out", tmp_path / "rows.csv"
+    rows.write_bytes(files["rows"].read_bytes())
+    assert server.run(job.arguments(files, tmp_path / "whole")) == (0, "")
+    process = server.begin(job.arguments({**files, "rows": rows}, out))
+    while not list(out.glob("checkpoint-*")):
+        time.sleep(0.002)
+    os.kill(process, signal.SIGKILL)
+    assert server.end() == -signal.SIGKILL
+    rows.rename(tmp_path / "away.csv")
+    code, error = server.run(job.arguments({**files, "rows": rows}, out))
+    assert code == 1 and error.count("\n") == 1 and "rows.csv" in error
+    (tmp_path / "away.csv").rename(rows)
+    assert server.run(job.arguments({**files, "rows": rows}, out)) == (0, "")
+    assert job.outcome(out) == job.outcome(tmp_path / "whole")

@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -134,6 +135,8 @@ def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
     ('{"a": Infinity}', "Infinity"),
     ('{"a": ', "not valid JSON"),
     ("[" * 100_000, "deep"),
+    ('{"a": ' * 101 + "1" + "}" * 101, "deep"),
+    ('{"a": -1e999}', "-1e999 is not"),
     ('{"a": ' + "9" * 5_000 + "}", "not valid JSON"),
 ])
 def test_json_is_read_strictly(tmp_path, text, part):
@@ -155,6 +158,21 @@ def test_reading_names_what_is_wrong_with_the_file(tmp_path):
         read_json(tmp_path / "list.json")
     with pytest.raises(BertKitError, match="cannot be read"):
         read_json(tmp_path)
+    with open(tmp_path / "large.json", "wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(BertKitError, match="large.json: 268,435,457 bytes; at most 268,435,456"):
+        read_json(tmp_path / "large.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "endless.json"):
+        with pytest.raises(BertKitError, match="not a regular file"):
+            read_json(tmp_path / name)
+
+
+def test_what_may_be_deep_and_what_is_half_a_character(tmp_path):
+    deep = json.loads('{"a": ' * 100 + "1" + "}" * 100)
+    write_json(tmp_path / "x.json", {"deep": deep["a"], "half \ud83d": "\udc80 \n"})
+    assert read_json(tmp_path / "x.json") == {"deep": deep["a"], "half \ud83d": "\udc80 \n"}
 
 
 def test_a_folder_that_another_process_holds(tmp_path):

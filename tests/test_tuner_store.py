@@ -143,6 +143,18 @@ def test_a_trial_whose_process_is_gone_is_taken_up_with_its_parameters_and_seed(
     assert study.trials[0].state == "complete" and study.replay(0) == lost.params
 
 
+def test_a_clock_that_goes_back_gives_no_living_trial_away_and_keeps_no_dead_one(tmp_path):
+    living = Study("s", SPACE, tmp_path)
+    mine = living.ask()
+    code = SEARCH.split("study.optimize")[0] + "study.ask(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), "1", "0"], cwd=ROOT)
+    execute(tmp_path, "UPDATE trial SET beat = beat + 86400")  # written by a clock a day ahead
+    other = Study("s", SPACE, tmp_path, resume=True)
+    assert [other.ask().number for _ in range(2)] == [1, 2]  # 1 is the dead one's
+    living.tell(mine, 1.0)
+    assert living.trials[0].state == "complete"
+
+
 def test_a_late_result_is_dropped_with_a_warning(tmp_path):
     first = Study("s", SPACE, tmp_path)
     late = first.ask()
@@ -255,11 +267,12 @@ def test_what_is_in_the_file_can_be_read_without_the_kit(tmp_path):
 
 def test_a_transaction_is_all_or_nothing(tmp_path):
     store = Store(tmp_path / "x.sqlite")
+    settings = {"name": "b", "directions": {}, "seed": 0, "space": {}}
     with pytest.raises(KeyboardInterrupt):
         with store.transaction():
-            store.add_settings({"name": "a"})
+            store.add_settings({**settings, "name": "a"})
             raise KeyboardInterrupt
     assert store.settings() == []
     with store.transaction():
-        store.add_settings({"name": "b"})
-    assert Store(tmp_path / "x.sqlite").settings() == [{"name": "b"}]
+        store.add_settings(settings)
+    assert Store(tmp_path / "x.sqlite").settings() == [settings]

@@ -11,8 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bert_kit.errors import BertKitError, TrainingError
-from bert_kit.files import (atomic_file, atomic_folder, read_json, remove_folder,
+from bert_kit.files import (atomic_file, atomic_folder, check_kinds, read_json, remove_folder,
                             remove_leftovers)
+
+# What the state and the record of a round hold, and of what kind.
+STATE = {"labelled": list, "labels": list, "ignored": list, "queried": list, "rounds": int}
+RECORD = {"round": int, "rows": list, "labels": list, "metrics": dict, "predictions": list}
 
 
 @dataclass
@@ -79,7 +83,7 @@ class CampaignFolder:
         for folder in (self.path, *map(self._round, ended)):
             remove_leftovers(folder)
         self._drop_weights(len(ended) - 1)
-        return state, [read_json(self._round(number) / "round.json") for number in ended]
+        return state, [self._read_round(number) for number in ended]
 
     def _read_state(self, file):
         stored = read_json(file)
@@ -88,12 +92,24 @@ class CampaignFolder:
                 if stored["settings"][name] != value:
                     raise TrainingError(f"{file}: {name} was {stored['settings'][name]!r} and is "
                                         f"now {value!r}; a resumed campaign needs the same")
+            check_kinds(stored, STATE, file)
             labels = dict(zip(stored["labelled"], stored["labels"], strict=True))
+            for row in (*stored["labelled"], *stored["ignored"], *stored["queried"]):
+                if type(row) is not int or not 0 <= row < self.settings["rows"]:
+                    raise ValueError(f"row {row!r}")
             return CampaignState(labels, stored["ignored"], stored["queried"], stored["rounds"])
         except BertKitError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"{file}: is not the state of a campaign ({error!r})") from None
+
+    def _read_round(self, number):
+        file = self._round(number) / "round.json"
+        record = read_json(file)
+        check_kinds(record, RECORD, file)
+        if record["round"] != number:
+            raise TrainingError(f"{file}: is of round {record['round']}; expected {number}")
+        return record
 
     def write_state(self, state):
         """Replace state.json."""

@@ -124,7 +124,8 @@ class LabelFile:
             with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
-                writer.writerows([row, answers[row][0], self.texts[row][:SHOWN]]
+                # A lone carriage return, which csv leaves unquoted, would end the line.
+                writer.writerows([row, answers[row][0], self.texts[row][:SHOWN].replace("\r", "\n")]
                                  for row in rows)
 
     def _read(self):

@@ -25,7 +25,7 @@ from bert_kit.data.token_store import (INDEX, MANIFEST, PLAN, VERSION, MappedArr
                                        fingerprint, shard_files, token_type)
 from bert_kit.data.word_pieces import word_pieces
 from bert_kit.errors import BertKitError, DataError
-from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+from bert_kit.files import atomic_file, read_json, remove_leftovers, working_folder, write_json
 
 SHARD_BYTES = 32 * 2**20  # of text, or more: seconds of work and some 15 MB of tokens
 MOST_SHARDS = 200  # each is an open file of every reader, and some systems allow 256
@@ -42,7 +42,7 @@ def build_token_store(files, tokenizer, folder, workers=1, report=None):
         As `read_documents` reads them.
     tokenizer : Tokenizer
     folder : path
-        Where the store goes. Two builds must not work on it at the same time.
+        Where the store goes; one process builds it at a time.
     workers : int
         Processes that encode. More than one are new interpreters, so a script that asks for them
         needs `if __name__ == "__main__":`.
@@ -64,19 +64,25 @@ def build_token_store(files, tokenizer, folder, workers=1, report=None):
         raise DataError(f"workers is {workers!r}; expected a whole number from 1")
     folder = Path(folder)
     files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    if folder.is_dir():
-        remove_leftovers(folder)
     made_of = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
                "vocab_size": tokenizer.vocab_size,
                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
     if (folder / MANIFEST).exists() and (folder / PLAN).exists():
         _check_same(_stored_plan(folder), made_of, folder)
+        remove_leftovers(folder)
     else:
-        shards = _plan(files, made_of, folder)
-        _build_shards(shards, tokenizer, folder, workers, report or (lambda done, total: None))
-        sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
-        write_json(folder / MANIFEST, {**made_of, "shards": sizes})
+        with working_folder(folder):
+            _build(files, made_of, tokenizer, folder, workers,
+                   report or (lambda done, total: None))
     return TokenStore(folder)
+
+
+def _build(files, made_of, tokenizer, folder, workers, report):
+    remove_leftovers(folder)
+    shards = _plan(files, made_of, folder)
+    _build_shards(shards, tokenizer, folder, workers, report)
+    sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
+    write_json(folder / MANIFEST, {**made_of, "shards": sizes})
 
 
 def _plan(files, made_of, folder):

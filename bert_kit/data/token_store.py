@@ -106,7 +106,7 @@ class TokenStore:
             raise ValueError
         self.fingerprint, self.vocab_size = manifest["tokenizer"], int(manifest["vocab_size"])
         sizes = np.array(manifest["shards"], dtype=np.int64).reshape(-1, 2)  # documents, tokens
-        if (sizes < 0).any():
+        if (sizes < 0).any() or not isinstance(self.fingerprint, str):
             raise ValueError
         self.sizes, self.bounds = sizes, np.append(0, sizes[:, 1].cumsum())
         self.documents, self.tokens = sizes.sum(0).tolist()

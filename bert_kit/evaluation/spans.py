@@ -105,7 +105,7 @@ def _spans(logits, offsets, longest):
     """Return (score, first character, end) of each span of up to `longest` tokens, (spans, 3)."""
     places = np.flatnonzero(offsets[:, 0] >= 0)
     size = len(places)
-    reach = np.tri(size, size, longest - 1, bool) & ~np.tri(size, size, -1, bool)
+    reach = np.tri(size, size, max(0, min(longest, size)) - 1, bool) & ~np.tri(size, size, -1, bool)
     first, last = (places[found] for found in np.nonzero(reach))
     return np.column_stack([logits[first, 0] + logits[last, 1], offsets[first, 0],
                             offsets[last, 1]])

@@ -7,7 +7,7 @@ from torch import nn
 
 from bert_kit.model.dropout import Dropout
 from bert_kit.model.layers import activation, init_weights
-from bert_kit.model.options import whole
+from bert_kit.model.options import check_size, whole
 
 
 def head_dropout(config, share=1.0):
@@ -60,6 +60,7 @@ class MLP(nn.Module):
     def __init__(self, config, inputs, hidden_dims, activation_name):
         super().__init__()
         sizes = (inputs, *hidden_dims)
+        check_size(sum(a * b for a, b in pairwise(sizes)))
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.activation = activation(config, activation_name)
         self.dropout = head_dropout(config)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from bert_kit.model.head_parts import MLP, TokenHead, head_dropout
 from bert_kit.model.layers import GELU, LayerNorm, init_weights
-from bert_kit.model.options import choice, number, whole
+from bert_kit.model.options import check_size, choice, number, whole
 from bert_kit.model.pooling import POOLINGS
 from bert_kit.model.wavelets import WAVELETS, WaveletBasis
 
@@ -85,6 +85,7 @@ class KANLayer(nn.Module):
         super().__init__()
         self.basis = basis
         std = basis.initial_std() / inputs**0.5
+        check_size(outputs * inputs * len(std))
         self.coefficients = nn.Parameter(torch.randn(outputs, inputs, len(std)) * std)
         self.bias = nn.Parameter(torch.zeros(outputs))
 

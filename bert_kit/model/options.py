@@ -2,6 +2,20 @@
 
 from bert_kit.errors import ConfigError
 
+LARGEST = 2**28  # numbers in a part of a head: 1 GB, and nearly as many as BERT-large has
+
+
+def check_size(count):
+    """Refuse a part of a head before it is built: each option fits, and all together may not.
+
+    Raises
+    ------
+    ConfigError
+        If it would hold more than 2**28 numbers.
+    """
+    if count > LARGEST:
+        raise ConfigError(f"the sizes ask for {count:,} numbers; expected at most {LARGEST:,}")
+
 
 def whole(name, value, low, high):
     """Return a whole number from `low` to `high`.

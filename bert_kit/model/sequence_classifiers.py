@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bert_kit.model.head_parts import MLP, TokenHead, head_dropout
 from bert_kit.model.layers import init_weights
-from bert_kit.model.options import choice, whole, wholes
+from bert_kit.model.options import check_size, choice, whole, wholes
 from bert_kit.model.pooling import (AttentionPooling, last_states, max_of_tokens, max_over_time,
                                     mean_of_tokens)
 
@@ -28,6 +28,7 @@ class BiLSTM(nn.Module):
     def __init__(self, config, inputs, hidden_size, num_layers):
         super().__init__()
         widths = [inputs] + [2 * hidden_size] * (num_layers - 1)
+        check_size(sum(8 * hidden_size * (width + hidden_size) for width in widths))
         self.ahead, self.back = (
             nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
             for _ in range(2))
@@ -161,6 +162,7 @@ class CNNClassifier(TokenHead):
         super().__init__(config, last_layers)
         kernel_sizes = wholes("kernel_sizes", kernel_sizes, 1, 64)
         num_filters = whole("num_filters", num_filters, 1, 4_096)
+        check_size(sum(kernel_sizes) * self.width * num_filters)
         self.filters = nn.ModuleList(
             nn.Linear(size * self.width, num_filters) for size in kernel_sizes)
         init_weights(self, config)

@@ -18,7 +18,8 @@ from pathlib import Path
 from bert_kit.active import ACQUISITIONS, ActiveLearner, LabelFile, run_campaign, simulated
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import guard_formula
-from bert_kit.files import atomic_file, atomic_folder, read_json, remove_leftovers, write_json
+from bert_kit.files import (atomic_file, atomic_folder, file_name, read_json, remove_leftovers,
+                            write_json)
 from bert_kit.recipes.active_report import report
 from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import ActiveSettings
@@ -26,9 +27,9 @@ from bert_kit.recipes.class_task import joined
 from bert_kit.recipes.fine_tuning import check_settings
 from bert_kit.recipes.options import named
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
+from bert_kit.recipes.run_folder import check_same, kept_to, manifest, no_split_of_a_failed_start
 from bert_kit.recipes.settings import LABEL_COLUMNS
-from bert_kit.training import best_precision
+from bert_kit.training import ALONE, best_precision
 
 
 def learn_actively(data_path=None, model_path=None, acquisitions=ACQUISITIONS, **settings):
@@ -74,6 +75,11 @@ def run(settings, acquisitions=ACQUISITIONS):
     settings = settings.replace(precision=precision,
                                 pass_precision=settings.pass_precision or best_precision(device))
     check_settings(settings)
+    with kept_to(ALONE, folder):
+        return _run(settings, acquisitions, device, folder)
+
+
+def _run(settings, acquisitions, device, folder):
     _check_folder(folder, settings)
     with no_split_of_a_failed_start(folder):
         rows = ActiveRows(settings, device)
@@ -138,7 +144,7 @@ class Campaigns:
         settings, rows = self.settings, self.rows
         learner = ActiveLearner(
             len(rows.texts), self._fit, rows.make_pool, choose, rows.evaluate, seed=seed,
-            folder=self.folder / f"{name}-seed-{seed}", save_model=rows.save_model,
+            folder=self.folder / f"{file_name(name)}-seed-{seed}", save_model=rows.save_model,
             load_model=rows.load_model, resume=settings.resume is not None,
             warm_start=settings.warm_start, keep_weights=settings.keep_weights,
             stop_rows=settings.stop_rows)
@@ -248,7 +254,7 @@ def _shown(score):
 def _write_labels(path, rows, labels):
     """Write labelled texts as a file that `train` reads: one JSON object a line."""
     with atomic_file(path) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
             for row, label in labels.items():
                 text = rows.texts[row]
                 cells = {"text": text} if isinstance(text, str) else dict(

@@ -16,9 +16,9 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_reliability
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
-from bert_kit.recipes.run_folder import (check_folder, in_process, model_card, most_memory,
-                                         no_split_of_a_failed_start, open_folder, results_table,
-                                         write_card, write_label_mapping)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
+                                         no_split_of_a_failed_start, open_folder, quoted,
+                                         results_table, write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
@@ -231,7 +231,9 @@ def run(settings):
     """Do the whole job for ClassificationSettings; see `train_classifier`."""
     with join_processes(choose_device(settings.device)) as processes:
         if not settings.fast_dev_run:
-            return _run(in_process(settings, settings.classifier, processes), processes)
+            settings = in_process(settings, settings.classifier, processes)
+            with kept_to(processes, settings.output_dir):
+                return _run(settings, processes)
         with tempfile.TemporaryDirectory() as folder:
             results = _run(in_process(settings.replace(
                 output_dir=f"{folder}/run", max_steps=2, resume=None), None, processes), processes)
@@ -308,7 +310,7 @@ def _finish(job, datasets, logits, results):
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\npredict with: python -m bert_kit predict --model {folder} --text \"…\""
+                 f"\npredict with: python -m bert_kit predict --model {quoted(folder)} --text \"…\""
                  + " --text_b \"…\"" * (len(settings.text_column) == 2))
     return results
 

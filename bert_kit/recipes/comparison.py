@@ -13,7 +13,7 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_comparison
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import check_folder, in_process
+from bert_kit.recipes.run_folder import check_folder, in_process, kept_to
 from bert_kit.recipes.settings import HEADS, ClassificationSettings
 from bert_kit.training import join_processes
 
@@ -46,7 +46,8 @@ def compare(settings, classifier_types=HEADS):
         raise ConfigError("a comparison needs an output_dir")
     with join_processes(choose_device(settings.device)) as processes:
         settings = in_process(settings, "comparison", processes)
-        return _compare(_without_missing_plots(settings), classifier_types, processes)
+        with kept_to(processes, settings.output_dir):
+            return _compare(_without_missing_plots(settings), classifier_types, processes)
 
 
 def _compare(settings, classifier_types, processes):
@@ -109,13 +110,17 @@ def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1
         if not path.is_file():
             raise ConfigError(f"{folder}: holds no results.json; expected a finished run")
         results.append({**read_json(path), "output_dir": str(folder)})
-    names = [result["classifier"] for result in results]
+    names = [str(result.get("classifier")) for result in results]
     if len(set(names)) < len(names):  # several runs of one head: the folders tell them apart
         results = [{**result, "classifier": Path(result["output_dir"]).name}
                    for result in results]
-    return _conclude(results, ClassificationSettings(
-        output_dir=str(output_dir), metric=metric, plots=plots,
-        verbosity=verbosity).in_folder("comparison"))
+    settings = ClassificationSettings(output_dir=str(output_dir), metric=metric, plots=plots,
+                                      verbosity=verbosity).in_folder("comparison")
+    try:
+        return _conclude(results, settings)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{', '.join(map(str, folders))}: a results.json that is not of a "
+                          f"classifier with the score {metric} ({error!r})") from None
 
 
 def _conclude(results, settings):

@@ -1,7 +1,7 @@
 """The text that every Python already has, written out for other tools or for a look."""
 
 from bert_kit.data import load_corpus
-from bert_kit.files import atomic_file
+from bert_kit.files import write_text
 
 
 def write_corpus(output):
@@ -21,7 +21,6 @@ def write_corpus(output):
         One line, for instance "16,988 documents, 131,573 sentences, …".
     """
     corpus = load_corpus()
-    with atomic_file(output) as path:
-        path.write_text("\n\n".join("\n".join(document.sentences)
-                                    for document in corpus.documents) + "\n", encoding="utf-8")
+    write_text(output, "\n\n".join("\n".join(document.sentences)
+                                   for document in corpus.documents) + "\n")
     return corpus.describe()

@@ -1,7 +1,8 @@
 """What is in a model folder, without building the model."""
 
 from bert_kit.config import BertConfig
-from bert_kit.errors import TokenizerError
+from bert_kit.errors import ConfigError, TokenizerError
+from bert_kit.evaluation.layout import number, one_line
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
 from bert_kit.recipes.run_folder import results_rows, stored_settings
@@ -28,9 +29,10 @@ def describe_folder(name, download=False):
     config = BertConfig.load(folder)
     path, tensors = read_weights(folder)
     kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    saved_for = config.extra.get("architectures")
     facts = {
         "folder": folder,
-        "saved for": ", ".join(config.extra.get("architectures") or ["unknown"]),
+        "saved for": ", ".join(map(str, saved_for)) if isinstance(saved_for, list) else "unknown",
         "layers": config.num_hidden_layers,
         "hidden size": f"{config.hidden_size} in {config.num_attention_heads} heads",
         "feed-forward": f"{config.intermediate_size}, {config.hidden_act}",
@@ -43,7 +45,7 @@ def describe_folder(name, download=False):
     }
     facts |= _run_facts(folder, config)
     width = max(map(len, facts))
-    return "\n".join(f"{what:{width}}  {value}" for what, value in facts.items())
+    return "\n".join(f"{what:{width}}  {one_line(value, 2_000)}" for what, value in facts.items())
 
 
 def _run_facts(folder, config):
@@ -58,14 +60,25 @@ def _run_facts(folder, config):
         facts["trained by"] = f"bert_kit {stored.get('bert_kit')}, torch {stored.get('torch')}"
         facts["settings"] = ", ".join(f"{name} {value}" for name, value in chosen.to_dict().items()
                                       if value != standard[name]) or "all defaults"
-    if (folder / "results.json").is_file():
-        for part, name, scores in results_rows(read_json(folder / "results.json")):
-            if name == "BERT":
-                facts[f"{part} rows"] = ", ".join(
-                    f"{what} {scores[key]:.4f}" for key, what in (
-                        ("perplexity", "perplexity"), ("accuracy", "accuracy"),
-                        ("f1_macro", "macro F1"), ("spearman", "Spearman"),
-                        ("exact_match", "exact match")) if scores.get(key))
+    path = folder / "results.json"
+    if path.is_file():
+        try:
+            return facts | _score_facts(read_json(path))
+        except (AttributeError, TypeError):
+            raise ConfigError(f"{path}: holds no scores by part of the rows; expected the results "
+                              "of a run") from None
+    return facts
+
+
+def _score_facts(results):
+    facts = {}
+    for part, name, scores in results_rows(results):
+        if name == "BERT":
+            facts[f"{part} rows"] = ", ".join(
+                f"{what} {number(scores[key]):.4f}" for key, what in (
+                    ("perplexity", "perplexity"), ("accuracy", "accuracy"),
+                    ("f1_macro", "macro F1"), ("spearman", "Spearman"),
+                    ("exact_match", "exact match")) if scores.get(key))
     return facts
 
 

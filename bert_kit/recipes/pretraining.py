@@ -22,8 +22,9 @@ from bert_kit.recipes.masked_scores import masked_scores, perplexity
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
-                                         pretraining_card, results_table, write_card)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
+                                         open_folder, pretraining_card, quoted, results_table,
+                                         write_card)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments, best_precision,
@@ -69,7 +70,9 @@ def pretrain(model_path=None, train_file=None, **settings):
 def run(settings):
     """Do the whole job for PretrainingSettings; see `pretrain`."""
     with join_processes(choose_device(settings.device)) as processes:
-        return _run(in_process(settings, "pretrained", processes), processes)
+        settings = in_process(settings, "pretrained", processes)
+        with kept_to(processes, settings.output_dir):
+            return _run(settings, processes)
 
 
 def _run(settings, processes):
@@ -273,5 +276,6 @@ def _finish(settings, trainer, datasets, results):
     if settings.plots:
         draw_curves(folder, trainer.state.log, settings.say)
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\nfine-tune it with: python -m bert_kit train --model {folder} --data_file …")
+                 f"\nfine-tune it with: python -m bert_kit train --model {quoted(folder)} "
+                 "--data_file …")
     return results

@@ -6,14 +6,17 @@ manifest.json is written before any work, results.json and README.md at the end.
 import contextlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import bert_kit
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.files import atomic_file, read_json, remove_leftovers, write_json
+from bert_kit.evaluation.layout import one_line
+from bert_kit.files import read_json, remove_leftovers, working_folder, write_json, write_text
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
@@ -47,6 +50,16 @@ def in_process(settings, name, processes):
                             verbosity=settings.verbosity if processes.first else 0)
 
 
+def kept_to(processes, folder):
+    """Keep an output folder, if there is one, to a job of some processes: the first one holds it.
+
+    Returns a context manager; see `working_folder`.
+    """
+    if folder is None or not processes.first:
+        return contextlib.nullcontext()
+    return working_folder(check_place(folder))
+
+
 def check_folder(settings):
     """Check that the output folder is new or that of the same run; nothing is written.
 
@@ -56,8 +69,6 @@ def check_folder(settings):
         If the folder holds something that is not a run, or a run with other settings.
     """
     folder = Path(settings.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
     if not folder.is_dir():
         return
     remove_leftovers(folder)
@@ -65,6 +76,20 @@ def check_folder(settings):
         check_same(folder, read_json(folder / "manifest.json"), settings)
     elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
+
+
+def check_place(folder):
+    """Return an output folder as a path, unless it lies in the kit's own source.
+
+    Raises
+    ------
+    ConfigError
+        If it does: whatever is removed there one day would be the program.
+    """
+    package = Path(bert_kit.__file__).resolve().parent
+    if Path(folder).resolve().is_relative_to(package):
+        raise ConfigError(f"{folder}: lies in the package bert_kit; choose an output_dir elsewhere")
+    return Path(folder)
 
 
 def open_folder(settings, fingerprint):
@@ -129,7 +154,7 @@ def stored_settings(folder):
     kinds = {kind.job: kind for kind in (ClassificationSettings, PretrainingSettings,
                                          SimilaritySettings, TaggingSettings,
                                          AnsweringSettings)}
-    kind, values = kinds.get(stored.get("job", "train")), stored.get("settings")
+    kind, values = kinds.get(str(stored.get("job", "train"))), stored.get("settings")
     if kind is None or not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no settings; expected the manifest of a run")
     return kind(**named(kind, values, str(path)))
@@ -171,8 +196,7 @@ def write_label_mapping(folder, classes):
 
 def write_card(folder, text):
     """Write README.md, the model card."""
-    with atomic_file(Path(folder) / "README.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_text(Path(folder) / "README.md", text)
 
 
 def model_card(folder, results, title, columns):
@@ -196,7 +220,7 @@ def model_card(folder, results, title, columns):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     lines += [
         "", f"Rows: {rows}. Training took {results['seconds']:.0f} s. {scored}", "",
-        "## Use", "", "```bash", f"python -m bert_kit predict --model {Path(folder)} "
+        "## Use", "", "```bash", f"python -m bert_kit predict --model {quoted(folder)} "
         "--text \"…\"", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""]
     return "\n".join(lines)
@@ -222,7 +246,7 @@ def pretraining_card(folder, results):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     return "\n".join(lines + [
         f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.", "",
-        "## Use", "", "```bash", f"python -m bert_kit train --model {Path(folder)} "
+        "## Use", "", "```bash", f"python -m bert_kit train --model {quoted(folder)} "
         "--data_file rows.csv", "```", "",
         "The settings are in manifest.json, all scores in results.json.", ""])
 
@@ -240,7 +264,7 @@ def similarity_card(folder, results):
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     return "\n".join(lines + [
         "", f"Rows: {rows}. Training took {results['steps']:,} steps, {results['seconds']:.0f} s.",
-        "", "## Use", "", "```bash", f"python -m bert_kit embed --model {Path(folder)} "
+        "", "## Use", "", "```bash", f"python -m bert_kit embed --model {quoted(folder)} "
         "--data_file texts.txt --output_file vectors.npy", "```", "",
         "sentence-transformers reads the folder too. The settings are in manifest.json, all "
         "scores in results.json.", ""])
@@ -282,6 +306,11 @@ def token_card(folder, results, what, columns, use):
         "The settings are in manifest.json, all scores in results.json.", ""])
 
 
+def quoted(folder):
+    """Return a folder as it can stand on a command line that is shown."""
+    return shlex.quote(one_line(folder, 1_000))
+
+
 def results_rows(results):
     """Yield (part, what, scores) for the scores in a results.json, best known first."""
     if results.get("test"):
@@ -307,6 +336,6 @@ def results_table(results, columns):
 
 
 def _plain(text):
-    """Return text as it can stand in Markdown: one line, no markup."""
-    line = " ".join(str(text).split())
+    """Return text as it can stand in Markdown: one line, no markup, no control characters."""
+    line = one_line(text, 1_000)
     return "".join("\\" + mark if mark in "\\`*_[]<>|#" else mark for mark in line)

@@ -55,9 +55,10 @@ def search(encoder, queries, data_file, vectors_file=None, top_k=10, text_column
 
 
 def format_matches(queries, found):
-    """Return the answer of `search` as text: each query, and under it a line a match."""
-    return "\n".join(line for query, matches in zip(queries, found) for line in (
-        one_line(query), *(f"  {match.score:.4f}  {one_line(match.text)}" for match in matches)))
+    """Return what `search` found as text: each query, and under it its matches, a line each."""
+    return "\n".join("\n".join([one_line(query, 1_000), *(
+        f"  {match.score:.4f}  {one_line(match.text, 1_000)}" for match in matches)])
+        for query, matches in zip(queries, found))
 
 
 def nearest(queries, blocks, top_k=10):
@@ -102,9 +103,9 @@ def _open_vectors(path, count, dimension):
     """Return the memory-mapped array (count, dimension) in a .npy file."""
     try:
         vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); expected a .npy "
-                        "file") from None
+    except Exception as error:  # numpy raises many kinds for a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read ({reason}); expected a .npy file") from None
     if vectors.shape != (count, dimension) or vectors.dtype.kind != "f":
         raise DataError(f"{path}: holds {vectors.dtype} numbers {vectors.shape}; expected vectors "
                         f"({count}, {dimension}) of the same model and texts")

@@ -17,8 +17,9 @@ from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.rows import present
-from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
-                                         results_table, similarity_card, write_card)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
+                                         open_folder, quoted, results_table, similarity_card,
+                                         write_card)
 from bert_kit.recipes.semantic_search import directions
 from bert_kit.recipes.settings import SimilaritySettings
 from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,
@@ -117,7 +118,9 @@ def run(settings):
         if getattr(settings, name) is None:
             raise ConfigError(f"{name} is missing; expected a model and a file of pairs")
     with join_processes(choose_device(settings.device)) as processes:
-        return _run(in_process(settings, "similarity", processes), processes)
+        settings = in_process(settings, "similarity", processes)
+        with kept_to(processes, settings.output_dir):
+            return _run(settings, processes)
 
 
 def _run(settings, processes):
@@ -202,5 +205,5 @@ def _finish(settings, encoder, trainer, results):
     if settings.plots:
         draw_curves(folder, trainer.state.log, settings.say)
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
-                 f"\nuse it with: python -m bert_kit embed --model {folder} --data_file …")
+                 f"\nuse it with: python -m bert_kit embed --model {quoted(folder)} --data_file …")
     return results

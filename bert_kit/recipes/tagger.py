@@ -139,10 +139,10 @@ def unknown_tags(sentences, classes):
     """
     unknown = [tag for tag in sentences.classes if tag not in classes]
     if len(unknown) == len(sentences.classes):
-        raise DataError(f"{sentences.path}: the tags are {', '.join(unknown):.100}; the model "
-                        f"knows {', '.join(classes):.100}")
-    return (f"note: {sentences.path.name} has tags that the model does not know, which count as "
-            f"missed: {', '.join(unknown):.200}") if unknown else ""
+        raise DataError(f"{sentences.path}: the tags are {one_line(', '.join(unknown))}; the model "
+                        f"knows {one_line(', '.join(classes))}")
+    return (f"note: {one_line(sentences.path.name)} has tags that the model does not know, which "
+            f"count as missed: {one_line(', '.join(unknown), 200)}") if unknown else ""
 
 
 def marked(tagged, colours=None):
@@ -273,8 +273,8 @@ def _printed(tagger):
 @contextmanager
 def _csv(path):
     """Yield `write(number, tagged)`, which writes a line for each entity of a text."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="",
-                                              encoding="utf-8") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8",
+                                              errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["row", "start", "end", "type", "entity"])
         yield lambda number, tagged: rows.writerows(
@@ -285,7 +285,8 @@ def _csv(path):
 @contextmanager
 def _conll(path):
     """Yield `write(number, tagged)`, which writes a line for each word, and one between texts."""
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
+                                              errors="backslashreplace") as file:
         yield lambda number, tagged: file.write("".join(
-            f"{tagged.text[start:end]}\t{tag}\n"
+            f"{tagged.text[start:end]}\t{' '.join(tag.split())}\n"
             for (start, end), tag in zip(tagged.spans, tagged.tags)) + "\n")

@@ -13,7 +13,7 @@ from bert_kit.data import read_conll
 from bert_kit.data.masking import IGNORE
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_invalid_tags, format_per_type, invalid_tags
-from bert_kit.files import atomic_file
+from bert_kit.files import write_text
 from bert_kit.recipes.options import named
 from bert_kit.recipes.tagger import Tagger, are_entities, tag_scores, unknown_tags
 from bert_kit.recipes.token_settings import TaggingSettings
@@ -177,10 +177,9 @@ class TaggingJob(TokenJob):
                 say(f"\n{results[name]['invalid_tags']:,} predicted I- tags go on with nothing; "
                     "the commonest:\n" + "\n".join(table[:1 + COMMONEST]))
         # The columns as conlleval reads them: the word, the right tag, the predicted one.
-        with atomic_file(Path(self.settings.output_dir) / f"{name}_predictions.tsv") as path:
-            path.write_text("\n".join("".join(
-                f"{word}\t{tag}\t{guess}\n" for word, tag, guess in zip(*rows))
-                for rows in zip(part.words, part.tags, self.predictions)), encoding="utf-8")
+        write_text(Path(self.settings.output_dir) / f"{name}_predictions.tsv", "\n".join("".join(
+            f"{word}\t{tag}\t{guess}\n" for word, tag, guess in zip(*rows))
+            for rows in zip(part.words, part.tags, self.predictions)))
 
 
 def commonest_tags(train, sentences):

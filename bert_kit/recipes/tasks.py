@@ -27,7 +27,7 @@ def task_of(config):
     types = {task.problem_type: task for task in TASKS.values()}
     found = config.extra.get("problem_type") or (
         NumberTask if config.num_labels == 1 else ClassTask).problem_type
-    if found not in types:
+    if str(found) not in types:
         raise ConfigError(f"config.json: problem_type is {found!r}; expected one of "
                           f"{', '.join(types)}")
     return types[found]

@@ -18,8 +18,9 @@ from bert_kit.files import write_json
 from bert_kit.recipes.fine_tuning import make_tokenizer, seeded, starting_config
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
-from bert_kit.recipes.run_folder import (check_folder, in_process, most_memory, open_folder,
-                                         results_table, token_card, write_card)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
+                                         open_folder, quoted, results_table, token_card,
+                                         write_card)
 from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,
                                join_processes, peak_memory, reset_peak_memory)
 from bert_kit.weights import load_pretrained, load_weights, save_pretrained
@@ -167,7 +168,7 @@ class TokenJob:
             self.report(held_out, results)
             settings.say(results_table(results, self.columns))
         write_json(folder / "results.json", results)
-        use = self.use.format(model=folder)
+        use = self.use.format(model=quoted(folder))
         write_card(folder, token_card(folder, results, self.what, self.columns, use))
         if settings.plots:
             draw_curves(folder, trainer.state.log, settings.say)
@@ -211,4 +212,6 @@ def rows_to_keep(count, share, what):
 def run_job(job_class, settings):
     """Do a whole job, in one process or in those that torchrun started."""
     with join_processes(choose_device(settings.device)) as processes:
-        return job_class(settings, processes).run()
+        job = job_class(settings, processes)
+        with kept_to(processes, job.settings.output_dir):
+            return job.run()

@@ -20,7 +20,8 @@ from bert_kit.recipes.fine_tuning import check_settings, for_head
 from bert_kit.recipes.options import named
 from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor, choose_device
-from bert_kit.recipes.run_folder import check_same, manifest, no_split_of_a_failed_start
+from bert_kit.recipes.run_folder import (check_place, check_same, manifest,
+                                         no_split_of_a_failed_start)
 from bert_kit.recipes.search_log import shown
 from bert_kit.recipes.search_spaces import search_space
 from bert_kit.recipes.searches import SEARCHES, Search, draw_report, workers
@@ -172,6 +173,7 @@ def _prepare(settings, space):
     if settings.sampler == "hyperband" and base.num_train_epochs < 3:
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
                           f"{base.num_train_epochs}")
+    check_place(folder)
     return Search(settings, space, folder, base)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_kit.errors import ConfigError, TuningError
-from bert_kit.files import held, read_json, write_json
+from bert_kit.errors import BertKitError, ConfigError, TuningError
+from bert_kit.files import check_kinds, held, read_json, write_json
 from bert_kit.tuner.running import announce, run_legs
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.trial import Leg
@@ -42,6 +42,10 @@ class Member:
     error: str | None = None
 
 
+MEMBER = {"generation": int, "slot": int, "parent": int | None, "params": dict, "seed": int,
+          "checkpoint": str, "score": float | int | None, "error": str | None}
+
+
 @dataclass(frozen=True)
 class Population:
     """What has become of a population: `lineage` holds a Member a generation and slot."""
@@ -52,12 +56,27 @@ class Population:
 
     @classmethod
     def load(cls, path):
-        """Return what `PBT.run` left in a folder, as far as it has come."""
-        stored = read_json(Path(path, "population.json"))
-        return cls(SearchSpace.from_dict(stored["settings"]["space"]),
-                   stored["settings"]["direction"] == "maximize",
-                   tuple(Member(**{**row, "checkpoint": str(Path(path, row["checkpoint"]))})
-                         for row in stored["lineage"]))
+        """Return what `PBT.run` left in a folder, as far as it has come.
+
+        Raises
+        ------
+        BertKitError
+            If there is nothing, or it is damaged.
+        """
+        file = Path(path, "population.json")
+        stored = read_json(file)
+        try:
+            for row in stored["lineage"]:
+                check_kinds(row, MEMBER, "a member")
+            lineage = tuple(Member(**{**row, "checkpoint": str(Path(path, row["checkpoint"]))})
+                            for row in stored["lineage"])
+            return cls(SearchSpace.from_dict(stored["settings"]["space"]),
+                       stored["settings"]["direction"] == "maximize", lineage)
+        except BertKitError as error:
+            raise TuningError(f"{file}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise TuningError(f"{file}: damaged ({error}); expected what a population "
+                              "left") from None
 
     @property
     def best(self):
@@ -279,9 +298,12 @@ def _check(file, settings, resume):
     if not resume:
         raise TuningError(f"{file.parent}: already holds a population; pass resume=True to go on "
                           "with it, or choose another folder")
-    for name, before in read_json(file)["settings"].items():
-        if settings[name] != before:
-            raise TuningError(f"{file.parent}: {name} was {before} and is now {settings[name]}; "
+    before = read_json(file).get("settings")
+    if not isinstance(before, dict):
+        raise TuningError(f"{file}: holds no settings; expected what a population left")
+    for name, now in settings.items():
+        if before.get(name) != now:
+            raise TuningError(f"{file.parent}: {name} was {before.get(name)} and is now {now}; "
                               "a population goes on with the settings that it began with")
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bert_kit.errors import BertKitError
-from bert_kit.files import atomic_file
+from bert_kit.files import write_text
 from bert_kit.tuner.importance import importance
 from bert_kit.tuner.samplers import best_first, pareto_front
 from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
@@ -342,5 +342,4 @@ def _page(path, title):
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of another script: the tables have it
         yield parts
-    with atomic_file(path) as temporary:
-        temporary.write_text(PAGE.format(_cell(title), "\n".join(parts)), "utf-8")
+    write_text(path, PAGE.format(_cell(title), "\n".join(parts)))

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from bert_kit.errors import TuningError
+from bert_kit.files import check_kinds
 
 RENEWED, LOST = 5, 60  # seconds after which a lease is renewed, and after which it has run out
 
@@ -27,8 +28,11 @@ TABLES = (
     "knew INTEGER, told INTEGER UNIQUE, owner TEXT, beat INTEGER, record TEXT)",
 )
 NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
-RECORD = ("params", "seed", "state", "value", "reports", "cuts", "error", "started", "finished",
-          "device", "notes")  # fields of a trial
+RECORD = {"params": dict, "seed": int, "state": str, "value": float | int | dict | None,
+          "reports": dict, "cuts": dict, "error": str | None, "started": float | int | None,
+          "finished": float | int | None, "device": str | None, "notes": dict}  # of a trial
+SETTINGS = {"name": str, "directions": dict, "seed": int, "space": dict}
+DAMAGE = (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
 
 
 class Store:
@@ -69,17 +73,19 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _errors_named(self):
+    def _errors_named(self, *damage):
+        """Say in one line what is wrong with the file; `damage` is what else is its fault."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError, *damage) as error:
             raise TuningError(f"{self.path or 'study in memory'}: {error}; expected the file of a "
                               "study, readable and writable") from None
 
     def settings(self):
         """Return what the study was begun with and what it went on with, the latest last."""
-        rows = self._db.execute("SELECT settings FROM study ORDER BY number")
-        return [json.loads(text) for text, in rows]
+        with self._errors_named(*DAMAGE):
+            rows = self._db.execute("SELECT settings FROM study ORDER BY number").fetchall()
+            return [_fields(text, SETTINGS) for text, in rows]
 
     def add_settings(self, settings):
         """Begin with these settings, or go on with them."""
@@ -87,12 +93,12 @@ class Store:
 
     def news(self, number, told):
         """Return what is stored of the trials from `number` on or told since."""
-        with self._errors_named():
+        with self._errors_named(*DAMAGE):
             rows = self._db.execute(
                 "SELECT number, attempt, failures, told, record FROM trial WHERE number IN "
                 "(SELECT number FROM trial WHERE number >= ? UNION SELECT number FROM trial "
                 "WHERE told > ?) ORDER BY number", (number, told)).fetchall()
-        return [(*row, json.loads(record)) for *row, record in rows]
+            return [(*row, _fields(record, RECORD)) for *row, record in rows]
 
     def insert(self, trial, knew):
         """Add a trial that begins now and is ours."""
@@ -125,20 +131,22 @@ class Store:
 
         One that was released has not died.
         """
-        rows = self._db.execute(f"SELECT number, attempt, owner, {NOW} - beat FROM trial "
-                                "WHERE told IS NULL AND owner != ? ORDER BY number",
-                                (self.owner,))
-        return [(number, attempt, owner != "") for number, attempt, owner, age in rows
-                if age > LOST or not _may_live(owner)]
+        with self._errors_named(*DAMAGE):
+            rows = self._db.execute(f"SELECT number, attempt, owner, {NOW} - beat FROM trial "
+                                    "WHERE told IS NULL AND owner != ? ORDER BY number",
+                                    (self.owner,)).fetchall()
+            return [(number, attempt, owner != "") for number, attempt, owner, age in rows
+                    if age > LOST or not _may_live(owner)]
 
     def origin(self, number):
         """Return the settings of a trial, and the numbers of those whose results it knew."""
-        settings, knew = self._db.execute(
-            "SELECT study.settings, knew FROM trial JOIN study ON trial.settings = study.number "
-            "WHERE trial.number = ?", (number,)).fetchone()
-        rows = self._db.execute("SELECT number FROM trial WHERE number < ? AND told <= ?",
-                                (number, knew))
-        return json.loads(settings), {known for known, in rows}
+        with self._errors_named(*DAMAGE):
+            settings, knew = self._db.execute(
+                "SELECT study.settings, knew FROM trial JOIN study ON trial.settings = "
+                "study.number WHERE trial.number = ?", (number,)).fetchone()
+            rows = self._db.execute("SELECT number FROM trial WHERE number < ? AND told <= ?",
+                                    (number, knew)).fetchall()
+            return _fields(settings, SETTINGS), {known for known, in rows}
 
     def close(self):
         """Close the file; leases are no longer renewed."""
@@ -171,6 +179,13 @@ def _may_live(owner):
     except PermissionError:
         pass
     return True
+
+
+def _fields(text, kinds):
+    """Return the JSON object in a column, which has fields of these kinds and no other."""
+    values = json.loads(text)
+    check_kinds(values, kinds, "a record")
+    return {name: values[name] for name in kinds}
 
 
 def _record(trial):

@@ -14,8 +14,8 @@ from bert_kit.tuner import exports, halving, running
 from bert_kit.tuner.importance import importance
 from bert_kit.tuner.samplers import TPE, best_first, pareto_front
 from bert_kit.tuner.space import SearchSpace, check_whole
-from bert_kit.tuner.store import Store
-from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
+from bert_kit.tuner.store import DAMAGE, Store
+from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING, STATES, Trial
 
 
 class Study:
@@ -230,22 +230,37 @@ class Study:
         """Bring the trials up to what the store says, in any case those from `start` on."""
         news = self._store.news(len(self._trials) if start is None else start, self._told)
         for number, attempt, failures, told, record in news:
-            trial = Trial(number=number, attempt=attempt, failures=failures,
-                          maximize=self.maximize, **record)
-            trial.reports, trial.cuts = ({int(step): value for step, value in values.items()}
-                                         for values in (trial.reports, trial.cuts))
-            trial.folder = str(self.path / "trials" / f"{number:05}") if self.path else None
-            trial.row = (self._trials[number].row if number < len(self._trials)
-                         else self.space.to_row(trial.params))
-            if trial.value is not None:
-                values = self._named(trial.value)
-                trial.losses = tuple(values[name] * (1 if direction == "minimize" else -1)
-                                     for name, direction in self.directions.items())
+            try:
+                trial = self._trial(number, attempt, failures, record)
+                self._told = max(self._told, told or 0)
+            except DAMAGE as error:
+                raise TuningError(f"{self.path}: trial {number} is damaged ({error}); expected "
+                                  "what a study wrote") from None
             self._trials[number:number + 1] = [trial]
-            self._told = max(self._told, told or 0)
             if trial.state == COMPLETE and not self.several and (
                     self.leader is None or trial.losses < self.leader.losses):
                 self.leader = trial
+
+    def _trial(self, number, attempt, failures, record):
+        """Return a trial as the store has it."""
+        running = record["state"] == RUNNING
+        if (number > len(self._trials) or type(attempt) is not int
+                or type(failures) is not int or record["state"] not in STATES
+                or not running and None in (record["started"], record["finished"])):
+            raise ValueError(f"{record['state']} in attempt {attempt}, with {len(self._trials)} "
+                             "trials before it")
+        trial = Trial(number=number, attempt=attempt, failures=failures,
+                      maximize=self.maximize, **record)
+        trial.reports, trial.cuts = ({int(step): float(value) for step, value in values.items()}
+                                     for values in (trial.reports, trial.cuts))
+        trial.folder = str(self.path / "trials" / f"{number:05}") if self.path else None
+        trial.row = (self._trials[number].row if number < len(self._trials)
+                     else self.space.to_row(trial.params))
+        if trial.state == COMPLETE or trial.value is not None:
+            values = self._named(trial.value)
+            trial.losses = tuple(values[name] * (1.0 if direction == "minimize" else -1.0)
+                                 for name, direction in self.directions.items())
+        return trial
 
     @property
     def trials(self):

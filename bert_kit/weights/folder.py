@@ -5,6 +5,7 @@ round. Values are copied into the parameters of a built model, so tied parameter
 keep their type.
 """
 
+import reprlib
 from pathlib import Path
 
 import torch
@@ -106,14 +107,12 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     folder = find_folder(name_or_folder, WEIGHT_FILES, download)
     stored = BertConfig.load(folder)
     config = stored.replace(num_labels=num_labels, **config_overrides)
-    model = task_class(config)
     path, tensors = read(folder)
+    _check_sizes(standard_names(tensors), stored, config, path)
+    model = task_class(config)
     targets, aliases = _own_tensors(model)
     prefixed = any(name.startswith("bert.") for name in targets)
     found = standard_names(tensors, prefixed)
-    if not any(name in targets and _is_encoder(name) for name in found):
-        raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
-                           f"{next(iter(tensors), 'none')!r})")
     if prefixed:
         found = _for_this_task(found, targets, stored, config)
     missing = [name for name in targets if name not in found]
@@ -152,6 +151,31 @@ def load_weights(model, folder):
     _fill(targets, found, path)
 
 
+def _check_sizes(found, stored, config, path):
+    """Compare the sizes that config.json claims with the encoder's tensors.
+
+    It comes before a model is built: what is claimed may be more than any machine has.
+    """
+    word = "bert.embeddings.word_embeddings.weight"
+    if word not in found:
+        raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
+                           f"{reprlib.repr(next(iter(found), 'none'))})")
+    rows = {word: config.vocab_size,
+            "bert.embeddings.position_embeddings.weight": config.max_position_embeddings}
+    for layer in range(min(stored.num_hidden_layers, config.num_hidden_layers)):
+        rows[f"bert.encoder.layer.{layer}.intermediate.dense.weight"] = config.intermediate_size
+    for name, count in rows.items():
+        if name not in found:
+            raise WeightsError(f"{path}: lacks {name}, which config.json describes")
+        _check_shape(name, found[name], (count, config.hidden_size), path)
+
+
+def _check_shape(name, tensor, expected, path):
+    if tensor.shape != expected:
+        raise WeightsError(f"{path}: {name} has shape {tuple(tensor.shape)}; "
+                           f"the model's has {tuple(expected)}")
+
+
 @torch.no_grad()
 def _own_tensors(model):
     """Return the model's tensors by Hugging Face name, and {second name: first name} of the tied.
@@ -176,9 +200,7 @@ def _fill(targets, found, path):
     """Copy the tensors with the same name; all are checked before the first is copied."""
     shared = [name for name in targets if name in found]
     for name in shared:
-        if targets[name].shape != found[name].shape:
-            raise WeightsError(f"{path}: {name} has shape {tuple(found[name].shape)}; "
-                               f"the model's has {tuple(targets[name].shape)}")
+        _check_shape(name, found[name], targets[name].shape, path)
         if targets[name].is_floating_point() != found[name].is_floating_point():
             raise WeightsError(f"{path}: {name} is {found[name].dtype}; "
                                f"the model's is {targets[name].dtype}")
@@ -194,10 +216,6 @@ def _drop_aliases(found, aliases, path, report):
             if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
                 report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
                        f"and takes the latter")
-
-
-def _is_encoder(name):
-    return name.removeprefix("bert.").startswith(("embeddings.", "encoder."))
 
 
 def _for_this_task(found, targets, stored, config):

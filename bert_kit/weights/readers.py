@@ -50,6 +50,8 @@ def read_torch_file(path):
         If the file is damaged, holds anything but named tensors, or would unpack to more than
         its own size (compressed members, one number spread over a billion places).
     """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise WeightsError(f"{path}: no such file; expected one that torch.save wrote")
     try:
         size = os.path.getsize(path)
         if zipfile.is_zipfile(path):
@@ -69,7 +71,8 @@ def read_torch_file(path):
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise WeightsError(f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or (
+                tensor.is_quantized or tensor.is_nested):
             raise WeightsError(f"{path}: {name!r} is not a dense tensor")
         needed = tensor.numel() * tensor.element_size()
         if needed > tensor.untyped_storage().nbytes():
@@ -119,10 +122,13 @@ def _shard_path(index, file, suffix):
     if folder.parent.name == "snapshots":
         repository = folder.parent.parent
         allowed += [repository / "blobs", repository.parent / "blobs"]
-    path = folder / file
-    if not any(path.resolve().is_relative_to(place) for place in allowed):
+    try:
+        path = (folder / file).resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        raise WeightsError(f"{index}: shard {file!r} is a link that leads nowhere") from None
+    if not any(path.is_relative_to(place) for place in allowed):
         raise WeightsError(f"{index}: shard {file!r} is a link that leads out of the folder")
-    return path
+    return folder / file
 
 
 _READERS = {

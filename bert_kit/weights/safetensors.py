@@ -10,6 +10,7 @@ file before it is believed. Format: https://github.com/huggingface/safetensors (
 
 import json
 import math
+import mmap
 import os
 import reprlib
 import struct
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import torch
 
 from bert_kit.errors import BertKitError, WeightsError
-from bert_kit.files import atomic_file, parse_json
+from bert_kit.files import atomic_file, check_readable, parse_json
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 _LARGEST = 2**48  # elements; above every file, far below what torch's 64-bit strides can hold
@@ -63,6 +64,7 @@ def read_header(path):
         hold unprintable characters, and for bytes that belong to no tensor.
     """
     try:
+        check_readable(path, math.inf)  # of any size: the rest is mapped
         size = os.path.getsize(path)
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -151,11 +153,12 @@ def read_safetensors(path):
     {'x': tensor([1.0000, 2.5000])}
     """
     entries, _ = read_header(path)
-    size = os.path.getsize(path)
     try:
-        content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: cannot be mapped ({str(error).splitlines()[0]})") from None
+        with open(path, "rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be mapped ({error.strerror})") from None
+    content = torch.frombuffer(content, dtype=torch.uint8)
     tensors = {}
     for name, entry in entries.items():
         flat = content[entry.start:entry.stop]

@@ -11,7 +11,8 @@ A vector means nothing if it is made in another way than in training, so nothing
 whatever these files ask for that is not done here is an error.
 """
 
-from pathlib import Path, PureWindowsPath
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 from bert_kit.errors import WeightsError
@@ -130,11 +131,12 @@ def save_sentence_folder(model, folder, tokenizer, layout):
 
 def _inside(folder, place, path):
     """Return a folder inside `folder`, or refuse what leads out of it."""
-    parts = PureWindowsPath(place)  # knows both kinds of slashes, and drives
-    if parts.anchor or ".." in parts.parts or "\0" in place:
-        raise WeightsError(f"{path}: the path {place!r} leads out of the folder; expected one in "
-                           "it")
-    return folder.joinpath(*parts.parts)
+    parts = re.split(r"[/\\]", place) if place else []  # whichever system it was written on
+    if not place.isprintable() or len(place) > 200 or any(
+            part in ("", "..") or ":" in part for part in parts):
+        raise WeightsError(f"{path}: the path {place!r} leads out of the folder, or nowhere; "
+                           "expected one in it")
+    return folder.joinpath(*parts)
 
 
 def _read_values(path, allowed):
