@@ -7,7 +7,8 @@ from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.recipes.active_settings import ActiveSettings
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
-from bert_kit.recipes.settings import HEADS, ClassificationSettings, PretrainingSettings
+from bert_kit.recipes.settings import (HEADS, ClassificationSettings, PretrainingSettings,
+                                       SimilaritySettings)
 from bert_kit.recipes.token_settings import AnsweringSettings, TaggingSettings
 from bert_kit.recipes.tuning_settings import TuningSettings
 
@@ -76,7 +77,8 @@ def predict(args):
 def tag(args):
     from bert_kit.recipes.tagger import tag
     from bert_kit.recipes.tagging import run
-    values = _to_use(args, "texts", "input_file", "output_file", "words", "text_column")
+    values = _to_use(args, "texts", "input_file", "output_file", "words", "text_column",
+                     also=("word_column", "tag_column"))
     if values is None:
         run(_settings(args, TaggingSettings))
     elif (count := tag(**values)) and "output_file" in values:
@@ -86,7 +88,7 @@ def tag(args):
 def answer(args):
     from bert_kit.recipes.answerer import answer
     from bert_kit.recipes.answering import run
-    values = _to_use(args, "question", "context", "n_best")
+    values = _to_use(args, "question", "context", "n_best", "input_file", "output_file")
     if values is None:
         run(_settings(args, AnsweringSettings))
     else:
@@ -94,24 +96,14 @@ def answer(args):
 
 
 def embed(args):
-    from bert_kit.recipes.embedding import SentenceEncoder, embed_file
-    from bert_kit.recipes.semantic_search import format_matches, search
-    from bert_kit.recipes.similarity import evaluate_similarity
-    if args.vectors is not None and args.queries is None:
-        raise ConfigError("vectors are to be searched in; expected a query with them")
-    encoder = SentenceEncoder(args.model, args.precision, args.device, args.pooling, args.download)
-    rows = {"delimiter": args.delimiter, "encoding": args.encoding}
-    if args.pairs:
-        scores = evaluate_similarity(encoder, args.data_file, **rows)
-        print("Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores))
-        return
-    rows["text_column"] = args.text_column
-    if args.output_file is not None:
-        print(f"{embed_file(encoder, args.data_file, args.output_file, **rows):,} vectors of "
-              f"{encoder.dimension} numbers: {args.output_file}")
-        return
-    found = search(encoder, args.queries, args.data_file, args.vectors, args.top_k, **rows)
-    print(format_matches(args.queries, found))
+    from bert_kit.recipes.sentence_vectors import embed
+    from bert_kit.recipes.similarity import run
+    values = _to_use(args, "data_file", "output_file", "queries", "pairs", "vectors", "top_k",
+                     "text_column", also=("pooling", "delimiter"))
+    if values is None:
+        run(_settings(args, SimilaritySettings))
+    else:
+        print(embed(**values))
 
 
 def explore(args):
@@ -124,15 +116,16 @@ def _values(args):
     return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
 
 
-def _to_use(args, *own):
-    """Return what `tag` or `answer` was given to use a model; None if it is to train one.
+def _to_use(args, *own, also=()):
+    """Return what `tag`, `answer` or `embed` was given to use a model; None if it is to train one.
 
-    It is to use one where any of its `own` flags is given. Most others then have no meaning.
+    It is to use one where any of its `own` flags is given. Most others then have no meaning, but
+    for the few in `also`.
     """
     values = _values(args)
     if not values.keys() & {*own}:
         return None
-    others = {*own, "model", "device", "download", "precision", "encoding"}
+    others = {*own, *also, "model", "device", "download", "precision", "encoding"}
     for name in [*values, *["config"] * (args.config is not None)]:
         if name not in others:
             raise ConfigError(f"{name} is for training; leave it out where a model is used "
@@ -151,13 +144,15 @@ def _add_no_cuda(job):
                      default=argparse.SUPPRESS, help="the same as --device cpu")
 
 
-def _add_rows(job, trained, labels=False):
-    """Add the flags of a job that reads rows, for a model that was trained on such ones or not."""
-    if trained:
-        job.add_argument("--text_column", nargs="+", help="column with the texts, two for pairs; "
-                         "default: as in training")
-    else:
-        job.add_argument("--text_column", default="text", help="column with the texts")
+def _add_calibrated(job):
+    job.add_argument("--calibrated", action="store_true", help="scale probabilities as training "
+                     "found to be right; the answers stay the same")
+
+
+def _add_rows(job, labels=False):
+    """Add the flags of a job that reads rows for a model that was trained on such ones."""
+    job.add_argument("--text_column", nargs="+", help="column with the texts, two for pairs; "
+                     "default: as in training")
     if labels:
         job.add_argument("--label_column", nargs="+", help="column with the label; default: as in "
                          "training")
@@ -177,24 +172,23 @@ def _add_training(jobs, name, run, text):
     return job
 
 
-def _add_embed(jobs, formatter):
-    job = jobs.add_parser("embed", help="turn texts into vectors, or search by them",
-                          allow_abbrev=False, formatter_class=formatter)
-    job.add_argument("--model", required=True, help="sentence encoder: a folder or name")
-    job.add_argument("--data_file", required=True, help="table, or .txt with a text a line")
-    what = job.add_mutually_exclusive_group(required=True)
-    what.add_argument("--output_file", help=".npy to write: a vector for each text")
-    what.add_argument("--query", dest="queries", nargs="+", help="find the texts nearest to these")
-    what.add_argument("--pairs", action="store_true", help="score the model on the columns text_a, "
-                      "text_b and label, a number")
-    job.add_argument("--vectors", help="what --output_file wrote before, to search in")
-    job.add_argument("--top_k", type=int, default=10, help="texts to find for a query")
-    job.add_argument("--pooling", choices=("cls", "mean", "max"),
-                     help="how token vectors become one, where the model's folder does not say")
-    job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
-                     help="bfloat16 is faster on most machines, off in the third digit")
-    _add_rows(job, trained=False)
-    job.set_defaults(run=embed)
+def _add_embed(jobs):
+    job = _add_training(jobs, "embed", embed, "turn texts into vectors, search by them, or train "
+                        "an encoder on rated pairs")
+    use = job.add_argument_group("using a model")
+    absent = argparse.SUPPRESS
+    use.add_argument("--data_file", default=absent, help="table, or .txt with a text a line")
+    use.add_argument("--text_column", default=absent, help="column of the table (default: text)")
+    use.add_argument("--output_file", default=absent, help=".npy to write: a vector for each text")
+    use.add_argument("--query", dest="queries", nargs="+", default=absent,
+                     help="find the texts nearest to these")
+    use.add_argument("--vectors", default=absent,
+                     help="what --output_file wrote before, to search in")
+    use.add_argument("--top_k", type=int, default=absent,
+                     help="texts to find for a query (default: 10)")
+    use.add_argument("--pairs", action="store_true", default=absent, help="score the model on the "
+                     "columns text_a, text_b and label, a number")
+    add_arguments(job, SimilaritySettings, leave_out=("from_scratch",))
 
 
 def _add_tag(jobs):
@@ -219,6 +213,9 @@ def _add_answer(jobs):
     use.add_argument("--question", default=absent, help="what to answer")
     use.add_argument("--context", default=absent, help="the text that may hold the answer")
     use.add_argument("--n_best", type=int, default=absent, help="answers to list (default: 5)")
+    use.add_argument("--input_file", default=absent, help="questions to answer, JSON as SQuAD's; "
+                     "scored if it holds their answers")
+    use.add_argument("--output_file", default=absent, help="JSON to write: the answer of each id")
     add_arguments(job, AnsweringSettings)
 
 
@@ -279,8 +276,9 @@ def build_parser():
     job.add_argument("--mistakes", type=int, default=20, help="most confident ones to show")
     job.add_argument("--seed", type=int, default=0, help="of resamplings and folds")
     job.add_argument("--no_plots", action="store_false", dest="plots", help="draw no pictures")
+    _add_calibrated(job)
     job.add_argument("--verbosity", type=int, choices=(0, 1, 2), default=1)
-    _add_rows(job, trained=True, labels=True)
+    _add_rows(job, labels=True)
     job.set_defaults(run=evaluate)
 
     job = jobs.add_parser("predict", help="classify texts", allow_abbrev=False,
@@ -292,14 +290,15 @@ def build_parser():
     job.add_argument("--output_file", help="CSV to write; without it, standard output")
     job.add_argument("--precision", default="float32", choices=("float32", "bfloat16"),
                      help="bfloat16 is faster on most machines, off in the third digit")
+    _add_calibrated(job)
     job.add_argument("--raw_cells", action="store_false", dest="guard_formulas",
                      help="leave cells alone that a spreadsheet would run as formulas")
-    _add_rows(job, trained=True)
+    _add_rows(job)
     job.set_defaults(run=predict)
 
     _add_tag(jobs)
     _add_answer(jobs)
-    _add_embed(jobs, with_defaults)
+    _add_embed(jobs)
     _add_explore(jobs, with_defaults)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
@@ -329,7 +328,8 @@ def main(arguments=None):
         return 1
     except KeyboardInterrupt:
         resumes = args.run in (pretrain, train, compare, tune, active) or args.run in (
-            tag, answer) and not {"texts", "input_file", "question"} & vars(args).keys()
+            tag, answer, embed) and not {
+                "texts", "input_file", "question", "data_file"} & vars(args).keys()
         print("interrupted" + "; go on with --resume auto" * resumes, file=sys.stderr)
         return 130
     return 0

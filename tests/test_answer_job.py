@@ -15,6 +15,7 @@ from bert_kit.cli import main
 from bert_kit.data import Question, read_squad
 from bert_kit.data.docstrings import Docstring
 from bert_kit.evaluation import answer_metrics, best_null_threshold
+from bert_kit.files import read_json
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
             device="cpu", max_length=32, stride=8, longest_answer=3, plots=False)
@@ -165,7 +166,35 @@ def test_command_line(trained, capsys, tmp_path):
     assert "exact match" in out and "newly initialised" not in out  # goes on from its own head
 
 
+def test_questions_of_a_file(trained, capsys, tmp_path):
+    folder, results, impossible = trained
+    path, out = folder / "data" / "test.json", tmp_path / "p.json"
+    start = ["answer", "--model", str(folder / "run"), "--device", "cpu", "--input_file"]
+    assert main([*start, str(path), "--output_file", str(out)]) == 0
+    assert read_json(out) == read_json(folder / "run" / "test_predictions.json")
+    said = capsys.readouterr().out
+    for key in [f"{kind}{name}" for kind in ("", *["has_answer_", "no_answer_"] * impossible)
+                for name in ("exact_match", "f1")]:
+        assert f"{results['test'][key]:.4f}" in said
+    bare = json.loads(path.read_text())
+    for entry in (entry for article in bare["data"] for paragraph in article["paragraphs"]
+                  for entry in paragraph["qas"]):
+        entry.pop("answers"), entry.pop("is_impossible", None)
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    again = ["--output_file", str(tmp_path / "q.json")]
+    assert main([*start, str(tmp_path / "bare.json"), *again]) == 0
+    said = capsys.readouterr().out
+    assert said == f"{results['rows']['test']} answers: {tmp_path / 'q.json'}\n"
+    assert (tmp_path / "q.json").read_text() == out.read_text()
+    for more, message in (([], "nothing to score"), (["--n_best", "2"], "for a single question"),
+                          (["--output_file", str(tmp_path / "bare.json")], "is the file to read"),
+                          (["--question", "a"], "question is for a single")):
+        assert main([*start, str(tmp_path / "bare.json"), *more]) == 1
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments, message", [
+    (["--output_file", "p.json"], "input_file is missing"),
     (["--question", "a"], "context is missing"), (["--context", "a"], "question is missing"),
     (["--question", "a", "--context", "b", "--n_best", "0"], "n_best is 0"),
     (["--question", "a", "--context", "b", "--epochs", "2"], "num_train_epochs is for training"),

@@ -47,6 +47,10 @@ def test_both_versions_of_the_file(tmp_path):
     assert question.answers == ()
     (question,) = read_squad(write(tmp_path, document(answers=None)), labelled=False)
     assert question.answers is None
+    (question,) = read_squad(write(tmp_path, document(answers=[])), labelled=False)
+    assert question.answers is None
+    (question,) = read_squad(write(tmp_path, document()), labelled=False)
+    assert question.answers == (("w3 w4", 9),)
 
 
 @pytest.mark.parametrize("content, message", [
@@ -101,6 +105,14 @@ def test_a_row_is_question_then_context():
     assert dataset.offsets(0).tolist() == [list(pair) for pair in offsets]
     assert TOKENIZER.tokens(row["input_ids"][[row["start_positions"], row["end_positions"]]]) == [
         "w3", "w5"]
+
+
+def test_an_answer_keeps_the_accents_at_its_end():
+    context = "the w1\u0301\u0302 w2\u0301 ?"
+    dataset = AnsweringDataset([Question("q", "who", context, (("w1\u0301\u0302", 4),))], TOKENIZER)
+    row = dataset[0]
+    start, end = (dataset.offsets(0)[row[f"{edge}_positions"]] for edge in ("start", "end"))
+    assert context[start[0]:end[1]] == "w1\u0301\u0302"
 
 
 @pytest.mark.parametrize("max_length, stride", [(46, 9), (45, 9), (20, 5), (20, 999), (13, 1),

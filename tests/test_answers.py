@@ -212,9 +212,18 @@ def test_no_answer_stands_in_its_place_among_the_answers():
     assert found.answers[0].text == "" and found.text == plain.text and found.null_odds > 0
 
 
+def test_no_answer_at_the_top_of_a_short_list_hides_no_answer():
+    logits, offsets = window(0, 6, seed=3)
+    logits[0] = 99
+    long, short = (best_spans([(logits, offsets)], CONTEXT, count, may_be_empty=True)
+                   for count in (20, 1))
+    assert [answer.text for answer in short.answers] == [""]
+    assert short[1:] == long[1:] and short.text and np.isfinite(short.null_odds)
+
+
 def test_a_context_without_a_word_has_no_answer():
     found = best_spans([window(0, 0)], "")
-    assert found == NBest([], found.null_score)
+    assert found == NBest([], found.null_score, "", np.inf)
     assert found.text == "" and found.null_odds == np.inf
     assert [a.text for a in best_spans([window(0, 0)], "", may_be_empty=True).answers] == [""]
 

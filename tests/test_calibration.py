@@ -257,15 +257,31 @@ def test_label_scaling_minimises_its_formula():
     """The formula is convex: where its gradient is 0 is the minimum."""
     for rows in (17, 2_001):
         logits, labels = _random_sets(rows)
+        mean, deviation = logits.mean(), logits.std()
+        units, y = torch.tensor((logits - mean) / deviation), torch.tensor(labels).double()
+
+        def held(scale, shift, at):
+            """The formula of scores and labels that have one pair, in units of the logits."""
+            return torch.nn.functional.binary_cross_entropy_with_logits(
+                scale * units + shift, y, reduction="sum") + (
+                (scale - at[0])**2 + (shift - at[1])**2).sum() / 2
+
+        odds = math.log((labels.sum() + 1) / ((1 - labels).sum() + 1))
+        common = torch.tensor([1, odds], dtype=torch.float64).requires_grad_()
+        optimizer = torch.optim.LBFGS([common], tolerance_grad=1e-12, tolerance_change=0,
+                                      max_iter=200, line_search_fn="strong_wolfe")
+
+        def closure():
+            optimizer.zero_grad()
+            loss = held(common[:1], common[1:], (1, odds))
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
         scale, shift = map(torch.tensor, fit_label_scaling(torch.tensor(logits), labels))
-        temperature = fit_temperature(logits, labels)
-        scale, shift = (x.clone().requires_grad_() for x in (scale, shift))
-        z, y = torch.tensor(logits), torch.tensor(labels).double()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            scale * z + shift, y, reduction="sum")
-        loss = loss + ((scale * temperature - 1)**2 + shift**2).sum() / 2
-        loss.backward()
-        assert scale.grad.abs().max() < 1e-5 * rows and shift.grad.abs().max() < 1e-5 * rows
+        ours = [(scale * deviation).requires_grad_(), (shift + scale * mean).requires_grad_()]
+        held(*ours, common.detach()).backward()
+        assert all(pair.grad.abs().max() < 1e-5 * rows for pair in ours)
 
 
 def test_label_scaling_of_many_rows_is_logistic_regression():
@@ -281,13 +297,27 @@ def test_label_scaling_of_many_rows_is_logistic_regression():
     np.testing.assert_allclose(shift, 0.5, atol=0.1)
 
 
-def test_label_scaling_of_few_rows_stays_near_the_temperature():
-    logits, labels = _random_sets(40)
-    labels[:] = 0
-    labels[:2, 0] = 1
-    scale, shift = fit_label_scaling(logits[:3], labels[:3])
-    temperature = fit_temperature(logits[:3], labels[:3])
-    assert (abs(scale * temperature - 1) < 2).all() and (abs(shift) < 2).all()
+def test_label_scaling_of_few_rows_stays_near_that_of_all_labels():
+    logits, labels = (rows[:4] for rows in _random_sets())
+    labels[:, 0] = 1 - labels[:, 0]  # one is told wrong: too few rows to believe it
+    scale, shift = fit_label_scaling(logits, labels)
+    common, both = fit_label_scaling(logits.reshape(-1, 1), labels.reshape(-1, 1))
+    mean, deviation = logits.mean(), logits.std()
+    assert (abs(scale - common) * deviation < 1).all()
+    assert (abs(shift - both + (scale - common) * mean) < 1).all()
+
+
+def test_label_scaling_of_logits_that_are_all_too_high():
+    """As a weighted loss makes them: the best temperature is infinite, yet the scale is right."""
+    generator = np.random.default_rng(0)
+    z = generator.normal(size=(2_000, 20))
+    labels = generator.random(z.shape) < _sigmoid(z - 3)
+    assert fit_temperature(z + 1, labels) == pytest.approx(100)
+    scale, shift = fit_label_scaling(z + 1, labels)
+    np.testing.assert_allclose(scale, 1, atol=0.35)
+    np.testing.assert_allclose(scale + shift, -3, atol=0.35)
+    truth = _set_loss(z - 3, labels)
+    assert _set_loss(scale * (z + 1) + shift, labels) < truth < 0.9 * _set_loss(-3, labels)
 
 
 def test_label_scaling_mends_what_a_temperature_cannot():

@@ -19,6 +19,7 @@ from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
 from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.run_folder import results_table
 from bert_kit.recipes.settings import HEADS
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
@@ -80,6 +81,19 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     subprocess.run([sys.executable, "-c", threads + code, folder, tmp_path / "logits"],
                    check=True, cwd=__file__.rsplit("/", 1)[0], env=environment())
     assert torch.equal(torch.load(tmp_path / "logits"), here)
+
+
+def test_calibrated_probabilities(run, tmp_path, capsys):
+    results, folder = run
+    texts, _ = table(30)
+    plain, scaled = (Predictor.load(folder, "cpu", calibrated=flag) for flag in (False, True))
+    wanted = (plain.logits(texts).double() / results["calibration"]["temperature"]).softmax(1)
+    np.testing.assert_allclose(scaled.probabilities(texts), wanted, atol=1e-12)
+    assert scaled.predict(texts) == plain.predict(texts)
+    assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--calibrated",
+                 "--output_dir", str(tmp_path)]) == 0
+    wanted = results["calibration"]["test"]["temperature"]["calibration_error"]
+    assert f"calibration error {wanted:.4f}" in capsys.readouterr().out
 
 
 def test_bfloat16_predicts_nearly_the_same(run):
@@ -433,3 +447,9 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "b", **options)
     assert {p.name for p in (tmp_path / "b").glob("*.png")} == {
         "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}
+
+
+def test_a_long_name_moves_no_column_of_the_results():
+    table = results_table({"test": {"f1": 0.5}, "baselines": {"x" * 60: {"f1": 0.25}}},
+                          [("f1", "F1", 10, ".4f")])
+    assert len({len(line) for line in table.splitlines()[1:]}) == 1

@@ -464,16 +464,40 @@ def test_command_line(folder, tmp_path, capsys):
                  str(tmp_path / "v.npy")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[:2] == [TEXTS[4], f"  1.0000  {TEXTS[4]}"]
+    (tmp_path / "bad.csv").write_text('text\n"red \x1b[2J\nsun"\n')  # moves the cursor, if printed
+    assert main([*start, str(tmp_path / "bad.csv"), "--query", "red\x1b[2J"]) == 0
+    assert "red[2J\n" in (out := capsys.readouterr().out) and "  red [2J sun\n" in out
     pairs = write_pairs(tmp_path / "p.csv", 30)
     assert main([*start, str(pairs), "--pairs"]) == 0
     scores = evaluate_similarity(SentenceEncoder(folder, device="cpu"), pairs)
     assert f"Spearman {scores['spearman']:.4f}" in capsys.readouterr().out
     assert main([*start, str(path), "--output_file", "v.npy", "--vectors", "v.npy"]) == 1
     assert capsys.readouterr().err.startswith("error: vectors are to be searched in")
-    with pytest.raises(SystemExit):
-        main([*start, str(path)])
+    for arguments, message in (
+            ([], "expected one of output_file, query and pairs"),
+            (["--pairs", "--query", "red"], "expected one of output_file, query and pairs"),
+            (["--train_file", str(pairs), "--query", "red"], "train_file is for training")):
+        assert main([*start, str(path), *arguments]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["embed", "--data_file", str(path), "--pairs"]) == 1
+    assert "model is missing" in capsys.readouterr().err
     done = command(*start, path, "--query", "red", "--model", tmp_path / "none")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+def test_training_by_command_line(bert, tmp_path, capsys):
+    files = [write_pairs(tmp_path / f"{name}.csv", 24, seed)
+             for seed, name in enumerate(("train", "dev"))]
+    start = ["embed", "--model", str(bert), "--device", "cpu", "--train_file", str(files[0])]
+    assert main([*start, "--validation_file", str(files[1]), "--pooling", "mean", "--epochs", "1",
+                 "--output_dir", str(tmp_path / "run"), "--plots=false", "--seed", "3"]) == 0
+    assert "use it with: python -m bert_kit embed" in capsys.readouterr().out
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    encoder = SentenceEncoder(tmp_path / "run", device="cpu")
+    assert results["validation"] == pytest.approx(evaluate_similarity(encoder, files[1]))
+    assert main([*start, "--output_dir", str(tmp_path / "other")]) == 1
+    assert "holds no modules.json" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_example(folder, monkeypatch, capsys):

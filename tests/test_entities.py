@@ -44,6 +44,8 @@ CASES = [
     ("B-a-b I-a-b", "a-b:0-1", "a-b:0-1"),
     ("B-a-b I-a", "a-b:0-0", "a-b:0-0 a:1-1"),
     ("B-組織 I-組織", "組織:0-1", "組織:0-1"),
+    ("B-x I-x E-x O S-y B-x E-x", "x:0-2 y:4-4 x:5-6", "x:0-2 y:4-4 x:5-6"),  # BIOES
+    ("B-x L-x U-x U-y O I-x L-x", "x:0-1 x:2-2 y:3-3", "x:0-1 x:2-2 y:3-3 x:5-6"),  # BILOU
 ]
 
 
@@ -155,7 +157,7 @@ def test_table_of_types():
     ([], [], "predictions of 0 sentences and labels of 0; expected as many, at least one"),
     ([["O"]], [["O"], ["O"]], "predictions of 1 sentences and labels of 2"),
     ([["O"]], [["O", "O"]], "sentence 0 has 1 predictions and 2 labels; expected as many"),
-    ([["O"], ["S-x"]], [["O"], ["O"]], "sentence 1: word 0 has the tag 'S-x'; expected O, B-TYPE"),
+    ([["O"], ["M-x"]], [["O"], ["O"]], "sentence 1: word 0 has the tag 'M-x'; expected O, B-TYPE"),
     ([["O"]], [["O-x"]], "word 0 has the tag 'O-x'"),
     ([["O"]], [[""]], "word 0 has the tag ''"),
 ])

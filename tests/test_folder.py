@@ -200,6 +200,24 @@ def test_another_number_of_labels_starts_the_head_afresh(tmp_path, capsys):
     assert kept.config.labels == ("a", "b", "c") and capsys.readouterr().out == ""
 
 
+def test_a_head_for_other_names_starts_afresh_and_one_in_another_order_is_sorted(tmp_path, capsys):
+    old = saved(tmp_path, labels=("a", "b", "c"))
+    load_pretrained(BERTForSequenceClassification, tmp_path, labels=("a", "b", "x"))
+    assert capsys.readouterr().out.split(": ", 1)[1] == (
+        "newly initialised: classifier.weight, classifier.bias\n")
+    model = load_pretrained(BERTForSequenceClassification, tmp_path, labels=("c", "a", "b"))
+    assert capsys.readouterr().out == ""
+    ids = torch.randint(0, 37, (3, 5))
+    assert torch.equal(model(ids), old.eval()(ids)[:, [2, 0, 1]])
+    old = saved(tmp_path, labels=("a",))  # a single number may be called anything
+    model = load_pretrained(BERTForSequenceClassification, tmp_path, labels=("b",))
+    assert same(model.state_dict(), old.state_dict())
+    saved(tmp_path, classifier={"type": "mlp"}, labels=("a", "b", "c"))
+    capsys.readouterr()
+    load_pretrained(BERTForSequenceClassification, tmp_path, labels=("c", "a", "b"))
+    assert "newly initialised: classifier.mlp." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("head", [
     {"type": "mlp", "hidden_dims": [5, 3], "pooling": "max", "last_layers": 2},
     {"type": "bilstm", "hidden_size": 3, "num_layers": 2}, {"type": "attention", "num_heads": 2},

@@ -27,7 +27,7 @@ from bert_kit.evaluation import plot_confusion_matrix
 from bert_kit.files import file_name, read_json
 from bert_kit.recipes.prediction import Predictor, predict
 from bert_kit.recipes.tagger import tag
-from bert_kit.tuner import SearchSpace, Study, tune_all
+from bert_kit.tuner import SearchSpace, Study
 from bert_kit.tuner.report import write_report
 
 TEXTS = {
@@ -242,18 +242,11 @@ def test_odd_labels_in_pictures_and_pages(tmp_path):
     assert all(line.isprintable() for line in page.split("\n"))
 
 
-def test_names_of_studies_as_names_of_files(tmp_path):
+def test_names_as_names_of_files():
     names = [*NAMES, "../" * 9 + "etc", "a/b", "nul.txt", "", ".", "..", ".hidden", "\0", "\ud83d"]
-    space = SearchSpace().continuous("x", 0, 1)
-    studies = {name: Study(name, space) for name in names}
-    objectives = {name: lambda trial: trial.params["x"] for name in names}
-    tune_all(objectives, studies, 1, tmp_path / "deep" / "er")
-    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
-    files = [path.name for path in (tmp_path / "deep" / "er").iterdir()]
-    assert len(files) == len(names) + 2  # no two of them are one
+    files = [file_name(name) for name in names]
+    assert len(set(files)) == len(names)  # no two of them are one
     assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", name) for name in files)
-    assert read_json(tmp_path / "deep" / "er" / "all_best_configs.json").keys() == {*names}
-    assert len({file_name(name) for name in names}) == len(names)
 
 
 def test_a_folder_whose_name_is_no_utf_8(models, tmp_path):

@@ -210,8 +210,14 @@ def test_a_wrong_separator_is_noticed():
 def test_a_label_that_training_does_not_know(tmp_path):
     (tmp_path / "train.csv").write_text("text,labels\none,a\ntwo,b|a\n")
     (tmp_path / "test.csv").write_text("text,labels\none,a\ntwo,\nthree,b|c\n")
-    with pytest.raises(DataError, match="test.csv line 4: the label 'c' has no row in the train"):
-        read_parts(tmp_path, label_column=LabelList(), val_size=0)
+    parts = read_parts(tmp_path, label_column=LabelList(), val_size=0)
+    assert parts.classes == ("a", "b", "c")
+    assert parts.train.labels.tolist() == [[1, 0, 0], [1, 1, 0]]
+    assert parts.test.labels.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 1]]
+    assert "no training row has c: counted as missed" in parts.description
+    (tmp_path / "test.csv").write_text("text,labels\none,a\n")
+    assert "no training row" not in read_parts(tmp_path, label_column=LabelList(),
+                                               val_size=0).description
 
 
 def test_limit_of_sets_and_numbers():

@@ -349,12 +349,15 @@ def test_the_warning_explains_a_score_of_zero():
     line, rows = threshold_warning(probabilities, labels), labels.any(1).sum()
     assert "\n" not in line and f"0.5 in {rows:,} of {rows:,} rows" in line
     for part in ("micro F1 is 0.000", f"largest probability is {probabilities.max():.3f}",
-                 f"holds in {labels.mean():.3f} of all cells", "fit_thresholds", "pos_weight"):
+                 f"holds in {labels.mean():.3f} of all cells", "fit_thresholds", "--class_weight",
+                 "--focal_gamma", "--asymmetric"):
         assert part in line
     chosen = fit_thresholds(probabilities, labels)
     assert threshold_warning(probabilities, labels, chosen) is None
     assert multilabel_metrics(probabilities, labels, chosen)["f1_micro"] == 1
-    assert "its threshold" in threshold_warning(probabilities, labels, np.full(54, 0.5))
+    for tuned, words in ((0.9, "the threshold 0.9"), (np.full(54, 0.5), "its threshold")):
+        line = threshold_warning(probabilities, labels, tuned)  # it has been chosen already
+        assert words in line and "fit_thresholds" not in line and "If the loss" in line
     assert threshold_warning([[0.1, 0.1]], [[0, 0]]) is None  # there is nothing to give
 
 

@@ -12,14 +12,17 @@ import torch
 from sklearn import metrics
 
 from bert_kit import (BertConfig, BertClassifier, BERTForMultiLabel, TextClassificationTrainer,
-                      train_all_classifiers, train_classifier, tune_classifier)
+                      get_tokenizer, load_pretrained, save_pretrained, train_all_classifiers,
+                      train_classifier, tune_classifier)
 from bert_kit.cli import main
 from bert_kit.data import LabelList, read_table
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import expected_calibration_error, fit_thresholds
 from bert_kit.files import read_json
 from bert_kit.model import CLASSIFIERS
+from bert_kit.recipes.calibration import kept, read_calibration
 from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import multi_label_loss, positive_weights, prior_logits
 from jobs import WORDS, tiny_bert
 
@@ -129,6 +132,65 @@ def test_calibration_and_pictures(run):
         "learning_curves.png", "confidence.png", "reliability.png", "thresholds.png"}
 
 
+def test_calibrated_probabilities_and_the_same_labels(run, tmp_path):
+    results, folder = run
+    fitted, config = results["calibration"], BertConfig.load(folder)
+    assert config.extra["calibration"] == {name: fitted[name] for name in ("scale", "shift")}
+    texts = [row["text"] for row in read_rows(folder / "test_predictions.csv")]
+    plain, scaled = (Predictor.load(folder, "cpu", calibrated=flag) for flag in (False, True))
+    wanted = np.array(fitted["scale"]) * plain.logits(texts).numpy() + fitted["shift"]
+    np.testing.assert_allclose(scaled.probabilities(texts), 1 / (1 + np.exp(-wanted)))
+    assert plain.predict(texts) == scaled.predict(texts)
+    assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--no_plots",
+                 "--verbosity", "0", "--calibrated", "--output_dir", str(tmp_path / "e")]) == 0
+    told = read_json(tmp_path / "e" / "evaluation.json")
+    assert told["f1_macro"] == results["test"]["f1_macro"]
+    assert told["calibration_error"] == pytest.approx(
+        fitted["test"]["scale and shift"]["calibration_error"])
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for path, flag in zip(files, ([], ["--calibrated"])):
+        assert main(["predict", "--model", str(folder), "--device", "cpu", "--output_file",
+                     str(path), *flag, "--text", *texts]) == 0
+    before, after = map(read_rows, files)
+    assert [row["prediction"] for row in before] == [row["prediction"] for row in after]
+    assert before != after
+    # Going on from the model, it is another one.
+    job = TextClassificationTrainer(folder, task="multi_label", output_dir=None, **QUICK,
+                                    data_file=folder.parent / "rows.csv", classifier="cnn")
+    job.setup_trainer(job.prepare_data())
+    assert not job.model.config.extra.keys() & {"calibration", "thresholds"}
+
+
+def test_a_scale_that_turns_the_order_round_is_not_kept():
+    fitted = {"temperature": 2.0, "scale": [1.0, -0.1], "shift": [0.0, 1.0]}
+    assert kept(fitted) == {"calibration": {"scale": 0.5, "shift": 0.0}}
+    fitted["scale"][1] = 0.1
+    assert kept(fitted) == {"calibration": {"scale": [1.0, 0.1], "shift": [0.0, 1.0]}}
+
+
+@pytest.mark.parametrize("value, words", [
+    (None, "holds no calibration; expected a model"), ("x", "calibration is .x."),
+    ({"scale": 1}, "is {"),
+    ({"scale": [1, 1], "shift": [0, 0]}, "of all logits or of each"),
+    ({"scale": -1, "shift": 0}, "expected a scale above 0"),
+    ({"scale": float("nan"), "shift": 0}, "expected a scale"), ([], "is \\[\\]")])
+def test_damaged_calibrations_are_one_line(value, words):
+    with pytest.raises(ConfigError, match=words):
+        read_calibration(BertConfig(labels=CLASSES, extra={"calibration": value}))
+
+
+def test_thresholds_move_with_the_logits():
+    task = TASKS["multi_label"]
+    for thresholds in (0.2, 0.0, 1.0, [0.1, 0.5, 0.9], None):
+        extra = {} if thresholds is None else {"thresholds": thresholds}
+        config = BertConfig(labels=CLASSES, extra=extra)
+        logits = torch.linspace(-6, 6, 30).double().reshape(10, 3)
+        scale, shift = np.array([0.3, 1.0, 4.0]), np.array([-2.0, 0.0, 1.0])
+        moved = task.scaled(config, scale, shift)
+        assert task.names(logits * torch.tensor(scale) + torch.tensor(shift), moved) == (
+            task.names(logits, config))
+
+
 def test_evaluate_and_predict_know_the_task(run, files, tmp_path, capsys):
     results, folder = run
     assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--no_plots"]) == 0
@@ -181,6 +243,24 @@ def test_a_new_head_starts_from_the_labels_shares_and_a_trained_one_goes_on(head
     assert all(torch.equal(value, own[name]) for name, value in job.model.state_dict().items())
 
 
+def test_a_head_that_is_kept_keeps_its_bias(files, tmp_path):
+    """From elsewhere, with the labels in another order."""
+    model = load_pretrained(BERTForMultiLabel, files[1], labels=CLASSES[::-1],
+                            report=lambda line: None)
+    with torch.no_grad():
+        model.classifier.output.bias.copy_(torch.tensor([3.0, 2, 1]))
+    save_pretrained(model, tmp_path, get_tokenizer(files[1]))
+    for labels, stays in ((CLASSES, True), (("cold", "green", "hot"), False)):
+        rows = tmp_path / f"{stays}.csv"
+        rows.write_text(files[0].read_text().replace("warm", labels[2]))
+        job = TextClassificationTrainer(tmp_path, **QUICK, task="multi_label", data_file=rows,
+                                        output_dir=None)
+        datasets = job.prepare_data()
+        job.setup_trainer(datasets)
+        wanted = torch.tensor([1.0, 2, 3]) if stays else prior_logits(datasets["train"].labels)
+        assert torch.equal(job.model.classifier.output.bias, wanted)
+
+
 @pytest.mark.parametrize("options, loss", [
     ({}, lambda labels: multi_label_loss()),
     ({"focal_gamma": 2.0}, lambda labels: multi_label_loss(None, 2, 2)),
@@ -202,6 +282,13 @@ def test_macro_f1_chooses_a_threshold_a_label(files, tmp_path):
     train_classifier("standard", files[1], files[0], task="multi_label", metric="f1_macro",
                      output_dir=tmp_path, **QUICK)
     assert len(BertConfig.load(tmp_path).extra["thresholds"]) == 3
+
+
+def test_thresholds_are_swept_on_validation_rows_only(files, tmp_path):
+    train_classifier("standard", files[1], files[0], task="multi_label", val_size=0, test_size=0.2,
+                     train_size=0.8, output_dir=tmp_path / "run", **QUICK)
+    assert (tmp_path / "run" / "results.json").is_file()
+    assert not (tmp_path / "run" / "thresholds.csv").exists()
 
 
 def test_long_texts_are_read_in_windows(files, tmp_path):
@@ -251,7 +338,8 @@ def test_jobs_for_one_class_say_so(files, tmp_path):
 
 def test_damaged_thresholds_are_one_line(run, tmp_path):
     config = BertConfig.load(run[1])
-    for value, words in (("high", "thresholds are 'high'"), ([0.5], "expected one number")):
+    for value, words in (("high", "thresholds are 'high'"), ([0.5], "or one a label"),
+                         (2, "are 2;")):
         predictor = Predictor.load(run[1], "cpu")
         predictor.model.config = config.replace(extra={**config.extra, "thresholds": value})
         with pytest.raises(BertKitError, match=words):

@@ -12,13 +12,16 @@ import torch
 from jobs import WORDS, command, tiny_bert
 from test_distributed import finish, start
 
-from bert_kit import (BertKitError, BERTForTokenClassification, Tagger, get_tokenizer,
-                      load_pretrained, train_tagger)
+from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
+                      BERTForTokenClassification, Tagger, get_tokenizer, load_pretrained,
+                      save_pretrained, train_tagger)
 from bert_kit.cli import main
 from bert_kit.data import TaggingDataset, make_loader, read_conll
 from bert_kit.data.docstrings import Docstring
-from bert_kit.evaluation import entity_metrics
+from bert_kit.evaluation import entity_metrics, format_per_type
 from bert_kit.files import read_json
+from bert_kit.recipes.prediction import Predictor
+from bert_kit.recipes.scoring import evaluate_classifier
 from bert_kit.recipes.tagger import TaggedText, TextEntity, marked, tag
 from bert_kit.recipes.tagging import commonest_tags
 
@@ -139,6 +142,55 @@ def test_entities_that_begin_with_i(bert, tmp_path, capsys):
     assert [(entity.type, entity.text) for entity in found.entities] == [("cold", "ice")]
 
 
+def test_bioes(bert, tmp_path, capsys):
+    """The last word of an entity has E-, the only one S-."""
+    path = write_conll(tmp_path / "train.conll", 120)
+    parts = path.read_text().split("\n\n")
+    for i, part in enumerate(parts):
+        rows = [line.split("\t") for line in part.splitlines()]
+        for (_, following), row in zip([*rows[1:], ("", "O")], rows):
+            if row[1] != "O" and not following.startswith("I"):
+                row[1] = row[1].replace("B-", "S-").replace("I-", "E-")
+        parts[i] = "\n".join("\t".join(row) for row in rows)
+    path.write_text("\n\n".join(parts))
+    results = train_tagger(bert, path, output_dir=tmp_path / "run", **FAST)
+    out = capsys.readouterr().out
+    assert results["classes"] == ["B-cold", "B-warm", "E-cold", "E-warm", "O", "S-cold", "S-warm"]
+    assert results["validation"]["f1"] > 0.8 and "note" not in out and "warning" not in out
+    found, = Tagger.load(tmp_path / "run", device="cpu").tag(["the old blue snow"])
+    assert [(entity.type, entity.text) for entity in found.entities] == [("cold", "blue snow")]
+
+
+def test_another_scheme_is_scored_word_by_word(bert, tmp_path, capsys):
+    path = write_conll(tmp_path / "train.conll", 100)
+    path.write_text(path.read_text().replace("I-", "M-"))
+    results = train_tagger(bert, path, output_dir=tmp_path / "run", **FAST)
+    assert "so words are scored one by one" in capsys.readouterr().out
+    assert {*results["validation"]} == {"loss", "accuracy"}
+    tag(tmp_path / "run", ["the ice"], device="cpu")
+    assert capsys.readouterr().out == "the [ice|B-cold]\n"
+
+
+def test_tags_that_only_test_rows_have(bert, data, tmp_path, capsys):
+    for name in ("train", "dev", "test"):
+        text = (data / f"{name}.txt").read_text()
+        (tmp_path / f"{name}.txt").write_text(text)
+    (tmp_path / "test.txt").write_text(text.replace("B-warm", "B-hot").replace("I-warm", "I-hot"))
+    given = {**FAST, "num_train_epochs": 2}
+    plain, results = (train_tagger(bert, folder, output_dir=tmp_path / name, **given)
+                      for folder, name in ((data, "a"), (tmp_path, "b")))
+    assert "which count as missed: B-hot, I-hot\n" in capsys.readouterr().out
+    assert results["classes"] == ["B-cold", "B-warm", "I-cold", "I-warm", "O"]
+    assert results["validation"] == plain["validation"]  # no test row has a say in training
+    kinds = {row["type"]: row for row in results["test"]["per_type"]}
+    assert kinds["hot"]["recall"] == 0 < kinds["hot"]["support"]
+    assert 0 < results["test"]["loss"] < 10 and results["test"]["recall"] < plain["test"]["recall"]
+    (tmp_path / "test.txt").write_text("a X\n")
+    with pytest.raises(BertKitError, match="test.txt: the tags are X; the model knows B-cold"):
+        train_tagger(bert, tmp_path, output_dir=tmp_path / "c", **given)
+    assert not (tmp_path / "c").exists()
+
+
 def test_parts_of_speech(bert, tmp_path, capsys):
     path = tmp_path / "pos.tsv"
     path.write_text("\n".join("".join(
@@ -151,6 +203,10 @@ def test_parts_of_speech(bert, tmp_path, capsys):
     capsys.readouterr()
     tag(tmp_path / "run", ["old ice"], device="cpu")
     assert capsys.readouterr().out == "[old|A] [ice|N]\n"
+    tag(tmp_path / "run", input_file=path, words=True, word_column=2, tag_column=1, device="cpu",
+        output_file=tmp_path / "o.conll")
+    accuracy = float(capsys.readouterr().out.split("accuracy ")[1])
+    assert accuracy > 0.9 and read_conll(tmp_path / "o.conll").classes == ["A", "N"]
     for bad in ({"metric": "f1"}, {"lenient": True}):
         with pytest.raises(BertKitError, match="no entities to score"):
             train_tagger(bert, path, output_dir=tmp_path / "other", **given, **bad)
@@ -230,9 +286,23 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     assert main([*start, "--input_file", str(tmp_path / "o.conll"), "--words", "--output_file",
                  str(tmp_path / "p.tsv")]) == 0
     assert (tmp_path / "p.tsv").read_text() == (tmp_path / "o.conll").read_text()
+    # The scores of a file that has the right tags too.
+    test = trained[0] / "test_predictions.tsv"
+    assert main([*start, "--input_file", str(test), "--words", "--tag_column", "1",
+                 "--output_file", str(tmp_path / "p.tsv")]) == 0
+    out, scores = capsys.readouterr().out, trained[1]["test"]
+    for part in (format_per_type(scores), f"F1 {scores['f1']:.4f}", f"all {scores['recall']:.4f}",
+                 f"accuracy {scores['accuracy']:.4f}"):
+        assert part in out
+    assert "note" not in out
+    (tmp_path / "n.conll").write_text("the O\nice B-new\n")
+    assert main([*start, "--input_file", str(tmp_path / "n.conll"), "--words", "--tag_column",
+                 "-1"]) == 0
+    out = capsys.readouterr().out
+    assert "the [ice|cold]\n" in out and "count as missed: B-new" in out and "F1 0.0000" in out
     (tmp_path / "t.csv").write_text("id,body\n1,the ice\n")
     assert main([*start, "--input_file", str(tmp_path / "t.csv"), "--text_column", "body"]) == 0
-    assert capsys.readouterr().out.endswith("\nthe [ice|cold]\n")
+    assert capsys.readouterr().out == "the [ice|cold]\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     tag(folder, ["the ice"], device="cpu")
@@ -249,6 +319,7 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     (["--text", "a", "--config", "c.toml"], "config is for training"),
     (["--text", "a", "--input_file", "x.txt"], "expected one of the two"),
     (["--text", "a", "--words"], "words says how"),
+    (["--text", "a", "--tag_column", "1"], "word_column and tag_column are of"),
     (["--output_file", "o.csv"], "expected one of the two"),
     (["--text", "a", "--output_file", "o.pdf"], "ends in .csv, .conll, .tsv"),
     (["--input_file", "none.txt"], "none.txt: no such file"),
@@ -270,6 +341,17 @@ def test_without_a_model_or_with_another(bert, trained, tmp_path):
     assert done.returncode == 1 and done.stderr.startswith("error: model is missing")
     with pytest.raises(BertKitError, match="expected a trained BERTForTokenClassification"):
         Tagger.load(bert)
+    classes = load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None)
+    multi = load_pretrained(BERTForMultiLabel, bert, report=lambda line: None,
+                            classifier={"type": "mlp"})
+    for model in (classes, multi):
+        save_pretrained(model, tmp_path / "other", get_tokenizer(bert))
+        for kind in (Tagger, Answerer):
+            with pytest.raises(BertKitError, match="other: is a text classifier; use predict$"):
+                kind.load(tmp_path / "other")
+    for job in (Predictor.load, Answerer.load, evaluate_classifier):
+        with pytest.raises(BertKitError, match="run: is a tagger; use tag$"):
+            job(trained[0])
     tagger = Tagger.load(trained[0], device="cpu")
     tagger.remember(tagging_stride="far")
     with pytest.raises(BertKitError, match="tagging_stride is 'far'; expected int"):
@@ -339,7 +421,7 @@ def test_benchmark(bert, data, capsys):
          "--learning_rate", "1e-2", "--batch_size", "16", "--max_length", "24", "--precision",
          "float32", "--device", "cpu"])).values()
     assert all(ours > 0.8 and theirs > 0.8 for ours, theirs, _, _ in rows)
-    assert "points of F1" in capsys.readouterr().out
+    assert "points of F1 (standard deviation " in capsys.readouterr().out
     # Its words and labels are those of the kit's own dataset, where all of a sentence fits.
     from transformers import AutoTokenizer
     test = read_conll(data / "test.txt")

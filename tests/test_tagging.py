@@ -205,6 +205,13 @@ def test_words_of_a_running_text(minilm):
     assert word_spans("", own) == word_spans(" \x07 ", own) == []
 
 
+def test_words_keep_the_accents_at_their_end(minilm):
+    own = get_tokenizer(minilm)
+    text = "cafe\u0301\u0302 re\u0301d\u0301, e\u0301"
+    assert [text[start:end] for start, end in word_spans(text, own)] == [
+        "cafe\u0301\u0302", "re\u0301d\u0301", ",", "e\u0301"]
+
+
 def test_logits_loss_and_gradient_are_those_of_the_reference(tmp_path):
     pytest.importorskip("transformers")
     from test_reference import CONFIGS, batch, gradients_agree, pair

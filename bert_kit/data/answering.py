@@ -5,6 +5,7 @@ from torch.utils.data import Dataset
 
 from bert_kit.data.datasets import Ragged, piece_ids, row_room
 from bert_kit.data.draws import epoch_and_row
+from bert_kit.data.offsets import encode_with_offsets
 from bert_kit.data.windows import windows
 from bert_kit.errors import DataError
 
@@ -119,6 +120,6 @@ class AnsweringDataset(Dataset):
 def _pieces(texts, tokenizer):
     """Yield of each text the ids, then the first characters, then the ends of its pieces."""
     for first in range(0, len(texts), CHUNK):
-        for encoding in tokenizer.encode_pieces(texts[first:first + CHUNK], with_offsets=True):
+        for encoding in encode_with_offsets(texts[first:first + CHUNK], tokenizer):
             yield [*encoding.ids, *(start for start, _ in encoding.offsets),
                    *(end for _, end in encoding.offsets)]

@@ -53,7 +53,8 @@ def read_parts(data_file=None, train_file=None, validation_file=None, test_file=
         If the arguments do not go together.
     DataError
         If a file cannot be used: what `read_table` refuses, fewer than two classes, texts in
-        place of classes, or a class that training does not know; names the row.
+        place of classes, or a class that training does not know; names the row. A label that no
+        training row has is allowed: a model can only miss it.
     """
     check_seed(seed)
     files, single = find_parts(data_file, train_file, validation_file, test_file)

@@ -91,15 +91,18 @@ def make_parts(tables, ratios, seed, split_file, text_column, kind):
     """
     train = tables["train"]
     kind.check(train, text_column)
-    classes = kind.classes(train.labels)
+    # A label that no training row has is an output like others, and counts where it is missed.
+    known = [train] if kind.is_trained_on else tables.values()
+    classes = kind.classes([label for table in known for label in table.labels])
     for table in tables.values():  # before the split is stored; a cut leaves each class a row
         _check_known(table, range(len(table.labels)), classes, kind)
     names = {part: _shown(table.path) for part, table in tables.items()}
     fingerprint = _fingerprint(tables, kind)
     rows, stored = split_rows(_strata(train.labels, kind), ratios, seed, split_file, fingerprint,
                               names)
+    trained = [train.labels[row] for row in rows["train"]]
     if kind.is_trained_on:
-        classes = kind.classes([train.labels[row] for row in rows["train"]])
+        classes = kind.classes(trained)
     parts, places = {}, []
     for part in PARTS:
         if part in ratios or part in tables:
@@ -111,6 +114,9 @@ def make_parts(tables, ratios, seed, split_file, text_column, kind):
         places.append(f"cut as stored in {_shown(split_file)}" if stored
                       else f"cut with seed {seed}")
     places.append(kind.describe(train.labels, classes))
+    seen = {name for label in trained for name in kind.names(label)}
+    if unseen := [name for name in classes if seen and name not in seen]:  # none in a number
+        places.append(f"no training row has {', '.join(unseen):.200}: counted as missed")
     shared = _in_train_too(parts["train"], parts.get("test"))
     if shared:
         places.append(f"{shared:,} test texts also stand in train")

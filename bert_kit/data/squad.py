@@ -34,7 +34,7 @@ def read_squad(path, labelled=True):
         of these `id`, `question`, `answers` (`text` and `answer_start`) and, since version 2.0,
         `is_impossible`. A relative path that does not exist is looked up in $DATADIR too.
     labelled : bool
-        Whether to read the answers.
+        Whether each question must have answers or be impossible. Else those of others are None.
 
     Returns
     -------
@@ -56,7 +56,8 @@ def read_squad(path, labelled=True):
                 where = f"{path}: question {number!r:.60}"
                 if number in questions:
                     raise DataError(f"{where} comes twice; expected each id once")
-                answers = _answers(entry, context, where) if labelled else None
+                known = labelled or entry.get("answers") or entry.get("is_impossible")
+                answers = _answers(entry, context, where) if known else None
                 questions[number] = Question(number, _get(entry, "question", str, where), context,
                                              answers)
     if not questions:

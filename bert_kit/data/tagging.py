@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from bert_kit.data.datasets import Ragged, piece_ids, row_room
 from bert_kit.data.draws import epoch_and_row
 from bert_kit.data.masking import IGNORE
+from bert_kit.data.offsets import encode_with_offsets
 from bert_kit.data.windows import shares, windows
 from bert_kit.errors import DataError
 
@@ -106,7 +107,7 @@ def word_spans(text, tokenizer):
     >>> word_spans("It's  hot.", train_tokenizer(["it s hot ' ."], 50, 1))
     [(0, 2), (2, 3), (3, 4), (6, 9), (9, 10)]
     """
-    (encoding,) = tokenizer.encode_pieces([text], with_offsets=True)
+    (encoding,) = encode_with_offsets([text], tokenizer)
     spans = {}
     for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
         first, _ = spans.get(word, (start, end))

@@ -8,6 +8,10 @@ in two ways, which differ where an I- tag does not go on with an entity of its o
   this the reading for files in the older IOB1 form, where most entities have no B-).
 
 These are the two definitions of seqeval: `mode="strict", scheme=IOB2`, and its default.
+
+Files in BIOES (or BILOU) mark the last word of an entity with E- (L-) and the only one of a short
+entity with S- (U-). They are read as I- and B-: what begins an entity and what goes on with it is
+all there is to know.
 """
 
 from collections import Counter
@@ -15,6 +19,9 @@ from typing import NamedTuple
 
 from bert_kit.errors import DataError
 from bert_kit.evaluation.layout import align, one_line
+
+
+MARKS = {"B": "B", "I": "I", "E": "I", "L": "I", "S": "B", "U": "B"}  # as each is read
 
 
 class Entity(NamedTuple):
@@ -31,7 +38,7 @@ def find_entities(tags, strict=True):
     Parameters
     ----------
     tags : sequence of str
-        "O", "B-TYPE" or "I-TYPE"; a bare "B" or "I" has the type "_".
+        "O", "B-TYPE" or "I-TYPE", or others of the `MARKS`; a bare "B" or "I" has the type "_".
     strict : bool
         How to read an I- tag that goes on with nothing; see the module.
 
@@ -164,10 +171,10 @@ def _split(tags):
     """Return (prefix, type) of each tag; the type of O is None."""
     result = []
     for word, tag in enumerate(tags):
-        prefix, _, kind = tag.partition("-")
-        if prefix not in ("B", "I") and tag != "O":
+        mark, _, kind = tag.partition("-")
+        if mark not in MARKS and tag != "O":
             raise DataError(f"word {word} has the tag {tag!r:.40}; expected O, B-TYPE or I-TYPE")
-        result.append((prefix, None if tag == "O" else kind or "_"))
+        result.append(("O", None) if tag == "O" else (MARKS[mark], kind or "_"))
     return result
 
 

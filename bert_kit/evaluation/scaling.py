@@ -80,10 +80,12 @@ def fit_label_scaling(logits, labels):
     """Return a scale a and a shift b for each label: sigmoid(a z + b) fits the labels best.
 
     Platt's scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2)
-    of each label by itself, held near what a temperature T for all labels gives: with a = c / T it
-    minimises the negative log-likelihood + ((c - 1)^2 + b^2) / 2, so that c is 1 and b is 0 up to
-    a standard deviation of 1 or so, unless many rows say otherwise. Without that, labels that few
-    validation rows have come out worse than they went in. Fit it on validation rows.
+    of each label by itself, held near the pair that suits all labels together. The scores are
+    c u + d of u = (z - mean) / deviation, both of all logits; the negative log-likelihood +
+    ((c - C)^2 + (d - D)^2) / 2 is minimised, so that c and d stay within 1 or so of the common
+    C and D unless many rows say otherwise. Without that, labels that few validation rows have
+    come out worse than they went in. The common pair is held near C = 1 and the log-odds of all
+    labels in the same way, which matters to a handful of rows only. Fit it on validation rows.
 
     Parameters
     ----------
@@ -108,17 +110,19 @@ def fit_label_scaling(logits, labels):
     array([0.5])
     """
     logits = _finite(logits)
-    temperature = fit_temperature(logits, labels)
     _, holds = check_label_sets(logits.sigmoid(), labels)
-    fitted = [_platt(z, y) for z, y in zip(logits.numpy().T / temperature, holds.T)]
-    scale, shift = np.array(fitted).T
-    return scale / temperature, shift
+    logits = logits.numpy()
+    mean, deviation = logits.mean(), logits.std() or 1.0
+    units = (logits - mean) / deviation
+    log_odds = np.log((holds.sum() + 1) / ((1 - holds).sum() + 1))
+    common = _platt(units.ravel(), holds.ravel(), np.array([1.0, log_odds]))
+    scale, shift = np.array([_platt(u, y, common) for u, y in zip(units.T, holds.T)]).T
+    return scale / deviation, shift - scale * mean / deviation
 
 
-def _platt(z, holds):
-    """Return scale and shift of one label's logits (N,), by Newton's method with a line search."""
+def _platt(z, holds, start):
+    """Return scale and shift of scores (N,), held near `start`: Newton's method, line search."""
     x = np.stack([z, np.ones_like(z)])
-    start = np.array([1.0, 0.0])
 
     def loss(weights):
         scores = weights @ x

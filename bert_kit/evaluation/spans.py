@@ -38,21 +38,16 @@ class NBest(NamedTuple):
         The best first; no text comes twice. Empty if the context has no word.
     null_score : float
         Sum of both logits of [CLS], the least of all windows.
+    text : str
+        The best answer, whatever the score of there being none; "" if the context is empty.
+    null_odds : float
+        Score of no answer minus that of the best one: for `best_null_threshold`.
     """
 
     answers: list[Answer]
     null_score: float
-
-    @property
-    def text(self):
-        """The best answer, whatever the score of there being none; "" if the context is empty."""
-        return next((answer.text for answer in self.answers if answer.text), "")
-
-    @property
-    def null_odds(self):
-        """Score of no answer minus that of the best one: for `best_null_threshold`."""
-        return self.null_score - next(
-            (answer.score for answer in self.answers if answer.text), -np.inf)
+    text: str
+    null_odds: float
 
 
 def best_spans(windows, context, count=20, longest=30, may_be_empty=False):
@@ -101,7 +96,9 @@ def best_spans(windows, context, count=20, longest=30, may_be_empty=False):
             break
         score, start, end = spans[place].tolist()
         scores.setdefault(context[int(start):int(end)], (score, int(start), int(end)))
-    return NBest(_ranked(scores, count), null_score)
+    text = next(filter(None, scores), "")  # before the list is cut: it may begin with no answer
+    best = scores[text][0] if text else -np.inf
+    return NBest(_ranked(scores, count), null_score, text, null_score - best)
 
 
 def _spans(logits, offsets, longest):

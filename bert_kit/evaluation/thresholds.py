@@ -12,6 +12,7 @@ from bert_kit.evaluation.layout import align
 from bert_kit.evaluation.multilabel import multilabel_metrics, predict_label_sets
 
 SWEEP = tuple(round(0.05 * i, 2) for i in range(1, 20))  # .05 to .95
+DEFAULT = 0.5  # of a model for which none was chosen
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "precision_micro", "recall_micro")
 
 
@@ -114,7 +115,7 @@ def format_sweep(rows):
                    f"{row['labels_per_row']:.2f}", f"{row['rows_without']:,}"] for row in rows])
 
 
-def threshold_warning(probabilities, labels, thresholds=0.5):
+def threshold_warning(probabilities, labels, thresholds=DEFAULT):
     """Return a line that explains why most texts get no label, and what to do; None if they do.
 
     Parameters
@@ -137,12 +138,14 @@ def threshold_warning(probabilities, labels, thresholds=0.5):
     without = int((labelled & ~given.any(axis=1)).sum())
     if without <= labelled.sum() / 2:
         return None
-    at = f"the threshold {thresholds:g}" if np.ndim(thresholds) == 0 else "its threshold"
+    single = np.ndim(thresholds) == 0
+    at = f"the threshold {thresholds:g}" if single else "its threshold"
+    advice = ("Choose the threshold on validation rows (fit_thresholds); if"
+              if single and thresholds == DEFAULT else "If")
     f1 = multilabel_metrics(values, labels, thresholds)["f1_micro"]
     return (f"no probability reaches {at} in {without:,} of {labelled.sum():,} rows that have a "
             f"label, so micro F1 is {f1:.3f}: the largest probability is {values.max():.3f}, the "
             f"mean {values.mean():.3f}, and a label holds in {labels.mean():.3f} of all cells. A "
-            "model learns how rare labels are before it tells texts apart. Choose the threshold "
-            "on validation rows (fit_thresholds); if the loss still falls, train for more steps; "
-            "else try a higher rate for the head, warm-up, pos_weight, a focal or asymmetric loss, "
-            "or an output bias from the labels' shares")
+            f"model learns how rare labels are before it tells texts apart. {advice} the "
+            "loss still falls, train for more steps; else try a higher --head_learning_rate, "
+            "--class_weight balanced, --focal_gamma 2 or --asymmetric")

@@ -1,9 +1,12 @@
 """A model that finds answers, put to use: a question and a context in, the best answers out."""
 
-from bert_kit.data import AnsweringDataset, Question
+import os
+
+from bert_kit.data import AnsweringDataset, Question, read_squad
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import best_spans
-from bert_kit.evaluation.layout import one_line
+from bert_kit.evaluation import answer_metrics, best_spans
+from bert_kit.evaluation.layout import align, one_line
+from bert_kit.files import write_json
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.recipes.token_predictor import TokenPredictor
 
@@ -25,7 +28,7 @@ class Answerer(TokenPredictor):
         print(answerer.answer("Where was Ada born?", "Ada Lovelace was born in London.").text)
     """
 
-    model_class = BERTForQuestionAnswering
+    model_class, job = BERTForQuestionAnswering, "answer"
 
     @property
     def null_threshold(self):
@@ -62,27 +65,72 @@ class Answerer(TokenPredictor):
         return "" if threshold is not None and best.null_odds > threshold else best.text
 
 
-def answer(model=None, question=None, context=None, n_best=5, device="auto", download=False,
-           precision="float32"):
-    """Return the answer to a question as text for people: a table of the best, and the odds.
+def answer(model=None, question=None, context=None, n_best=None, input_file=None,
+           output_file=None, device="auto", download=False, precision="float32"):
+    """Answer a question, or those of a file; return what was found as text for people.
 
     Parameters
     ----------
     model : path
         Folder that training wrote, or another model for extractive question answering.
-    question, context : str
-    n_best : int
-        Answers to list.
+    question, context : str, optional
+    n_best : int, optional
+        Answers to list to this question; 5 by default.
+    input_file : path, optional
+        Questions in the format of SQuAD, instead of a single one. If all have their answers there,
+        they are scored.
+    output_file : path, optional
+        JSON to write: the answer by question id, as SQuAD's own script reads it.
     device, download, precision
         As of `Answerer.load`.
     """
-    for name, value in (("model", model), ("question", question), ("context", context)):
+    if input_file is None and output_file is None:
+        needed = {"model": model, "question": question, "context": context}
+    else:
+        needed = {"model": model, "input_file": input_file}
+        for name, value in {"question": question, "context": context, "n_best": n_best}.items():
+            if value is not None:
+                raise ConfigError(f"{name} is for a single question; leave it out with a file")
+    for name, value in needed.items():
         if value is None:
-            raise ConfigError(f"{name} is missing; expected a model, a question and a context")
-    if n_best < 1:
+            raise ConfigError(f"{name} is missing; expected a model, a question and a context, or "
+                              "a model and an input_file")
+    if n_best is not None and n_best < 1:
         raise ConfigError(f"n_best is {n_best}; expected a whole number from 1")
-    answerer = Answerer.load(model, device, download, precision)
-    best = answerer.answer(question, context, n_best)
+
+    def load():
+        return Answerer.load(model, device, download, precision)
+
+    if input_file is not None:
+        return _answer_file(load, input_file, output_file)
+    answerer = load()
+    return _format_answers(answerer, answerer.answer(question, context, n_best or 5))
+
+
+def _answer_file(load, input_file, output_file):
+    """Answer the questions of a file, write and score the answers; return what to say of it."""
+    if output_file is not None and os.path.exists(output_file) \
+            and os.path.exists(input_file) and os.path.samefile(output_file, input_file):
+        raise ConfigError(f"{output_file}: is the file to read; expected another to write")
+    questions = read_squad(input_file, labelled=False)
+    labelled = all(question.answers is not None for question in questions)
+    if not labelled and output_file is None:
+        raise ConfigError(f"{input_file}: does not hold all answers, so there is nothing to score; "
+                          "expected an output_file for those found")
+    answerer, lines = load(), []
+    found = {question.id: answerer.decide(best)
+             for question, best in zip(questions, answerer.find(questions))}
+    if output_file is not None:
+        write_json(output_file, found)
+        lines.append(f"{len(found):,} answers: {output_file}")
+    if labelled:
+        lines.append(_format_scores(answer_metrics(found, {
+            question.id: [text for text, _ in question.answers] for question in questions})))
+    return "\n".join(lines)
+
+
+def _format_answers(answerer, best):
+    """Return an NBest as text: the answer, a table of the best, and the odds of none."""
     lines = [_shown(answerer.decide(best)), "", f"{'score':>8}{'probability':>13}  answer"]
     lines += [f"{found.score:8.2f}{found.probability:13.3f}  {_shown(found.text)}"
               for found in best.answers]
@@ -90,6 +138,15 @@ def answer(model=None, question=None, context=None, n_best=5, device="auto", dow
         f"no answer where they are above {answerer.null_threshold:.2f}")
     lines.append(f"\nno answer: score {best.null_score:.2f}, odds {best.null_odds:.2f} ({rule})")
     return "\n".join(lines)
+
+
+def _format_scores(scores):
+    """Return `answer_metrics` as a table, a line a kind of question."""
+    kinds = {"": "all", "has_answer_": "with an answer", "no_answer_": "without"}
+    return align(["questions", "", "exact match", "F1"], [
+        [name, f"{scores[f'{kind}questions']:,}", f"{scores[f'{kind}exact_match']:.4f}",
+         f"{scores[f'{kind}f1']:.4f}"] for kind, name in kinds.items()
+        if f"{kind}questions" in scores], left=[0])
 
 
 def _shown(text):

@@ -1,10 +1,11 @@
-"""What scaling would do to a model's probabilities: fitted on validation rows, measured on others.
+"""Scaling a model's probabilities: fitted on validation rows, measured on others, kept, applied.
 
-The probabilities that a model gives stay as they are; see `fit_temperature` for how to use a scale.
+The probabilities that a model gives stay as they are unless calibrated ones are asked for.
 """
 
 import numpy as np
 
+from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_label_scaling,
                                  fit_temperature)
 
@@ -39,3 +40,38 @@ def calibrate(probabilities_of, validation, test):
                              "brier_score": brier_score(*curve)}
                       for name, curve in curves.items()}
     return fitted, curves
+
+
+def kept(fitted):
+    """Return what config.json keeps of a calibration: a scale and a shift of the logits.
+
+    One for each label where they have all been fitted and none turns the order round, else one for
+    all: the temperature, which never does.
+    """
+    if min(fitted.get("scale", [0])) > 0:
+        return {"calibration": {name: fitted[name] for name in ("scale", "shift")}}
+    return {"calibration": {"scale": 1 / fitted["temperature"], "shift": 0.0}}
+
+
+def read_calibration(config):
+    """Return the scale and the shift in a model's config.json, arrays (C,) or ().
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or they are damaged.
+    """
+    found = config.extra.get("calibration")
+    if found is None:
+        raise ConfigError("config.json holds no calibration; expected a model of classes or labels "
+                          "that was trained with validation and test rows")
+    try:
+        scale, shift = (np.asarray(found[name], dtype=np.float64) for name in ("scale", "shift"))
+        fits = (scale.shape == shift.shape and scale.shape in ((), (config.num_labels,))
+                and np.isfinite([scale, shift]).all() and (scale > 0).all())
+    except (TypeError, ValueError, KeyError, IndexError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"config.json: calibration is {found!r:.60}; expected a scale above 0 "
+                          "and a shift, of all logits or of each")
+    return scale, shift

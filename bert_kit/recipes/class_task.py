@@ -66,11 +66,15 @@ class ClassTask:
         return classification_loss(weights, settings.label_smoothing, settings.focal_gamma)
 
     def start(self, model, labels):
-        """Let a model with a new head start from what the training labels say."""
+        """Let the new head of a model start from what the training labels say."""
 
     def choose(self, logits, labels, settings):
         """Return what validation rows decide, to be kept in config.json."""
         return {}
+
+    def scaled(self, config, scale, shift):
+        """Return a configuration under which scaled logits give the answers of those before."""
+        return config
 
     def scores(self, logits, labels, config):
         """Return `loss` and every score of logits (N, C)."""

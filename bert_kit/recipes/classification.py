@@ -9,8 +9,9 @@ from pathlib import Path
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
 from bert_kit.files import write_json
+from bert_kit.recipes.calibration import kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
-                                          seeded, starting_config, threads)
+                                          seeded, threads)
 from bert_kit.recipes.options import named
 from bert_kit.recipes.pictures import draw_curves, draw_reliability
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
@@ -111,15 +112,14 @@ class TextClassificationTrainer:
         self.datasets = datasets
         with seeded(self.settings.seed), threads(self.settings.threads):
             self.model = self.make_model()
-            if starting_config(self.settings).labels != self.parts.classes:  # the head is new
-                self.task.start(self.model, datasets["train"].labels)
             self.model.to(self.device)
             self.trainer = make_trainer(self.settings, self.model, self.tokenizer, datasets,
                                         self.evaluate, self.processes)
 
     def make_model(self):
         """Return the model that `setup_trainer` trains; draws from torch's generator."""
-        return make_model(self.settings, self.parts.classes, self.tokenizer)
+        return make_model(self.settings, self.parts.classes, self.tokenizer,
+                          self.datasets["train"].labels)
 
     def train(self, datasets=None):
         """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
@@ -289,6 +289,7 @@ def _finish(job, datasets, logits, results):
         settings.say(f"\n{task.table(results['test'], config.labels)}")
         if "validation" in rows and (found := task.calibration(rows)):
             results["calibration"], curves = found
+            job.model.config = config.replace(extra={**config.extra, **kept(found[0])})
             settings.say(_calibration_line(results["calibration"]))
     settings.say(results_table(results, task.columns))
     if settings.output_dir is None:

@@ -141,19 +141,25 @@ def make_tokenizer(settings, texts):
     return tokenizer
 
 
-def make_model(settings, classes, tokenizer, read=read_weights):
+def make_model(settings, classes, tokenizer, labels, read=read_weights):
     """Return the model, from weights or from nothing; draws from torch's generator.
 
-    `read` is as in `load_pretrained`.
+    A new head starts from the `labels` to train on. `read` is as in `load_pretrained`.
     """
     task, before = TASKS[settings.task], starting_config(settings)
     extra = without_task(before.extra) | task.stored
     changes = {"labels": tuple(classes), "extra": extra, **_config_changes(settings)}
+
+    def start(config):
+        model = task.model_class(config)
+        task.start(model, labels)  # before weights are read: a stored head that is kept stays
+        return model
+
     if settings.model is not None:
-        model = load_pretrained(task.model_class, settings.model, download=settings.download,
+        model = load_pretrained(start, settings.model, download=settings.download,
                                 report=settings.say, read=read, **changes)
     else:
-        model = task.model_class(before.replace(vocab_size=tokenizer.vocab_size, **changes))
+        model = start(before.replace(vocab_size=tokenizer.vocab_size, **changes))
     model.bert.gradient_checkpointing = settings.gradient_checkpointing
     if settings.freeze_layers:
         freeze(model, settings.freeze_layers)

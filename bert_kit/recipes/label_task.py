@@ -29,8 +29,9 @@ def sigmoid(logits):
 def thresholds_of(config):
     """Return the thresholds that a model's config.json holds; .5 where it holds none."""
     thresholds = config.extra.get("thresholds", 0.5)
-    numbers = thresholds if isinstance(thresholds, list) else [thresholds]
-    if not all(isinstance(number, int | float) for number in numbers):
+    numbers = thresholds if isinstance(thresholds, list) else [thresholds] * config.num_labels
+    if len(numbers) != config.num_labels or not all(
+            isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
         raise ConfigError(f"config.json: thresholds are {thresholds!r:.40}; expected a number, or "
                           "one a label")
     return thresholds
@@ -77,6 +78,13 @@ class LabelTask(ClassTask):
             return {}
         thresholds = fit_thresholds(sigmoid(logits), labels, settings.metric == "f1_macro")
         return {"thresholds": np.asarray(thresholds).tolist()}
+
+    def scaled(self, config, scale, shift):
+        thresholds = np.asarray(thresholds_of(config), dtype=np.float64)
+        with np.errstate(divide="ignore"):  # of 0 and 1
+            cuts = np.log(thresholds) - np.log1p(-thresholds)
+        return config.replace(extra={
+            **config.extra, "thresholds": sigmoid(scale * cuts + shift).tolist()})
 
     def scores(self, logits, labels, config):
         return multilabel_logit_metrics(logits, labels, thresholds_of(config))
@@ -141,9 +149,9 @@ class LabelTask(ClassTask):
         return "\n".join(lines)
 
     def leave(self, folder, scores, rows, config, plots, say):
-        chosen_on = rows.get("validation", rows.get("test"))
-        if chosen_on is not None:
-            sweep = threshold_sweep(sigmoid(chosen_on[0]), chosen_on[1])
+        if "validation" in rows:
+            logits, labels = rows["validation"]
+            sweep = threshold_sweep(sigmoid(logits), labels)
             write_rows(folder / "thresholds.csv", sweep)
             if plots:
                 chosen = thresholds_of(config)

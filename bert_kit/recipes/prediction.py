@@ -13,11 +13,19 @@ from bert_kit.data import ClassificationDataset, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import predict_logits
 from bert_kit.lookup import find_folder
+from bert_kit.recipes.calibration import read_calibration
 from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.tasks import task_of
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import ALONE, autocast, join_processes, keep_freed_memory
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
+
+# What the architectures of config.json are, and the job that uses such a model.
+KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
+         "BERTForSequenceClassification": ("a text classifier", "predict"),
+         "BERTForMultiLabel": ("a text classifier", "predict"),
+         "BertForTokenClassification": ("a tagger", "tag"),
+         "BertForQuestionAnswering": ("an answerer", "answer")}
 
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 WINDOW_BATCH = 8  # the same for texts in windows, of which each may have many
@@ -49,6 +57,21 @@ def choose_device(name="auto"):
     return device
 
 
+def check_kind(folder, config, job):
+    """Refuse a folder whose config.json says that it holds a model for another job.
+
+    Raises
+    ------
+    ConfigError
+        Says which job.
+    """
+    stored = config.extra.get("architectures")
+    for name in stored if isinstance(stored, list) else ():
+        what, use = KINDS.get(str(name), ("", job))
+        if use != job:
+            raise ConfigError(f"{folder}: is {what}; use {use}")
+
+
 class Predictor:
     """A model, its tokenizer and the names of its classes.
 
@@ -63,6 +86,9 @@ class Predictor:
         Those that share the rows; all have the same ones, and are given all the results.
     precision : str
         "float32", or "bfloat16", which is faster on most machines and off in the third digit.
+    calibrated : bool
+        Scale the logits as the configuration says that training found to be right. No answer
+        changes, for the thresholds of labels move along.
 
     Examples
     --------
@@ -72,16 +98,19 @@ class Predictor:
         predictor.predict(["What is the longest river?"])
     """
 
-    def __init__(self, model, tokenizer, device="cpu", processes=ALONE, precision="float32"):
+    def __init__(self, model, tokenizer, device="cpu", processes=ALONE, precision="float32",
+                 calibrated=False):
         self.model, self.tokenizer = model.to(device).eval(), tokenizer
         self.device, self.processes = torch.device(device), processes
         autocast(precision)  # or an error, before any work
         self.precision, self.task = precision, task_of(model.config)
+        self.scaling = read_calibration(model.config) if calibrated else None
         longest = model.config.max_position_embeddings
         self.max_length = min(tokenizer.max_length or longest, longest)
 
     @classmethod
-    def load(cls, folder, device="auto", download=False, processes=ALONE, precision="float32"):
+    def load(cls, folder, device="auto", download=False, processes=ALONE, precision="float32",
+             calibrated=False):
         """Read what `train` wrote.
 
         Raises
@@ -91,17 +120,28 @@ class Predictor:
         """
         folder = find_folder(folder, WEIGHT_FILES, download)
         device = choose_device(device)
-        task = task_of(BertConfig.load(folder))
+        config = BertConfig.load(folder)
+        check_kind(folder, config, "predict")
+        task = task_of(config)
         model = load_pretrained(task.model_class, folder, strict=True, report=_warn)
-        return cls(model, get_tokenizer(folder), device, processes, precision)
+        return cls(model, get_tokenizer(folder), device, processes, precision, calibrated)
 
     @property
     def classes(self):
         """Names of the classes, in the order of the logits."""
         return self.model.config.labels
 
+    @property
+    def config(self):
+        """The model's configuration, for the logits as they are given here."""
+        config = self.model.config
+        return config if self.scaling is None else self.task.scaled(config, *self.scaling)
+
     def logits(self, texts):
-        """Texts or pairs of texts (N) -> logits (N, C) on the CPU, in float32."""
+        """Texts or pairs of texts (N) -> logits (N, C) on the CPU, in float32.
+
+        Calibrated ones are in float64, so that no order is lost.
+        """
         dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length,
                                         stride=self.model.config.window_stride)
         return self.dataset_logits(dataset)
@@ -116,8 +156,12 @@ class Predictor:
             return [part.clone() for part in logits.split(rows)]
 
         keep_freed_memory()
-        return torch.cat(self.processes.share_out(
+        logits = torch.cat(self.processes.share_out(
             make_loader(dataset, rows, shuffle=False), score))
+        if self.scaling is None:
+            return logits
+        scale, shift = map(torch.from_numpy, self.scaling)
+        return logits.double() * scale + shift
 
     def probabilities(self, texts):
         """Texts (N) -> probabilities (N, C) as a float64 array; of classes a row adds up to 1.
@@ -131,7 +175,7 @@ class Predictor:
 
     def predict(self, texts):
         """Texts (N) -> list of N class names, tuples of label names, or numbers."""
-        return self.task.names(self.logits(texts), self.model.config)
+        return self.task.names(self.logits(texts), self.config)
 
 
 def _standard_input(encoding):
@@ -166,7 +210,7 @@ def text_columns(folder, chosen=None):
 
 def predict(model, texts=None, data_file=None, output_file=None, text_column=None,
             delimiter=None, encoding="utf-8-sig", device="auto", download=False,
-            guard_formulas=True, precision="float32", texts_b=None):
+            guard_formulas=True, precision="float32", texts_b=None, calibrated=False):
     """Classify texts, a file's rows or the lines of standard input; return how many were written.
 
     Parameters
@@ -185,6 +229,8 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
         As of `Predictor`.
     texts_b : list of str, optional
         The second texts, for a model of pairs.
+    calibrated : bool
+        As of `Predictor`.
     """
     if (texts is None) == (data_file is None):
         raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
@@ -198,7 +244,7 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
         texts = list(zip(texts, texts_b))
     device = choose_device(device)
     with join_processes(device) as processes:
-        predictor = Predictor.load(model, device, download, processes, precision)
+        predictor = Predictor.load(model, device, download, processes, precision, calibrated)
         columns = text_columns(find_folder(model, WEIGHT_FILES, download), text_column)
         if texts and len(text_names(texts)) < len(columns):
             raise ConfigError(f"{model}: was trained on pairs; give the second text too (--text_b)")
@@ -218,7 +264,7 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 logits, count = predictor.logits(chunk), count + len(chunk)
                 if processes.first:
-                    writer.write(chunk, *predictor.task.answers(logits, predictor.model.config))
+                    writer.write(chunk, *predictor.task.answers(logits, predictor.config))
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         return count if processes.first else 0

@@ -326,12 +326,13 @@ def results_table(results, columns):
 
     `columns` are tuples of a score's key, heading, width and format.
     """
-    lines = ["\n" + " " * 40 + "".join(f"{heading:>{width}}" for _, heading, width, _ in columns)]
-    for part, name, scores in results_rows(results):
-        lines.append(f"{f'{name} ({part} rows)':40}" + "".join(
-            f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
-            for key, _, width, form in columns))
-    return "\n".join(lines)
+    rows = [(f"{name} ({part} rows)", scores) for part, name, scores in results_rows(results)]
+    longest = max((len(name) for name, _ in rows), default=0)
+    lines = [" " * longest + "".join(f"{heading:>{width}}" for _, heading, width, _ in columns)]
+    lines += [f"{name:{longest}}" + "".join(
+        f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
+        for key, _, width, form in columns) for name, scores in rows]
+    return "\n" + "\n".join(lines)
 
 
 def _plain(text):

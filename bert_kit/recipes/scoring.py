@@ -16,7 +16,7 @@ from bert_kit.training import join_processes
 def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text_column=None,
                         label_column=None, delimiter=None, encoding="utf-8-sig", folds=7,
                         mistakes=20, seed=0, device="auto", download=False, plots=True,
-                        verbosity=1):
+                        verbosity=1, calibrated=False):
     """Score a saved classifier on labelled rows, write a report and return it.
 
     Parameters
@@ -35,6 +35,8 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
         Parts of the rows to score the fixed model on, for the spread; 0 leaves it out.
     mistakes : int
         How many of the most confident mistakes to show.
+    calibrated : bool
+        As of `Predictor`; the answers are the same.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def evaluate_classifier(model, data_file=None, other=None, output_dir=None, text
     folder = find_run(model, output_dir)
     output_dir = Path(folder, "evaluation") if output_dir is None else Path(output_dir)
     with join_processes(choose_device(device)) as processes:
-        predictor = Predictor.load(folder, device, download, processes)
+        predictor = Predictor.load(folder, device, download, processes, calibrated=calibrated)
         texts, labels = processes.from_first(lambda: _rows(
             folder, predictor, data_file, text_column, label_column, delimiter, encoding))
         logits = predictor.logits(texts)
@@ -70,7 +72,7 @@ def _report(folder, predictor, results, texts, labels, logits, resampling, mista
             verbosity):
     """Score the rows, write and say what was found, and return it."""
     say = ClassificationSettings(verbosity=verbosity).say
-    task, config = predictor.task, predictor.model.config
+    task, config = predictor.task, predictor.config
     results.update(task.measure(logits, labels, config, *resampling))
     with task.writer(folder / "predictions.csv", predictor.classes, with_labels=True,
                      text_columns=text_names(texts)) as writer:

@@ -333,12 +333,16 @@ class PretrainingSettings(RunSettings):
 class SimilaritySettings(RunSettings):
     """What to train a sentence encoder on and how; checked when it is made, before any work.
 
-    The files are tables with the columns text_a, text_b and label, a number.
+    The files are tables with the columns text_a, text_b and label, a number. The fields are
+    described by their help texts: `python -m bert_kit embed --help`.
     """
 
     job: ClassVar[str] = "similarity"
 
-    train_file: str | None = _data(None, "pairs to train on")
+    model: str | None = _model(None, "sentence encoder, or a BERT with a pooling: folder or name",
+                               "model_name", "model_path", "model_name_or_path", "weights")
+
+    train_file: str | None = _data(None, "pairs to train on: text_a, text_b and label, a number")
     validation_file: str | None = _data(None, "pairs to choose the best epoch on", "val_file",
                                         "dev_file")
     test_file: str | None = _data(None, "pairs to score at the end")
@@ -352,6 +356,10 @@ class SimilaritySettings(RunSettings):
 
     num_train_epochs: int = _training(4, "passes over the pairs", "epochs", "num_epochs")
     learning_rate: float = _training(5e-5, "peak rate", "lr")
+
+    output_dir: str = _running(
+        "runs/similarity-N", "where everything goes; by default runs/similarity, "
+        "runs/similarity-2 and so on", "output_root", "save_dir")
 
     def __post_init__(self):
         super().__post_init__()

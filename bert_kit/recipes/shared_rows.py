@@ -87,4 +87,5 @@ class SharedRowsTrainer(TextClassificationTrainer):
 
     def make_model(self):
         """Return the model that `setup_trainer` trains; draws from torch's generator."""
-        return make_model(self.settings, self.parts.classes, self.tokenizer, read_weights_once)
+        return make_model(self.settings, self.parts.classes, self.tokenizer,
+                          self.datasets["train"].labels, read_weights_once)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from bert_kit.data import TaggingDataset, read_conll, stream_texts, word_spans
-from bert_kit.errors import ConfigError
-from bert_kit.evaluation import find_entities, guard_formula
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import entity_metrics, find_entities, format_per_type, guard_formula
+from bert_kit.evaluation.entities import MARKS
 from bert_kit.evaluation.layout import one_line
 from bert_kit.files import atomic_file
 from bert_kit.model import BERTForTokenClassification
@@ -49,7 +50,7 @@ class Tagger(TokenPredictor):
         print(found.entities)
     """
 
-    model_class = BERTForTokenClassification
+    model_class, job = BERTForTokenClassification, "tag"
 
     @property
     def classes(self):
@@ -99,7 +100,7 @@ class Tagger(TokenPredictor):
         if are_entities(self.classes):
             found = find_entities(tags, strict)
         else:  # parts of speech, for instance: each word by itself
-            found = [(tag, word, word + 1) for word, tag in enumerate(tags)]
+            found = [(tag, word, word + 1) for word, tag in enumerate(tags) if tag != "O"]
         entities = []
         for kind, first, last in found:
             start, end = spans[first][0], spans[last - 1][1]
@@ -108,15 +109,40 @@ class Tagger(TokenPredictor):
 
 
 def are_entities(tags):
-    """Say whether tags mark entities: B-TYPE, I-TYPE and O, and nothing else.
+    """Say whether tags mark entities: B-TYPE, I-TYPE and O, or BIOES, and nothing else.
 
     Examples
     --------
-    >>> are_entities(["O", "B-per", "I-per"]), are_entities(["NOUN", "VERB"])
+    >>> are_entities(["O", "B-per", "E-per"]), are_entities(["NOUN", "VERB"])
     (True, False)
     """
     marks = {tag.partition("-")[0] for tag in tags if tag != "O"}
-    return bool(marks) and marks <= {"B", "I"}
+    # A bare S or E alone may be anything, a part of speech for instance.
+    return marks <= MARKS.keys() and (not marks.isdisjoint("BI") or any("-" in tag for tag in tags))
+
+
+def tag_scores(predictions, labels, entities, lenient=False):
+    """Return the scores of the tags of some sentences: `entity_metrics`, or only `accuracy`."""
+    if entities:
+        return entity_metrics(predictions, labels, strict=not lenient)
+    same = [a == b for pair in zip(predictions, labels) for a, b in zip(*pair)]
+    return {"accuracy": sum(same) / len(same)}
+
+
+def unknown_tags(sentences, classes):
+    """Return a line that names the tags of TaggedSentences that a model does not have, or "".
+
+    Raises
+    ------
+    DataError
+        If it has none of them: they are of another task, or another column.
+    """
+    unknown = [tag for tag in sentences.classes if tag not in classes]
+    if len(unknown) == len(sentences.classes):
+        raise DataError(f"{sentences.path}: the tags are {one_line(', '.join(unknown))}; the model "
+                        f"knows {one_line(', '.join(classes))}")
+    return (f"note: {one_line(sentences.path.name)} has tags that the model does not know, which "
+            f"count as missed: {one_line(', '.join(unknown), 200)}") if unknown else ""
 
 
 def marked(tagged, colours=None):
@@ -151,8 +177,11 @@ def _plain(text):
 
 
 def tag(model=None, texts=None, input_file=None, output_file=None, words=False, text_column="text",
-        encoding="utf-8-sig", device="auto", download=False, precision="float32"):
+        encoding="utf-8-sig", device="auto", download=False, precision="float32", word_column=0,
+        tag_column=None):
     """Tag texts or those of a file and print or write what is found; return how many there were.
+
+    Where the file holds the right tags too, their scores are printed.
 
     Parameters
     ----------
@@ -161,13 +190,43 @@ def tag(model=None, texts=None, input_file=None, output_file=None, words=False, 
     texts : list of str, optional
     input_file : path, optional
         A text a line if it ends in .txt, else a table with the column `text_column`; with `words`
-        a file with one word a line, in its first column.
+        a file with one word a line.
     output_file : path, optional
         Ending in .csv: a line an entity; in .conll or .tsv: a line a word. By default the texts
         are printed, with their entities in colours on a terminal (unless $NO_COLOR is set).
     encoding, device, download, precision
         As of `Tagger.load` and `stream_texts`.
+    word_column, tag_column : int
+        Of a file of words; see `read_conll`. With a tag column the tags are scored.
     """
+    writers = {".csv": _csv, ".conll": _conll, ".tsv": _conll}
+    _check_use(model, texts, input_file, output_file, words, word_column, tag_column, writers)
+    tagger, count = Tagger.load(model, device, download, precision), 0
+    if words:
+        table = read_conll(input_file, word_column, tag_column, encoding)
+        note = tag_column is not None and unknown_tags(table, tagger.classes)
+        rows = table.words
+    else:
+        rows = texts if input_file is None else stream_texts(input_file, text_column,
+                                                             encoding=encoding)
+    rows, told = iter(rows), []
+    with (_printed(tagger) if output_file is None
+          else writers[_suffix(output_file)](output_file)) as write:
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            for tagged in (tagger.tag_sentences if words else tagger.tag)(chunk):
+                count += 1
+                write(count, tagged)
+                if tag_column is not None:
+                    told.append(tagged.tags)
+    if tag_column is not None:
+        entities = are_entities([*tagger.classes, *table.classes])
+        lenient = tagger.remembered("tagging_lenient", bool, False)
+        print(_format_scores(tag_scores(told, table.tags, entities, lenient), note))
+    return count
+
+
+def _check_use(model, texts, input_file, output_file, words, word_column, tag_column, writers):
+    """Refuse what does not go together, before any work."""
     if model is None:
         raise ConfigError("model is missing; expected the folder of a tagger")
     if (texts is None) == (input_file is None):
@@ -175,26 +234,29 @@ def tag(model=None, texts=None, input_file=None, output_file=None, words=False, 
                           "the two")
     if words and input_file is None:
         raise ConfigError("words says how an input_file is written; expected a file with it")
-    writers = {".csv": _csv, ".conll": _conll, ".tsv": _conll}
-    suffix = None if output_file is None else os.path.splitext(output_file)[1].lower()
-    if suffix is not None and suffix not in writers:
+    if not words and (word_column, tag_column) != (0, None):
+        raise ConfigError("word_column and tag_column are of a file with a word a line; expected "
+                          "an input_file and words with them")
+    if output_file is None:
+        return
+    if _suffix(output_file) not in writers:
         raise ConfigError(f"{output_file}: expected a name that ends in {', '.join(writers)}")
-    if suffix is not None and input_file is not None and os.path.exists(output_file) \
+    if input_file is not None and os.path.exists(output_file) \
             and os.path.exists(input_file) and os.path.samefile(output_file, input_file):
         raise ConfigError(f"{output_file}: is the file to read; expected another to write")
-    tagger, count = Tagger.load(model, device, download, precision), 0
-    if words:
-        rows = read_conll(input_file, tag_column=None, encoding=encoding).words
-    else:
-        rows = texts if input_file is None else stream_texts(input_file, text_column,
-                                                             encoding=encoding)
-    rows = iter(rows)
-    with _printed(tagger) if suffix is None else writers[suffix](output_file) as write:
-        while chunk := list(itertools.islice(rows, CHUNK)):
-            for tagged in (tagger.tag_sentences if words else tagger.tag)(chunk):
-                count += 1
-                write(count, tagged)
-    return count
+
+
+def _suffix(path):
+    return os.path.splitext(path)[1].lower()
+
+
+def _format_scores(scores, note):
+    """Return what `tag_scores` found as text, and a note if there is one."""
+    table = [format_per_type(scores)] if "per_type" in scores else []
+    line = "  ".join(f"{name} {scores[key]:.4f}" for key, name in (
+        ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("accuracy", "accuracy"))
+        if key in scores)
+    return "\n".join(["", *table, line, *filter(None, [note])])
 
 
 @contextmanager

@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.data import read_conll
+from bert_kit.data.masking import IGNORE
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import (entity_metrics, format_invalid_tags, format_per_type,
-                                 invalid_tags)
+from bert_kit.evaluation import format_invalid_tags, format_per_type, invalid_tags
 from bert_kit.files import write_text
 from bert_kit.recipes.options import named
-from bert_kit.recipes.tagger import Tagger, are_entities
+from bert_kit.recipes.tagger import Tagger, are_entities, tag_scores, unknown_tags
 from bert_kit.recipes.token_settings import TaggingSettings
 from bert_kit.recipes.token_training import TokenJob, rows_to_keep, run_job
 from bert_kit.training import compute_tagging_loss
@@ -85,24 +85,32 @@ class TaggingJob(TokenJob):
 
     @property
     def classes(self):
-        """The tags of all parts, sorted."""
-        return sorted({tag for part in self.parts.values() for tag in part.classes})
+        """The tags of the rows to train on and to choose by, sorted."""
+        return self._tags("train", "validation")
 
     @property
     def entities(self):
         """Whether the tags mark entities."""
-        return are_entities(self.classes)
+        return are_entities(self._tags(*self.parts))
+
+    def _tags(self, *names):
+        return sorted({tag for name in names if name in self.parts
+                       for tag in self.parts[name].classes})
 
     def check_parts(self):
         """Say what is in the parts, and refuse options that do not go with it."""
         parts, settings = self.parts, self.settings
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         settings.say(f"data      {counts} sentences; tags {', '.join(self.classes)}")
+        if "test" in parts and (line := unknown_tags(parts["test"], self.classes)):
+            settings.say(line)
         if not self.entities:
             if settings.metric not in (None, "accuracy", "loss") or settings.lenient:
-                raise ConfigError(f"{parts['train'].path}: the tags are not B-TYPE, I-TYPE and O, "
-                                  "so there are no entities to score; expected the metric "
-                                  "accuracy or loss, and no lenient")
+                raise ConfigError(f"{parts['train'].path}: the tags are not B-TYPE, I-TYPE and O "
+                                  "(or BIOES), so there are no entities to score; expected the "
+                                  "metric accuracy or loss, and no lenient")
+            settings.say("note: the tags are not B-TYPE, I-TYPE and O (or BIOES), so words are "
+                         "scored one by one")
             return
         for part in parts.values():
             invalid = len(invalid_tags(part.tags))
@@ -134,23 +142,21 @@ class TaggingJob(TokenJob):
         return {"tagging_stride": self.settings.stride, "tagging_lenient": self.settings.lenient}
 
     def dataset(self, part):
-        """Return the TaggingDataset of a part."""
-        return self.predictor.dataset(part.words, part.numbers(self.classes))
+        """Return the TaggingDataset of a part; only that to train on needs labels."""
+        return self.predictor.dataset(
+            part.words, part.numbers(self.classes) if part is self.parts["train"] else None)
 
     def score(self, name):
-        """Return the loss of the tags of a part, and the scores of the predictions."""
-        part, dataset = self.parts[name], self.datasets[name]
-        logits = self.predictor.word_logits(dataset)
-        loss = F.cross_entropy(torch.from_numpy(np.concatenate(logits)),
-                               torch.from_numpy(dataset.tags)).item()
+        """Return the loss of the tags of a part that are known, and the predictions' scores."""
+        part, number_of = self.parts[name], {tag: i for i, tag in enumerate(self.classes)}
+        logits = self.predictor.word_logits(self.datasets[name])
+        loss = F.cross_entropy(torch.from_numpy(np.concatenate(logits)), torch.tensor(
+            [number_of.get(tag, IGNORE) for tags in part.tags for tag in tags])).item()
         self.predictions = [[self.classes[best] for best in row.argmax(-1)] for row in logits]
         return {"loss": loss, **self._metrics(self.predictions, part.tags)}
 
     def _metrics(self, predictions, labels):
-        if self.entities:
-            return entity_metrics(predictions, labels, strict=not self.settings.lenient)
-        same = [a == b for pair in zip(predictions, labels) for a, b in zip(*pair)]
-        return {"accuracy": float(np.mean(same))}
+        return tag_scores(predictions, labels, self.entities, self.settings.lenient)
 
     def baselines(self, name):
         """Return the scores of what needs no model: of each word the tag it had most often."""

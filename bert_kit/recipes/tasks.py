@@ -10,7 +10,7 @@ from bert_kit.recipes.label_task import LabelTask
 from bert_kit.recipes.number_task import NumberTask
 
 TASKS = {"classification": ClassTask(), "multi_label": LabelTask(), "regression": NumberTask()}
-KEPT = ("problem_type", "thresholds")  # what config.json says of the task
+KEPT = ("problem_type", "thresholds", "calibration")  # what config.json says of the task
 
 
 def task_of(config):

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import torch
 
+from bert_kit.config import BertConfig
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.evaluation import predict_token_logits
 from bert_kit.lookup import find_folder
-from bert_kit.recipes.prediction import BATCH, choose_device
+from bert_kit.recipes.prediction import BATCH, check_kind, choose_device
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import ALONE, autocast, keep_freed_memory
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
@@ -33,6 +34,7 @@ class TokenPredictor:
     """
 
     model_class: ClassVar[type]
+    job: ClassVar[str]  # of the command line
 
     def __init__(self, model, tokenizer, device="cpu", processes=ALONE, precision="float32"):
         autocast(precision)  # or an error, before any work
@@ -52,6 +54,7 @@ class TokenPredictor:
         """
         device = choose_device(device)
         folder = find_folder(folder, WEIGHT_FILES, download)
+        check_kind(folder, BertConfig.load(folder), cls.job)
         model = load_pretrained(cls.model_class, folder, strict=True,
                                 report=partial(print, file=sys.stderr))
         return cls(model, get_tokenizer(folder), device, precision=precision)

@@ -92,7 +92,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     read : callable
         As `read_weights`; one that remembers what it read serves many models from a folder.
     **config_overrides
-        Fields of BertConfig to set differently. Another `classifier` leaves out the stored head.
+        Fields of BertConfig; another `classifier` or other `labels` leave out the stored head.
 
     Returns
     -------
@@ -219,11 +219,21 @@ def _drop_aliases(found, aliases, path, report):
 
 
 def _for_this_task(found, targets, stored, config):
-    """Leave out the heads of a file that are of another kind, or for another number of classes."""
+    """Leave out the heads of a file that are of another kind, or for other classes.
+
+    A standard head for the same classes in another order is put into that order.
+    """
     if config.classifier != stored.classifier:
         found = _without_heads(found, targets, {"classifier"})
     if config.num_labels != stored.num_labels:
         found = _without_heads(found, targets, _misfits(found, targets))
+    elif config.labels != stored.labels and config.num_labels > 1:  # one number has any name
+        rows = [name for name in ("classifier.weight", "classifier.bias")
+                if name in found and name in targets]
+        if len(rows) < 2 or {*config.labels} != {*stored.labels} or _misfits(found, targets):
+            return _without_heads(found, targets, {"classifier"})
+        order = [stored.labels.index(name) for name in config.labels]
+        found |= {name: found[name][order] for name in rows}
     return found
 
 
