@@ -308,7 +308,7 @@ def held(folder, wait=False):
 
 @contextlib.contextmanager
 def working_folder(folder):
-    """Make a folder, and keep it to this process and block of code; remove it if it stays empty.
+    """Make a folder and keep it to this process and block of code; one that stays empty goes again.
 
     Raises
     ------
@@ -318,6 +318,7 @@ def working_folder(folder):
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; expected a folder to write to")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     with _errors_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -325,7 +326,8 @@ def working_folder(folder):
             yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty
-            folder.rmdir()
+            for path in made:
+                path.rmdir()
 
 
 def remove_leftovers(folder):

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from bert_kit import BertKitError
+from bert_kit import BertKitError, ConfigError
 from bert_kit.files import (atomic_file, atomic_folder, held, parse_json, read_json,
-                            remove_leftovers, write_json)
+                            remove_leftovers, working_folder, write_json)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -173,6 +173,18 @@ def test_what_may_be_deep_and_what_is_half_a_character(tmp_path):
     deep = json.loads('{"a": ' * 100 + "1" + "}" * 100)
     write_json(tmp_path / "x.json", {"deep": deep["a"], "half \ud83d": "\udc80 \n"})
     assert read_json(tmp_path / "x.json") == {"deep": deep["a"], "half \ud83d": "\udc80 \n"}
+
+
+def test_a_working_folder_stays_only_if_something_came_to_it(tmp_path):
+    with working_folder(tmp_path / "a" / "b"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "was_there").mkdir()
+    with working_folder(tmp_path / "was_there"), working_folder(tmp_path / "a" / "c"):
+        (tmp_path / "a" / "c" / "x").touch()
+    assert (tmp_path / "was_there").is_dir() and (tmp_path / "a" / "c" / "x").is_file()
+    with pytest.raises(ConfigError, match="is a file"), working_folder(tmp_path / "a" / "c" / "x"):
+        pass
 
 
 def test_a_folder_that_another_process_holds(tmp_path):

@@ -228,7 +228,7 @@ def change(folder, **values):
     ({"classifier": {"type": "fourier_kan", "num_frequencies": 1_024, "width": 4_096}}, "ask for"),
     ({"classifier": {"type": "wavelet_kan", "num_wavelets": 1_024, "width": 4_096}}, "ask for"),
     ({"problem_type": ["x"]}, "problem_type is"), ({"window_stride": 10**6}, "stride is 1000000"),
-    ({"thresholds": [0.5] * 9, "problem_type": "multi_label_classification"}, "thresholds of"),
+    ({"thresholds": [0.5] * 9, "problem_type": "multi_label_classification"}, "thresholds are"),
     ({"thresholds": {"a": 1}, "problem_type": "multi_label_classification"}, "thresholds are"),
     ({"deep": json.loads("[" * 120 + "]" * 120)}, "nested too deeply"),
 ])

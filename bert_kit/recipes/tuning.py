@@ -13,7 +13,7 @@ import torch
 
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_leaderboard, logit_metrics, require_plots
-from bert_kit.files import read_json, remove_folder, write_json
+from bert_kit.files import held, read_json, remove_folder, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings, for_head
@@ -129,11 +129,12 @@ def run(settings, space=None):
                  f"{shown(config['best_params'])}")
     if config.get("state") == "pruned":
         settings.say("          no trial was finished: this one was ended early")
-    before = load_best_config(config["classifier_type"], settings.output_dir)
-    path = write_best_config(settings.output_dir, config)
-    if settings.train_best:
-        config["test_results"] = _test_results(search, config, before)
-        write_best_config(settings.output_dir, config)
+    with held(search.folder, wait=True):  # one that shares the search waits, and finds it done
+        before = load_best_config(config["classifier_type"], settings.output_dir)
+        path = write_best_config(settings.output_dir, config)
+        if settings.train_best:
+            config["test_results"] = _test_results(search, config, before)
+            write_best_config(settings.output_dir, config)
     if settings.report:
         settings.say(f"report    {draw_report(search)}")
     if "schedule" in config:
