@@ -297,11 +297,12 @@ def held(folder, wait=False):
         return
     place = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise BertKitError(f"{folder}: another process works in it; expected one at a "
+                               "time") from None
         yield
-    except BlockingIOError:
-        raise BertKitError(f"{folder}: another process works in it; expected one at a "
-                           "time") from None
     finally:
         os.close(place)
 
@@ -325,8 +326,8 @@ def working_folder(folder):
         with held(folder):
             yield
     finally:
-        with contextlib.suppress(OSError):  # it is not empty
-            for path in made:
+        for path in made:
+            with contextlib.suppress(OSError):  # it is not empty, or gone already
                 path.rmdir()
 
 

@@ -53,6 +53,20 @@ def minilm():
 
 
 @pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn during a test, to look into."""
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn, initialise = [], figure.Figure.__init__
+
+    def remember(self, *sizes, **settings):
+        initialise(self, *sizes, **settings)
+        drawn.append(self)
+
+    monkeypatch.setattr(figure.Figure, "__init__", remember)
+    return drawn
+
+
+@pytest.fixture
 def config():
     """A small model with odd sizes, so that a swapped axis cannot go unnoticed."""
     return BertConfig(vocab_size=99, hidden_size=30, num_hidden_layers=3, num_attention_heads=5,

@@ -40,20 +40,6 @@ def _drawings():
             "sweep": (plot_threshold_sweep, threshold_sweep([[0.75, 0.5]], [[1, 0]]))}
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn during a test, to look into."""
-    figure = pytest.importorskip("matplotlib.figure")
-    drawn, initialise = [], figure.Figure.__init__
-
-    def remember(self, *sizes, **settings):
-        initialise(self, *sizes, **settings)
-        drawn.append(self)
-
-    monkeypatch.setattr(figure.Figure, "__init__", remember)
-    return drawn
-
-
 def _titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes]
 

@@ -30,20 +30,6 @@ SPACE = (SearchSpace().continuous("$\\oops{$ <i>数", 0.0, 1.0).log_uniform("lr"
          .continuous("momentum", 0.0, 0.9, when={"head": "cnn"}))
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn during a test, to look into."""
-    figure = pytest.importorskip("matplotlib.figure")
-    drawn, initialise = [], figure.Figure.__init__
-
-    def remember(self, *sizes, **settings):
-        initialise(self, *sizes, **settings)
-        drawn.append(self)
-
-    monkeypatch.setattr(figure.Figure, "__init__", remember)
-    return drawn
-
-
 def objective(trial):
     """Best at lr = .01 and one layer; some trials raise, and the median rule stops others."""
     if trial.params["layers"] == 4 and trial.number % 2:

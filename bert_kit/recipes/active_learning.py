@@ -25,7 +25,7 @@ from bert_kit.recipes.active_rows import ActiveRows
 from bert_kit.recipes.active_settings import ActiveSettings
 from bert_kit.recipes.class_task import joined
 from bert_kit.recipes.fine_tuning import check_settings
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import check_same, kept_to, manifest, no_split_of_a_failed_start
 from bert_kit.recipes.settings import LABEL_COLUMNS
@@ -59,9 +59,7 @@ def learn_actively(data_path=None, model_path=None, acquisitions=ACQUISITIONS, *
         For input that cannot be used; before any training.
     """
     given = {"data_file": data_path, "model": model_path}
-    return run(ActiveSettings(**named(ActiveSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})),
-        acquisitions)
+    return run(make_settings(ActiveSettings, given, settings), acquisitions)
 
 
 def run(settings, acquisitions=ACQUISITIONS):
@@ -97,13 +95,11 @@ def _run(settings, acquisitions, device, folder):
 
 
 def _check_folder(folder, settings):
-    """Check that the folder is new, or that of the same job."""
-    if folder.is_dir():
-        remove_leftovers(folder)
+    """Check that the folder, which is there, is empty or that of the same job."""
+    remove_leftovers(folder)
     if (folder / "manifest.json").is_file():
         check_same(folder, read_json(folder / "manifest.json"), settings)
-    elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} -
-                              {"split.json"}):
+    elif {path.name for path in folder.iterdir()} - {"split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
 
 

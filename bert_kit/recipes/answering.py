@@ -7,7 +7,7 @@ from bert_kit.errors import DataError
 from bert_kit.evaluation import answer_metrics, best_null_threshold
 from bert_kit.files import write_json
 from bert_kit.recipes.answerer import Answerer
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.token_settings import AnsweringSettings
 from bert_kit.recipes.token_training import TokenJob, rows_to_keep, run_job
 from bert_kit.training import compute_answering_loss
@@ -39,8 +39,7 @@ def train_answerer(model_path=None, data_path=None, **settings):
         For input that cannot be used; before any training.
     """
     given = {"model": model_path, "data_file": data_path}
-    return run(AnsweringSettings(**named(AnsweringSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})))
+    return run(make_settings(AnsweringSettings, given, settings))
 
 
 def run(settings):

@@ -12,7 +12,7 @@ from bert_kit.files import write_json
 from bert_kit.recipes.calibration import kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded, threads)
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings, named
 from bert_kit.recipes.pictures import draw_curves, draw_reliability
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
@@ -193,8 +193,7 @@ def train_classifier(classifier_type=None, model_path=None, data_path=None, **se
         For input that cannot be used; before any training.
     """
     given = {"classifier": classifier_type, "model": model_path, "data_file": data_path}
-    return run(ClassificationSettings(**named(ClassificationSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})))
+    return run(make_settings(ClassificationSettings, given, settings))
 
 
 def fit_texts(texts, labels, classes, settings, sample_weights=None):

@@ -9,7 +9,7 @@ from bert_kit.evaluation import (PlotsMissing, format_leaderboard, mcnemar, requ
 from bert_kit.files import read_json
 from bert_kit.recipes.classification import run
 from bert_kit.recipes.fine_tuning import HEAD_OPTIONS, check_settings, for_head
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import draw_comparison
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.prediction import choose_device
@@ -35,9 +35,7 @@ def train_all_classifiers(model_path=None, data_path=None, classifier_types=HEAD
         comparison.png and a folder for each head are left in `output_dir`.
     """
     given = {"model": model_path, "data_file": data_path}
-    return compare(ClassificationSettings(**named(ClassificationSettings, {
-        **{name: value for name, value in given.items() if value is not None},
-        **settings})), classifier_types)
+    return compare(make_settings(ClassificationSettings, given, settings), classifier_types)
 
 
 def compare(settings, classifier_types=HEADS):

@@ -94,6 +94,12 @@ def named(settings_class, values, source="settings"):
     return found
 
 
+def make_settings(settings_class, given, settings):
+    """Return settings from a function's own arguments, where not None, and others by any name."""
+    return settings_class(**named(settings_class, {
+        **{name: value for name, value in given.items() if value is not None}, **settings}))
+
+
 def read_config_file(path):
     """Return the mapping in a .toml, .json, .yml or .yaml file; YAML where PyYAML is installed.
 

@@ -19,7 +19,7 @@ from bert_kit.recipes.documents import (fill_store, fingerprint, make_datasets, 
                                         read_text)
 from bert_kit.recipes.fine_tuning import seeded, starting_config
 from bert_kit.recipes.masked_scores import masked_scores, perplexity
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
@@ -63,8 +63,7 @@ def pretrain(model_path=None, train_file=None, **settings):
         For input that cannot be used; before any training.
     """
     given = {"model": model_path, "train_file": train_file}
-    return run(PretrainingSettings(**named(PretrainingSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})))
+    return run(make_settings(PretrainingSettings, given, settings))
 
 
 def run(settings):

@@ -13,7 +13,7 @@ from bert_kit.evaluation import pearson_correlation, spearman_correlation
 from bert_kit.files import write_json
 from bert_kit.recipes.embedding import SentenceEncoder
 from bert_kit.recipes.fine_tuning import seeded
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import draw_curves
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.rows import present
@@ -108,8 +108,7 @@ def train_similarity(model_path=None, train_file=None, **settings):
         For input that cannot be used; before any training.
     """
     given = {"model": model_path, "train_file": train_file}
-    return run(SimilaritySettings(**named(SimilaritySettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})))
+    return run(make_settings(SimilaritySettings, given, settings))
 
 
 def run(settings):

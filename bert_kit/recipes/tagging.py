@@ -14,7 +14,7 @@ from bert_kit.data.masking import IGNORE
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_invalid_tags, format_per_type, invalid_tags
 from bert_kit.files import write_text
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.tagger import Tagger, are_entities, tag_scores, unknown_tags
 from bert_kit.recipes.token_settings import TaggingSettings
 from bert_kit.recipes.token_training import TokenJob, rows_to_keep, run_job
@@ -49,8 +49,7 @@ def train_tagger(model_path=None, data_path=None, **settings):
         For input that cannot be used; before any training.
     """
     given = {"model": model_path, "data_file": data_path}
-    return run(TaggingSettings(**named(TaggingSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings})))
+    return run(make_settings(TaggingSettings, given, settings))
 
 
 def run(settings):

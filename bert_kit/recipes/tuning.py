@@ -17,7 +17,7 @@ from bert_kit.files import held, read_json, remove_folder, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings, for_head
-from bert_kit.recipes.options import named
+from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor, choose_device
 from bert_kit.recipes.run_folder import (check_place, check_same, manifest,
@@ -67,7 +67,7 @@ def tune_classifier(classifier_type=None, model_path=None, data_path=None, space
         For input that cannot be used; before any training.
     """
     given = {"classifier": classifier_type, "model": model_path, "data_file": data_path}
-    return run(_settings(given, settings), space)["best_params"]
+    return run(make_settings(TuningSettings, given, settings), space)["best_params"]
 
 
 def tune_all_classifiers(model_path=None, data_path=None, classifier_types=HEADS, **settings):
@@ -85,13 +85,8 @@ def tune_all_classifiers(model_path=None, data_path=None, classifier_types=HEADS
     dict
         For each head what `load_best_config` returns. best_overall_classifier.json has the best.
     """
-    return run_all(_settings({"model": model_path, "data_file": data_path}, settings),
-                   classifier_types)
-
-
-def _settings(given, settings):
-    return TuningSettings(**named(TuningSettings, {
-        **{name: value for name, value in given.items() if value is not None}, **settings}))
+    given = {"model": model_path, "data_file": data_path}
+    return run_all(make_settings(TuningSettings, given, settings), classifier_types)
 
 
 def run_all(settings, classifier_types=HEADS):
