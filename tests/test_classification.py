@@ -441,6 +441,8 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "a", **options)
     assert capsys.readouterr().out.count("bert_kit[plots]") == 1
+    assert main(["evaluate", "--model", str(tmp_path / "a"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.count("bert_kit[plots]") == 1
     assert not list((tmp_path / "a").glob("*.png"))
     monkeypatch.undo()
     pytest.importorskip("matplotlib")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
+from bert_kit.evaluation import plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
 from bert_kit.recipes.calibration import kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded, threads)
 from bert_kit.recipes.options import make_settings, named
-from bert_kit.recipes.pictures import draw_curves, draw_reliability
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
@@ -302,10 +303,12 @@ def _finish(job, datasets, logits, results):
             writer.write(texts, *task.answers(logits["test"], config), rows["test"][1])
     write_json(folder / "results.json", results)
     write_card(folder, model_card(folder, results, task.title(config.labels), task.columns))
-    plots = settings.plots and draw_curves(folder, job.trainer.state.log, settings.say)
-    task.leave(folder, results.get("test"), rows, config, plots, settings.say)
+    plots = can_draw(settings.plots, settings.say)
+    task.leave(folder, results.get("test"), rows, config, plots)
+    if plots:
+        plot_learning_curves(job.trainer.state.log, folder / "learning_curves.png")
     if plots and curves:
-        draw_reliability(folder, curves, settings.say)
+        plot_reliability(curves, folder / "reliability.png")
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
