@@ -355,3 +355,6 @@ def test_comparison_of_curves():
     assert "better in 2 of 2" in text and "20.0%" in text
     assert compare_curves({"a": [history(0.4)]}, None, "accuracy", 9) is None
     assert active_learning._shown(None) == "-"
+    found = compare_curves({"a": [history(0.4)], "b": [history(0.6)]}, None, "f1", 100)
+    text = format_comparison(found, "f1")
+    assert "one seed" in text and "1 seeds" not in text

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from bert_kit import BERTForSequenceClassification, save_pretrained, train_tokenizer
+from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, save_pretrained,
+                      train_tokenizer)
 from bert_kit.cli import main
 from bert_kit.data.corpus import Corpus, Document
 from models import tiny_config
@@ -20,6 +21,9 @@ def test_info_says_what_is_in_a_folder(tmp_path, capsys):
     for part in ("BertForSequenceClassification", "no, yes, perhaps", f"{count:,} numbers",
                  "12 in 3 heads", f"{tokenizer.vocab_size} pieces", "11 tokens"):
         assert part in out
+    save_pretrained(BERTForMaskedLM(model.config), tmp_path / "masked", tokenizer)
+    assert main(["info", str(tmp_path / "masked")]) == 0
+    assert "classes" not in capsys.readouterr().out
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "vocab.txt").unlink()
     assert main(["info", str(tmp_path)]) == 0 and "none (" in capsys.readouterr().out

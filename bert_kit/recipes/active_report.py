@@ -141,8 +141,10 @@ def format_comparison(found, key):
         last = _with_spread(method["mean"][-1], method["std"][-1])
         lines.append(f"{name:18}{shares}   {last:16}{np.mean(method['mean']):8.4f}")
     if found["differences"]:
-        lines.append(f"differences of the mean over rounds, paired by seed, with 95% intervals "
-                     f"({found['differences'][0]['seeds']} seeds)")
+        seeds = found["differences"][0]["seeds"]
+        lines.append("differences of the mean over rounds" + (
+            f", paired by seed, with 95% intervals ({seeds} seeds)" if seeds > 1
+            else " (one seed, which tells nothing of chance)"))
     for row in found["differences"]:
         between = "" if row["low"] is None else f"  {row['low']:+.4f} to {row['high']:+.4f}"
         lines.append(f"{row['first'] + ' - ' + row['second']:38}{row['mean']:+.4f}{between}  "

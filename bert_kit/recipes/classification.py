@@ -10,7 +10,7 @@ from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
 from bert_kit.evaluation import plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
-from bert_kit.recipes.calibration import kept
+from bert_kit.recipes.calibration import described, kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded, threads)
 from bert_kit.recipes.options import make_settings, named
@@ -290,7 +290,7 @@ def _finish(job, datasets, logits, results):
         if "validation" in rows and (found := task.calibration(rows)):
             results["calibration"], curves = found
             job.model.config = config.replace(extra={**config.extra, **kept(found[0])})
-            settings.say(_calibration_line(results["calibration"]))
+            settings.say(described(results["calibration"]))
     settings.say(results_table(results, task.columns))
     if settings.output_dir is None:
         return results
@@ -315,11 +315,3 @@ def _finish(job, datasets, logits, results):
                  f"\npredict with: python -m bert_kit predict --model {quoted(folder)} --text \"…\""
                  + " --text_b \"…\"" * (len(settings.text_column) == 2))
     return results
-
-
-def _calibration_line(fitted):
-    """Return the calibration errors before and after scaling as a line."""
-    errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")
-              for i, (name, scores) in enumerate(fitted["test"].items())]
-    return (f"\ncalibration error of the test rows: {', '.join(errors)} "
-            f"(temperature {fitted['temperature']:.3f}, from the validation rows)")
