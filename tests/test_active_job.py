@@ -309,7 +309,7 @@ def test_labelled_rows_and_a_pool(files, tmp_path):
     ({"pool_file": "pool.csv"}, "pool_file"),
     ({"time_limit": 3.0}, "time_limit"),
     ({"seeds": ()}, "seeds"),
-    ({"initial": 0}, "initial"),
+    ({"initial": 0}, "initial"), ({"initial": 500}, "initial is 500; the pool has [0-9]+ rows"),
     ({"kappa": 2.0}, "kappa"),
     ({"preset": "slow"}, "preset")])
 def test_what_does_not_go_together_is_found_first(files, tmp_path, changes, words):
