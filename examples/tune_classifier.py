@@ -53,12 +53,12 @@ def main(args):
         num_train_epochs=args.epochs, val_size=0.15, test_size=0.2, group_by_length=True,
         metric="f1_macro", seed=args.seed, output_dir=None, plots=False, baselines=False,
         verbosity=0)
-    rows = read_rows(base)
     begun = folder / "arguments.json"  # trials that were trained otherwise would not compare
     for name, value in (read_json(begun) if begun.exists() else {}).items():
         if value != getattr(args, name):
             raise BertKitError(f"{folder}: --{name} was {value} and is now {getattr(args, name)}; "
                                "expected the same command, or another --output_dir")
+    rows = read_rows(base)
     write_json(begun, vars(args))
     print(f"data         {rows.description}")
 

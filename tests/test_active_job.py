@@ -334,7 +334,7 @@ def test_the_example_with_a_method_of_its_own(tmp_path):
          "disagreement", "random"], cwd=tmp_path, capture_output=True, text=True,
         env=environment())
     assert done.returncode == 0, done.stderr
-    found = read_json(tmp_path / "runs" / "active_learning" / "results.json")["scores"]["accuracy"]
+    found = read_json(tmp_path / "runs" / "active" / "results.json")["scores"]["accuracy"]
     assert found["labels"] == [100, 140] and {*found["methods"]} == {"disagreement", "random"}
     assert "disagreement - random" in done.stdout and "highest mean accuracy" in done.stdout
 
