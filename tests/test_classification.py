@@ -451,6 +451,18 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
         "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}
 
 
+def test_a_length_that_nobody_chose_is_cut_to_the_positions(files, tmp_path, capsys):
+    options = {name: value for name, value in QUICK.items() if name not in ("max_length",)}
+    train_classifier(None, files[1], files[0], output_dir=tmp_path / "a", max_steps=1,
+                     **{**options, "verbosity": 1})
+    assert "max_length is 40: " in capsys.readouterr().out
+    assert Predictor.load(tmp_path / "a").max_length == 40
+    assert read_json(tmp_path / "a" / "manifest.json")["settings"]["max_length"] == 40
+    assert main(["train", "--model", str(files[1]), "--data_file", str(files[0]), "--max_length",
+                 "41", "--output_dir", str(tmp_path / "b")]) == 1
+    assert "--max_length is 41; " in capsys.readouterr().err
+
+
 def test_a_long_name_moves_no_column_of_the_results():
     table = results_table({"test": {"f1": 0.5}, "baselines": {"x" * 60: {"f1": 0.25}}},
                           [("f1", "F1", 10, ".4f")])

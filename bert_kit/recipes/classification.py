@@ -12,7 +12,7 @@ from bert_kit.evaluation import plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
 from bert_kit.recipes.calibration import described, kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
-                                          seeded, threads)
+                                          seeded, threads, within_positions)
 from bert_kit.recipes.options import make_settings, named
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
@@ -64,7 +64,8 @@ class TextClassificationTrainer:
                  **changes):
         if settings is None:
             given = {} if model_path is None else {"model": model_path}
-            settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
+            settings = within_positions(
+                ClassificationSettings(**named(ClassificationSettings, given | changes)))
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
         self.settings = in_process(settings, settings.classifier, processes)
@@ -216,8 +217,8 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    job = TextClassificationTrainer(settings=ClassificationSettings(
-        **{"output_dir": None, **given}))
+    job = TextClassificationTrainer(settings=within_positions(ClassificationSettings(
+        **{"output_dir": None, **given})))
     check_settings(job.settings)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
@@ -243,6 +244,7 @@ def run(settings):
 
 
 def _run(settings, processes):
+    settings = within_positions(settings)
     check_settings(settings)
     if settings.output_dir is not None:
         processes.from_first(lambda: check_folder(settings))

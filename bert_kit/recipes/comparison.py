@@ -7,7 +7,8 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
 from bert_kit.files import read_json
 from bert_kit.recipes.classification import run
-from bert_kit.recipes.fine_tuning import HEAD_OPTIONS, check_settings, for_head
+from bert_kit.recipes.fine_tuning import (HEAD_OPTIONS, check_settings, for_head,
+                                          within_positions)
 from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.rows import read_rows
@@ -45,7 +46,7 @@ def compare(settings, classifier_types=HEADS):
         settings = in_process(settings, "comparison", processes)
         with kept_to(processes, settings.output_dir):
             settings = settings.replace(plots=can_draw(settings.plots, settings.say))
-            return _compare(settings, classifier_types, processes)
+            return _compare(within_positions(settings), classifier_types, processes)
 
 
 def _compare(settings, classifier_types, processes):

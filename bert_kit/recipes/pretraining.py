@@ -17,7 +17,7 @@ from bert_kit.files import write_json
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.recipes.documents import (fill_store, fingerprint, make_datasets, make_tokenizer,
                                         read_text)
-from bert_kit.recipes.fine_tuning import seeded, starting_config
+from bert_kit.recipes.fine_tuning import seeded, starting_config, within_positions
 from bert_kit.recipes.masked_scores import masked_scores, perplexity
 from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import can_draw
@@ -75,6 +75,7 @@ def run(settings):
 
 
 def _run(settings, processes):
+    settings = within_positions(settings)
     check_settings(settings)
     processes.from_first(lambda: check_folder(settings))
     tokenizer, datasets, identity = prepare_data(settings, processes)

@@ -16,7 +16,8 @@ from bert_kit.data import find_parts, make_loader
 from bert_kit.errors import DataError
 from bert_kit.evaluation import plot_learning_curves
 from bert_kit.files import write_json
-from bert_kit.recipes.fine_tuning import make_tokenizer, seeded, starting_config
+from bert_kit.recipes.fine_tuning import (make_tokenizer, seeded, starting_config,
+                                          within_positions)
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
@@ -62,7 +63,7 @@ class TokenJob:
     loss: ClassVar
 
     def __init__(self, settings, processes):
-        self.settings = in_process(settings, self.name, processes)
+        self.settings = within_positions(in_process(settings, self.name, processes))
         self.processes, self.device = processes, choose_device(settings.device)
         self.parts = self.datasets = self.predictor = None
 
