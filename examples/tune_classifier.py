@@ -78,8 +78,9 @@ def main(args):
     over = sum(trial.over for trial in study.trials)
     study.optimize(Objective(base, keep=False), n_trials=args.n_trials - over,
                    callbacks=[SearchLog(base.replace(verbosity=1))])
-    print("importance   " + ", ".join(f"{name} {share:.0%}"
-                                      for name, share in study.importance().items()))
+    shares = study.importance()
+    print("importance   " + (", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+                             if any(shares.values()) else "too few trials to tell"))
 
     # 4. A population: after every epoch the worst member goes on from the weights of the best,
     #    with parameters a little larger or smaller. A parameter becomes a schedule.

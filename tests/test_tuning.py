@@ -470,6 +470,15 @@ def test_the_log_shows_what_the_cut_saw(capsys):
     assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
 
 
+def test_the_log_says_how_many_trials_are_equally_good(capsys):
+    best, other = (SimpleNamespace(value=value, state="complete") for value in (0.5, 0.25))
+    for trials_, count in (([best, other, best], 1), ([best, other], 0), ([], 0)):
+        SearchLog(ClassificationSettings()).on_study_end(SimpleNamespace(
+            trials=trials_, best=best,
+            statistics=lambda: {"complete": len(trials_), "pruned": 0, "failed": 0}))
+        assert capsys.readouterr().out.count("2 trials share the best score") == count
+
+
 def test_commands_of_the_seeds(files, tmp_path, capsys):
     rows, bert = files
     quick = {**QUICK, "num_epochs": 1, "model": bert}

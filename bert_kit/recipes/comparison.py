@@ -118,6 +118,10 @@ def _conclude(results, settings):
     folder = Path(settings.output_dir)
     write_rows(folder / "leaderboard.csv", rows)
     settings.say(f"\n{format_leaderboard(rows, order, lower)}")
+    first = [row["classifier"] for row in rows
+             if row["seconds"] is not None and row[order] == rows[0][order]]
+    if len(first) > 1:
+        settings.say(f"\n{', '.join(first)} have the same {order} score, so they stand by name")
     if can_draw(settings.plots, settings.say):
         plot_comparison([row for row in rows if row["seconds"] is not None],
                         folder / "comparison.png")
