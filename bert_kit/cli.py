@@ -6,6 +6,7 @@ import sys
 from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.recipes.active_settings import ActiveSettings
+from bert_kit.recipes.job_parser import JobHelp, JobParser, with_flags
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import (HEADS, ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
@@ -49,6 +50,8 @@ def tune(args):
     from bert_kit.recipes.tuning import run, run_all
     classifiers, every = args.classifiers, args.all
     del args.classifiers, args.all
+    if (every or classifiers) and "classifier" in args:
+        raise UsageError("classifier is one head to search; leave it out beside all or classifiers")
     settings = _settings(args, TuningSettings)
     if every or classifiers:
         run_all(settings, classifiers or HEADS)
@@ -113,7 +116,8 @@ def explore(args):
 
 def _values(args):
     """Return the arguments of a job without the parser's own."""
-    return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
+    own = ("run", "config", "flags")
+    return {name: value for name, value in vars(args).items() if name not in own}
 
 
 def _to_use(args, *own, also=()):
@@ -165,6 +169,7 @@ def _add_rows(job, labels=False):
 
 def _add_training(jobs, name, run, text):
     job = jobs.add_parser(name, help=text, description=text, allow_abbrev=False,
+                          formatter_class=JobHelp,
                           usage=f"bert-kit {name} [options]; --help lists them")
     job.add_argument("--config", help="file with options, .toml, .json or .yml")
     _add_no_cuda(job)
@@ -219,9 +224,9 @@ def _add_answer(jobs):
     add_arguments(job, AnsweringSettings)
 
 
-def _add_explore(jobs, formatter):
+def _add_explore(jobs):
     job = jobs.add_parser("explore", help="see on a page how a model reads a text",
-                          allow_abbrev=False, formatter_class=formatter)
+                          allow_abbrev=False, formatter_class=JobHelp)
     job.add_argument("--model", required=True, help="folder or name of a model")
     job.add_argument("--text", required=True, help="text to read; [MASK] in it is a masked place")
     job.add_argument("--text_b", help="the second text of a pair")
@@ -240,16 +245,18 @@ def _add_training_jobs(jobs):
     add_arguments(job, ClassificationSettings)
 
     job = _add_training(jobs, "compare", compare, "train several heads on one split")
-    job.add_argument("--classifiers", "--classifier_types", nargs="+", default=list(HEADS),
-                     choices=[*HEADS, "custom"], help="which heads; all by default")
+    job.add_argument("--classifiers", "--classifier_types", "--classifier", "--classifier_type",
+                     nargs="+", default=list(HEADS), choices=[*HEADS, "custom"],
+                     help="which heads; all by default")
     job.add_argument("--runs", nargs="+", metavar="FOLDER",
                      help="compare these finished runs instead of training")
     add_arguments(job, ClassificationSettings, leave_out=("classifier",))
 
     job = _add_training(jobs, "tune", tune, "search the hyperparameters of a text classifier")
-    job.add_argument("--all", "--tune_all", action="store_true", help="of every head")
-    job.add_argument("--classifiers", "--classifier_types", nargs="+", choices=[*HEADS, "custom"],
-                     help="of these heads, one after the other")
+    several = job.add_mutually_exclusive_group()
+    several.add_argument("--all", "--tune_all", action="store_true", help="of every head")
+    several.add_argument("--classifiers", "--classifier_types", nargs="+",
+                         choices=[*HEADS, "custom"], help="of these heads, one after the other")
     add_arguments(job, TuningSettings, leave_out=("fast_dev_run", "overfit_batches"))
 
     job = _add_training(jobs, "active", active, "ask for the labels that help a classifier most")
@@ -259,15 +266,15 @@ def _add_training_jobs(jobs):
 
 def build_parser():
     """Return the parser of all jobs; each sets `run`, the function that does it."""
-    with_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(
         "bert-kit", description="Train, tune and use BERT. bert-kit JOB --help lists its options.")
     parser.add_argument("--version", action="version", version=f"bert_kit {__version__}")
-    jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True)
+    jobs = parser.add_subparsers(title="jobs", metavar="JOB", required=True,
+                                 parser_class=JobParser)
     _add_training_jobs(jobs)
 
     job = jobs.add_parser("evaluate", help="score a trained classifier", allow_abbrev=False,
-                          formatter_class=with_defaults)
+                          formatter_class=JobHelp)
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--data_file", help="labelled rows; the run's own test rows without it")
     job.add_argument("--other", help="a second model to compare with on the same rows")
@@ -282,7 +289,7 @@ def build_parser():
     job.set_defaults(run=evaluate)
 
     job = jobs.add_parser("predict", help="classify texts", allow_abbrev=False,
-                          formatter_class=with_defaults)
+                          formatter_class=JobHelp)
     job.add_argument("--model", "--best_model", required=True, help="folder that train wrote")
     job.add_argument("--text", dest="texts", nargs="+", help="texts to classify")
     job.add_argument("--text_b", dest="texts_b", nargs="+", help="the second text of each pair")
@@ -299,7 +306,7 @@ def build_parser():
     _add_tag(jobs)
     _add_answer(jobs)
     _add_embed(jobs)
-    _add_explore(jobs, with_defaults)
+    _add_explore(jobs)
 
     job = jobs.add_parser("info", help="say what is in a model folder")
     job.add_argument("model", help="folder or name of a model")
@@ -321,7 +328,7 @@ def main(arguments=None):
     try:
         args.run(args)
     except BertKitError as error:
-        print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
+        print("error:", with_flags(str(error), args.flags), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()

@@ -35,7 +35,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rounds", type=int, help="of questions; by default the preset's")
     parser.add_argument("--seeds", nargs="+", type=int, help="by default the preset's")
     parser.add_argument("--min_steps", type=int, default=200, help="of training in each round")
-    parser.add_argument("--output_dir", default="runs/active_learning")
+    parser.add_argument("--output_dir", help="by default runs/active, runs/active-2 and so on")
     parser.add_argument("--resume", choices=("auto",), help="go on with a run that was killed")
     return parser.parse_args(arguments)
 
@@ -53,11 +53,11 @@ def disagreement(pool, count, rng):
 def main(args):
     options = {name: value for name, value in (
         ("rounds", args.rounds), ("seeds", args.seeds), ("resume", args.resume),
-        ("max_train_samples", args.rows)) if value is not None}
+        ("max_train_samples", args.rows), ("output_dir", args.output_dir)) if value is not None}
     results = learn_actively(
         args.data_file, args.weights, {**ACQUISITIONS, "disagreement": disagreement},
         task=args.task, preset=args.preset, acquisition=args.acquisition, from_scratch="bert-tiny",
-        min_steps=args.min_steps, output_dir=args.output_dir, **options)
+        min_steps=args.min_steps, **options)
     for key, found in results["scores"].items():
         best = max(found["methods"], key=lambda name: np.mean(found["methods"][name]["mean"]))
         print(f"highest mean {key} over the rounds: {best}")

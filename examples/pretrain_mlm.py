@@ -18,7 +18,8 @@ from bert_kit import (BertKitError, BERTForMaskedLM, BERTForPreTraining, MLMData
                       create_model_config, load_pretrained, save_pretrained, train_tokenizer)
 from bert_kit.data import load_corpus, make_loader
 from bert_kit.evaluation import unigram_loss
-from bert_kit.training import best_precision, compute_pretraining_loss
+from bert_kit.recipes.settings import numbered_folder
+from bert_kit.training import best_precision, check_new_run, compute_pretraining_loss
 from bert_kit.weights import load_weights
 
 HELD_OUT = 0.2  # share of source files that pre-training never sees; the classifier is tested there
@@ -27,7 +28,8 @@ HELD_OUT = 0.2  # share of source files that pre-training never sees; the classi
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--output_dir", default="runs/pretrained", help="where the model goes")
+    parser.add_argument("--output_dir", help="where the model goes; by default runs/pretrained, "
+                        "runs/pretrained-2 and so on")
     parser.add_argument("--model", default="bert-mini", help="size of the model: bert-tiny, …")
     parser.add_argument("--vocab_size", type=int, default=8000, help="pieces to learn")
     parser.add_argument("--nsp", action="store_true", help="predict next sentences too")
@@ -46,6 +48,9 @@ def parse_arguments():
 def main(args):
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if args.output_dir is None:
+        args.output_dir = str(numbered_folder("runs", "pretrained", latest=args.resume is not None))
+    check_new_run(args.output_dir, args.resume)  # before any work
 
     # 1. Text: documents of sentences, some source files held out.
     corpus = load_corpus()

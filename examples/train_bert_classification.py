@@ -21,7 +21,8 @@ from bert_kit.data import (first_of_each_class, library_task, make_loader, read_
                            stratified_split)
 from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
                                  predict_logits, tfidf_baseline)
-from bert_kit.training import best_precision
+from bert_kit.recipes.settings import numbered_folder
+from bert_kit.training import best_precision, check_new_run
 from bert_kit.weights import load_weights
 
 HELD_OUT = 0.2  # share of the test rows; of the docstring task the files pretrain_mlm.py holds out
@@ -33,7 +34,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--weights", help="folder or name of a BERT to start from")
     parser.add_argument("--data_file", help="CSV with the columns text and category")
     parser.add_argument("--test_file", help="CSV to test on; else a fifth of the rows")
-    parser.add_argument("--output_dir", default="runs/classifier", help="where the model goes")
+    parser.add_argument("--output_dir", help="where the model goes; by default runs/classifier, "
+                        "runs/classifier-2 and so on")
     parser.add_argument("--model", default="bert-mini", help="size of a model from scratch")
     parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
     parser.add_argument("--epochs", type=int, help="default 6 from scratch, 3 with weights")
@@ -62,6 +64,9 @@ def load_data(args):
 def main(args):
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if args.output_dir is None:
+        args.output_dir = str(numbered_folder("runs", "classifier", latest=args.resume is not None))
+    check_new_run(args.output_dir, args.resume)  # before any work
 
     # 1. Data: texts and class names; names become numbers in sorted order.
     (train_texts, train_names), (test_texts, test_names) = load_data(args)
@@ -134,7 +139,7 @@ def main(args):
     print(f"\nsaved in {args.output_dir}"
           f"\npredict with: python -m bert_kit predict --model {args.output_dir} --text \"…\"")
     if not args.weights:
-        print("better scores: examples/pretrain_mlm.py --epochs 3, then --weights runs/pretrained")
+        print("better scores: examples/pretrain_mlm.py --epochs 3, then --weights with its folder")
     return metrics
 
 

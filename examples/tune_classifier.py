@@ -53,12 +53,12 @@ def main(args):
         num_train_epochs=args.epochs, val_size=0.15, test_size=0.2, group_by_length=True,
         metric="f1_macro", seed=args.seed, output_dir=None, plots=False, baselines=False,
         verbosity=0)
-    rows = read_rows(base)
     begun = folder / "arguments.json"  # trials that were trained otherwise would not compare
     for name, value in (read_json(begun) if begun.exists() else {}).items():
         if value != getattr(args, name):
             raise BertKitError(f"{folder}: --{name} was {value} and is now {getattr(args, name)}; "
                                "expected the same command, or another --output_dir")
+    rows = read_rows(base)
     write_json(begun, vars(args))
     print(f"data         {rows.description}")
 
@@ -78,8 +78,9 @@ def main(args):
     over = sum(trial.over for trial in study.trials)
     study.optimize(Objective(base, keep=False), n_trials=args.n_trials - over,
                    callbacks=[SearchLog(base.replace(verbosity=1))])
-    print("importance   " + ", ".join(f"{name} {share:.0%}"
-                                      for name, share in study.importance().items()))
+    shares = study.importance()
+    print("importance   " + (", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+                             if any(shares.values()) else "too few trials to tell"))
 
     # 4. A population: after every epoch the worst member goes on from the weights of the best,
     #    with parameters a little larger or smaller. A parameter becomes a schedule.

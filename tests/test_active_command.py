@@ -28,16 +28,19 @@ def job(folder, seconds=None):
     That is its exit code, the seconds that it took, and what it printed.
     """
     folder.mkdir(exist_ok=True)
-    process = subprocess.Popen([sys.executable, "-u", "-m", "bert_kit", "active", *JOB],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               cwd=folder, env=environment())
-    first = process.stdout.readline()
+    log = folder / "log"  # a file: of a pipe that is read while the job runs, output has been lost
+    with open(log, "w") as output:
+        process = subprocess.Popen([sys.executable, "-u", "-m", "bert_kit", "active", *JOB],
+                                   stdout=output, stderr=subprocess.STDOUT, cwd=folder,
+                                   env=environment())
+    while process.poll() is None and "\n" not in log.read_text():
+        time.sleep(0.01)
     begun = time.monotonic()
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-    return process.wait(), time.monotonic() - begun, first + process.communicate()[0]
+    return process.wait(), time.monotonic() - begun, log.read_text()
 
 
 def files(folder):

@@ -309,7 +309,7 @@ def test_labelled_rows_and_a_pool(files, tmp_path):
     ({"pool_file": "pool.csv"}, "pool_file"),
     ({"time_limit": 3.0}, "time_limit"),
     ({"seeds": ()}, "seeds"),
-    ({"initial": 0}, "initial"),
+    ({"initial": 0}, "initial"), ({"initial": 500}, "initial is 500; the pool has [0-9]+ rows"),
     ({"kappa": 2.0}, "kappa"),
     ({"preset": "slow"}, "preset")])
 def test_what_does_not_go_together_is_found_first(files, tmp_path, changes, words):
@@ -334,7 +334,7 @@ def test_the_example_with_a_method_of_its_own(tmp_path):
          "disagreement", "random"], cwd=tmp_path, capture_output=True, text=True,
         env=environment())
     assert done.returncode == 0, done.stderr
-    found = read_json(tmp_path / "runs" / "active_learning" / "results.json")["scores"]["accuracy"]
+    found = read_json(tmp_path / "runs" / "active" / "results.json")["scores"]["accuracy"]
     assert found["labels"] == [100, 140] and {*found["methods"]} == {"disagreement", "random"}
     assert "disagreement - random" in done.stdout and "highest mean accuracy" in done.stdout
 
@@ -355,3 +355,6 @@ def test_comparison_of_curves():
     assert "better in 2 of 2" in text and "20.0%" in text
     assert compare_curves({"a": [history(0.4)]}, None, "accuracy", 9) is None
     assert active_learning._shown(None) == "-"
+    found = compare_curves({"a": [history(0.4)], "b": [history(0.6)]}, None, "f1", 100)
+    text = format_comparison(found, "f1")
+    assert "one seed" in text and "1 seeds" not in text

@@ -104,6 +104,8 @@ def test_scores_are_divided_by_the_root_of_the_head_size():
     k[0, 0] = 1
     weights = attend(q, k, k)[1]
     torch.testing.assert_close(weights[0], torch.tensor([0.75, 0.25]))
+    undivided = attend(4 * q, k, k)[1]  # as 4 log 3 and 0 would be: 3^4 to 1
+    torch.testing.assert_close(undivided[0], torch.tensor([81 / 82, 1 / 82]))
 
 
 def test_a_token_moves_every_token_but_no_other_row(config):

@@ -12,6 +12,7 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (brier_score, confidence_coverage, expected_calibration_error,
                                  fit_label_scaling, fit_temperature, format_coverage,
                                  format_reliability, reliability_bins)
+from bert_kit.recipes.calibration import calibrate, described
 
 
 def _random(rows=501, classes=4, sharpness=2.0, seed=0):
@@ -353,3 +354,11 @@ def test_impossible_label_sets(logits, labels, message):
     for score in (expected_calibration_error, brier_score):
         with pytest.raises(DataError, match="hold 1.5 for label 0; expected 0 to 1 .the sigmoid"):
             score([[1.5]], [[1]])
+
+
+@pytest.mark.parametrize("labels, at_end", [([0, 0], True), ([0, 1], False)])
+def test_a_temperature_at_the_end_of_the_search_is_said_to_be_none(labels, at_end):
+    rows = [[2.0, 0.0], [1.0, 0.5]], labels
+    fitted, _ = calibrate(lambda logits: np.exp(logits) / np.exp(logits).sum(1, keepdims=True),
+                          rows, ([[0.2, 0.1], [0.1, 0.0]], [0, 1]))
+    assert ("where the search ends" in described(fitted)) == at_end

@@ -441,12 +441,26 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "a", **options)
     assert capsys.readouterr().out.count("bert_kit[plots]") == 1
+    assert main(["evaluate", "--model", str(tmp_path / "a"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.count("bert_kit[plots]") == 1
     assert not list((tmp_path / "a").glob("*.png"))
     monkeypatch.undo()
     pytest.importorskip("matplotlib")
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "b", **options)
     assert {p.name for p in (tmp_path / "b").glob("*.png")} == {
         "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}
+
+
+def test_a_length_that_nobody_chose_is_cut_to_the_positions(files, tmp_path, capsys):
+    options = {name: value for name, value in QUICK.items() if name not in ("max_length",)}
+    train_classifier(None, files[1], files[0], output_dir=tmp_path / "a", max_steps=1,
+                     **{**options, "verbosity": 1})
+    assert "max_length is 40: " in capsys.readouterr().out
+    assert Predictor.load(tmp_path / "a").max_length == 40
+    assert read_json(tmp_path / "a" / "manifest.json")["settings"]["max_length"] == 40
+    assert main(["train", "--model", str(files[1]), "--data_file", str(files[0]), "--max_length",
+                 "41", "--output_dir", str(tmp_path / "b")]) == 1
+    assert "--max_length is 41; " in capsys.readouterr().err
 
 
 def test_a_long_name_moves_no_column_of_the_results():

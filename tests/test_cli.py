@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from bert_kit import BERTForSequenceClassification, save_pretrained, train_tokenizer
+from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, save_pretrained,
+                      train_tokenizer)
 from bert_kit.cli import main
 from bert_kit.data.corpus import Corpus, Document
 from models import tiny_config
@@ -20,6 +21,9 @@ def test_info_says_what_is_in_a_folder(tmp_path, capsys):
     for part in ("BertForSequenceClassification", "no, yes, perhaps", f"{count:,} numbers",
                  "12 in 3 heads", f"{tokenizer.vocab_size} pieces", "11 tokens"):
         assert part in out
+    save_pretrained(BERTForMaskedLM(model.config), tmp_path / "masked", tokenizer)
+    assert main(["info", str(tmp_path / "masked")]) == 0
+    assert "classes" not in capsys.readouterr().out
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "vocab.txt").unlink()
     assert main(["info", str(tmp_path)]) == 0 and "none (" in capsys.readouterr().out
@@ -31,6 +35,52 @@ def test_corpus_is_written_as_sentences_and_documents(tmp_path, capsys, monkeypa
     assert main(["corpus", "--output", str(tmp_path / "text")]) == 0
     assert (tmp_path / "text").read_text("utf-8") == "One.\nTwo ü.\n\n3.\n"
     assert "2 documents, 3 sentences" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["train", "--epoch", "3"], ["usage: bert-kit train ", "unrecognized arguments: --epoch 3"]),
+    (["predict", "--model", "x", "y"], ["usage: bert-kit predict ", "arguments: y"]),
+    (["tune", "--all", "--classifiers", "mlp"], ["usage: bert-kit tune ", "not allowed with"])])
+def test_what_a_job_does_not_know_shows_the_usage_of_that_job(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and all(word in error for word in words)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["train", "--max-length", "2"], "error: --max_length is 2; expected"),
+    (["train", "--seed", "-1"], "error: --seed is -1;"),
+    (["active", "--acquisition", "x"], "error: --acquisition names 'x'"),
+    (["pretrain", "--store", "s"], "error: a store needs a --train_file\n"),
+    (["tune", "--classifier", "cnn", "--all"], "error: --classifier is one head"),
+    (["train", "--from_scratch", "bert-tiny", "--layer_decay", "0"], "error: --layer_decay is 0")])
+def test_errors_name_the_flag(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) != 0
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_the_keys_of_a_file_are_no_flags(tmp_path, capsys):
+    (tmp_path / "x.toml").write_text("batch_sizes = 3")
+    assert main(["train", "--config", str(tmp_path / "x.toml")]) == 1
+    assert "--" not in capsys.readouterr().err
+
+
+def test_help_shows_choices_and_defaults_once_and_as_they_are_typed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for job, words in {
+            "train": ["--optim, --optimizer, --optimizer_choice {adamw,adam,sgd,rmsprop}\n",
+                      "(default: 0.9 0.999)", "(default: text)", "(default: true)"],
+            "evaluate": ["(default: 7)", "draw no pictures\n"],
+            "compare": ["--classifiers, --classifier_types, --classifier, --classifier_type {"]
+            }.items():
+        with pytest.raises(SystemExit):
+            main([job, "--help"])
+        text = capsys.readouterr().out
+        assert all(word in text for word in words), text
+        assert "None" not in text and "('" not in text and "HEAD)" not in text
 
 
 @pytest.mark.parametrize("arguments, code", [

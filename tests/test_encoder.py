@@ -220,7 +220,16 @@ def test_initial_weights():
 def test_parameter_count_of_bert_base():
     with torch.device("meta"):
         model = BERTModel(create_model_config("bert-base-uncased (110M)"))
+    embeddings, block, pooler = (sum(p.numel() for p in part.parameters()) for part in (
+        model.embeddings, model.blocks[0], model.pooler))
+    d, inner, rows = 768, 3072, 30_522 + 512 + 2
+    assert embeddings == rows * d + 2 * d == 23_837_184
+    # Query, key, value and output; the two layers of the feed-forward part; two LayerNorms.
+    assert block == 4 * (d * d + d) + (2 * d * inner + inner + d) + 2 * 2 * d == 7_087_872
+    assert pooler == d * d + d == 590_592
     assert sum(p.numel() for p in model.parameters()) == 109_482_240
+    assert embeddings + 12 * block + pooler == 109_482_240
+    assert round(block / 109_482_240, 3) == 0.065
 
 
 def test_rows_do_not_leak_into_each_other(config, ragged):

@@ -67,11 +67,12 @@ def test_own_csv_resume_and_plain_errors(tmp_path, cache):
             writer.writerow([f"the {'red' if i % 2 else 'blue'} thing number {i}",
                              "warm" if i % 2 else "cold"])
     arguments = ["--data_file", "own.csv", "--model", "bert-tiny", "--epochs", 8,
-                 "--learning_rate", 2e-3, "--batch_size", 8]
+                 "--learning_rate", 2e-3, "--batch_size", 8, "--output_dir", "runs/mine"]
     out = run(tmp_path, cache, "train_bert_classification.py", *arguments)
     assert "48 rows to train on, 12 to test on, 2 classes" in out
     assert number(r"\nBERT +([\d.]+)", out) == 1
-    error = run(tmp_path, cache, "train_bert_classification.py", *arguments, code=1)
+    error = run(tmp_path, cache, "train_bert_classification.py", *arguments, "--data_file",
+                "unread", code=1)  # said before any row is read
     assert error.startswith("error: ") and "--resume auto" in error and error.count("\n") == 1
     again = run(tmp_path, cache, "train_bert_classification.py", *arguments, "--resume", "auto")
     assert again.split("three test rows")[1] == out.split("three test rows")[1]

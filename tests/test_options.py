@@ -155,7 +155,7 @@ def test_help_shows_the_defaults_but_not_what_is_off():
     add_arguments(parser, ClassificationSettings)
     text = parser.format_help()
     for words in ("0 is off (default: 0)", "other classes (default: 0.0)", "rest (default: 128)",
-                  "keep the best epoch, not the last (default: True)"):
+                  "keep the best epoch, not the last (default: true)"):
         assert words in text.replace("text is cut off", "rest")
     assert "(default: False)" not in text and "(default: None)" not in text
 

@@ -92,6 +92,11 @@ def test_the_same_tensors_give_the_same_bytes_in_any_order(tmp_path):
     write_safetensors(tmp_path / "a", tensors)
     write_safetensors(tmp_path / "b", dict(reversed(tensors.items())))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    # The widest types first, so that every number lies at a multiple of its size; then by name.
+    write_safetensors(tmp_path / "c", {"b": torch.zeros(1), "a": torch.zeros(1),
+                                       "c": torch.zeros(1, dtype=torch.float64)})
+    entries, _ = read_header(tmp_path / "c")
+    assert sorted(entries, key=lambda name: entries[name].start) == ["c", "a", "b"]
 
 
 def test_views_are_written_whole(tmp_path):

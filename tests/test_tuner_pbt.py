@@ -80,6 +80,10 @@ def test_figure_2_of_the_paper(tmp_path):
     """Of 200 seeds the median is 1.199 and the worst 1.19."""
     best = finals(figure_2, WEIGHTS, range(5), tmp_path, exploit=1)
     assert np.median(best) >= 1.198 and best.min() > 1.0
+    for h0, h1 in ((1, 0), (0, 1)):  # each alone leaves one of the two distances as it was
+        fixed = PBT(WEIGHTS).replay(figure_2, [(g, {"h0": h0, "h1": h1}, 0) for g in range(40)],
+                                    tmp_path / "fixed")
+        assert 0.38 < fixed < 0.39
 
 
 def test_a_schedule_beats_every_fixed_rate(tmp_path):

@@ -376,6 +376,10 @@ def test_every_option_has_its_own_spellings_and_a_short_help():
     ({"sampler": "hyperband", "n_trials": None, "keep_top": 0}, None, "keep_top is 0, which hyp"),
     ({"sampler": "hyperband", "n_trials": 50}, None, "n_trials is 50, which hyperband does"),
     ({"population": 4}, None, "population is 4, which tpe does not use; .* or choose pbt"),
+    ({"folds": 3, "keep_top": 2}, None, "keep_top is 2, but with folds"),
+    ({"optim": "rmsprop"}, {"optim": ["adam", "rmsprop"], "eps": {
+        "kind": "ordered", "values": [1e-8, 1e-6], "when": {"optim": "adam"}}},
+     "nothing is left to tune where optim"),
     ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
     ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
@@ -466,6 +470,15 @@ def test_the_log_shows_what_the_cut_saw(capsys):
     assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
 
 
+def test_the_log_says_how_many_trials_are_equally_good(capsys):
+    best, other = (SimpleNamespace(value=value, state="complete") for value in (0.5, 0.25))
+    for trials_, count in (([best, other, best], 1), ([best, other], 0), ([], 0)):
+        SearchLog(ClassificationSettings()).on_study_end(SimpleNamespace(
+            trials=trials_, best=best,
+            statistics=lambda: {"complete": len(trials_), "pruned": 0, "failed": 0}))
+        assert capsys.readouterr().out.count("2 trials share the best score") == count
+
+
 def test_commands_of_the_seeds(files, tmp_path, capsys):
     rows, bert = files
     quick = {**QUICK, "num_epochs": 1, "model": bert}
@@ -495,6 +508,16 @@ def test_a_flag_that_the_sampler_ignores_is_a_usage_error(tmp_path, capsys):
     assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (6, None, None, None)
     kept = settings().replace(seed=1)
     assert (kept.population, kept.n_trials, kept.pruner, kept.keep_top) == (None, 50, "median", 3)
+
+
+def test_what_is_fixed_decides_what_depends_on_it():
+    space = SearchSpace.from_dict({
+        "lr": [1, 2], "optim": ["adamw", "sgd"], "momentum": {
+            "kind": "continuous", "low": 0.5, "high": 0.9, "when": {"optim": ["sgd"]}}})
+    assert "momentum" not in search_space(settings(optim="rmsprop"), space).to_dict()
+    fixed = search_space(settings(optim="sgd"), space).to_dict()
+    assert [*fixed] == ["lr", "momentum"] and "when" not in fixed["momentum"]
+    assert settings(folds=3).replace(seed=1).keep_top == 0
 
 
 def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):

@@ -33,7 +33,7 @@ def require_plots():
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise PlotsMissing("pictures need matplotlib, which is not installed; expected "
+        raise PlotsMissing("pictures need matplotlib, which is not installed; to have them: "
                            "pip install 'bert_kit[plots]'") from None
 
 

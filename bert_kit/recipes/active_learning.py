@@ -22,9 +22,9 @@ from bert_kit.files import (atomic_file, atomic_folder, file_name, read_json, re
                             write_json)
 from bert_kit.recipes.active_report import report
 from bert_kit.recipes.active_rows import ActiveRows
-from bert_kit.recipes.active_settings import ActiveSettings
+from bert_kit.recipes.active_settings import PRESETS, ActiveSettings
 from bert_kit.recipes.class_task import joined
-from bert_kit.recipes.fine_tuning import check_settings
+from bert_kit.recipes.fine_tuning import check_settings, within_positions
 from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import check_same, kept_to, manifest, no_split_of_a_failed_start
@@ -72,6 +72,7 @@ def run(settings, acquisitions=ACQUISITIONS):
     precision = settings.precision or best_precision(device)
     settings = settings.replace(precision=precision,
                                 pass_precision=settings.pass_precision or best_precision(device))
+    settings = within_positions(settings, PRESETS[settings.preset]["max_length"])
     check_settings(settings)
     with kept_to(ALONE, folder):
         return _run(settings, acquisitions, device, folder)
@@ -82,6 +83,9 @@ def _run(settings, acquisitions, device, folder):
     with no_split_of_a_failed_start(folder):
         rows = ActiveRows(settings, device)
         settings.say(f"data      {rows.description}")
+        if not rows.known and settings.initial >= len(rows.texts):
+            raise ConfigError(f"initial is {settings.initial}; the pool has {len(rows.texts)} "
+                              "rows, so none would be left to choose from; expected fewer")
         _open_folder(folder, settings, rows.fingerprint)
     campaigns = Campaigns(settings, rows, folder)
     if settings.oracle != "simulated":

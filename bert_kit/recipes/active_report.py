@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from bert_kit.active import mean_curve, paired_difference, share_needed
-from bert_kit.evaluation import write_rows
+from bert_kit.evaluation import plot_bands, write_rows
 from bert_kit.files import write_json
 from bert_kit.recipes.active_rows import AT_HALF
-from bert_kit.recipes.pictures import draw_bands
+from bert_kit.recipes.pictures import can_draw
 
 GOALS = (0.95, 0.98, 1.0)
 ALL_DATA = "all-data"
@@ -50,18 +50,20 @@ def report(histories, costs, rows, settings):
         "scores": {}}
     keys = [settings.metric, *(key for key, *_ in rows.task.columns[:2]),
             *(f"{name}_at_half" for name in AT_HALF)]
+    plots = can_draw(settings.plots, settings.say)
     for key in dict.fromkeys(keys):
         found = compare_curves(campaigns, goal, key, len(rows.texts))
         if found is None:
             continue
         results["scores"][key] = found
         settings.say(f"\n{format_comparison(found, key)}")
-        if settings.plots:
+        if plots:
             mean = found["all_data"]
-            draw_bands(folder / f"learning_curves_{key}.png", {
-                name: (found["labels"], curve["mean"], _or_nan(curve["std"]))
-                for name, curve in found["methods"].items()}, key,
-                mean and (ALL_DATA, mean["mean"], *_or_nan([mean["std"]])), settings.say)
+            plot_bands(
+                {name: (found["labels"], curve["mean"], _or_nan(curve["std"]))
+                 for name, curve in found["methods"].items()},
+                folder / f"learning_curves_{key}.png", key,
+                goal=mean and (ALL_DATA, mean["mean"], *_or_nan([mean["std"]])))
     if results["seconds_per_1000_rows"]:
         settings.say("\nseconds to choose, per 1,000 rows of the pool: " + ", ".join(
             f"{name} {cost:.2f}" for name, cost in results["seconds_per_1000_rows"].items()))
@@ -139,8 +141,10 @@ def format_comparison(found, key):
         last = _with_spread(method["mean"][-1], method["std"][-1])
         lines.append(f"{name:18}{shares}   {last:16}{np.mean(method['mean']):8.4f}")
     if found["differences"]:
-        lines.append(f"differences of the mean over rounds, paired by seed, with 95% intervals "
-                     f"({found['differences'][0]['seeds']} seeds)")
+        seeds = found["differences"][0]["seeds"]
+        lines.append("differences of the mean over rounds" + (
+            f", paired by seed, with 95% intervals ({seeds} seeds)" if seeds > 1
+            else " (one seed, which tells nothing of chance)"))
     for row in found["differences"]:
         between = "" if row["low"] is None else f"  {row['low']:+.4f} to {row['high']:+.4f}"
         lines.append(f"{row['first'] + ' - ' + row['second']:38}{row['mean']:+.4f}{between}  "

@@ -69,7 +69,7 @@ class AnsweringJob(TokenJob):
             raise DataError("no question to train on has an answer; expected some with one")
         self.settings.say("data      " + ", ".join(
             f"{len(part):,} {name}" for name, part in parts.items())
-            + f" questions; {silent:,} of the first have no answer")
+            + " questions" + f"; {silent:,} to train on have no answer" * (silent > 0))
 
     def cut(self, part, share):
         """Cut questions off the end, so that each paragraph stays on one side."""

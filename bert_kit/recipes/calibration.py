@@ -8,6 +8,7 @@ import numpy as np
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_label_scaling,
                                  fit_temperature)
+from bert_kit.evaluation.scaling import TEMPERATURES
 
 
 def calibrate(probabilities_of, validation, test):
@@ -40,6 +41,26 @@ def calibrate(probabilities_of, validation, test):
                              "brier_score": brier_score(*curve)}
                       for name, curve in curves.items()}
     return fitted, curves
+
+
+def described(fitted):
+    """Return the calibration errors before and after scaling as a line.
+
+    A temperature at an end of the search is no fit, and the line says so.
+
+    Examples
+    --------
+    >>> errors = {"before": {"calibration_error": 0.2}, "temperature": {"calibration_error": 0.1}}
+    >>> print(described({"temperature": 2.0, "test": errors}).strip())  # doctest: +ELLIPSIS
+    calibration error of the test rows: 0.2000 as it is, 0.1000 with temperature (...
+    """
+    errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")
+              for i, (name, scores) in enumerate(fitted["test"].items())]
+    temperature, origin = fitted["temperature"], "from the validation rows"
+    if any(abs(temperature / end - 1) < 1e-6 for end in TEMPERATURES):
+        origin = "where the search ends: the validation rows are too few or too easy to fit one"
+    return (f"\ncalibration error of the test rows: {', '.join(errors)} "
+            f"(temperature {temperature:.3f}, {origin})")
 
 
 def kept(fitted):

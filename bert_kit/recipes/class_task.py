@@ -9,10 +9,10 @@ from bert_kit.evaluation import (PredictionWriter, bootstrap_intervals, brier_sc
                                  expected_calibration_error, fold_scores, format_coverage,
                                  format_mistakes, format_per_class, logit_metrics,
                                  majority_baseline, mcnemar, most_confident_mistakes,
+                                 plot_confidence_histogram, plot_confusion_matrix,
                                  tfidf_baseline, write_rows)
 from bert_kit.model import BERTForSequenceClassification
 from bert_kit.recipes.calibration import calibrate
-from bert_kit.recipes.pictures import draw_scores
 from bert_kit.training import balanced_class_weights, classification_loss
 
 
@@ -114,15 +114,16 @@ class ClassTask:
         """Return the scores of the test rows as text."""
         return format_per_class(scores, classes)
 
-    def leave(self, folder, scores, rows, config, plots, say):
+    def leave(self, folder, scores, rows, config, plots):
         """Write files and pictures of the rows (logits, labels) of a finished run."""
         if plots and "test" in rows:
-            self.draw(folder, scores, *rows["test"], config, say)
+            self.draw(folder, scores, *rows["test"], config)
 
-    def draw(self, folder, scores, logits, labels, config, say):
+    def draw(self, folder, scores, logits, labels, config):
         """Draw scored rows into a folder."""
-        draw_scores(folder, scores["confusion_matrix"], config.labels, softmax(logits), labels,
-                    say)
+        plot_confusion_matrix(scores["confusion_matrix"], config.labels,
+                              folder / "confusion_matrix.png")
+        plot_confidence_histogram(softmax(logits), labels, folder / "confidence.png")
 
     # ---- the job `evaluate`
 

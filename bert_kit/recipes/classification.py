@@ -8,12 +8,13 @@ from pathlib import Path
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
+from bert_kit.evaluation import plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
-from bert_kit.recipes.calibration import kept
+from bert_kit.recipes.calibration import described, kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
-                                          seeded, threads)
+                                          seeded, threads, within_positions)
 from bert_kit.recipes.options import make_settings, named
-from bert_kit.recipes.pictures import draw_curves, draw_reliability
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
@@ -63,7 +64,8 @@ class TextClassificationTrainer:
                  **changes):
         if settings is None:
             given = {} if model_path is None else {"model": model_path}
-            settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
+            settings = within_positions(
+                ClassificationSettings(**named(ClassificationSettings, given | changes)))
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
         self.settings = in_process(settings, settings.classifier, processes)
@@ -215,8 +217,8 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    job = TextClassificationTrainer(settings=ClassificationSettings(
-        **{"output_dir": None, **given}))
+    job = TextClassificationTrainer(settings=within_positions(ClassificationSettings(
+        **{"output_dir": None, **given})))
     check_settings(job.settings)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
@@ -242,6 +244,7 @@ def run(settings):
 
 
 def _run(settings, processes):
+    settings = within_positions(settings)
     check_settings(settings)
     if settings.output_dir is not None:
         processes.from_first(lambda: check_folder(settings))
@@ -289,7 +292,7 @@ def _finish(job, datasets, logits, results):
         if "validation" in rows and (found := task.calibration(rows)):
             results["calibration"], curves = found
             job.model.config = config.replace(extra={**config.extra, **kept(found[0])})
-            settings.say(_calibration_line(results["calibration"]))
+            settings.say(described(results["calibration"]))
     settings.say(results_table(results, task.columns))
     if settings.output_dir is None:
         return results
@@ -302,21 +305,15 @@ def _finish(job, datasets, logits, results):
             writer.write(texts, *task.answers(logits["test"], config), rows["test"][1])
     write_json(folder / "results.json", results)
     write_card(folder, model_card(folder, results, task.title(config.labels), task.columns))
-    plots = settings.plots and draw_curves(folder, job.trainer.state.log, settings.say)
-    task.leave(folder, results.get("test"), rows, config, plots, settings.say)
+    plots = can_draw(settings.plots, settings.say)
+    task.leave(folder, results.get("test"), rows, config, plots)
+    if plots:
+        plot_learning_curves(job.trainer.state.log, folder / "learning_curves.png")
     if plots and curves:
-        draw_reliability(folder, curves, settings.say)
+        plot_reliability(curves, folder / "reliability.png")
     if settings.fast_dev_run:
         return results
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\npredict with: python -m bert_kit predict --model {quoted(folder)} --text \"…\""
                  + " --text_b \"…\"" * (len(settings.text_column) == 2))
     return results
-
-
-def _calibration_line(fitted):
-    """Return the calibration errors before and after scaling as a line."""
-    errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")
-              for i, (name, scores) in enumerate(fitted["test"].items())]
-    return (f"\ncalibration error of the test rows: {', '.join(errors)} "
-            f"(temperature {fitted['temperature']:.3f}, from the validation rows)")

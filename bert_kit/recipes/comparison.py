@@ -4,13 +4,13 @@ from pathlib import Path
 
 from bert_kit.data import read_table
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import (PlotsMissing, format_leaderboard, mcnemar, require_plots,
-                                 write_rows)
+from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
 from bert_kit.files import read_json
 from bert_kit.recipes.classification import run
-from bert_kit.recipes.fine_tuning import HEAD_OPTIONS, check_settings, for_head
+from bert_kit.recipes.fine_tuning import (HEAD_OPTIONS, check_settings, for_head,
+                                          within_positions)
 from bert_kit.recipes.options import make_settings
-from bert_kit.recipes.pictures import draw_comparison
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import check_folder, in_process, kept_to
@@ -45,7 +45,8 @@ def compare(settings, classifier_types=HEADS):
     with join_processes(choose_device(settings.device)) as processes:
         settings = in_process(settings, "comparison", processes)
         with kept_to(processes, settings.output_dir):
-            return _compare(_without_missing_plots(settings), classifier_types, processes)
+            settings = settings.replace(plots=can_draw(settings.plots, settings.say))
+            return _compare(within_positions(settings), classifier_types, processes)
 
 
 def _compare(settings, classifier_types, processes):
@@ -79,17 +80,6 @@ def _check(settings, jobs):
             check_folder(job)
     if read_rows(settings.replace(output_dir=None)).test is None:
         raise ConfigError("a comparison needs test rows; give a test_size above 0 or a test_file")
-
-
-def _without_missing_plots(settings):
-    """Return settings without plots where they cannot be drawn, having said so once."""
-    try:
-        if settings.plots:
-            require_plots()
-    except PlotsMissing as missing:
-        settings.say(str(missing))
-        return settings.replace(plots=False)
-    return settings
 
 
 def compare_runs(folders, output_dir, metric="f1_macro", plots=True, verbosity=1):
@@ -128,9 +118,13 @@ def _conclude(results, settings):
     folder = Path(settings.output_dir)
     write_rows(folder / "leaderboard.csv", rows)
     settings.say(f"\n{format_leaderboard(rows, order, lower)}")
-    if settings.plots:
-        draw_comparison(folder, [row for row in rows if row["seconds"] is not None],
-                        settings.say)
+    first = [row["classifier"] for row in rows
+             if row["seconds"] is not None and row[order] == rows[0][order]]
+    if len(first) > 1:
+        settings.say(f"\n{', '.join(first)} have the same {order} score, so they stand by name")
+    if can_draw(settings.plots, settings.say):
+        plot_comparison([row for row in rows if row["seconds"] is not None],
+                        folder / "comparison.png")
     settings.say(f"\nsaved in {folder}: leaderboard.csv")
     return rows
 

@@ -117,7 +117,7 @@ def _find_layout(folder, pooling):
         if pooling is None:
             raise ConfigError(f"{folder}: holds no modules.json to say how token vectors become "
                               f"one; expected a sentence encoder, or a pooling "
-                              f"({', '.join(POOLINGS)})")
+                              f"(--pooling {', '.join(POOLINGS)})")
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
         return folder, SentenceLayout((pooling,))

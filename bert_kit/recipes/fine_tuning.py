@@ -77,6 +77,22 @@ def for_head(settings, classifier):
         name: None for name in HEAD_OPTIONS if name not in known})
 
 
+def within_positions(settings, default=None):
+    """Return settings whose `max_length`, where it is the default, is no more than the model has.
+
+    A job begins with it. A `max_length` that was chosen stays, and `starting_config` refuses it.
+    """
+    default = type(settings).max_length if default is None else default
+    if settings.model is None or settings.max_length != default:
+        return settings
+    folder = find_folder(settings.model, WEIGHT_FILES, settings.download)
+    longest = BertConfig.load(folder).max_position_embeddings
+    if longest >= default:
+        return settings
+    settings.say(f"note      max_length is {longest}: {settings.model} has no more positions")
+    return settings.replace(max_length=longest)
+
+
 def starting_config(settings):
     """Return the BertConfig that a run begins with; the vocabulary of a new model is not known yet.
 

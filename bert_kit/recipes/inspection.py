@@ -37,12 +37,13 @@ def describe_folder(name, download=False):
         "hidden size": f"{config.hidden_size} in {config.num_attention_heads} heads",
         "feed-forward": f"{config.intermediate_size}, {config.hidden_act}",
         "longest row": f"{config.max_position_embeddings} tokens",
-        "classes": _shorten(config.labels),
         "weights": f"{path.name}: {len(tensors)} tensors, "
                    f"{sum(tensor.numel() for tensor in tensors.values()):,} numbers, "
                    f"{', '.join(kinds)}",
         "vocabulary": _vocabulary(folder, config),
     }
+    if any(name.startswith("classifier.") for name in tensors):  # others have the names of none
+        facts["classes"] = _shorten(config.labels)
     facts |= _run_facts(folder, config)
     width = max(map(len, facts))
     return "\n".join(f"{what:{width}}  {one_line(value, 2_000)}" for what, value in facts.items())

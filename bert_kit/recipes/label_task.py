@@ -8,12 +8,12 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (LabelSetWriter, brier_score, expected_calibration_error,
                                  fit_thresholds, format_per_class, format_sweep,
                                  multilabel_logit_metrics, multilabel_metrics,
+                                 plot_confidence_histogram, plot_threshold_sweep,
                                  predict_label_sets, tfidf_label_probabilities, threshold_sweep,
                                  threshold_warning, write_rows)
 from bert_kit.model import BERTForMultiLabel
 from bert_kit.recipes.calibration import calibrate
 from bert_kit.recipes.class_task import ClassTask, joined
-from bert_kit.recipes.pictures import draw_probabilities, draw_thresholds
 from bert_kit.training import multi_label_loss, positive_weights, prior_logits, set_output_bias
 
 ASYMMETRIC = {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05}  # as its paper sets it
@@ -148,18 +148,19 @@ class LabelTask(ClassTask):
             lines += ["", f"note: {scores['warning']}"]
         return "\n".join(lines)
 
-    def leave(self, folder, scores, rows, config, plots, say):
+    def leave(self, folder, scores, rows, config, plots):
         if "validation" in rows:
             logits, labels = rows["validation"]
             sweep = threshold_sweep(sigmoid(logits), labels)
             write_rows(folder / "thresholds.csv", sweep)
             if plots:
                 chosen = thresholds_of(config)
-                draw_thresholds(folder, sweep, None if isinstance(chosen, list) else chosen, say)
-        super().leave(folder, scores, rows, config, plots, say)
+                plot_threshold_sweep(sweep, folder / "thresholds.png",
+                                     None if isinstance(chosen, list) else chosen)
+        super().leave(folder, scores, rows, config, plots)
 
-    def draw(self, folder, scores, logits, labels, config, say):
-        draw_probabilities(folder, sigmoid(logits), labels, say)
+    def draw(self, folder, scores, logits, labels, config):
+        plot_confidence_histogram(sigmoid(logits), labels, folder / "confidence.png")
 
     def measure(self, logits, labels, config, folds=7, seed=0):
         probabilities = sigmoid(logits)

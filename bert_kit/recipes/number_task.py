@@ -57,7 +57,7 @@ class NumberTask(ClassTask):
     def table(self, scores, classes):
         return f"mean absolute error {scores['mean_absolute_error']:.4f}"
 
-    def draw(self, folder, scores, logits, labels, config, say):
+    def draw(self, folder, scores, logits, labels, config):
         """There is nothing to draw."""
 
     def measure(self, logits, labels, config, folds=7, seed=0):

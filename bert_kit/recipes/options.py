@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json
+from bert_kit.recipes.job_parser import default_text
 
 _METAVARS = {int: "N", float: "X", bool: "true|false", str: "NAME"}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -158,7 +159,8 @@ def add_arguments(parser, settings_class, leave_out=()):
         if length is not None:
             shape = {"nargs": length or "+"}
         default = field.default
-        shown = "" if default is None or default is False else f" (default: {default})"
+        hidden = default is None or default is False or "default" in about["help"]
+        shown = "" if hidden else f" (default: {default_text(default)})"
         groups[about["group"]].add_argument(
             *(f"--{name}" for name in (field.name, *about["aliases"])), dest=field.name,
             default=argparse.SUPPRESS, help=(about["help"] + shown).replace("%", "%%"),

@@ -12,15 +12,15 @@ from pathlib import Path
 from bert_kit.data import make_loader
 from bert_kit.data.lines import find_data
 from bert_kit.errors import ConfigError, TokenizerError
-from bert_kit.evaluation import unigram_loss
+from bert_kit.evaluation import plot_learning_curves, unigram_loss
 from bert_kit.files import write_json
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.recipes.documents import (fill_store, fingerprint, make_datasets, make_tokenizer,
                                         read_text)
-from bert_kit.recipes.fine_tuning import seeded, starting_config
+from bert_kit.recipes.fine_tuning import seeded, starting_config, within_positions
 from bert_kit.recipes.masked_scores import masked_scores, perplexity
 from bert_kit.recipes.options import make_settings
-from bert_kit.recipes.pictures import draw_curves
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
                                          open_folder, pretraining_card, quoted, results_table,
@@ -75,6 +75,7 @@ def run(settings):
 
 
 def _run(settings, processes):
+    settings = within_positions(settings)
     check_settings(settings)
     processes.from_first(lambda: check_folder(settings))
     tokenizer, datasets, identity = prepare_data(settings, processes)
@@ -272,8 +273,8 @@ def _finish(settings, trainer, datasets, results):
         settings.say(results_table(results, COLUMNS))
     write_json(folder / "results.json", results)
     write_card(folder, pretraining_card(folder, results))
-    if settings.plots:
-        draw_curves(folder, trainer.state.log, settings.say)
+    if can_draw(settings.plots, settings.say):
+        plot_learning_curves(trainer.state.log, folder / "learning_curves.png")
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\nfine-tune it with: python -m bert_kit train --model {quoted(folder)} "
                  "--data_file …")

@@ -5,6 +5,7 @@ from pathlib import Path
 from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.files import write_json
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import read_rows
 from bert_kit.recipes.run_folder import stored_settings
@@ -79,8 +80,8 @@ def _report(folder, predictor, results, texts, labels, logits, resampling, mista
         writer.write(texts, *task.answers(logits, config), labels)
     text = task.report(folder, results, texts, logits, labels, predictor.classes, mistakes)
     write_json(folder / "evaluation.json", results)
-    if plots:
-        task.draw(folder, results, logits, labels, config, say)
+    if can_draw(plots, say):
+        task.draw(folder, results, logits, labels, config)
     files = ", ".join(sorted(path.name for path in folder.glob("*.*")))
     say(f"{text}\n\nsaved in {folder}: {files}")
     return results

@@ -36,10 +36,14 @@ class SearchLog:
         self._line(trial, f"failed ({trial.error.strip().splitlines()[-1]})")
 
     def on_study_end(self, study):
-        """Print how many trials there are of each kind."""
+        """Print how many trials there are of each kind, and how many are equally good."""
         counts = study.statistics()
         self.say(f"trials    {counts['complete']} complete, {counts['pruned']} pruned, "
                  f"{counts['failed']} failed")
+        values = [trial.value for trial in study.trials if trial.state == "complete"]
+        equal = values.count(study.best.value) if values else 0
+        if equal > 1:
+            self.say(f"          {equal} trials share the best score: the first of them is taken")
 
     def on_generation(self, population):
         """Print the members of the last generation, and how far apart they are."""

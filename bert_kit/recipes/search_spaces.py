@@ -70,7 +70,23 @@ def search_space(settings, space=None):
     if settings.sampler == "pbt" and other is not None:
         raise ConfigError(f"{other} cannot change while a model trains; expected "
                           f"{', '.join(WHILE_TRAINING)} with pbt")
-    space = space if len(free) == len(names) else space.only(*free)
+    if len(free) < len(names):
+        space = _open_part(space, {name: getattr(settings, field)
+                                   for name, field in fields.items() if name not in free})
     if settings.sampler == "grid":
         next(space.grid())  # or an error that names what cannot be listed
     return space
+
+
+def _open_part(space, fixed):
+    """Return a space without what is fixed; a condition on that holds for good, or never."""
+    entries = {}
+    for name, entry in space.to_dict().items():
+        when = entry.pop("when", {})
+        held = all(fixed[parent] in values for parent, values in when.items() if parent in fixed)
+        when = {parent: values for parent, values in when.items() if parent not in fixed}
+        if name not in fixed and held and when.keys() <= entries.keys():
+            entries[name] = entry | ({"when": when} if when else {})
+    if not entries:
+        raise ConfigError(f"nothing is left to tune where {', '.join(fixed)} are set")
+    return SearchSpace.from_dict(entries)

@@ -62,7 +62,7 @@ class RunSettings:
 
     num_train_epochs: int | None = _training(
         None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs")
-    max_steps: int = _training(-1, "optimizer steps instead of epochs")
+    max_steps: int = _training(-1, "optimizer steps instead of epochs, where above 0")
     batch_size: int = _training(32, "rows in a batch, of all processes together",
                                 "per_device_train_batch_size")
     gradient_accumulation_steps: int = _training(1, "batches in a step")

@@ -9,12 +9,13 @@ from torch.nn import functional as F
 from bert_kit.data import (Number, Part, SimilarityDataset, make_loader, read_parts,
                            read_table, split_pairs)
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import pearson_correlation, spearman_correlation
+from bert_kit.evaluation import (pearson_correlation, plot_learning_curves,
+                                 spearman_correlation)
 from bert_kit.files import write_json
 from bert_kit.recipes.embedding import SentenceEncoder
 from bert_kit.recipes.fine_tuning import seeded
 from bert_kit.recipes.options import make_settings
-from bert_kit.recipes.pictures import draw_curves
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.rows import present
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
@@ -201,8 +202,8 @@ def _finish(settings, encoder, trainer, results):
     write_json(folder / "results.json", results)
     write_card(folder, similarity_card(folder, results))
     settings.say(results_table(results, COLUMNS))
-    if settings.plots:
-        draw_curves(folder, trainer.state.log, settings.say)
+    if can_draw(settings.plots, settings.say):
+        plot_learning_curves(trainer.state.log, folder / "learning_curves.png")
     settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                  f"\nuse it with: python -m bert_kit embed --model {quoted(folder)} --data_file …")
     return results

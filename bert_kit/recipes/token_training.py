@@ -14,9 +14,11 @@ from typing import ClassVar
 from bert_kit.config import create_model_config
 from bert_kit.data import find_parts, make_loader
 from bert_kit.errors import DataError
+from bert_kit.evaluation import plot_learning_curves
 from bert_kit.files import write_json
-from bert_kit.recipes.fine_tuning import make_tokenizer, seeded, starting_config
-from bert_kit.recipes.pictures import draw_curves
+from bert_kit.recipes.fine_tuning import (make_tokenizer, seeded, starting_config,
+                                          within_positions)
+from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
                                          open_folder, quoted, results_table, token_card,
@@ -61,7 +63,7 @@ class TokenJob:
     loss: ClassVar
 
     def __init__(self, settings, processes):
-        self.settings = in_process(settings, self.name, processes)
+        self.settings = within_positions(in_process(settings, self.name, processes))
         self.processes, self.device = processes, choose_device(settings.device)
         self.parts = self.datasets = self.predictor = None
 
@@ -170,8 +172,8 @@ class TokenJob:
         write_json(folder / "results.json", results)
         use = self.use.format(model=quoted(folder))
         write_card(folder, token_card(folder, results, self.what, self.columns, use))
-        if settings.plots:
-            draw_curves(folder, trainer.state.log, settings.say)
+        if can_draw(settings.plots, settings.say):
+            plot_learning_curves(trainer.state.log, folder / "learning_curves.png")
         settings.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                      f"\nuse it with: python -m bert_kit {use}")
         return results

@@ -52,7 +52,8 @@ class TuningSettings(ClassificationSettings):
     population: int | None = _search(None, "members of pbt (default: 4)", "population_size")
     timeout: float | None = _search(None, "seconds after which no new trial begins")
     jobs: int = _running(1, "trials at a time, each in a process of its own", "n_jobs")
-    keep_top: int | None = _running(None, "models of the best trials to keep (default: 3)")
+    keep_top: int | None = _running(None, "models of the best trials to keep (default: 3; with "
+                                    "folds none)")
     train_best: bool = _running(True, "train once more with the best, and score the test rows")
     report: bool = _running(False, "draw the search on one page, report.html")
 
@@ -92,6 +93,11 @@ class TuningSettings(ClassificationSettings):
         for name in ("fast_dev_run", "overfit_batches"):
             if getattr(self, name):
                 raise ConfigError(f"{name} has no meaning for a search; try it with train")
+        if self.folds and self.sampler in BY_TRIALS:
+            if self.keep_top:
+                raise UsageError(f"keep_top is {self.keep_top}, but with folds no trial has one "
+                                 "model to keep; leave keep_top or folds out")
+            object.__setattr__(self, "keep_top", 0)
         for name, (samplers, default) in ONLY_WITH.items():
             value = getattr(self, name)
             if self.sampler in samplers and value is None:

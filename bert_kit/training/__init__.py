@@ -15,7 +15,7 @@ from bert_kit.training.multi_label import (multi_label_loss, positive_weights, p
                                            set_output_bias)
 from bert_kit.training.optim import (layerwise_rates, make_optimizer, make_schedule,
                                      parameter_groups, schedule_factor)
-from bert_kit.training.state import TrainerState
+from bert_kit.training.state import TrainerState, check_new_run
 from bert_kit.training.stopping import EarlyStopping
 from bert_kit.training.trainer import Trainer
 from bert_kit.training.weighted_losses import balanced_class_weights, classification_loss
@@ -23,11 +23,11 @@ from bert_kit.training.weighted_losses import balanced_class_weights, classifica
 __all__ = [
     "ALONE", "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "Processes",
     "StepResult", "Trainer", "TrainerState", "TrainingArguments", "autocast",
-    "balanced_class_weights", "best_precision", "classification_loss", "compute_answering_loss",
-    "compute_classification_loss", "compute_mlm_loader_loss", "compute_mlm_loss",
-    "compute_nsp_loss", "compute_pretraining_loss", "compute_regression_loss",
-    "compute_tagging_loss", "count_labels", "find_learning_rate", "freeze",
-    "gradual_unfreezing", "join_processes", "keep_freed_memory", "layerwise_rates",
+    "balanced_class_weights", "best_precision", "check_new_run", "classification_loss",
+    "compute_answering_loss", "compute_classification_loss", "compute_mlm_loader_loss",
+    "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss",
+    "compute_regression_loss", "compute_tagging_loss", "count_labels", "find_learning_rate",
+    "freeze", "gradual_unfreezing", "join_processes", "keep_freed_memory", "layerwise_rates",
     "make_optimizer", "make_schedule", "mean_loss", "memory_used", "multi_label_loss",
     "parameter_groups", "peak_memory", "positive_weights", "prior_logits", "reset_peak_memory",
     "schedule_factor", "set_output_bias",

@@ -156,6 +156,17 @@ def rotate_checkpoints(output_dir, keep, best_step):
             remove_folder(path)
 
 
+def check_new_run(output_dir, resume=None):
+    """Raise a TrainingError if a folder has checkpoints that `resume` does not go on from.
+
+    The Trainer does so too; a script that reads its data before would rather know at once.
+    """
+    present = checkpoints(output_dir)
+    if resume is None and present:
+        raise TrainingError(f"{output_dir} already has {present[-1].name}; pass resume='auto' "
+                            "(--resume auto) to go on, or choose another folder")
+
+
 def open_run(output_dir, settings, resume):
     """Prepare an output folder and return the checkpoint to resume from, or None.
 
@@ -172,10 +183,8 @@ def open_run(output_dir, settings, resume):
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     remove_leftovers(output_dir)
+    check_new_run(output_dir, resume)
     present = checkpoints(output_dir)
-    if resume is None and present:
-        raise TrainingError(f"{output_dir} already has {present[-1].name}; pass resume='auto' "
-                            "(--resume auto) to go on, or choose another folder")
     stored = output_dir / "training_args.json"
     if present and stored.is_file():
         _check_same(read_json(stored), settings, output_dir)

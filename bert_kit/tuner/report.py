@@ -336,7 +336,7 @@ def _page(path, title):
     try:
         import matplotlib
     except ImportError:
-        raise BertKitError("a report needs matplotlib, which is not installed; expected "
+        raise BertKitError("a report needs matplotlib, which is not installed; to have it: "
                            "pip install 'bert_kit[plots]'") from None
     parts = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
