@@ -6,7 +6,7 @@ import sys
 from bert_kit import __version__
 from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.recipes.active_settings import ActiveSettings
-from bert_kit.recipes.job_parser import JobHelp, JobParser, with_flags
+from bert_kit.recipes.job_parser import JobHelp, JobParser
 from bert_kit.recipes.options import add_arguments, named, read_config_file, same_spelling
 from bert_kit.recipes.settings import (HEADS, ClassificationSettings, PretrainingSettings,
                                        SimilaritySettings)
@@ -116,8 +116,7 @@ def explore(args):
 
 def _values(args):
     """Return the arguments of a job without the parser's own."""
-    own = ("run", "config", "flags")
-    return {name: value for name, value in vars(args).items() if name not in own}
+    return {name: value for name, value in vars(args).items() if name not in ("run", "config")}
 
 
 def _to_use(args, *own, also=()):
@@ -328,7 +327,7 @@ def main(arguments=None):
     try:
         args.run(args)
     except BertKitError as error:
-        print("error:", with_flags(str(error), args.flags), file=sys.stderr)
+        print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()

@@ -199,7 +199,7 @@ def test_questions_of_a_file(trained, capsys, tmp_path):
     (["--question", "a", "--context", "b", "--n_best", "0"], "n_best is 0"),
     (["--question", "a", "--context", "b", "--epochs", "2"], "num_train_epochs is for training"),
     (["--question", "a", "--context", "b", "--model", "none"], "none"),
-    (["--max_length", "32"], "expected --data_file alone"),
+    (["--max_length", "32"], "expected data_file alone"),
 ])
 def test_command_lines_that_make_no_sense(bert, capsys, arguments, message):
     assert main(["answer", "--model", str(bert), *arguments]) == 1

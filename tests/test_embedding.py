@@ -472,11 +472,11 @@ def test_command_line(folder, tmp_path, capsys):
     scores = evaluate_similarity(SentenceEncoder(folder, device="cpu"), pairs)
     assert f"Spearman {scores['spearman']:.4f}" in capsys.readouterr().out
     assert main([*start, str(path), "--output_file", "v.npy", "--vectors", "v.npy"]) == 1
-    assert capsys.readouterr().err.startswith("error: --vectors are to be searched in")
+    assert capsys.readouterr().err.startswith("error: vectors are to be searched in")
     for arguments, message in (
-            ([], "expected one of --output_file, query and pairs"),
-            (["--pairs", "--query", "red"], "expected one of --output_file, query and pairs"),
-            (["--train_file", str(pairs), "--query", "red"], "--train_file is for training")):
+            ([], "expected one of output_file, query and pairs"),
+            (["--pairs", "--query", "red"], "expected one of output_file, query and pairs"),
+            (["--train_file", str(pairs), "--query", "red"], "train_file is for training")):
         assert main([*start, str(path), *arguments]) == 1
         assert message in capsys.readouterr().err
     assert main(["embed", "--data_file", str(path), "--pairs"]) == 1

@@ -319,12 +319,12 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     (["--text", "a", "--config", "c.toml"], "config is for training"),
     (["--text", "a", "--input_file", "x.txt"], "expected one of the two"),
     (["--text", "a", "--words"], "words says how"),
-    (["--text", "a", "--tag_column", "1"], "--word_column and --tag_column are of"),
+    (["--text", "a", "--tag_column", "1"], "word_column and tag_column are of"),
     (["--output_file", "o.csv"], "expected one of the two"),
     (["--text", "a", "--output_file", "o.pdf"], "ends in .csv, .conll, .tsv"),
     (["--input_file", "none.txt"], "none.txt: no such file"),
     (["--text", "a", "--precision", "float16"], None),
-    (["--max_length", "40"], "expected --data_file alone"),
+    (["--max_length", "40"], "expected data_file alone"),
 ])
 def test_command_lines_that_make_no_sense(trained, tmp_path, capsys, monkeypatch, arguments,
                                           message):

@@ -1,21 +1,16 @@
-"""What a job shows on the command line: its help, its usage, and the flags in its errors."""
+"""What a job shows on the command line: its help and its usage."""
 
 import argparse
-import re
 
 
 class JobParser(argparse.ArgumentParser):
-    """The parser of a job. It refuses what it does not know itself, with its own usage.
-
-    The result has `flags`, the names of all that it knows.
-    """
+    """The parser of a job: it refuses what it does not know itself, with its own usage."""
 
     def parse_known_args(self, args=None, namespace=None):
         """Parse arguments as the parser of all jobs asks it to; there is never one left over."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        known.flags = [flag[2:] for flag in self._option_string_actions if flag.startswith("--")]
         return known, unknown
 
 
@@ -45,20 +40,3 @@ def default_text(value):
     if isinstance(value, bool):
         return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-def with_flags(message, flags):
-    """Return an error's message with the options in it as the flags that they are.
-
-    A name with _ in it is one wherever it stands free; one without, which is a word as well, where
-    something is said of it. What is in quotes or in a path stays, and so do the keys of a file.
-
-    >>> with_flags("seed is -1; give a val_size, not 'val_size', or seed", ["seed", "val_size"])
-    "--seed is -1; give a --val_size, not 'val_size', or seed"
-    """
-    if re.search(r"\.(json|toml|ya?ml)\b", message):
-        return message
-    names = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
-    plain = rf"(?:^|(?<=: ))(?:{names})(?= (?:is|are|was|has|names|and|says)\b)"
-    joined = rf"(?<![\w/.'\"=-])(?=\w*_)(?:{names})(?![\w/.'\"=(])"
-    return re.sub(f"{plain}|{joined}", lambda name: f"--{name[0]}", message)
