@@ -187,7 +187,7 @@ def parse_json(text, name):
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse,
                            parse_float=finite)
-        _check_depth(value)
+        check_depth(value)
     except BertKitError:
         raise
     except RecursionError:
@@ -197,7 +197,7 @@ def parse_json(text, name):
     return value
 
 
-def _check_depth(value):
+def check_depth(value):
     """Raise a RecursionError where nesting has no end: what walks the value need not fear one."""
     level = [value]
     for _ in range(JSON_DEPTH + 1):
