@@ -113,20 +113,25 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     check_whole(1, in_flight=in_flight)
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
+    executor = _isolated(executor, isolate, trial_timeout)
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    run = _Run(study, callbacks, retries, raise_errors, n_trials, end)
+    function = partial(evaluate, objective, not raise_errors)
+    slots = [devices[i % len(devices)] if devices else None for i in range(in_flight)]
+    with (watched(study, callbacks, run.unfinished),
+          closing(spread(run.take, function, slots, executor, MODES[mode])) as calls):
+        for trial, future in calls:
+            run.receive(trial, future)
+
+
+def _isolated(executor, isolate, trial_timeout):
+    """Return the executor that these arguments ask for."""
     if isolate and executor is not None:
         raise ConfigError("isolate gives each trial a process; expected no executor beside it")
     if trial_timeout is not None and not (isolate and 0 < trial_timeout < math.inf):
         raise ConfigError(f"trial_timeout is {trial_timeout!r}, isolate {isolate!r}; expected "
                           "seconds, for trials in processes of their own")
-    end = math.inf if timeout is None else time.monotonic() + timeout
-    run = _Run(study, callbacks, retries, raise_errors, n_trials, end)
-    function = partial(evaluate, objective, not raise_errors)
-    slots = [devices[i % len(devices)] if devices else None for i in range(in_flight)]
-    executor = Isolated(trial_timeout) if isolate else executor
-    with (watched(study, callbacks, run.unfinished),
-          closing(spread(run.take, function, slots, executor, MODES[mode])) as calls):
-        for trial, future in calls:
-            run.receive(trial, future)
+    return Isolated(trial_timeout) if isolate else executor
 
 
 class _Run:
