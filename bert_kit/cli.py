@@ -332,6 +332,9 @@ def main(arguments=None):
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return 1
+    except OSError as error:  # a folder that may not be entered, a disk that is gone
+        print(f"error: {BertKitError(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         resumes = args.run in (pretrain, train, compare, tune, active) or args.run in (
             tag, answer, embed) and not {

@@ -47,12 +47,12 @@ def _errors_named(target):
 def _prepare(target, folder=False):
     """Return the target as a path, with its folder made, and the bits that the umask allows."""
     target = Path(target)
-    if target.is_symlink():
-        raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
-    if target.exists() and not (target.is_dir() if folder else target.is_file()):
-        raise BertKitError(f"{target}: is not a {'folder' if folder else 'file'}; refusing to "
-                           "replace it")
     with _errors_named(target):
+        if target.is_symlink():
+            raise BertKitError(f"{target} is a symbolic link; refusing to write through it")
+        if target.exists() and not (target.is_dir() if folder else target.is_file()):
+            raise BertKitError(f"{target}: is not a {'folder' if folder else 'file'}; refusing to "
+                               "replace it")
         target.parent.mkdir(parents=True, exist_ok=True)
     umask = os.umask(0)  # the only way to read it is to set it
     os.umask(umask)
@@ -187,7 +187,7 @@ def parse_json(text, name):
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse,
                            parse_float=finite)
-        _check_depth(value)
+        check_depth(value)
     except BertKitError:
         raise
     except RecursionError:
@@ -197,7 +197,7 @@ def parse_json(text, name):
     return value
 
 
-def _check_depth(value):
+def check_depth(value):
     """Raise a RecursionError where nesting has no end: what walks the value need not fear one."""
     level = [value]
     for _ in range(JSON_DEPTH + 1):
@@ -282,26 +282,29 @@ def check_kinds(values, kinds, name):
 def held(folder, wait=False):
     """Keep a folder to this process and block of code, as long as both live.
 
-    Others that ask for it meanwhile are told so, or wait for it; where the system has no such
-    locks (Windows) nothing happens.
+    Others that ask for it meanwhile are told so, or wait for it; where there are no such locks
+    (on Windows, on some network disks) nothing happens.
 
     Raises
     ------
     BertKitError
-        If another process has it, unless `wait`.
+        If another process has it, unless `wait`, or this one may not read it.
     """
     try:
         import fcntl
     except ImportError:
         yield
         return
-    place = os.open(folder, os.O_RDONLY)
+    with _errors_named(folder):
+        place = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BertKitError(f"{folder}: another process works in it; expected one at a "
                                "time") from None
+        except OSError:
+            pass  # no locks on this disk
         yield
     finally:
         os.close(place)
@@ -317,10 +320,10 @@ def working_folder(folder):
         If it is a file (a ConfigError) or cannot be made, or another process works in it.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; expected a folder to write to")
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     with _errors_named(folder):
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file; expected a folder to write to")
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with held(folder):

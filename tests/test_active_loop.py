@@ -311,12 +311,28 @@ def test_several_labels(tmp_path):
     ("row,labels\n0,left\n0,left\n", "line 3: row 0 stands here again"),
     ("row;labels\n0;left\n", "with commas"), ("", "has the columns None"),
     ("row,labels\nx,left\n", "line 2: row 'x'"), ("row,labels\n0\n", "line 2: row '0', labels No"),
+    ("row,labels\n" + "9" * 5_000 + ",left\n", "line 2: row '99"),
+    ("labels,row\nleft\n", "line 2: row None"),
     ('row,labels\n0,"left\n', "cannot be read"), ("row,labels,text\n0,left,\xe9\n", "UTF-8")])
 def test_a_file_that_cannot_be_used_is_one_line(file, text, words):
     file.path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=words) as caught:
         file([0])
     assert "\n" not in str(caught.value) and "batch.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(file, make):
+    make(file.path)
+    with pytest.raises(BertKitError, match="batch.csv: not a regular file"):
+        file([0])
+
+
+def test_texts_in_the_terminal_move_no_cursor(tmp_path):
+    text, lines = "\x1b[2Ja\r\u202eb\0\nc\u3000d \ud83d", []
+    file = LabelFile(tmp_path / "a.csv", [text], ["x", "\x1b[31my"])
+    assert file.ask([0], lambda prompt: "0", lines.append) == [0]
+    assert lines[0] == "0 x  1 [31my" and lines[2] == "\n[1/1] [2Ja b\nc d "
 
 
 def test_rows_that_went_missing_are_named(file):

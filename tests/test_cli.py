@@ -77,3 +77,15 @@ def test_exit_codes_and_no_traceback(arguments, code):
     assert "Traceback" not in done.stderr
     if code == 1:
         assert done.stderr.startswith("error: no/such/folder") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "loop", "loop/a", "file", "file/a", "/dev/null/x"])
+@pytest.mark.parametrize("job", ["train", "tune", "active"])
+def test_places_where_no_folder_can_be_are_one_line(tmp_path, capsys, monkeypatch, job, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    (tmp_path / "rows.csv").write_text("text,category\n" + "a,x\nb,y\n" * 40)
+    assert main([job, "--data_file", "rows.csv", "--output_dir", place, "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

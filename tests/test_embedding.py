@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -350,7 +351,10 @@ def test_vectors_of_something_else_are_refused(folder, tmp_path):
         np.save(tmp_path / name, content, allow_pickle=True)
         with pytest.raises(BertKitError, match=message):
             search(encoder, ["a"], path, tmp_path / name)
-    for name in ("t.txt", "none.npy"):
+    with open(tmp_path / "many.npy", "wb") as file:
+        np.savez(file, np.zeros((3, 24), np.float32))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for name in ("t.txt", "none.npy", "many.npy", "pipe.npy"):
         with pytest.raises(BertKitError, match=f"{name}: cannot be read"):
             search(encoder, ["a"], path, tmp_path / name)
 

@@ -199,3 +199,30 @@ def test_a_folder_that_another_process_holds(tmp_path):
         other.kill()
     with held(tmp_path):  # a process that died holds nothing
         assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_may_not_be_entered_are_one_line(tmp_path, monkeypatch):
+    """Whatever the system says of a place, at whichever call."""
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+    for name in ("stat", "mkdir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, refuse)
+            for write in (lambda: write_json(tmp_path / "a" / "x.json", 1),
+                          lambda: working_folder(tmp_path / "b").__enter__()):
+                with pytest.raises(BertKitError, match="cannot be written .Permission denied"):
+                    write()
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(BertKitError, match="Permission denied"), held(tmp_path):
+        pass
+
+
+def test_a_disk_without_locks_is_used_without(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with held(tmp_path), working_folder(tmp_path / "a"):
+        (tmp_path / "a" / "x").touch()
+    assert (tmp_path / "a" / "x").exists()

@@ -20,10 +20,12 @@ from bert_kit import (Answerer, BERTForQuestionAnswering, BERTForSequenceClassif
                       BERTForTokenClassification, BertConfig, SentenceEncoder, Tagger,
                       get_tokenizer, load_pretrained, save_pretrained, train_classifier,
                       train_tagger, train_tokenizer)
+from bert_kit.active import LabelFile
 from bert_kit.cli import main
 from bert_kit.data import (AnsweringDataset, ClassificationDataset, MLMDataset, Question,
                            TaggingDataset, read_conll, read_table)
 from bert_kit.evaluation import plot_confusion_matrix
+from bert_kit.evaluation.exports import guard_formula
 from bert_kit.files import file_name, read_json
 from bert_kit.recipes.prediction import Predictor, predict
 from bert_kit.recipes.tagger import tag
@@ -165,6 +167,18 @@ def test_predictions_are_tables_that_no_spreadsheet_runs(odd, tmp_path, name):
 def read_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file, strict=True))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_file_to_label_is_a_table_that_no_spreadsheet_runs(tmp_path, name):
+    file = LabelFile(tmp_path / "l.csv", [guard_formula(TEXTS[name]), "the"], NAMES)
+    assert file([0, 1]) is None
+    rows = read_csv(tmp_path / "l.csv")
+    assert [len(row) for row in rows] == [3] * 3
+    assert not rows[1][2].startswith(("=", "+", "-", "@", "\t", "\r"))
+    with open(tmp_path / "l.csv", "w", newline="", encoding="utf-8") as answers:
+        csv.writer(answers).writerows([rows[0], [0, NAMES[0], rows[1][2]], [1, "1", rows[2][2]]])
+    assert file([0, 1]) == [0, 1]
 
 
 @pytest.mark.parametrize("name", TEXTS)

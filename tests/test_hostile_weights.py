@@ -87,6 +87,15 @@ def test_no_file_of_a_checkpoint_runs(tmp_path, name):
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.parametrize("version", ["2.9.1", "2.5.0+cpu", "1.13.1"])
+def test_an_older_torch_is_not_trusted_with_a_torch_file(tmp_path, monkeypatch, version):
+    torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    assert read_weights(tmp_path)[1].keys() == {"a"}
+    monkeypatch.setattr(torch, "__version__", version)
+    with pytest.raises(WeightsError, match="2.10 reads it safely; found"):
+        read_weights(tmp_path)
+
+
 def archive(path):
     """A torch file of 2017: a tar archive, which would be unpacked into a folder."""
     content = pickle.dumps(Call(open, f"{path}.canary", "w"))

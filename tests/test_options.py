@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 
 import pytest
+from hostile import memory_of_at_most
 
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.recipes.options import (add_arguments, named, option, read_config_file,
@@ -72,15 +74,31 @@ def test_json_and_toml_with_sections(tmp_path, name, text):
     ("a.toml", "a = = 1", "not valid TOML"), ("a.txt", "a: 1", ".toml, .json"),
     ("a.yml", "a: [1", "not valid YAML"), ("a.yml", "- 1", "expected options by name"),
     ("a.yml", "x: !!python/object/apply:os.system [echo]", "not valid YAML"),
-    ("a.toml", b"\xff", "cannot be read")])
+    ("a.toml", b"\xff", "cannot be read"), ("a.toml", "#" * 2**16, "65,536 bytes; at most 32,768"),
+    ("a.toml", "x = " + "[" * 20_000, "not valid TOML"),
+    ("a.toml", "[" + "a." * 3_000 + "a]", "not valid TOML"),
+    ("a.toml", "x = " + "9" * 5_000, "not valid TOML"),
+    ("a.toml", "a." * 4_000 + "a = 1", "not valid TOML"),
+    ("a.yml", "x: " + "[" * 20_000, "not valid YAML"), ("a.yml", "x: 2001-99-99", "not valid YAML"),
+    ("a.yml", "x: !!bool no, never", "not valid YAML"), ("a.yml", "x: 1\nx: 2", "appears twice"),
+    ("a.yml", "a: &a [x, x]\nb: [*a, *a]", "an alias"), ("a.yml", "a: &a [*a]", "an alias"),
+    ("a.json", '{"bert_kit": 1, "settings": [1]}', "holds a list, expected options by name")])
 def test_config_files_that_cannot_be_read(tmp_path, name, text, words):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(BertKitError, match=words) as caught:
+    with memory_of_at_most(2**31), pytest.raises(BertKitError, match=words) as caught:
         read_config_file(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="No such file"):
         read_config_file(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["a.toml", "a.yml", "a.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_config_file_that_is_no_file_is_not_waited_for(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(BertKitError, match="not a regular file"):
+        read_config_file(tmp_path / name)
 
 
 def test_yaml_without_pyyaml_says_what_to_do(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
+import ctypes
 import importlib.util
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -51,6 +53,11 @@ def last_words(trial):
     if trial.number == 1:
         os._exit(1)
     return os.getpid()
+
+
+def hanging(trial):
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ctypes.PyDLL(None).sleep(60)  # in C, with the lock of the interpreter
 
 
 def always_last_words(trial):
@@ -303,7 +310,7 @@ def test_a_process_for_each_trial_may_die():
     study = Study("s", SPACE)
     study.optimize(last_words, 3, isolate=True, in_flight=3)
     assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
-    assert study.trials[1].error.startswith("BrokenProcessPool")
+    assert study.trials[1].error.startswith("TuningError: its process died")
     assert len({study.trials[0].value, study.trials[2].value, os.getpid()}) == 3
 
 
@@ -371,12 +378,26 @@ def test_a_trial_that_breaks_the_executor_down_is_not_tried_for_ever():
     assert study.trials[0].error == "6 attempts failed, in the last of them its process died"
 
 
+def test_a_trial_that_hangs_is_ended(capfd):
+    study, began = Study("s", SPACE), time.monotonic()
+    study.optimize(hanging, 2, isolate=True, in_flight=2, trial_timeout=0.8)
+    assert time.monotonic() - began < 30
+    assert {trial.error.split("\n")[0] for trial in study.trials} == {
+        "TuningError: its process died, or was ended after trial_timeout"}
+    assert "Timeout (0:00:00.8" in capfd.readouterr().err  # and where it was
+    study.optimize(parabola, 1, isolate=True, trial_timeout=60)
+    assert [trial.state for trial in study.trials] == ["failed", "failed", "complete"]
+
+
 @pytest.mark.parametrize("arguments,words", [
     ({"n_trials": -1}, "n_trials is -1; expected a whole number from 0"),
     ({"n_trials": 1, "in_flight": 0}, "in_flight is 0; expected a whole number from 1"),
     ({"n_trials": 1, "retries": 1.5}, "retries is 1.5"),
     ({"n_trials": 1, "mode": "fast"}, "mode is 'fast'; expected async or waves"),
     ({"n_trials": 1, "isolate": True, "executor": object()}, "expected no executor beside it"),
+    ({"n_trials": 1, "trial_timeout": 9}, "trial_timeout is 9, isolate False; expected seconds"),
+    ({"n_trials": 1, "trial_timeout": 0, "isolate": True}, "trial_timeout is 0, isolate True"),
+    ({"n_trials": 1, "trial_timeout": math.nan, "isolate": True}, "trial_timeout is nan"),
 ])
 def test_impossible_arguments(arguments, words):
     with pytest.raises(ConfigError, match=words):

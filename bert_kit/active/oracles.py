@@ -6,13 +6,15 @@ the answers are not there yet.
 """
 
 import csv
+import re
 from pathlib import Path
 
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.files import atomic_file
+from bert_kit.files import atomic_file, check_readable
 
 OPEN, IGNORE, SEPARATOR = "?", "-", "|"
 COLUMNS = ["row", "labels", "text"]
+_LARGEST = 2**30  # bytes of a file that is read
 SHOWN = 30_000  # characters of a text in the file; a cell of a spreadsheet holds few more
 
 
@@ -73,13 +75,13 @@ class LabelFile:
 
         The end of the input leaves the rest open. `read` and `write` are the terminal.
         """
-        write("  ".join(f"{i} {name}" for i, name in enumerate(self.classes)))
+        write("  ".join(f"{i} {_plain(name)}" for i, name in enumerate(self.classes)))
         write(f"{'classes with | between them, nothing for none' if self.multi_label else 'class'}"
               f"; {IGNORE} leaves a text out; end with Ctrl-D")
         answers = self._answers(rows)
         left = [row for row in rows if answers[row][0] == OPEN]
         for number, row in enumerate(left, 1):
-            write(f"\n[{number}/{len(left)}] {self.texts[row]}")
+            write(f"\n[{number}/{len(left)}] {_plain(self.texts[row])}")
             while answers[row][0] == OPEN:
                 try:
                     answer = read("> ").strip()
@@ -131,6 +133,7 @@ class LabelFile:
     def _read(self):
         answers = {}
         try:
+            check_readable(self.path, _LARGEST)
             with open(self.path, newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, strict=True)
                 if not {*COLUMNS[:2]} <= {*(reader.fieldnames or ())}:
@@ -139,7 +142,7 @@ class LabelFile:
                 for entry in reader:
                     where = f"{self.path} line {reader.line_num}"
                     row, label = entry["row"], entry["labels"]
-                    if label is None or not (row.isascii() and row.isdigit()):
+                    if label is None or not re.fullmatch("[0-9]{1,18}", row or ""):
                         raise DataError(f"{where}: row {row!r:.40}, labels {label!r:.40}; "
                                         "expected a row number and a label")
                     if int(row) in answers:
@@ -149,3 +152,9 @@ class LabelFile:
             raise DataError(f"{self.path}: cannot be read ({error}); "
                             "expected CSV in UTF-8") from None
         return answers
+
+
+def _plain(text):
+    """Return a text without what moves a terminal's cursor, colours it or turns its lines."""
+    return "".join(char if char.isprintable() or char == "\n" else " " if char.isspace() else ""
+                   for char in text)

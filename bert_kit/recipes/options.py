@@ -8,16 +8,18 @@ import argparse
 import contextlib
 import dataclasses
 import difflib
+import functools
 import re
 import tomllib
 import types
 import typing
 from pathlib import Path
 
-from bert_kit.errors import ConfigError
-from bert_kit.files import read_json
+from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.files import check_depth, check_readable, read_json
 from bert_kit.recipes.job_parser import default_text
 
+_LONGEST = 2**15  # bytes of TOML or YAML; a key in a key in a key takes the square of it in memory
 _METAVARS = {int: "N", float: "X", bool: "true|false", str: "NAME"}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -111,35 +113,52 @@ def read_config_file(path):
     suffix = path.suffix.lower()
     if suffix == ".json":
         values = read_json(path)
-        return values["settings"] if {"bert_kit", "settings"} <= values.keys() else values
+        return _options(path, values["settings"] if {"bert_kit", "settings"} <= values.keys()
+                        else values)
     if suffix not in (".toml", ".yml", ".yaml"):
         raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
+    kind, parse = ("TOML", tomllib.loads) if suffix == ".toml" else ("YAML", _yaml_reader(path))
     try:
-        text = path.read_text("utf-8-sig")
+        check_readable(path, _LONGEST)
+        values = parse(path.read_text("utf-8-sig"))
+        check_depth(values)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
                           ) from None
-    if suffix == ".toml":
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML ({error})") from None
-    return _parse_yaml(path, text)
+    except BertKitError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path}: not valid {kind} ({reason})") from None
+    return _options(path, values)
 
 
-def _parse_yaml(path, text):
+def _options(path, values):
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds a {type(values).__name__}, expected options by name")
+    return values
+
+
+def _yaml_reader(path):
+    """Return a function that reads YAML as strictly as JSON and TOML are read."""
     try:
         import yaml
     except ImportError:
         raise ConfigError(f"{path}: YAML needs the package pyyaml; install it, or write the same "
                           "as .toml or .json") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}, expected options by name")
-    return values
+
+    class Strict(yaml.SafeLoader):
+        def compose_node(self, parent, index):  # with a few of them, a page is a terabyte
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias; expected the value itself")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node, deep=False):
+            mapping = super().construct_mapping(node, deep)
+            if len(mapping) < len(node.value):
+                raise yaml.YAMLError("a key appears twice; expected it once")
+            return mapping
+    return functools.partial(yaml.load, Loader=Strict)
 
 
 def add_arguments(parser, settings_class, leave_out=()):

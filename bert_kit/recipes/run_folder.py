@@ -84,10 +84,15 @@ def check_place(folder):
     Raises
     ------
     ConfigError
-        If it does: whatever is removed there one day would be the program.
+        If it does: whatever is removed there one day would be the program. Or if no folder can
+        be there.
     """
     package = Path(bert_kit.__file__).resolve().parent
-    if Path(folder).resolve().is_relative_to(package):
+    try:
+        place = Path(folder).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links to one another, a NUL
+        raise ConfigError(f"{folder}: {error}; expected a folder to write to") from None
+    if place.is_relative_to(package):
         raise ConfigError(f"{folder}: lies in the package bert_kit; choose an output_dir elsewhere")
     return Path(folder)
 
@@ -127,8 +132,8 @@ def no_split_of_a_failed_start(folder):
         yield
     except BaseException:
         if fresh:
-            path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not there, or not empty
+                path.unlink(missing_ok=True)
                 path.parent.rmdir()
         raise
 

@@ -1,5 +1,6 @@
 """Search by meaning: the texts of a file whose vectors have the smallest angles to a query's."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from bert_kit.data import stream_texts
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation.layout import one_line
+from bert_kit.files import check_readable
 from bert_kit.recipes.embedding import CHUNK, chunks_of
 
 
@@ -102,7 +104,8 @@ def directions(vectors):
 def _open_vectors(path, count, dimension):
     """Return the memory-mapped array (count, dimension) in a .npy file."""
     try:
-        vectors = np.load(path, mmap_mode="r")
+        check_readable(path, math.inf)  # no pipe
+        vectors = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy raises many kinds for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read ({reason}); expected a .npy file") from None

@@ -6,6 +6,7 @@ sends the trial back; it never sees the study.
 """
 
 import dataclasses
+import faulthandler
 import math
 import multiprocessing
 import os
@@ -45,18 +46,25 @@ class Serial(Executor):
 
 
 class Isolated(Executor):
-    """A new process for each call: all its memory comes back, and if it dies, it dies alone."""
+    """A new process for each call: all its memory comes back, and if it dies, it dies alone.
+
+    It ends, whatever it hangs in, after `limit` seconds, and says on stderr where it was.
+    """
+
+    def __init__(self, limit=None):
+        self.begin = limit and partial(faulthandler.dump_traceback_later, limit, exit=True)
 
     def submit(self, function, /, *args):
         """Return the future of a call that has its own process."""
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), self.begin)
         future = pool.submit(function, *args)
         pool.shutdown(wait=False)  # it still finishes the call
         return future
 
 
 def run_trials(study, objective, n_trials, timeout=None, executor=None, in_flight=1, retries=0,
-               callbacks=(), mode="async", devices=(), isolate=False, raise_errors=False):
+               callbacks=(), mode="async", devices=(), isolate=False, trial_timeout=None,
+               raise_errors=False):
     """Ask for trials, run the objective, and tell the study, until there are enough.
 
     Parameters
@@ -88,6 +96,9 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
         Handed out to the slots in turn, as `trial.device`.
     isolate : bool
         Give each trial a process of its own.
+    trial_timeout : float, optional
+        Seconds, imports among them, after which the process of an isolated trial is ended; the
+        trial has failed. Others cannot be ended: one that hangs is waited for.
     raise_errors : bool
         Raise what an objective raises, once the trial is told as failed.
 
@@ -102,17 +113,25 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     check_whole(1, in_flight=in_flight)
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
-    if isolate and executor is not None:
-        raise ConfigError("isolate gives each trial a process; expected no executor beside it")
+    executor = _isolated(executor, isolate, trial_timeout)
     end = math.inf if timeout is None else time.monotonic() + timeout
     run = _Run(study, callbacks, retries, raise_errors, n_trials, end)
     function = partial(evaluate, objective, not raise_errors)
     slots = [devices[i % len(devices)] if devices else None for i in range(in_flight)]
-    executor = Isolated() if isolate else executor
     with (watched(study, callbacks, run.unfinished),
           closing(spread(run.take, function, slots, executor, MODES[mode])) as calls):
         for trial, future in calls:
             run.receive(trial, future)
+
+
+def _isolated(executor, isolate, trial_timeout):
+    """Return the executor that these arguments ask for."""
+    if isolate and executor is not None:
+        raise ConfigError("isolate gives each trial a process; expected no executor beside it")
+    if trial_timeout is not None and not (isolate and 0 < trial_timeout < math.inf):
+        raise ConfigError(f"trial_timeout is {trial_timeout!r}, isolate {isolate!r}; expected "
+                          "seconds, for trials in processes of their own")
+    return Isolated(trial_timeout) if isolate else executor
 
 
 class _Run:
@@ -145,6 +164,8 @@ class _Run:
         error = future.exception()
         if error and not isinstance(error, Exception):
             raise error  # a worker was told to stop, not the objective
+        if isinstance(error, BrokenExecutor):  # of an isolated trial; any other ends the search
+            error = TuningError("its process died, or was ended after trial_timeout")
         result = dataclasses.replace(trial, error=described(error)) if error else future.result()
         if result.error and trial.failures < self.retries and not self.raise_errors:
             self.again.append(self.study.begin_again(trial))

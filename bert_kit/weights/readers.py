@@ -47,9 +47,13 @@ def read_torch_file(path):
     Raises
     ------
     WeightsError
-        If the file is damaged, holds anything but named tensors, or would unpack to more than
-        its own size (compressed members, one number spread over a billion places).
+        If torch is older than 2.10, or the file is damaged, holds anything but named tensors, or
+        would unpack to more than its own size (compressed members, one number spread over a
+        billion places).
     """
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+        raise WeightsError(f"{path}: only a torch from 2.10 reads it safely; found "
+                           f"{torch.__version__}; expected that, or safetensors")
     if not os.path.isfile(path):  # a pipe would be waited for
         raise WeightsError(f"{path}: no such file; expected one that torch.save wrote")
     try:
