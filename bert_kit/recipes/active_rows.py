@@ -14,6 +14,7 @@ from bert_kit.recipes.rows import one_or_two, read_rows
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.shared_rows import SharedRowsTrainer, TokenizedRows
 from bert_kit.recipes.tasks import TASKS
+from bert_kit.training import give_back_memory
 from bert_kit.weights import load_pretrained, save_pretrained
 
 AT_HALF = ("f1_micro", "f1_macro")  # scores of labels that are given at the threshold .5 as well
@@ -72,6 +73,7 @@ class ActiveRows:
         The epochs are fixed before, as in the paper; the validation rows, where there are any,
         choose the thresholds of labels and nothing else, unless early stopping is asked for.
         """
+        give_back_memory(self.device)  # else small things that stay split it, and rounds add up
         base = self.base
         if epochs is None:
             steps = math.ceil(math.ceil(len(rows) / base.batch_size)
