@@ -205,7 +205,7 @@ def check_depth(value):
                  for child in (each.values() if isinstance(each, dict) else each)]
         if not level:
             return
-    raise RecursionError
+    raise RecursionError("it is nested too deeply")
 
 
 def check_readable(path, most):

@@ -356,7 +356,7 @@ def test_impossible_label_sets(logits, labels, message):
             score([[1.5]], [[1]])
 
 
-@pytest.mark.parametrize("labels, at_end", [([0, 0], True), ([0, 1], False)])
+@pytest.mark.parametrize("labels, at_end", [([0, 0], True), ([1, 1], True), ([0, 1], False)])
 def test_a_temperature_at_the_end_of_the_search_is_said_to_be_none(labels, at_end):
     rows = [[2.0, 0.0], [1.0, 0.5]], labels
     fitted, _ = calibrate(lambda logits: np.exp(logits) / np.exp(logits).sum(1, keepdims=True),

@@ -460,7 +460,7 @@ def test_a_length_that_nobody_chose_is_cut_to_the_positions(files, tmp_path, cap
     assert read_json(tmp_path / "a" / "manifest.json")["settings"]["max_length"] == 40
     assert main(["train", "--model", str(files[1]), "--data_file", str(files[0]), "--max_length",
                  "41", "--output_dir", str(tmp_path / "b")]) == 1
-    assert "--max_length is 41; " in capsys.readouterr().err
+    assert "max_length is 41; " in capsys.readouterr().err
 
 
 def test_a_long_name_moves_no_column_of_the_results():

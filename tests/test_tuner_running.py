@@ -379,11 +379,10 @@ def test_a_trial_that_breaks_the_executor_down_is_not_tried_for_ever():
 
 
 def test_a_trial_that_hangs_is_ended(capfd):
-    study, began = Study("s", SPACE), time.monotonic()
+    study = Study("s", SPACE)
     study.optimize(hanging, 2, isolate=True, in_flight=2, trial_timeout=0.8)
-    assert time.monotonic() - began < 30
     assert {trial.error.split("\n")[0] for trial in study.trials} == {
-        "TuningError: its process died, or was ended after trial_timeout"}
+        "TuningError: its process died (is memory short?) or ran into trial_timeout"}
     assert "Timeout (0:00:00.8" in capfd.readouterr().err  # and where it was
     study.optimize(parabola, 1, isolate=True, trial_timeout=60)
     assert [trial.state for trial in study.trials] == ["failed", "failed", "complete"]

@@ -518,6 +518,18 @@ def test_what_is_fixed_decides_what_depends_on_it():
     fixed = search_space(settings(optim="sgd"), space).to_dict()
     assert [*fixed] == ["lr", "momentum"] and "when" not in fixed["momentum"]
     assert settings(folds=3).replace(seed=1).keep_top == 0
+    sizes = SearchSpace.from_dict({"kernel_sizes": {"kind": "categorical", "values": [[3, 4, 5]]},
+                                   "lr": {"kind": "ordered", "values": [1, 2],
+                                          "when": {"kernel_sizes": [[3, 4, 5]]}}})
+    fixed = search_space(settings(classifier="cnn", kernel_sizes=(3, 4, 5)), sizes).to_dict()
+    assert [*fixed] == ["lr"] and "when" not in fixed["lr"]
+
+
+def test_a_length_that_nobody_chose_is_searched_and_else_cut(files, tmp_path):
+    given = {"model": files[1], "data_file": files[0], "save_dir": tmp_path}
+    search = tuning._prepare(settings(**given), SearchSpace.from_dict({"max_length": [16, 32]}))
+    assert search.names == ["max_length"] and search.base.max_length == 40
+    assert search.settings.max_length == 128  # what the manifest keeps of the command
 
 
 def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):

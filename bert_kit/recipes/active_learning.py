@@ -83,7 +83,8 @@ def _run(settings, acquisitions, device, folder):
     with no_split_of_a_failed_start(folder):
         rows = ActiveRows(settings, device)
         settings.say(f"data      {rows.description}")
-        if not rows.known and settings.initial >= len(rows.texts):
+        begun = (folder / "manifest.json").is_file()
+        if not begun and not rows.known and settings.initial >= len(rows.texts):
             raise ConfigError(f"initial is {settings.initial}; the pool has {len(rows.texts)} "
                               "rows, so none would be left to choose from; expected fewer")
         _open_folder(folder, settings, rows.fingerprint)

@@ -58,7 +58,7 @@ def described(fitted):
               for i, (name, scores) in enumerate(fitted["test"].items())]
     temperature, origin = fitted["temperature"], "from the validation rows"
     if any(abs(temperature / end - 1) < 1e-6 for end in TEMPERATURES):
-        origin = "where the search ends: the validation rows are too few or too easy to fit one"
+        origin = "where the search ends: none fits the validation rows"
     return (f"\ncalibration error of the test rows: {', '.join(errors)} "
             f"(temperature {temperature:.3f}, {origin})")
 

@@ -64,8 +64,8 @@ class TextClassificationTrainer:
                  **changes):
         if settings is None:
             given = {} if model_path is None else {"model": model_path}
-            settings = within_positions(
-                ClassificationSettings(**named(ClassificationSettings, given | changes)))
+            settings = ClassificationSettings(**named(ClassificationSettings, given | changes))
+            settings = within_positions(settings)
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
         self.settings = in_process(settings, settings.classifier, processes)

@@ -77,20 +77,25 @@ def for_head(settings, classifier):
         name: None for name in HEAD_OPTIONS if name not in known})
 
 
-def within_positions(settings, default=None):
-    """Return settings whose `max_length`, where it is the default, is no more than the model has.
+def default_length(settings, default=None):
+    """Return `max_length`, or the model's positions if they are fewer and it is the default.
 
-    A job begins with it. A `max_length` that was chosen stays, and `starting_config` refuses it.
+    Any other `max_length` that is too long stays, and `starting_config` refuses it.
     """
     default = type(settings).max_length if default is None else default
     if settings.model is None or settings.max_length != default:
-        return settings
+        return settings.max_length
     folder = find_folder(settings.model, WEIGHT_FILES, settings.download)
-    longest = BertConfig.load(folder).max_position_embeddings
-    if longest >= default:
+    return min(default, BertConfig.load(folder).max_position_embeddings)
+
+
+def within_positions(settings, default=None):
+    """Return settings with their `default_length`; a job begins with it, and says so once."""
+    length = default_length(settings, default)
+    if length == settings.max_length:
         return settings
-    settings.say(f"note      max_length is {longest}: {settings.model} has no more positions")
-    return settings.replace(max_length=longest)
+    settings.say(f"note      max_length is {length}: {settings.model} has no more positions")
+    return settings.replace(max_length=length)
 
 
 def starting_config(settings):

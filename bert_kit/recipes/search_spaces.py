@@ -71,8 +71,10 @@ def search_space(settings, space=None):
         raise ConfigError(f"{other} cannot change while a model trains; expected "
                           f"{', '.join(WHILE_TRAINING)} with pbt")
     if len(free) < len(names):
-        space = _open_part(space, {name: getattr(settings, field)
-                                   for name, field in fields.items() if name not in free})
+        fixed = {name: getattr(settings, field)
+                 for name, field in fields.items() if name not in free}
+        space = _open_part(space, {name: list(value) if isinstance(value, tuple) else value
+                                   for name, value in fixed.items()})
     if settings.sampler == "grid":
         next(space.grid())  # or an error that names what cannot be listed
     return space

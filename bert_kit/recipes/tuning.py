@@ -16,7 +16,7 @@ from bert_kit.evaluation import format_leaderboard, logit_metrics, require_plots
 from bert_kit.files import held, read_json, remove_folder, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
-from bert_kit.recipes.fine_tuning import check_settings, for_head, within_positions
+from bert_kit.recipes.fine_tuning import check_settings, default_length, for_head
 from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.population import BertStep
 from bert_kit.recipes.prediction import Predictor, choose_device
@@ -91,7 +91,6 @@ def tune_all_classifiers(model_path=None, data_path=None, classifier_types=HEADS
 
 def run_all(settings, classifier_types=HEADS):
     """Do the searches for TuningSettings; see `tune_all_classifiers`."""
-    settings = within_positions(settings)
     heads = list(dict.fromkeys("mlp" if head == "custom" else head for head in classifier_types))
     jobs = [for_head(settings, head) for head in heads]
     if settings.study_name is not None:
@@ -111,7 +110,6 @@ def run_all(settings, classifier_types=HEADS):
 
 def run(settings, space=None):
     """Do the whole job for TuningSettings and return the best configuration."""
-    settings = within_positions(settings)
     search = _prepare(settings, space)
     rows = _read_rows(search)
     settings.say(f"data      {rows.description}\nsearch    {settings.sampler} over "
@@ -159,7 +157,7 @@ def _prepare(settings, space):
     device = choose_device(settings.device)
     base = ClassificationSettings(**{
         **{name: value for name, value in given.items() if value is not None},
-        "output_dir": str(folder), "resume": None,
+        "output_dir": str(folder), "resume": None, "max_length": default_length(settings),
         "num_train_epochs": settings.num_train_epochs or (3 if settings.model else 6),
         "precision": settings.precision or best_precision(device),
         "threads": settings.threads or max(1, torch.get_num_threads() // settings.jobs),

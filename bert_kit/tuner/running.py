@@ -48,7 +48,7 @@ class Serial(Executor):
 class Isolated(Executor):
     """A new process for each call: all its memory comes back, and if it dies, it dies alone.
 
-    It ends, whatever it hangs in, after `limit` seconds, and says on stderr where it was.
+    After `limit` seconds it ends, whatever it hangs in, and says on stderr where it was.
     """
 
     def __init__(self, limit=None):
@@ -97,8 +97,9 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     isolate : bool
         Give each trial a process of its own.
     trial_timeout : float, optional
-        Seconds, imports among them, after which the process of an isolated trial is ended; the
-        trial has failed. Others cannot be ended: one that hangs is waited for.
+        Seconds after which the process of an isolated trial is ended, counted from when it has
+        imported the main script; the trial has failed. A trial of another executor that hangs is
+        waited for.
     raise_errors : bool
         Raise what an objective raises, once the trial is told as failed.
 
@@ -165,7 +166,7 @@ class _Run:
         if error and not isinstance(error, Exception):
             raise error  # a worker was told to stop, not the objective
         if isinstance(error, BrokenExecutor):  # of an isolated trial; any other ends the search
-            error = TuningError("its process died, or was ended after trial_timeout")
+            error = TuningError("its process died (is memory short?) or ran into trial_timeout")
         result = dataclasses.replace(trial, error=described(error)) if error else future.result()
         if result.error and trial.failures < self.retries and not self.raise_errors:
             self.again.append(self.study.begin_again(trial))

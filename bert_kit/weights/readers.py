@@ -52,8 +52,8 @@ def read_torch_file(path):
         billion places).
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
-        raise WeightsError(f"{path}: only a torch from 2.10 reads it safely; found "
-                           f"{torch.__version__}; expected that, or safetensors")
+        raise WeightsError(f"{path}: torch is {torch.__version__}; expected 2.10 or later, which "
+                           "reads it safely, or safetensors")
     if not os.path.isfile(path):  # a pipe would be waited for
         raise WeightsError(f"{path}: no such file; expected one that torch.save wrote")
     try:
