@@ -300,6 +300,16 @@ def test_labelled_rows_and_a_pool(files, tmp_path):
     assert min(state["queried"]) >= labelled and "f1_macro" in done["history"][0]["metrics"]
 
 
+def test_a_campaign_that_was_begun_goes_on_though_it_asked_for_the_whole_pool(files, tmp_path):
+    given = settings(files, tmp_path, oracle="csv")
+    learn_actively(**given)
+    manifest = tmp_path / "out" / "manifest.json"
+    written = read_json(manifest)
+    written["settings"]["initial"] = 500  # which an older version let pass
+    manifest.write_text(json.dumps(written))
+    assert learn_actively(**given | {"initial": 500, "resume": "auto"})["waiting"]
+
+
 @pytest.mark.parametrize("changes, words", [
     ({"acquisition": ("beal", "magic")}, "magic"),
     ({"acquisition": ("beal", "beal")}, "twice"),
