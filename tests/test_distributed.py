@@ -1,5 +1,6 @@
 """Two processes on one machine, by gloo, beside one process that does the same."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -37,10 +38,14 @@ def start(arguments, folder):
 
 
 def finish(pair, limit=240):
-    """Return (exit code, output, errors) of each process, none of which may hang."""
+    """Return (exit code, output, errors) of each process, none of which may hang.
+
+    What torch 2.10 prints of its own, that the processes are connected, is left out.
+    """
     try:
-        return [(process.returncode, *output) for process, output in
-                [(process, process.communicate(timeout=limit)) for process in pair]]
+        results = [(process, *process.communicate(timeout=limit)) for process in pair]
+        return [(process.returncode, re.sub(r"(?m)^\[Gloo\].*\n", "", output), errors)
+                for process, output, errors in results]
     finally:
         for process in pair:
             process.kill()

@@ -54,7 +54,7 @@ def test_pretrain_then_classify(tmp_path, cache, nsp):
         assert "pooler" in out
     scores = {name: number(rf"{re.escape(name)} +([\d.]+)", out)
               for name in ("majority class", "TF-IDF + regression", "BERT")}
-    assert 0.2 < scores["majority class"] < 0.3 and scores["TF-IDF + regression"] > 0.3
+    assert 0.2 < scores["majority class"] < 0.4 and scores["TF-IDF + regression"] > 0.3
     assert 0.1 < scores["BERT"] < 1
     assert out.count("really") == 3
 
