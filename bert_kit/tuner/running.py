@@ -97,9 +97,8 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     isolate : bool
         Give each trial a process of its own.
     trial_timeout : float, optional
-        Seconds after which the process of an isolated trial is ended, counted from when it has
-        imported the main script; the trial has failed. A trial of another executor that hangs is
-        waited for.
+        Seconds, after the import of the main script, until an isolated trial's process is ended
+        and the trial has failed. Others cannot be ended: one that hangs is waited for.
     raise_errors : bool
         Raise what an objective raises, once the trial is told as failed.
 
