@@ -217,8 +217,7 @@ def fit_texts(texts, labels, classes, settings, sample_weights=None):
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    job = TextClassificationTrainer(settings=within_positions(ClassificationSettings(
-        **{"output_dir": None, **given})))
+    job = TextClassificationTrainer(**{"output_dir": None, **given})
     check_settings(job.settings)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
