@@ -13,51 +13,62 @@ The public names below are imported on first use, so that `import bert_kit` cost
 part that needs no torch (the tuner) can be used without it.
 """
 
-import importlib
+from typing import TYPE_CHECKING
+
+from bert_kit.faces import lazy_face
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "bert_kit.errors": "BertKitError ConfigError DataError TokenizerError TrainingError "
-                       "TuningError UsageError WeightsError",
-    "bert_kit.config": "BertConfig create_model_config",
-    "bert_kit.tokenization": "Tokenizer get_tokenizer train_tokenizer",
-    "bert_kit.model": "LayerNorm GELU Dropout FeedForward Embeddings MultiHeadAttention "
-                      "TransformerEncoderBlock BERTModel Pooler MaskedLMHead NextSentenceHead "
-                      "BERTForPreTraining BERTForMaskedLM BERTForNextSentencePrediction "
-                      "BERTForSequenceClassification BERTForMultiLabel "
-                      "BERTForTokenClassification BERTForQuestionAnswering",
-    "bert_kit.weights": "load_pretrained save_pretrained",
-    "bert_kit.data": "MLMDataset NSPDataset ClassificationDataset create_mlm_dataloader "
-                     "create_classification_dataloader",
-    "bert_kit.training": "compute_mlm_loss compute_classification_loss compute_mlm_loader_loss "
-                         "AMPTrainer Trainer TrainingArguments",
-    "bert_kit.evaluation": "compute_precision_recall_f1 compute_confusion_matrix "
-                           "evaluate_classification_metrics",
-    "bert_kit.recipes.active_learning": "learn_actively",
-    "bert_kit.recipes.answerer": "Answerer",
-    "bert_kit.recipes.answering": "train_answerer",
-    "bert_kit.recipes.classification": "TextClassificationTrainer train_classifier",
-    "bert_kit.recipes.comparison": "train_all_classifiers",
-    "bert_kit.recipes.embedding": "SentenceEncoder",
-    "bert_kit.recipes.prediction": "Predictor",
-    "bert_kit.recipes.pretraining": "pretrain",
-    "bert_kit.recipes.similarity": "train_similarity",
-    "bert_kit.recipes.tuning": "tune_all_classifiers tune_classifier",
-    "bert_kit.recipes.best_configs": "load_best_config",
-    "bert_kit.recipes.tagger": "Tagger",
-    "bert_kit.recipes.tagging": "train_tagger",
-    "bert_kit.estimator": "BertClassifier",
-}
-_HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module 'bert_kit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+if TYPE_CHECKING:
+    from bert_kit.errors import (
+        BertKitError as BertKitError, ConfigError as ConfigError, DataError as DataError,
+        TokenizerError as TokenizerError, TrainingError as TrainingError,
+        TuningError as TuningError, UsageError as UsageError, WeightsError as WeightsError)
+    from bert_kit.config import BertConfig as BertConfig, create_model_config as create_model_config
+    from bert_kit.tokenization import (
+        Tokenizer as Tokenizer, get_tokenizer as get_tokenizer, train_tokenizer as train_tokenizer)
+    from bert_kit.model import (
+        BERTForMaskedLM as BERTForMaskedLM, BERTForMultiLabel as BERTForMultiLabel,
+        BERTForNextSentencePrediction as BERTForNextSentencePrediction,
+        BERTForPreTraining as BERTForPreTraining,
+        BERTForQuestionAnswering as BERTForQuestionAnswering,
+        BERTForSequenceClassification as BERTForSequenceClassification,
+        BERTForTokenClassification as BERTForTokenClassification, BERTModel as BERTModel,
+        Dropout as Dropout, Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU,
+        LayerNorm as LayerNorm, MaskedLMHead as MaskedLMHead,
+        MultiHeadAttention as MultiHeadAttention, NextSentenceHead as NextSentenceHead,
+        Pooler as Pooler, TransformerEncoderBlock as TransformerEncoderBlock)
+    from bert_kit.weights import (
+        load_pretrained as load_pretrained, save_pretrained as save_pretrained)
+    from bert_kit.data import (
+        ClassificationDataset as ClassificationDataset, MLMDataset as MLMDataset,
+        NSPDataset as NSPDataset,
+        create_classification_dataloader as create_classification_dataloader,
+        create_mlm_dataloader as create_mlm_dataloader)
+    from bert_kit.training import (
+        AMPTrainer as AMPTrainer, Trainer as Trainer, TrainingArguments as TrainingArguments,
+        compute_classification_loss as compute_classification_loss,
+        compute_mlm_loader_loss as compute_mlm_loader_loss, compute_mlm_loss as compute_mlm_loss)
+    from bert_kit.evaluation import (
+        compute_confusion_matrix as compute_confusion_matrix,
+        compute_precision_recall_f1 as compute_precision_recall_f1,
+        evaluate_classification_metrics as evaluate_classification_metrics)
+    from bert_kit.recipes.active_learning import learn_actively as learn_actively
+    from bert_kit.recipes.answerer import Answerer as Answerer
+    from bert_kit.recipes.answering import train_answerer as train_answerer
+    from bert_kit.recipes.classification import (
+        TextClassificationTrainer as TextClassificationTrainer,
+        train_classifier as train_classifier)
+    from bert_kit.recipes.comparison import train_all_classifiers as train_all_classifiers
+    from bert_kit.recipes.embedding import SentenceEncoder as SentenceEncoder
+    from bert_kit.recipes.prediction import Predictor as Predictor
+    from bert_kit.recipes.pretraining import pretrain as pretrain
+    from bert_kit.recipes.similarity import train_similarity as train_similarity
+    from bert_kit.recipes.tuning import (
+        tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
+    from bert_kit.recipes.best_configs import load_best_config as load_best_config
+    from bert_kit.recipes.tagger import Tagger as Tagger
+    from bert_kit.recipes.tagging import train_tagger as train_tagger
+    from bert_kit.estimator import BertClassifier as BertClassifier
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

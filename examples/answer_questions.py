@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bert_kit import BertKitError, train_answerer
 from bert_kit.data import held_out
-from bert_kit.data.docstrings import load_docstrings
+from bert_kit.data.samples.docstrings import load_docstrings
 from bert_kit.files import write_json
 from bert_kit.recipes import answerer
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bert_kit import BertKitError, Tagger, train_tagger
 from bert_kit.data import held_out
-from bert_kit.data.docstrings import load_docstrings
+from bert_kit.data.samples.docstrings import load_docstrings
 from bert_kit.recipes.tagger import marked
 
 ROLE = re.compile(r":(?:py:)?(class|func|meth|mod|attr|exc|data):`~?([\w.]+)`")

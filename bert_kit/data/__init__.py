@@ -1,35 +1,45 @@
 """Texts from the machine's own libraries or from tables; rows, masks and batches for training."""
 
-from bert_kit.data.answering import AnsweringDataset
-from bert_kit.data.batching import BatchSampler, make_loader, pad_batch
-from bert_kit.data.conll import TaggedSentences, read_conll
-from bert_kit.data.corpus import Corpus, Document, load_corpus
-from bert_kit.data.datasets import (ClassificationDataset, MLMDataset,
-                                    create_classification_dataloader, create_mlm_dataloader)
-from bert_kit.data.documents import read_documents
-from bert_kit.data.label_kinds import LabelColumns, LabelList, Number, OneClass
-from bert_kit.data.labelled import find_parts, parts_from_lists, read_parts
-from bert_kit.data.library_task import TextTask, library_task, parameter_task
-from bert_kit.data.masking import mask_tokens
-from bert_kit.data.parts import LabelledParts, Part, limit
-from bert_kit.data.scored_pairs import SimilarityDataset, split_pairs
-from bert_kit.data.sentence_pairs import IS_NEXT, IS_RANDOM, NSPDataset
-from bert_kit.data.splits import first_of_each_class, grouped_split, held_out, stratified_split
-from bert_kit.data.squad import Question, read_squad
-from bert_kit.data.store_building import build_token_store
-from bert_kit.data.tables import Table, column_names, read_table
-from bert_kit.data.tagging import TaggingDataset, word_spans
-from bert_kit.data.text_stream import stream_texts
-from bert_kit.data.token_store import TokenStore
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AnsweringDataset", "BatchSampler", "ClassificationDataset", "Corpus", "Document",
-    "IS_NEXT", "IS_RANDOM", "LabelColumns", "LabelList", "LabelledParts", "MLMDataset",
-    "NSPDataset", "Number", "OneClass", "Part", "Question", "SimilarityDataset", "Table",
-    "TaggedSentences", "TaggingDataset", "TextTask", "TokenStore", "build_token_store",
-    "column_names", "create_classification_dataloader", "create_mlm_dataloader", "find_parts",
-    "first_of_each_class", "grouped_split", "held_out", "library_task", "limit", "load_corpus",
-    "make_loader", "mask_tokens", "pad_batch", "parameter_task", "parts_from_lists",
-    "read_conll", "read_documents", "read_parts", "read_squad", "read_table", "split_pairs",
-    "stratified_split", "stream_texts", "word_spans",
-]
+from bert_kit.faces import lazy_face
+
+if TYPE_CHECKING:
+    from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset
+    from bert_kit.data.batches.batching import (
+        BatchSampler as BatchSampler, make_loader as make_loader, pad_batch as pad_batch)
+    from bert_kit.data.read.conll import (
+        TaggedSentences as TaggedSentences, read_conll as read_conll)
+    from bert_kit.data.samples.corpus import (
+        Corpus as Corpus, Document as Document, load_corpus as load_corpus)
+    from bert_kit.data.datasets import (
+        ClassificationDataset as ClassificationDataset, MLMDataset as MLMDataset,
+        create_classification_dataloader as create_classification_dataloader,
+        create_mlm_dataloader as create_mlm_dataloader)
+    from bert_kit.data.read.documents import read_documents as read_documents
+    from bert_kit.data.labels import (
+        LabelColumns as LabelColumns, LabelList as LabelList, Number as Number,
+        OneClass as OneClass)
+    from bert_kit.data.labelled import (
+        find_parts as find_parts, parts_from_lists as parts_from_lists, read_parts as read_parts)
+    from bert_kit.data.samples.library_task import (
+        TextTask as TextTask, library_task as library_task, parameter_task as parameter_task)
+    from bert_kit.data.rows.masking import mask_tokens as mask_tokens
+    from bert_kit.data.parts import LabelledParts as LabelledParts, Part as Part, limit as limit
+    from bert_kit.data.rows.scored_pairs import (
+        SimilarityDataset as SimilarityDataset, split_pairs as split_pairs)
+    from bert_kit.data.rows.sentence_pairs import (
+        IS_NEXT as IS_NEXT, IS_RANDOM as IS_RANDOM, NSPDataset as NSPDataset)
+    from bert_kit.data.splits import (
+        first_of_each_class as first_of_each_class, grouped_split as grouped_split,
+        held_out as held_out, stratified_split as stratified_split)
+    from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
+    from bert_kit.data.store.building import build_token_store as build_token_store
+    from bert_kit.data.read.tables import (
+        Table as Table, column_names as column_names, read_table as read_table)
+    from bert_kit.data.rows.tagging import (
+        TaggingDataset as TaggingDataset, word_spans as word_spans)
+    from bert_kit.data.read.text_stream import stream_texts as stream_texts
+    from bert_kit.data.store.token_store import TokenStore as TokenStore
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -11,13 +11,13 @@ from array import array
 import numpy as np
 from torch.utils.data import Dataset
 
-from bert_kit.data.batching import make_loader
-from bert_kit.data.draws import epoch_and_row
-from bert_kit.data.masking import Masking
+from bert_kit.data.batches.batching import make_loader
+from bert_kit.data.batches.seeding import epoch_and_row
+from bert_kit.data.rows.masking import Masking
 from bert_kit.data.targets import row_labels, row_weights
-from bert_kit.data.token_store import TokenStore
-from bert_kit.data.windows import windows
-from bert_kit.data.word_pieces import word_pieces
+from bert_kit.data.store.token_store import TokenStore
+from bert_kit.data.rows.windows import windows
+from bert_kit.tokenization.words import word_pieces
 from bert_kit.errors import DataError
 from bert_kit.tokenization import fit_pair
 

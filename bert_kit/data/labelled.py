@@ -7,11 +7,11 @@ class.
 import os
 from numbers import Integral
 
-from bert_kit.data.draws import check_seed
-from bert_kit.data.label_kinds import OneClass
-from bert_kit.data.lines import find_data
+from bert_kit.data.batches.seeding import check_seed
+from bert_kit.data.labels import OneClass
+from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.parts import make_parts
-from bert_kit.data.tables import read_table, table_from_lists
+from bert_kit.data.read.tables import read_table, table_from_lists
 from bert_kit.errors import ConfigError, DataError
 
 # The names of the files in a folder, without their suffixes.

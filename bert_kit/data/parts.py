@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_kit.data.draws import check_seed
+from bert_kit.data.batches.seeding import check_seed
 from bert_kit.data.split_file import split_rows
 from bert_kit.errors import ConfigError, DataError
 

@@ -1,28 +1,39 @@
 """The encoder from the inside out: layers, attention, encoder, heads, classifiers, tasks."""
 
-from bert_kit.model.attention import MultiHeadAttention, attend
-from bert_kit.model.classifiers import CLASSIFIERS, LinearClassifier, MLPClassifier, make_classifier
-from bert_kit.model.dropout import Dropout
-from bert_kit.model.encoder import BERTModel, EncoderOutput, TransformerEncoderBlock
-from bert_kit.model.heads import MaskedLMHead, NextSentenceHead, Pooler
-from bert_kit.model.kan import FourierBasis, FourierKANClassifier, KANLayer, WaveletKANClassifier
-from bert_kit.model.layers import GELU, Embeddings, FeedForward, LayerNorm, init_weights
-from bert_kit.model.packing import Packing
-from bert_kit.model.pooling import AttentionPooling
-from bert_kit.model.sequence_classifiers import AttentionClassifier, BiLSTMClassifier, CNNClassifier
-from bert_kit.model.tasks import (BERTForMaskedLM, BERTForMultiLabel, BERTForNextSentencePrediction,
-                                  BERTForPreTraining, BERTForQuestionAnswering,
-                                  BERTForSequenceClassification, BERTForTokenClassification,
-                                  PreTrainingOutput)
-from bert_kit.model.wavelets import WaveletBasis
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AttentionClassifier", "AttentionPooling", "BERTForMaskedLM", "BERTForMultiLabel",
-    "BERTForNextSentencePrediction", "BERTForPreTraining", "BERTForQuestionAnswering",
-    "BERTForSequenceClassification", "BERTForTokenClassification", "BERTModel",
-    "BiLSTMClassifier", "CLASSIFIERS", "CNNClassifier", "Dropout", "Embeddings",
-    "EncoderOutput", "FeedForward", "FourierBasis", "FourierKANClassifier", "GELU", "KANLayer",
-    "LayerNorm", "LinearClassifier", "MLPClassifier", "MaskedLMHead", "MultiHeadAttention",
-    "NextSentenceHead", "Packing", "Pooler", "PreTrainingOutput", "TransformerEncoderBlock",
-    "WaveletBasis", "WaveletKANClassifier", "attend", "init_weights", "make_classifier",
-]
+from bert_kit.faces import lazy_face
+
+if TYPE_CHECKING:
+    from bert_kit.model.attention import MultiHeadAttention as MultiHeadAttention, attend as attend
+    from bert_kit.model.classifiers.classifiers import (
+        CLASSIFIERS as CLASSIFIERS, LinearClassifier as LinearClassifier,
+        MLPClassifier as MLPClassifier, make_classifier as make_classifier)
+    from bert_kit.model.fast.dropout import Dropout as Dropout
+    from bert_kit.model.encoder import (
+        BERTModel as BERTModel, EncoderOutput as EncoderOutput,
+        TransformerEncoderBlock as TransformerEncoderBlock)
+    from bert_kit.model.heads import (
+        MaskedLMHead as MaskedLMHead, NextSentenceHead as NextSentenceHead, Pooler as Pooler)
+    from bert_kit.model.classifiers.kan import (
+        FourierBasis as FourierBasis, FourierKANClassifier as FourierKANClassifier,
+        KANLayer as KANLayer, WaveletKANClassifier as WaveletKANClassifier)
+    from bert_kit.model.layers import (
+        Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU, LayerNorm as LayerNorm,
+        init_weights as init_weights)
+    from bert_kit.model.fast.packing import Packing as Packing
+    from bert_kit.model.classifiers.pooling import AttentionPooling as AttentionPooling
+    from bert_kit.model.classifiers.sequences import (
+        AttentionClassifier as AttentionClassifier, BiLSTMClassifier as BiLSTMClassifier,
+        CNNClassifier as CNNClassifier)
+    from bert_kit.model.tasks import (
+        BERTForMaskedLM as BERTForMaskedLM, BERTForMultiLabel as BERTForMultiLabel,
+        BERTForNextSentencePrediction as BERTForNextSentencePrediction,
+        BERTForPreTraining as BERTForPreTraining,
+        BERTForQuestionAnswering as BERTForQuestionAnswering,
+        BERTForSequenceClassification as BERTForSequenceClassification,
+        BERTForTokenClassification as BERTForTokenClassification,
+        PreTrainingOutput as PreTrainingOutput)
+    from bert_kit.model.classifiers.wavelets import WaveletBasis as WaveletBasis
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -7,8 +7,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from bert_kit.model.dropout import Dropout, on_cpu
-from bert_kit.model.linear import Linear
+from bert_kit.model.fast.dropout import Dropout, on_cpu
+from bert_kit.model.fast.linear import Linear
 
 
 def attend(query, key, value, mask=None, dropout=None):

@@ -11,7 +11,7 @@ from bert_kit.errors import DataError
 from bert_kit.model.attention import MultiHeadAttention
 from bert_kit.model.heads import Pooler
 from bert_kit.model.layers import Embeddings, FeedForward, LayerNorm, init_weights
-from bert_kit.model.packing import Packing
+from bert_kit.model.fast.packing import Packing
 
 
 class TransformerEncoderBlock(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from bert_kit.model.layers import LayerNorm, activation, init_weights
-from bert_kit.model.linear import Linear, linear
+from bert_kit.model.fast.linear import Linear, linear
 
 
 class Pooler(nn.Module):

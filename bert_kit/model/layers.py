@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bert_kit.model.dropout import Dropout, on_cpu
-from bert_kit.model.linear import Linear, gelu_between
+from bert_kit.model.fast.dropout import Dropout, on_cpu
+from bert_kit.model.fast.linear import Linear, gelu_between
 
 
 class LayerNorm(nn.Module):

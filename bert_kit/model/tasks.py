@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from bert_kit.errors import DataError
-from bert_kit.model.classifiers import make_classifier
+from bert_kit.model.classifiers.classifiers import make_classifier
 from bert_kit.model.encoder import BERTModel
-from bert_kit.model.head_parts import head_dropout
+from bert_kit.model.classifiers.head_parts import head_dropout
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
 from bert_kit.model.layers import init_weights
-from bert_kit.model.pooling import POOLINGS
+from bert_kit.model.classifiers.pooling import POOLINGS
 
 
 class PreTrainingOutput(NamedTuple):

@@ -5,7 +5,7 @@ import os
 from bert_kit.data import AnsweringDataset, Question, read_squad
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import answer_metrics, best_spans
-from bert_kit.evaluation.layout import align, one_line
+from bert_kit.printing import align, one_line
 from bert_kit.files import write_json
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.recipes.token_predictor import TokenPredictor

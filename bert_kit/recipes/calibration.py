@@ -8,7 +8,7 @@ import numpy as np
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_label_scaling,
                                  fit_temperature)
-from bert_kit.evaluation.scaling import TEMPERATURES
+from bert_kit.evaluation.trust.scaling import TEMPERATURES
 
 
 def calibrate(probabilities_of, validation, test):

@@ -17,7 +17,7 @@ from bert_kit.errors import ConfigError, WeightsError
 from bert_kit.files import atomic_file
 from bert_kit.lookup import find_folder
 from bert_kit.model import BERTModel
-from bert_kit.model.pooling import POOLINGS
+from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import autocast, keep_freed_memory

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bert_kit.data import make_loader
-from bert_kit.data.lines import find_data
+from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, TokenizerError
 from bert_kit.evaluation import plot_learning_curves, unigram_loss
 from bert_kit.files import write_json

@@ -15,7 +15,7 @@ from pathlib import Path
 import bert_kit
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation.layout import one_line
+from bert_kit.printing import one_line
 from bert_kit.files import read_json, remove_leftovers, working_folder, write_json, write_text
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,

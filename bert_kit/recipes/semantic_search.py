@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bert_kit.data import stream_texts
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.layout import one_line
+from bert_kit.printing import one_line
 from bert_kit.files import check_readable
 from bert_kit.recipes.embedding import CHUNK, chunks_of
 

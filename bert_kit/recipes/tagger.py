@@ -10,8 +10,8 @@ from typing import NamedTuple
 from bert_kit.data import TaggingDataset, read_conll, stream_texts, word_spans
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import entity_metrics, find_entities, format_per_type, guard_formula
-from bert_kit.evaluation.entities import MARKS
-from bert_kit.evaluation.layout import one_line
+from bert_kit.evaluation.scores.entities import MARKS
+from bert_kit.printing import one_line
 from bert_kit.files import atomic_file
 from bert_kit.model import BERTForTokenClassification
 from bert_kit.recipes.prediction import CHUNK

@@ -1,34 +1,44 @@
 """Losses, optimizer and schedule, mixed precision, the loop, and checkpoints that resume."""
 
-from bert_kit.training.amp import AMPTrainer, StepResult, autocast, best_precision
-from bert_kit.training.arguments import TrainingArguments
-from bert_kit.training.distributed import ALONE, Processes, join_processes
-from bert_kit.training.freezing import freeze, gradual_unfreezing
-from bert_kit.training.losses import (compute_answering_loss, compute_classification_loss,
-                                      compute_mlm_loader_loss, compute_mlm_loss, compute_nsp_loss,
-                                      compute_pretraining_loss, compute_regression_loss,
-                                      compute_tagging_loss, count_labels, mean_loss)
-from bert_kit.training.lr_finder import LearningRateSweep, find_learning_rate
-from bert_kit.training.memory import (MemoryManager, give_back_memory, keep_freed_memory,
-                                      memory_used, peak_memory, reset_peak_memory)
-from bert_kit.training.multi_label import (multi_label_loss, positive_weights, prior_logits,
-                                           set_output_bias)
-from bert_kit.training.optim import (layerwise_rates, make_optimizer, make_schedule,
-                                     parameter_groups, schedule_factor)
-from bert_kit.training.state import TrainerState, check_new_run
-from bert_kit.training.stopping import EarlyStopping
-from bert_kit.training.trainer import Trainer
-from bert_kit.training.weighted_losses import balanced_class_weights, classification_loss
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ALONE", "AMPTrainer", "EarlyStopping", "LearningRateSweep", "MemoryManager", "Processes",
-    "StepResult", "Trainer", "TrainerState", "TrainingArguments", "autocast",
-    "balanced_class_weights", "best_precision", "check_new_run", "classification_loss",
-    "compute_answering_loss", "compute_classification_loss", "compute_mlm_loader_loss",
-    "compute_mlm_loss", "compute_nsp_loss", "compute_pretraining_loss", "compute_regression_loss",
-    "compute_tagging_loss", "count_labels", "find_learning_rate", "freeze", "give_back_memory",
-    "gradual_unfreezing", "join_processes", "keep_freed_memory", "layerwise_rates",
-    "make_optimizer", "make_schedule", "mean_loss", "memory_used", "multi_label_loss",
-    "parameter_groups", "peak_memory", "positive_weights", "prior_logits", "reset_peak_memory",
-    "schedule_factor", "set_output_bias",
-]
+from bert_kit.faces import lazy_face
+
+if TYPE_CHECKING:
+    from bert_kit.training.amp import (
+        AMPTrainer as AMPTrainer, StepResult as StepResult, autocast as autocast,
+        best_precision as best_precision)
+    from bert_kit.training.arguments import TrainingArguments as TrainingArguments
+    from bert_kit.training.distributed import (
+        ALONE as ALONE, Processes as Processes, join_processes as join_processes)
+    from bert_kit.training.freezing import (
+        freeze as freeze, gradual_unfreezing as gradual_unfreezing)
+    from bert_kit.training.losses import (
+        compute_answering_loss as compute_answering_loss,
+        compute_classification_loss as compute_classification_loss,
+        compute_mlm_loader_loss as compute_mlm_loader_loss, compute_mlm_loss as compute_mlm_loss,
+        compute_nsp_loss as compute_nsp_loss, compute_pretraining_loss as compute_pretraining_loss,
+        compute_regression_loss as compute_regression_loss,
+        compute_tagging_loss as compute_tagging_loss, count_labels as count_labels,
+        mean_loss as mean_loss)
+    from bert_kit.training.lr_finder import (
+        LearningRateSweep as LearningRateSweep, find_learning_rate as find_learning_rate)
+    from bert_kit.training.memory import (
+        MemoryManager as MemoryManager, give_back_memory as give_back_memory,
+        keep_freed_memory as keep_freed_memory, memory_used as memory_used,
+        peak_memory as peak_memory, reset_peak_memory as reset_peak_memory)
+    from bert_kit.training.multi_label import (
+        multi_label_loss as multi_label_loss, positive_weights as positive_weights,
+        prior_logits as prior_logits, set_output_bias as set_output_bias)
+    from bert_kit.training.optim import (
+        layerwise_rates as layerwise_rates, make_optimizer as make_optimizer,
+        make_schedule as make_schedule, parameter_groups as parameter_groups,
+        schedule_factor as schedule_factor)
+    from bert_kit.training.state import TrainerState as TrainerState, check_new_run as check_new_run
+    from bert_kit.training.stopping import EarlyStopping as EarlyStopping
+    from bert_kit.training.trainer import Trainer as Trainer
+    from bert_kit.training.weighted_losses import (
+        balanced_class_weights as balanced_class_weights,
+        classification_loss as classification_loss)
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

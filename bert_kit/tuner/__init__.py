@@ -1,16 +1,22 @@
 """Hyperparameter search in numpy and the standard library; importing it takes no torch."""
 
-from bert_kit.tuner.exports import KeepTop
-from bert_kit.tuner.importance import importance
-from bert_kit.tuner.pbt import PBT, Member, Population
-from bert_kit.tuner.pruning import Hyperband, Median, Percentile, SuccessiveHalving, Threshold
-from bert_kit.tuner.report import write_lineage, write_report
-from bert_kit.tuner.samplers import TPE, Exhausted, Grid, Random, best_first, pareto_front
-from bert_kit.tuner.space import Parameter, SearchSpace, log
-from bert_kit.tuner.study import Study
-from bert_kit.tuner.trial import Leg, Trial
+from typing import TYPE_CHECKING
 
-__all__ = ["PBT", "TPE", "Exhausted", "Grid", "Hyperband", "KeepTop", "Leg", "Median", "Member",
-           "Parameter", "Percentile", "Population", "Random", "SearchSpace", "Study",
-           "SuccessiveHalving", "Threshold", "Trial", "best_first", "importance", "log",
-           "pareto_front", "write_lineage", "write_report"]
+from bert_kit.faces import lazy_face
+
+if TYPE_CHECKING:
+    from bert_kit.tuner.trial_files import KeepTop as KeepTop
+    from bert_kit.tuner.importance import importance as importance
+    from bert_kit.tuner.pbt import Member as Member, PBT as PBT, Population as Population
+    from bert_kit.tuner.pruning import (
+        Hyperband as Hyperband, Median as Median, Percentile as Percentile,
+        SuccessiveHalving as SuccessiveHalving, Threshold as Threshold)
+    from bert_kit.tuner.report import write_lineage as write_lineage, write_report as write_report
+    from bert_kit.tuner.samplers import (
+        Exhausted as Exhausted, Grid as Grid, Random as Random, TPE as TPE,
+        best_first as best_first, pareto_front as pareto_front)
+    from bert_kit.tuner.space import Parameter as Parameter, SearchSpace as SearchSpace, log as log
+    from bert_kit.tuner.study import Study as Study
+    from bert_kit.tuner.trial import Leg as Leg, Trial as Trial
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -19,10 +19,10 @@ from sides import FILLED, our_step, random_batch, with_labels
 from torch.nn import functional as F
 
 import bert_kit.model.attention
-import bert_kit.model.dropout
+import bert_kit.model.fast.dropout
 import bert_kit.model.encoder
-import bert_kit.model.linear
-import bert_kit.model.packing
+import bert_kit.model.fast.linear
+import bert_kit.model.fast.packing
 import bert_kit.training.losses
 import bert_kit.training.memory
 from bert_kit.model import FeedForward, MultiHeadAttention
@@ -44,19 +44,19 @@ def every_logit():
 
 def torch_products():
     """Multiply float32 matrices as torch does by default."""
-    bert_kit.model.linear.ONEDNN = False
+    bert_kit.model.fast.linear.ONEDNN = False
 
 
 def any_size():
     """Do not fill up packed tokens and masked places to sizes that are known already."""
-    bert_kit.model.packing.ROUND = bert_kit.training.losses.ROUND = 1
+    bert_kit.model.fast.packing.ROUND = bert_kit.training.losses.ROUND = 1
 
 
 def one_number_each():
     """Draw dropout's numbers one an element, as torch does."""
     def draw(shape):
         return torch.rand(shape).sub_(0.5).mul_(2**16 - 1).to(torch.int16)
-    bert_kit.model.dropout._random_16_bits = draw
+    bert_kit.model.fast.dropout._random_16_bits = draw
 
 
 def keep_weights():

@@ -1,0 +1,1 @@
+"""Files to rows: lines of text, tables, tagged words, questions, documents."""

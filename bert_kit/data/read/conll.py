@@ -1,0 +1,149 @@
+"""Sentences with a tag a word, from files of one word a line (CoNLL, TSV)."""
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+from bert_kit.data.read.text_lines import find_data, text_lines
+from bert_kit.errors import DataError
+
+DOCUMENT = "-DOCSTART-"  # the first column of the line between two documents of CoNLL-2003
+
+
+@dataclass(frozen=True)
+class TaggedSentences:
+    """The sentences of a file.
+
+    Attributes
+    ----------
+    path : Path
+    words : list of list of str
+    tags : list of list of str, or None
+        One for each word; None where no column was asked for.
+    lines : array of int
+        The line on which each sentence starts. Its words follow on the next lines, but for
+        comments.
+    """
+
+    path: Path
+    words: list[list[str]]
+    tags: list[list[str]] | None
+    lines: array
+
+    def __len__(self):
+        return len(self.words)
+
+    @property
+    def classes(self):
+        """The different tags, sorted."""
+        return sorted({tag for tags in self.tags or () for tag in tags})
+
+    def numbers(self, classes):
+        """Return the tags as numbers: their places among `classes`.
+
+        Raises
+        ------
+        DataError
+            For a tag that is not among them; names the sentence.
+        """
+        number_of = {name: number for number, name in enumerate(classes)}
+        for line, tags in zip(self.lines, self.tags or ()):
+            for tag in tags:
+                if tag not in number_of:
+                    raise DataError(f"{self.path}: the sentence on line {line} has the tag "
+                                    f"{tag!r:.40}; expected one of {', '.join(classes):.200}")
+        return [[number_of[tag] for tag in tags] for tags in self.tags or ()]
+
+
+def read_conll(path, word_column=0, tag_column=-1, encoding="utf-8-sig"):
+    """Read the words and tags of a file with one word a line.
+
+    A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
+    file are separated by tabs if its first word line has one, else by spaces; all word lines have
+    as many. A line that begins with # and has another number of columns is a comment; between
+    spaces so is "# id = 7", a # followed by nothing that other lines have in the same column.
+
+    Parameters
+    ----------
+    path : path
+        A relative path that does not exist is looked up in $DATADIR too.
+    word_column, tag_column : int
+        Numbers of the columns from 0, or from -1 at the end. With `tag_column=None` only the
+        words are read.
+    encoding : str
+        UTF-8 by default, with or without a byte order mark. Others are never guessed.
+
+    Returns
+    -------
+    TaggedSentences
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used; names the file and the line.
+    """
+    path = find_data(path)
+    chosen = [word_column] if tag_column is None else [word_column, tag_column]
+    lines = [line.rstrip("\r\n") for line in text_lines(path, encoding)]
+    separator, width = _layout(path, lines, chosen)
+    table = [_cut(line, separator) for line in lines]
+    is_comment = _comments(table, separator, width)
+    sentences, starts, rows = [], array("q"), []
+    for number, (line, row) in enumerate(zip(lines, table), 1):
+        if not line.strip() or line.startswith(DOCUMENT):
+            rows = []
+        elif not is_comment(row):
+            _check_row(f"{path} line {number}", row, width)
+            if not rows:
+                sentences.append(rows)
+                starts.append(number)
+            rows.append([row[column] for column in chosen])
+    words, *tags = ([[row[place] for row in rows] for rows in sentences]
+                    for place in range(len(chosen)))
+    return TaggedSentences(path, words, tags[0] if tags else None, starts)
+
+
+def _layout(path, lines, chosen):
+    """Return what separates the columns, and how many there are."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(("#", DOCUMENT)):
+            continue
+        separator = "\t" if "\t" in line else " "
+        width = len(_cut(line, separator))
+        places = {column % width for column in chosen if -width <= column < width}
+        if len(places) < len(chosen):
+            raise DataError(f"{path} line {number}: {width} column{'s' * (width > 1)}; expected "
+                            f"the columns {' and '.join(map(str, chosen))}, separated by a tab or "
+                            "by spaces")
+        return separator, width
+    raise DataError(f"{path}: no sentence; expected one word a line")
+
+
+def _comments(table, separator, width):
+    """Return a function that says whether a row is a comment; # may be a word, as in tweets."""
+    known = {pair for row in table if len(row) == width and row[0] != "#"
+             for pair in enumerate(row)}
+
+    def is_comment(row):
+        if not row[0].startswith("#"):
+            return False
+        alone = separator == " " and row[0] == "#" and width > 1
+        return len(row) != width or alone and known.isdisjoint(enumerate(row[1:], 1))
+
+    return is_comment
+
+
+def _check_row(where, row, width):
+    if len(row) != width:
+        raise DataError(f"{where}: {len(row)} column{'s' * (len(row) != 1)}; expected {width} as "
+                        "on the first line with a word")
+    if not all(row):
+        raise DataError(f"{where}: column {row.index('')} is empty; expected a word on each line, "
+                        "and blank lines between sentences")
+
+
+def _cut(line, separator):
+    """Cut a line at tabs, or at runs of spaces; other white space may be part of a word."""
+    if separator == "\t":
+        return [column.strip() for column in line.split("\t")]
+    return [column for column in line.split(" ") if column]

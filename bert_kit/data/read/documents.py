@@ -1,0 +1,174 @@
+"""Documents from text files of any size, read as they are needed.
+
+- `.txt` and others: one sentence or passage a line, an empty line between documents, which is
+  BERT's own pre-training input. In a file without an empty line every line is a document. Empty
+  is a line of nothing but ASCII white space. In a file whose lines end with CR alone, every line
+  is a document.
+- `.jsonl`: one object a line, whose "text" is a document.
+
+A file can be read in several ranges of bytes, by several processes. It is cut where a document
+begins, so that the ranges hold the documents of the file in their order, whatever their number.
+"""
+
+import codecs
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from bert_kit.data.read.text_lines import check_file, find_data, text_lines
+from bert_kit.data.read.tables import FIELD_LIMIT, JSON_SUFFIXES, json_rows
+from bert_kit.errors import DataError
+
+
+class ByteRange(NamedTuple):
+    """Some whole documents of a file.
+
+    Attributes
+    ----------
+    path : Path
+    start, end : int
+        Bytes; the first and the one after the last.
+    gaps : bool
+        Whether empty lines separate the documents; else each line is one.
+    """
+
+    path: Path
+    start: int
+    end: int
+    gaps: bool
+
+
+def read_documents(files):
+    """Yield the documents of text files.
+
+    Parameters
+    ----------
+    files : path, or sequence of paths
+        A relative path that does not exist is looked up in $DATADIR too.
+
+    Yields
+    ------
+    list of str
+        The lines of a document that are not empty, without line ends and spaces around them. Their
+        text is `" ".join(lines)`.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read or is not clean UTF-8 text (see `text_lines`), a line of it is
+        not such an object, or a line or a document is longer than ten million characters; names
+        the file and the line.
+    """
+    for path in [files] if isinstance(files, str | Path) else files:
+        for part in cut_file(path):
+            yield from read_range(part)
+
+
+def cut_file(path, size=None):
+    """Cut a file into ranges of whole documents.
+
+    Parameters
+    ----------
+    path : path
+    size : int, optional
+        Bytes of a range, which ends with the document that reaches them. None cuts nothing.
+
+    Returns
+    -------
+    list of ByteRange
+        None for an empty file.
+    """
+    path = find_data(path)
+    try:
+        check_file(path)
+        with open(path, "rb") as handle:
+            gaps = path.suffix.lower() not in JSON_SUFFIXES and _has_gaps(handle)
+            cuts = _cuts(handle, size, gaps)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return [ByteRange(path, start, end, gaps) for start, end in pairwise(cuts) if start < end]
+
+
+def _has_gaps(handle):
+    """Return whether an empty line stands between two others."""
+    seen = gap = False
+    while line := _next_line(handle):
+        if not line.isspace():
+            if gap:
+                return True
+            seen = True
+        gap = seen and line.isspace()
+    return False
+
+
+def _cuts(handle, size, gaps):
+    """Return where the ranges begin, and the end of the file."""
+    total, mark = handle.seek(0, os.SEEK_END), codecs.BOM_UTF8
+    handle.seek(0)
+    cuts = [len(mark) if handle.read(len(mark)) == mark else 0]
+    while size is not None and cuts[-1] + size < total:
+        handle.seek(cuts[-1] + size)
+        line = _next_line(handle)  # the rest of one, which may look empty
+        while gaps and line and not (line := _next_line(handle)).isspace():
+            pass
+        cuts.append(handle.tell())
+    return [*cuts, total]
+
+
+def _next_line(handle):
+    """Return the next line; refuse to read one without an end into memory."""
+    limit = 4 * FIELD_LIMIT  # a character has at most four bytes
+    line = handle.readline(limit)
+    if len(line) == limit:
+        raise DataError(f"{handle.name}: no line end in the {limit:,} bytes up to byte "
+                        f"{handle.tell():,}; expected lines of at most {FIELD_LIMIT:,} characters")
+    return line
+
+
+def read_range(part):
+    """Yield the documents of a `ByteRange`, each as `read_documents` does."""
+    try:
+        yield from _documents(part)
+    except DataError:
+        if part.start > 0:  # from the top, to the same error with the line counted from there
+            for _ in _documents(part._replace(start=0)):
+                pass
+        raise
+
+
+def _documents(part):
+    """Yield the documents of a range, as lists of lines."""
+    lines = _lines(part)
+    if part.path.suffix.lower() in JSON_SUFFIXES:
+        for _, (text,) in json_rows(part.path, lines, ["text"], FIELD_LIMIT):
+            yield [line.strip() for line in text.splitlines() if line.strip()]
+        return
+    document, size = [], 0
+    for number, line in enumerate(lines, 1):
+        text, empty = line.strip(), line.isascii() and line.isspace()
+        if text:
+            document.append(text)
+            size += len(text)
+        if size > FIELD_LIMIT:
+            raise DataError(f"{part.path} line {number}: a document of more than {FIELD_LIMIT:,} "
+                            "characters; expected an empty line between documents")
+        if document and (empty or not part.gaps):
+            yield document
+            document, size = [], 0
+    if document:
+        yield document
+
+
+def _lines(part):
+    """Yield the lines of a range, line ends kept."""
+    place = part.start
+    lines = text_lines(part.path, start=part.start, limit=FIELD_LIMIT + 1)
+    for number, line in enumerate(lines, 1):
+        if place >= part.end:
+            return
+        if len(line) > FIELD_LIMIT:
+            raise DataError(f"{part.path} line {number}: more than {FIELD_LIMIT:,} characters; "
+                            "expected shorter lines")
+        yield line
+        place += len(line) if line.isascii() else len(line.encode())

@@ -1,0 +1,1 @@
+"""Texts to ids and labels: masking, sentence pairs, tags, answers, rated pairs, windows."""

@@ -1,0 +1,125 @@
+"""Questions and paragraphs as rows of pieces, with the place of the answer."""
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from bert_kit.data.datasets import Ragged, piece_ids, row_room
+from bert_kit.data.batches.seeding import epoch_and_row
+from bert_kit.tokenization.offsets import encode_with_offsets
+from bert_kit.data.rows.windows import windows
+from bert_kit.errors import DataError
+
+LONGEST_QUESTION = 64  # pieces, as in Google's run_squad.py; the rest is cut off
+CHUNK = 256  # contexts encoded at a time: offsets take a lot of memory as Python lists
+
+
+class AnsweringDataset(Dataset):
+    """Rows [CLS] question [SEP] context [SEP] (Devlin et al. 2019, section 4.2).
+
+    A context that is too long stands in several rows that overlap (see `windows`). In a row
+    without the whole answer, or to a question that has none, both positions are 0, that of [CLS]
+    (section 4.3). Of several right answers the first counts.
+
+    Parameters
+    ----------
+    questions : sequence of Question
+        From `read_squad`. Without answers the rows have no positions.
+    tokenizer : Tokenizer
+    max_length : int
+        Longest row, [CLS] and both [SEP] included. A question takes at most half of it.
+    stride : int
+        How many pieces further each row of a long context starts.
+
+    Attributes
+    ----------
+    row_of : array (questions + 1,)
+        The rows of question i are `row_of[i]` to `row_of[i + 1] - 1`.
+
+    Raises
+    ------
+    DataError
+        If there is no question, or `max_length` or the stride is impossible.
+    """
+
+    def __init__(self, questions, tokenizer, max_length=384, stride=128):
+        questions = list(questions)
+        if not questions:
+            raise DataError("no questions; expected at least one")
+        self.pad_id, self.cls_id, self.sep_id = (
+            tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
+        room = row_room(max_length, texts=2)
+        longest = min(LONGEST_QUESTION, room // 2)
+        self.questions = Ragged(ids[:longest] for ids in piece_ids(
+            [question.question for question in questions], tokenizer))
+        numbers = {}  # of the contexts, each of which has several questions
+        self.context_of = [numbers.setdefault(question.context, len(numbers))
+                           for question in questions]
+        # Of each context its ids, then the first characters of the pieces, then the ends.
+        self.contexts = Ragged(_pieces(list(numbers), tokenizer))
+        self.answers = None
+        if all(question.answers is not None for question in questions):
+            self.answers = [self._places(*pair) for pair in enumerate(questions)]
+        self.cuts, self.row_of = self._cut(room, stride)
+        number, start, end = self.cuts.T
+        self.lengths = self.questions.lengths[number] + end - start + 3
+
+    def _cut(self, room, stride):
+        """Return the question and the (start, end) pieces of each row, and `row_of`."""
+        cuts, row_of = [], [0]
+        for number, context in enumerate(self.context_of):
+            free = room - len(self.questions[number])
+            count = len(self.contexts[context]) // 3
+            cuts.extend((number, *cut) for cut in windows(count, free, stride))
+            row_of.append(len(cuts))
+        return np.array(cuts), np.array(row_of)
+
+    def _places(self, number, question):
+        """Return the first and last piece of the answer in the context, or None."""
+        if not question.answers:
+            return None
+        text, start = question.answers[0]
+        _, starts, ends = self._context(number)
+        inside = np.flatnonzero((ends > start) & (starts < start + len(text)))
+        return (inside[0], inside[-1]) if len(inside) else None
+
+    def _context(self, number):
+        """Return ids, first characters and ends of the pieces of a question's context."""
+        return self.contexts[self.context_of[number]].reshape(3, -1)
+
+    def __len__(self):
+        return len(self.cuts)
+
+    def __getitem__(self, key):
+        """Return `input_ids`, `token_type_ids` (S,) and `start_positions`, `end_positions`."""
+        _, row = epoch_and_row(key, len(self))
+        number, start, end = self.cuts[row]
+        question, context = self.questions[number], self._context(number)[0, start:end]
+        ids = np.concatenate([[self.cls_id], question, [self.sep_id], context, [self.sep_id]])
+        before = len(question) + 2
+        item = {"input_ids": ids.astype(np.int64),
+                "token_type_ids": np.repeat([0, 1], [before, len(context) + 1])}
+        if self.answers is not None:
+            first, last = self.answers[number] or (-1, -1)
+            whole = start <= first and last < end
+            item["start_positions"] = int(before + first - start) if whole else 0
+            item["end_positions"] = int(before + last - start) if whole else 0
+        return item
+
+    def offsets(self, row):
+        """Return the (start, end) characters in the context of each token of a row, (S, 2).
+
+        Both are -1 at [CLS], [SEP] and the question, where no answer can be.
+        """
+        number, start, end = self.cuts[row]
+        found = np.full((int(self.lengths[row]), 2), -1)
+        before = len(self.questions[number]) + 2
+        found[before:-1] = self._context(number)[1:, start:end].T
+        return found
+
+
+def _pieces(texts, tokenizer):
+    """Yield of each text the ids, then the first characters, then the ends of its pieces."""
+    for first in range(0, len(texts), CHUNK):
+        for encoding in encode_with_offsets(texts[first:first + CHUNK], tokenizer):
+            yield [*encoding.ids, *(start for start, _ in encoding.offsets),
+                   *(end for _, end in encoding.offsets)]

@@ -1,0 +1,71 @@
+"""Pairs of texts with a score of how alike they are, for an encoder that sees each text alone.
+
+A batch has a pair a row, so that a step's rows can be counted, cut and shared out like any other;
+`split_pairs` makes two rows of it.
+"""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from bert_kit.data.datasets import Ragged, piece_ids, row_room
+from bert_kit.data.batches.seeding import epoch_and_row
+from bert_kit.data.targets import row_labels
+from bert_kit.errors import DataError
+
+
+class SimilarityDataset(Dataset):
+    """Scored pairs as rows [CLS] A [SEP] [CLS] B [SEP], segment 1 from the second [CLS] on.
+
+    Parameters
+    ----------
+    pairs : list of (str, str)
+    scores : sequence of float
+    tokenizer : Tokenizer
+    max_length : int
+        Longest row of one text, [CLS] and [SEP] included; the rest of a longer text is cut off.
+    """
+
+    def __init__(self, pairs, scores, tokenizer, max_length=128):
+        if not pairs:
+            raise DataError("no pairs; expected at least one")
+        self.labels, self.pad_id = row_labels(pairs, np.asarray(scores, float)), tokenizer.pad_id
+        first, second = zip(*pairs)
+        room = row_room(max_length, texts=1)
+        self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+                           for ids in piece_ids([*first, *second], tokenizer))
+        self.lengths = self.rows.lengths.reshape(2, -1).sum(0)  # (2 N,) -> (N,)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, key):
+        """Return `input_ids`, `token_type_ids` (S,) and `labels`, the score."""
+        _, row = epoch_and_row(key, len(self))
+        first, second = self.rows[row], self.rows[len(self) + row]
+        segments = np.repeat([0, 1], [len(first), len(second)])
+        return {"input_ids": np.concatenate([first, second]).astype(np.int64),
+                "token_type_ids": segments, "labels": self.labels[row]}
+
+
+def split_pairs(batch):
+    """Make a batch of 2 B texts of a batch of B pairs: all first texts, then all second ones.
+
+    Examples
+    --------
+    >>> pair = {"input_ids": torch.tensor([[2, 7, 3, 2, 8, 9, 3, 0]]),
+    ...         "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1, 1, 0]]),
+    ...         "token_type_ids": torch.tensor([[0, 0, 0, 1, 1, 1, 1, 0]])}
+    >>> split_pairs(pair)["input_ids"].tolist()
+    [[2, 7, 3, 0], [2, 8, 9, 3]]
+    """
+    ids, segments = batch["input_ids"], batch["token_type_ids"]
+    second = segments.sum(1)
+    first = batch["attention_mask"].sum(1) - second
+    lengths = torch.cat([first, second])  # (2 B,)
+    places = torch.arange(int(lengths.max()) if len(lengths) else 1)  # (S',)
+    starts = torch.cat([torch.zeros_like(first), first])
+    columns = (starts[:, None] + places).clamp(max=ids.shape[1] - 1)  # (2 B, S')
+    mask = (places < lengths[:, None]).long()
+    return {"input_ids": ids.repeat(2, 1).gather(1, columns) * mask, "attention_mask": mask,
+            "token_type_ids": torch.zeros_like(mask)}  # (B, S) -> (2 B, S')

@@ -1,0 +1,138 @@
+"""Sentence pairs for next-sentence prediction."""
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from bert_kit.data.datasets import Ragged, piece_ids, row_room
+from bert_kit.data.batches.seeding import PAIRS, TIES, check_seed, epoch_and_row, generator_for
+from bert_kit.data.rows.masking import Masking
+from bert_kit.errors import DataError
+from bert_kit.tokenization import fit_pair
+
+IS_NEXT, IS_RANDOM = 0, 1  # the numbers of the two answers, as in every published checkpoint
+REACH = 100  # random B's are drawn among the 200 nearest to the true one in length
+
+
+class NSPDataset(Dataset):
+    """Sentence pairs for next-sentence prediction, masked too (Devlin et al. 2019, appendix A.2).
+
+    Each row comes from a stretch of consecutive sentences of one document that just fills it,
+    cut at a random sentence into A and the rest. With probability 1/2 B is the rest (`IS_NEXT`),
+    else the rest of a stretch of another document (`IS_RANDOM`). That one is about as long, and
+    every B is the rest of some stretch, so that neither the lengths nor B alone tell the answer;
+    in Google's code, which begins a random B anywhere and fills the row with it, they do.
+
+    A stretch has at least two sentences; a last sentence that is left alone is not used. In a row
+    that is too long the longer text is cut, A at its beginning and B at its end, so that they
+    still meet.
+
+    Parameters
+    ----------
+    documents : sequence of list of str
+        The sentences of each document, in order.
+    tokenizer : Tokenizer
+    max_length : int
+        Longest row, [CLS] and both [SEP] included.
+    mask_probability : float or None
+        Share of tokens to predict. None masks nothing, and the answer is called `labels`, as
+        `BERTForNextSentencePrediction` trains on it; else it is `next_sentence_label`.
+    whole_word : bool
+    seed : int
+
+    Raises
+    ------
+    DataError
+        If fewer than two documents have two sentences, or a parameter is out of its range.
+    """
+
+    def __init__(self, documents, tokenizer, max_length=128, mask_probability=0.15,
+                 whole_word=False, seed=0):
+        self.masking = None
+        if mask_probability is not None:
+            self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
+        self.seed, self.pad_id = check_seed(seed), tokenizer.pad_id
+        self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
+        self.room = row_room(max_length, texts=2)
+        sizes, sentences = [], []
+        for number, document in enumerate(documents):
+            if isinstance(document, str) or not all(isinstance(s, str) for s in document):
+                raise DataError(f"document {number} is {str(document)[:40]!r}; "
+                                "expected a list of sentences")
+            sizes.append(len(document))
+            sentences.extend(document)
+        encoded = Ragged(piece_ids(sentences, tokenizer))
+        kept = np.flatnonzero(encoded.lengths)  # a sentence without a piece cannot be A or B
+        self.pieces = encoded.values
+        self.bounds = np.append(encoded.bounds[kept], encoded.bounds[-1])  # sentence i: i to i + 1
+        self.document_of = np.repeat(np.arange(len(sizes)), np.array(sizes, int))[kept]
+        self.stretches = self._find_stretches()
+        starts, ends = self.stretches.T
+        found = len(np.unique(self.document_of[starts]))
+        if found < 2:
+            raise DataError("next-sentence pairs need two documents of two sentences or more; "
+                            f"found {found} (in a text file an empty line separates documents)")
+        self._rank_rests()
+        # Exact if B is the rest, and nearly so if it is another: enough to group rows by.
+        self.lengths = np.minimum(self.bounds[ends] - self.bounds[starts], self.room) + 3
+
+    def _find_stretches(self):
+        """Return the first sentence of each stretch and the one after its last; (rows, 2)."""
+        bounds, document_of = self.bounds.tolist(), [*self.document_of.tolist(), None]
+        stretches, start = [], 0
+        for end in range(1, len(bounds)):
+            is_last = document_of[end] != document_of[start]
+            if is_last or (bounds[end] - bounds[start] >= self.room and end - start > 1):
+                if end - start > 1:
+                    stretches.append((start, end))
+                start = end
+        return np.array(stretches, dtype=np.int64).reshape(-1, 2)
+
+    def _rank_rests(self):
+        """Sort all rests of stretches by length; equal ones randomly, not document by document."""
+        self.end_of = np.zeros(len(self.document_of), dtype=np.int64)
+        self.weight_of = np.zeros(len(self.document_of))  # how often a rest is cut off its stretch
+        for start, end in self.stretches:
+            self.end_of[start + 1:end] = end
+            self.weight_of[start + 1:end] = 1 / (end - start - 1)
+        cuts = generator_for(TIES, self.seed, 0).permutation(np.flatnonzero(self.end_of))
+        lengths = self.bounds[self.end_of[cuts]] - self.bounds[cuts]
+        self.by_length = cuts[np.argsort(lengths, kind="stable")]
+        self.rank_of = np.zeros_like(self.end_of)
+        self.rank_of[self.by_length] = np.arange(len(cuts))
+
+    def __len__(self):
+        return len(self.stretches)
+
+    def __getitem__(self, key):
+        """Return `input_ids`, `token_type_ids` (S,) and the labels (see the class)."""
+        epoch, row = epoch_and_row(key, len(self))
+        rng = generator_for(PAIRS, self.seed, epoch, row)
+        start, end = self.stretches[row]
+        cut = int(rng.integers(start + 1, end))
+        answer = int(rng.integers(2))
+        other = cut if answer == IS_NEXT else self._other_rest(cut, rng)
+        a, b = self._text(start, cut), self._text(other, self.end_of[other])
+        keep_a, keep_b = fit_pair(len(a), len(b), self.room)
+        ids = np.concatenate([[self.cls_id], a[len(a) - keep_a:], [self.sep_id], b[:keep_b],
+                              [self.sep_id]])
+        types = np.repeat([0, 1], [keep_a + 2, keep_b + 1])
+        if self.masking is None:
+            return {"input_ids": ids, "token_type_ids": types, "labels": answer}
+        ids, labels = self.masking(ids, epoch, row)
+        return {"input_ids": ids, "token_type_ids": types, "labels": labels,
+                "next_sentence_label": answer}
+
+    def _text(self, start, end):
+        """Return the pieces of some consecutive sentences."""
+        return self.pieces[self.bounds[start]:self.bounds[end]]
+
+    def _other_rest(self, cut, rng):
+        """Return where a rest about as long, of another document, begins."""
+        own, rank, reach = self.document_of[cut], self.rank_of[cut], REACH
+        while True:
+            near = self.by_length[max(rank - reach, 0):rank + reach + 1]
+            near = near[self.document_of[near] != own]
+            if len(near) > 0:
+                weights = self.weight_of[near].cumsum()
+                return int(near[weights.searchsorted(rng.random() * weights[-1], side="right")])
+            reach *= 4  # one long document holds all of them

@@ -1,0 +1,158 @@
+"""Sentences of words with a tag each, as rows of pieces."""
+
+from itertools import chain, islice
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from bert_kit.data.datasets import Ragged, piece_ids, row_room
+from bert_kit.data.batches.seeding import epoch_and_row
+from bert_kit.data.rows.masking import IGNORE
+from bert_kit.tokenization.offsets import encode_with_offsets
+from bert_kit.data.rows.windows import shares, windows
+from bert_kit.errors import DataError
+
+NO_WORD = -1
+
+
+class TaggingDataset(Dataset):
+    """Words with tags; the first piece of a word carries its tag (Devlin et al. 2019, section 5.3).
+
+    The other pieces of a word, [CLS] and [SEP] have the label -100. A sentence that is too long
+    stands in several rows that overlap (see `windows`), but each of its words has its label in one
+    of them only: it counts once in the loss, and is predicted once. A word that the tokenizer
+    drops, such as a lone control character, stands as [UNK].
+
+    Parameters
+    ----------
+    sentences : sequence of list of str
+        The words of each sentence.
+    tags : sequence of list of int, or None
+        The class number of each word, from 0; None for words to be tagged.
+    tokenizer : Tokenizer
+    max_length : int
+        Longest row, [CLS] and [SEP] included.
+    stride : int, optional
+        How many pieces further each row of a long sentence starts; default half a row.
+
+    Raises
+    ------
+    DataError
+        If there is no sentence, the numbers of words and tags differ, a tag is not a whole number
+        from 0, or `max_length` is below 3.
+
+    Examples
+    --------
+    >>> from bert_kit import Tokenizer
+    >>> tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hug", "##s", "!"])
+    >>> row = TaggingDataset([["Hugs", "hug!"]], [[1, 0]], tokenizer)[0]
+    >>> row["input_ids"].tolist(), row["labels"].tolist()
+    ([2, 5, 6, 5, 7, 3], [-100, 1, -100, 0, -100, -100])
+    """
+
+    def __init__(self, sentences, tags, tokenizer, max_length=128, stride=None):
+        sentences = _checked(sentences)
+        self.sizes = [len(words) for words in sentences]
+        self.tags = None if tags is None else _class_numbers(tags, self.sizes)
+        self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
+        pieces = piece_ids(list(chain.from_iterable(sentences)), tokenizer)
+        # Of each row its ids, then as many numbers of words, counted through all sentences.
+        self.rows = Ragged(_rows(self.sizes, pieces, tokenizer, room, stride))
+        self.lengths = self.rows.lengths // 2
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, key):
+        """Return `input_ids`, `token_type_ids` and, with tags, `labels`; arrays (S,)."""
+        _, row = epoch_and_row(key, len(self))
+        ids, words = self._row(row)
+        item = {"input_ids": ids.astype(np.int64), "token_type_ids": np.zeros(len(ids), np.int64)}
+        if self.tags is not None:
+            item["labels"] = np.where(words == NO_WORD, IGNORE, self.tags[words])
+        return item
+
+    def _row(self, row):
+        """Return the ids (S,), and the number of the word that each token answers for."""
+        return self.rows[row].reshape(2, -1)
+
+    def word_values(self, rows):
+        """Take what a model says of each word from what it says of each token.
+
+        Parameters
+        ----------
+        rows : sequence of array (S, …)
+            One value a token, for instance logits (S, C), of each row of the dataset in order.
+
+        Returns
+        -------
+        list of array (words, …)
+            One value a word, of each sentence.
+        """
+        if len(rows) != len(self):
+            raise DataError(f"values of {len(rows)} rows; expected those of {len(self)}")
+        found = [np.asarray(values)[self._row(row)[1] != NO_WORD]
+                 for row, values in enumerate(rows)]
+        return np.split(np.concatenate(found), np.cumsum(self.sizes)[:-1])
+
+
+def word_spans(text, tokenizer):
+    """Return the (start, end) characters of the words of a text, as BERT's cleaning cuts them.
+
+    At spaces and around each punctuation sign: so a running text is made ready for tagging.
+
+    Examples
+    --------
+    >>> from bert_kit import train_tokenizer
+    >>> word_spans("It's  hot.", train_tokenizer(["it s hot ' ."], 50, 1))
+    [(0, 2), (2, 3), (3, 4), (6, 9), (9, 10)]
+    """
+    (encoding,) = encode_with_offsets([text], tokenizer)
+    spans = {}
+    for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
+        first, _ = spans.get(word, (start, end))
+        spans[word] = first, end
+    return list(spans.values())
+
+
+def _checked(sentences):
+    """Return the sentences as a list; what is in them is checked as texts are."""
+    sentences = list(sentences)
+    if not sentences:
+        raise DataError("no sentences; expected at least one")
+    for number, words in enumerate(sentences):
+        if isinstance(words, str) or not hasattr(words, "__len__") or not len(words):
+            raise DataError(f"sentence {number} is {str(words)[:40]!r}; expected a list of words")
+    return sentences
+
+
+def _class_numbers(tags, sizes):
+    """Return the tags of all words in one array."""
+    tags = list(tags)
+    if len(tags) != len(sizes):
+        raise DataError(f"{len(sizes)} sentences but tags of {len(tags)}; expected as many")
+    for number, (own, size) in enumerate(zip(tags, sizes)):
+        if len(own) != size:
+            raise DataError(f"sentence {number} has {size} words but {len(own)} tags; expected as "
+                            "many")
+        values = np.asarray(own)
+        if values.dtype.kind not in "iu" or values.ndim != 1 or values.min() < 0:
+            raise DataError(f"tags of sentence {number} are {str(list(own)):.40}; expected class "
+                            "numbers from 0")
+    return np.concatenate([np.asarray(own, dtype=np.int64) for own in tags])
+
+
+def _rows(sizes, pieces, tokenizer, room, stride):
+    """Yield of each row the ids and then the numbers of the words that it answers for."""
+    numbered = enumerate(pieces)
+    for size in sizes:
+        ids, words = [], []
+        for word, found in islice(numbered, size):
+            found = found or [tokenizer.unk_id]
+            ids += found
+            words += [word] + [NO_WORD] * (len(found) - 1)
+        cuts = windows(len(ids), room, stride)
+        for (start, end), (first, last) in zip(cuts, shares(cuts)):
+            outside = [NO_WORD] * (first - start + 1), [NO_WORD] * (end - last + 1)
+            yield [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id,
+                   *outside[0], *words[first:last], *outside[1]]

@@ -1,0 +1,1 @@
+"""Tokens on disk, memory-mapped, for text beyond memory."""

@@ -1,0 +1,211 @@
+"""From text files of any size to a `TokenStore`, by several processes, interrupted or not.
+
+The files are cut into ranges of whole documents, and each range becomes one shard, whoever makes
+it: the store is the same to the byte for any number of processes. `plan.json` is written first,
+every shard under its own name when it is finished, and `manifest.json` at the end. So a build that
+was killed goes on with the shards that are missing.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import repeat, zip_longest
+from multiprocessing import connection
+from pathlib import Path
+
+import numpy as np
+
+from bert_kit.data.datasets import Ragged
+from bert_kit.data.read.documents import ByteRange, cut_file, read_range
+from bert_kit.data.read.text_lines import find_data
+from bert_kit.data.store.token_store import (INDEX, MANIFEST, PLAN, VERSION, MappedArray, TokenStore,
+                                       fingerprint, shard_files, token_type)
+from bert_kit.tokenization.words import word_pieces
+from bert_kit.errors import BertKitError, DataError
+from bert_kit.files import atomic_file, read_json, remove_leftovers, working_folder, write_json
+
+SHARD_BYTES = 32 * 2**20  # of text, or more: seconds of work and some 15 MB of tokens
+MOST_SHARDS = 200  # each is an open file of every reader, and some systems allow 256
+
+
+def build_token_store(files, tokenizer, folder, workers=1, report=None):
+    """Encode text files into a folder, or go on with it, or only open what is there already.
+
+    Each process has a shard in memory, of 32 MB of text or of a 200th of it all where that is more.
+
+    Parameters
+    ----------
+    files : path, or sequence of paths
+        As `read_documents` reads them.
+    tokenizer : Tokenizer
+    folder : path
+        Where the store goes; one process builds it at a time.
+    workers : int
+        Processes that encode. More than one are new interpreters, so a script that asks for them
+        needs `if __name__ == "__main__":`.
+    report : callable, optional
+        `report(done, total)` in bytes of text, at the beginning and after each shard.
+
+    Returns
+    -------
+    TokenStore
+
+    Raises
+    ------
+    DataError
+        If a file is not as `read_documents` wants it, or the folder holds something else or a
+        store of other files (by name and size; for a store that is not finished also by the time
+        they were changed) or of another tokenizer, or a process was killed.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise DataError(f"workers is {workers!r}; expected a whole number from 1")
+    folder = Path(folder)
+    files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    made_of = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
+               "vocab_size": tokenizer.vocab_size,
+               "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
+    if (folder / MANIFEST).exists() and (folder / PLAN).exists():
+        _check_same(_stored_plan(folder), made_of, folder)
+        remove_leftovers(folder)
+    else:
+        with working_folder(folder):
+            _build(files, made_of, tokenizer, folder, workers,
+                   report or (lambda done, total: None))
+    return TokenStore(folder)
+
+
+def _build(files, made_of, tokenizer, folder, workers, report):
+    remove_leftovers(folder)
+    shards = _plan(files, made_of, folder)
+    _build_shards(shards, tokenizer, folder, workers, report)
+    sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
+    write_json(folder / MANIFEST, {**made_of, "shards": sizes})
+
+
+def _plan(files, made_of, folder):
+    """Return the ranges of each shard: those of the plan in the folder, else of a new one."""
+    # A file that changes between two parts of a build would be in the store half old, half new.
+    plan = {**made_of, "modified": [path.stat().st_mtime_ns for path in files]}
+    if (folder / PLAN).exists():
+        stored = _stored_plan(folder)
+        _check_same(stored, plan, folder)
+        plan = stored
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: holds other files; expected a token store, or a new or empty "
+                        "folder")
+    else:
+        plan["shards"] = _cut(files)
+        write_json(folder / PLAN, plan)
+    try:
+        return [[ByteRange(files[number], int(start), int(end), bool(gaps))
+                 for number, start, end, gaps in parts] for parts in plan["shards"]]
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise DataError(f"{folder / PLAN}: damaged; expected the ranges of each shard (delete the "
+                        "folder to begin anew)") from None
+
+
+def _stored_plan(folder):
+    try:
+        return read_json(folder / PLAN)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+
+
+def _check_same(stored, plan, folder):
+    """Refuse a folder in which another store was begun."""
+    for key, value in plan.items():
+        if stored.get(key) != value:
+            raise DataError(f"{folder}: a token store of {_difference(key, stored, plan)}; "
+                            "expected the same, or another folder")
+
+
+def _difference(key, stored, plan):
+    """Return the first difference in one sentence's part."""
+    pair = stored.get(key), plan[key]
+    if isinstance(pair[0], list) and isinstance(pair[1], list):  # of files
+        pair = next(two for two in zip_longest(*pair) if two[0] != two[1])
+    return f"{key} {str(pair[0])[:100]}, now given {str(pair[1])[:100]}"
+
+
+def _cut(files):
+    """Return for each shard its ranges, as lists: number of the file, first byte, end, gaps.
+
+    Large files make several shards, small ones share one.
+    """
+    size = max(SHARD_BYTES, sum(path.stat().st_size for path in files) // MOST_SHARDS)
+    shards, free = [], 0
+    for number, path in enumerate(files):
+        for part in cut_file(path, size):
+            if free <= 0:
+                shards.append([])
+                free = size
+            shards[-1].append([number, part.start, part.end, part.gaps])
+            free -= part.end - part.start
+    return shards
+
+
+def _build_shards(shards, tokenizer, folder, workers, report):
+    """Make the shards that are missing."""
+    sizes = [sum(part.end - part.start for part in parts) for parts in shards]
+    missing = [number for number in range(len(shards))
+               if not all(path.exists() for path in shard_files(folder, number))]
+    done = sum(sizes) - sum(sizes[number] for number in missing)
+    report(done, sum(sizes))
+    with _processes(min(workers, len(missing)), folder) as run:
+        for number in run(_build_shard, missing, [shards[number] for number in missing],
+                          repeat(tokenizer), repeat(folder)):
+            done += sizes[number]
+            report(done, sum(sizes))
+
+
+@contextlib.contextmanager
+def _processes(count, folder):
+    """Yield a function like `map` that works with so many processes."""
+    if count <= 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin_process)
+    try:
+        yield pool.map
+    except BrokenProcessPool:
+        raise DataError(f"{folder}: a process that encodes was killed (is memory short?); expected "
+                        "it to live: call again to go on, with fewer workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_process():
+    """Make ready a process of its own: one thread of the tokenizers library, not one a core."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """End this process when the one that started it does: killed, it cannot say so any more."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _build_shard(number, parts, tokenizer, folder):
+    """Encode some ranges of text into the files of a shard; return its number."""
+    texts = (" ".join(lines) for part in parts for lines in read_range(part))
+    documents = Ragged(word_pieces(texts, tokenizer))
+    tokens, ends = shard_files(folder, number)
+    _save(tokens, documents.values.astype(token_type(tokenizer.vocab_size)))
+    _save(ends, documents.bounds[1:].astype(INDEX))
+    return number
+
+
+def _save(path, values):
+    with atomic_file(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, values, allow_pickle=False)
+
+
+def _shard_sizes(folder, number, tokenizer):
+    """Return how many documents and tokens a finished shard holds."""
+    tokens, ends = shard_files(folder, number)
+    return [len(MappedArray(ends, INDEX).values),
+            len(MappedArray(tokens, token_type(tokenizer.vocab_size)).values)]

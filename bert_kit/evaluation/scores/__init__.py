@@ -1,0 +1,1 @@
+"""How good answers are: classes, label sets, numbers, entities, spans, answers."""

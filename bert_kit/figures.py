@@ -1,0 +1,96 @@
+"""Where a picture is drawn: a matplotlib figure that belongs to nobody else, saved in one piece.
+
+matplotlib is an extra and imported only here, when a picture is asked for. Figures are made
+without pyplot, whose list of open windows is shared by the whole process.
+"""
+
+import contextlib
+from pathlib import Path
+
+from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.printing import short_name
+from bert_kit.files import atomic_file
+
+# Okabe & Ito 2008: told apart with any kind of colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+
+# The date is left out, so that the same numbers give the same file.
+_METADATA = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_DOTS_PER_INCH = 150
+
+# Fonts for names in other scripts, used where installed; DejaVu Sans comes with matplotlib.
+_FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR",
+          "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+          "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI")
+
+
+class PlotsMissing(BertKitError):
+    """A picture was asked for and matplotlib is not installed."""
+
+
+def require_plots():
+    """Raise PlotsMissing unless pictures can be drawn; call it before long work, not after."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise PlotsMissing("pictures need matplotlib, which is not installed; to have them: "
+                           "pip install 'bert_kit[plots]'") from None
+
+
+@contextlib.contextmanager
+def saved_figure(path, width, height):
+    """Yield an empty figure; it is saved as `path`, atomically, when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+        Ending in .png, .svg or .pdf.
+    width, height : float
+        Size in inches.
+
+    Raises
+    ------
+    ConfigError
+        If the name has another ending.
+    PlotsMissing
+        If matplotlib is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _METADATA:
+        raise ConfigError(f"{path}: a picture ending in {suffix or 'nothing'!r}; expected one of "
+                          f"{', '.join(_METADATA)}")
+    require_plots()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
+    with atomic_file(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "bert_kit"}):
+        figure.savefig(temporary, format=suffix[1:], dpi=_DOTS_PER_INCH, bbox_inches="tight",
+                       metadata=_METADATA[suffix])
+
+
+def plain_axes(axes, title, x_label="", y_label=""):
+    """Give axes a title, units, and no frame on the sides that carry no scale."""
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def printable_names(names, kind="class"):
+    """Return names as labels, and the text properties that draw them as they stand.
+
+    A name becomes one short line. One with a character that no font here has becomes its kind and
+    number, "class 7": a row of empty boxes tells nothing.
+    """
+    from matplotlib.font_manager import fontManager, get_font
+
+    fonts = [name for name in _FONTS if name in fontManager.get_font_names()]
+    known = set()
+    for name in fonts:
+        known.update(get_font(fontManager.findfont(name)).get_charmap())
+    labels = [short_name(name) for name in names]
+    labels = [label if label and known.issuperset(map(ord, label)) else f"{kind} {number}"
+              for number, label in enumerate(labels)]
+    return labels, {"parse_math": False, "fontfamily": fonts}  # a $ in a name is a dollar

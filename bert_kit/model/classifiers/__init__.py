@@ -1,0 +1,1 @@
+"""Classification heads that are not in the paper."""

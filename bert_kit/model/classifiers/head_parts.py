@@ -1,0 +1,74 @@
+"""What the heads on token vectors share: which layers they read, dropout, and the last layers."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from bert_kit.model.fast.dropout import Dropout
+from bert_kit.model.layers import activation, init_weights
+from bert_kit.model.options import check_size, whole
+
+
+def head_dropout(config, share=1.0):
+    """Return dropout at the classifier's rate, or at a share of it."""
+    rate = config.classifier_dropout
+    rate = config.hidden_dropout_prob if rate is None else rate
+    return Dropout(share * rate, config.fused)
+
+
+class TokenHead(nn.Module):
+    """A head that reads token vectors and leaves the pooler out.
+
+    Parameters
+    ----------
+    config : BertConfig
+    last_layers : int
+        The head reads the outputs of the last k layers side by side (Devlin et al. 2019, table 7,
+        "concat last four hidden"), the earliest of them first.
+
+    Attributes
+    ----------
+    uses_pooler, needs_hidden_states : bool
+        What the head asks of `BERTForSequenceClassification`: no pooler, and with k above 1 the
+        output of every layer.
+    width : int
+        Size of the token vectors that the head reads, k D.
+    """
+
+    uses_pooler = False
+
+    def __init__(self, config, last_layers=1):
+        super().__init__()
+        self.last_layers = whole("last_layers", last_layers, 1, max(1, config.num_hidden_layers))
+        self.needs_hidden_states = self.last_layers > 1
+        self.width = self.last_layers * config.hidden_size
+
+    def tokens(self, encoded):
+        """EncoderOutput -> (B, S, k D)."""
+        if not self.needs_hidden_states:
+            return encoded.last_hidden_state
+        return torch.cat(encoded.hidden_states[-self.last_layers:], -1)
+
+
+class MLP(nn.Module):
+    """Linear, activation and dropout for each hidden size, then a linear layer to C scores.
+
+    Without a hidden size the dropout is that of the input.
+    """
+
+    def __init__(self, config, inputs, hidden_dims, activation_name):
+        super().__init__()
+        sizes = (inputs, *hidden_dims)
+        check_size(sum(a * b for a, b in pairwise(sizes)))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.activation = activation(config, activation_name)
+        self.dropout = head_dropout(config)
+        self.scores = nn.Linear(sizes[-1], config.num_labels)
+        init_weights(self, config)
+
+    def forward(self, x):
+        """(B, inputs) -> (B, C)."""
+        for layer in self.hidden:
+            x = self.dropout(self.activation(layer(x)))
+        return self.scores(x if self.hidden else self.dropout(x))

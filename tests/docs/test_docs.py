@@ -1,0 +1,133 @@
+"""Every Python block of the README and of docs/ runs, and so does every docstring example.
+
+The numbered pages of docs/ are tutorials; the answers to their exercises are tests that exist.
+"""
+
+import contextlib
+import doctest
+import importlib
+import io
+import re
+import runpy
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
+MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts)
+           for path in sorted((ROOT / "bert_kit").rglob("*.py"))
+           if path.stem not in ("__init__", "__main__")]
+FENCE = re.compile(r"^```(\S*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_page(page):
+    """Run the Python blocks of a page, which share their names; return how many ran.
+
+    A block `text` that follows at once must be what was printed. A block "python no-run" is only
+    shown. Failures point to the line of the page.
+    """
+    text, names, ran, printed = page.read_text("utf-8"), {"__name__": page.stem}, 0, None
+    for match in FENCE.finditer(text):
+        language, information, code = match.groups()
+        first_line = text[:match.start(3)].count("\n")
+        if language == "python" and information != "no-run":
+            output, end = io.StringIO(), match.end()
+            with contextlib.redirect_stdout(output):
+                exec(compile("\n" * first_line + code, str(page), "exec"), names)
+            printed, ran = (output.getvalue(), end), ran + 1
+        elif language == "text" and printed and not text[printed[1]:match.start()].strip():
+            assert code.rstrip() == printed[0].rstrip(), f"{page}:{first_line}: printed otherwise"
+    return ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert run_page(page) > 0
+
+
+@pytest.mark.parametrize("body, line", [
+    ("```python\nx = 1\nassert x == 2\n```\n", 4),
+    ("```python\nprint(1)\n```\n\n```text\n2\n```\n", 6)])
+def test_a_page_that_is_wrong_fails_with_its_line(tmp_path, body, line):
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n" + body)
+    with pytest.raises(AssertionError) as failure:
+        run_page(page)
+    places = [entry.lineno for entry in failure.traceback if str(entry.path) == str(page)]
+    assert f"{page}:{line}" in str(failure.value) or places == [line - 1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_commands_point_to_files(page):
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for script in re.findall(r"python (examples/\S+\.py)", text):
+        assert (ROOT / script).is_file(), script
+
+
+def missing_answers(text):
+    """Return the answers to a page's exercises, `tests/test_x.py::test_y`, that do not exist."""
+    missing = []
+    for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        path = ROOT / file
+        if not path.is_file() or f"\ndef {name}(" not in path.read_text("utf-8"):
+            missing.append(f"{file}::{name}")
+    return missing
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+def test_tutorials_are_short_and_answer_their_exercises(page):
+    text = page.read_text("utf-8")
+    assert text.count("\n") <= 200
+    assert missing_answers(text) == []
+    exercises = text.split("## Exercises")[1]
+    assert len(re.findall(r"^\d\. ", exercises, re.MULTILINE)) == 2
+    assert len(re.findall(r"tests/[\w/]+\.py::", exercises)) == 2
+    assert "## Stop here" in text
+
+
+def test_every_promise_names_tests_that_exist():
+    """`file.py::test`, or `::test` of the file named before it."""
+    file, promises = None, 0
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    for name, test in re.findall(r"`(test_\w+\.py|(?=::))(?:::(\w+))?`", page):
+        file, promises = name or file, promises + 1
+        assert f"\ndef {test}" in (ROOT / "tests" / file).read_text("utf-8")
+    assert promises > 20
+
+
+def test_an_answer_that_does_not_exist_is_found():
+    here = "tests/docs/test_docs.py::missing_answers tests/docs/test_docs.py::gone tests/gone.py::test_it"
+    assert missing_answers(here) == ["tests/docs/test_docs.py::gone", "tests/gone.py::test_it"]
+
+
+def test_the_list_of_public_names_is_current():
+    """Else run `PYTHONPATH=. python docs/make_api.py`."""
+    written = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["api"]()
+    assert (ROOT / "docs" / "api.md").read_text("utf-8") == written
+
+
+def test_the_pictures_are_current_and_shown():
+    """Else run `PYTHONPATH=. python docs/make_pictures.py`."""
+    names = runpy.run_path(str(ROOT / "docs" / "make_pictures.py"))
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    files = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert [file.stem for file in files] == sorted(names["PICTURES"])
+    for file in files:
+        text = file.read_text("utf-8")
+        assert text == names["svg"](names["PICTURES"][file.stem])
+        assert ElementTree.fromstring(text).tag.endswith("svg") and f"pictures/{file.name}" in pages
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0

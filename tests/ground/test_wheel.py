@@ -1,0 +1,48 @@
+"""What is installed is the package, whole and alone, and it works away from its sources."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from tiny_jobs import tiny_bert
+from test_architecture import FILES, ROOT
+
+from bert_kit import (BERTForSequenceClassification, get_tokenizer, load_pretrained,
+                      save_pretrained)
+
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+def test_the_wheel_is_the_package_and_works_elsewhere(tmp_path):
+    pytest.importorskip("setuptools", "70.1")  # older ones need another package for wheels
+    source, unpacked = tmp_path / "source", tmp_path / "unpacked"
+    shutil.copytree(ROOT / "bert_kit", source / "bert_kit",
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    (source / "tests").mkdir()
+    (source / "tests" / "__init__.py").touch()
+    subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], cwd=source, check=True,
+                   capture_output=True)
+    wheel, = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(unpacked)
+    about, = unpacked.glob("bert_kit-*.dist-info")
+    assert {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()
+            and about not in path.parents} == {str(path.relative_to(ROOT)) for path in FILES}
+    assert "bert-kit = bert_kit.cli:main" in (about / "entry_points.txt").read_text()
+    bert = tiny_bert(tmp_path / "bert")
+    save_pretrained(load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None),
+                    tmp_path / "model", get_tokenizer(bert))
+    code = "import bert_kit, sys; print(bert_kit.__file__); from bert_kit.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", code, "predict",
+         "--model", "model", "--text", "the red sun"], cwd=tmp_path, text=True, check=True,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(unpacked)})
+    assert done.stderr == ""
+    place, _, row = done.stdout.splitlines()
+    assert place == str(unpacked / "bert_kit" / "__init__.py")
+    assert row.startswith('"the red sun","LABEL_')

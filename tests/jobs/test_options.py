@@ -1,0 +1,191 @@
+"""Settings: one declaration, read from the command line, from files and from Python."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+
+import pytest
+from hostile_inputs import memory_of_at_most
+
+from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.recipes.options import (add_arguments, named, option, read_config_file,
+                                      same_spelling, spellings)
+from bert_kit.recipes.settings import HEADS, ClassificationSettings
+
+SEED_CONFIG = """
+model:
+  max_seq_len: 64
+  batch_size: 32
+  num_epochs: 10
+  device: cpu
+  metric: f1
+
+classifier:
+  bert_hidden_size: 384
+  hidden_dims: [412, 220, 118]
+  dropout_rate: 0.35
+  activation: gelu
+
+optimizer:
+  optimizer_choice: adamw
+  lr: 0.003
+  weight_decay: 0.005
+  warmup_ratio: 0.165
+  betas: (0.656, 0.999)
+"""
+
+
+def settings(**values):
+    return ClassificationSettings(**named(ClassificationSettings, values))
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ClassificationSettings)
+    return vars(parser.parse_args(same_spelling(arguments)))
+
+
+def test_config_file_of_the_seed_is_read_as_it_stands(tmp_path):
+    pytest.importorskip("yaml")
+    path = tmp_path / "config.yml"
+    path.write_text(SEED_CONFIG)
+    read = settings(**read_config_file(path))
+    assert (read.max_length, read.batch_size, read.num_train_epochs) == (64, 32, 10)
+    assert (read.device, read.metric, read.optim) == ("cpu", "f1", "adamw")
+    assert (read.bert_hidden_size, read.hidden_dims) == (384, (412, 220, 118))
+    assert (read.dropout, read.activation, read.classifier) == (0.35, "gelu", "mlp")
+    assert (read.learning_rate, read.weight_decay, read.warmup_steps) == (0.003, 0.005, 0.165)
+    assert read.betas == (0.656, 0.999)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("a.json", '{"training": {"lr": 0.01, "betas": [0.5, 0.9]}, "epochs": 2}'),
+    ("a.toml", 'epochs = 2\n[training]\nlr = 0.01\nbetas = [0.5, 0.9]\n')])
+def test_json_and_toml_with_sections(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    read = settings(**read_config_file(tmp_path / name))
+    assert (read.learning_rate, read.betas, read.num_train_epochs) == (0.01, (0.5, 0.9), 2)
+
+
+@pytest.mark.parametrize("name, text, words", [
+    ("a.json", "{", "not valid JSON"), ("a.json", "[1]", "expected a dict"),
+    ("a.toml", "a = = 1", "not valid TOML"), ("a.txt", "a: 1", ".toml, .json"),
+    ("a.yml", "a: [1", "not valid YAML"), ("a.yml", "- 1", "expected options by name"),
+    ("a.yml", "x: !!python/object/apply:os.system [echo]", "not valid YAML"),
+    ("a.toml", b"\xff", "cannot be read"), ("a.toml", "#" * 2**16, "65,536 bytes; at most 32,768"),
+    ("a.toml", "x = " + "[" * 20_000, "not valid TOML"),
+    ("a.toml", "[" + "a." * 3_000 + "a]", "not valid TOML"),
+    ("a.toml", "x = " + "9" * 5_000, "not valid TOML"),
+    ("a.toml", "a." * 4_000 + "a = 1", "not valid TOML"),
+    ("a.yml", "x: " + "[" * 20_000, "not valid YAML"), ("a.yml", "x: 2001-99-99", "not valid YAML"),
+    ("a.yml", "x: !!bool no, never", "not valid YAML"), ("a.yml", "x: 1\nx: 2", "appears twice"),
+    ("a.yml", "a: &a [x, x]\nb: [*a, *a]", "an alias"), ("a.yml", "a: &a [*a]", "an alias"),
+    ("a.json", '{"bert_kit": 1, "settings": [1]}', "holds a list, expected options by name")])
+def test_config_files_that_cannot_be_read(tmp_path, name, text, words):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with memory_of_at_most(2**31), pytest.raises(BertKitError, match=words) as caught:
+        read_config_file(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="No such file"):
+        read_config_file(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["a.toml", "a.yml", "a.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_config_file_that_is_no_file_is_not_waited_for(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(BertKitError, match="not a regular file"):
+        read_config_file(tmp_path / name)
+
+
+def test_yaml_without_pyyaml_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "a.yml").write_text("epochs: 2")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ConfigError, match="pyyaml; install it, or write the same as .toml"):
+        read_config_file(tmp_path / "a.yml")
+
+
+def test_every_spelling_of_every_option_is_unique_and_a_flag():
+    known = spellings(ClassificationSettings)
+    fields = dataclasses.fields(ClassificationSettings)
+    assert len(known) == sum(1 + len(field.metadata["aliases"]) for field in fields)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, ClassificationSettings)
+    flags = {flag.lstrip("-") for action in parser._actions for flag in action.option_strings}
+    assert known.keys() <= flags
+    for field in fields:
+        assert field.metadata["help"] and len(field.metadata["help"]) < 150
+
+
+@pytest.mark.parametrize("typed, field, value", [
+    (["--num-epochs", "4"], "num_train_epochs", 4), (["--lr=3e-5"], "learning_rate", 3e-5),
+    (["--learning-rate", "auto"], "learning_rate", "auto"),
+    (["--early-stopping", "3"], "early_stopping", 3),
+    (["--output_root", "a-b/c_d"], "output_dir", "a-b/c_d"),
+    (["--hidden-dims", "9", "5"], "hidden_dims", [9, 5]),
+    (["--fast-dev-run"], "fast_dev_run", True), (["--plots", "false"], "plots", False),
+    (["--classifier-type", "custom"], "classifier", "custom"),
+    (["--betas", "0.8", "0.9"], "betas", [0.8, 0.9])])
+def test_flags_of_the_seeds_and_of_hugging_face(typed, field, value):
+    assert parse(*typed) == {field: value}  # and nothing that was not typed
+
+
+@pytest.mark.parametrize("typed", [["--epochs", "2.5"], ["--lr", "1", "2"], ["--classifier", "x"],
+                                   ["--plots", "maybe"], ["--seed", "nan"]])
+def test_what_is_no_value_is_a_usage_error(typed, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(*typed)
+    assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("values, words", [
+    ({"lr": "fast"}, "learning_rate is 'fast'; expected a number or auto"),
+    ({"betas": "(1, 2, 3)"}, "expected 2 values"), ({"betas": "(a, b)"}, "expected a number"),
+    ({"epochs": 2.5}, "num_train_epochs is 2.5; expected a whole number"),
+    ({"epochs": True}, "expected a whole number"), ({"fast_dev_run": 3}, "true or false"),
+    ({"dropout": float("nan")}, "expected a number"),
+    ({"metric": "auc"}, "expected one of f1_macro, acc"),
+    ({"learning_rat": 1}, "did you mean 'learning_rate'"), ({"zzz": 1}, "--help"),
+    ({"lr": 1, "learning_rate": 2}, "a second time"), ({"batch_size": 0}, "from 1"),
+    ({"seed": None}, "seed is None"), ({"text_column": 3}, "expected text"),
+    ({"data_file": ""}, "data_file is empty"), ({"seed": 2**64}, "seed is"),
+    ({"verbosity": 7}, "expected one of 0, 1, 2")])
+def test_impossible_values_are_one_line(values, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        settings(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_json_and_come_back():
+    read = settings(hidden_dims=[3, 4], betas="(0.9, 0.99)", lr="auto")
+    again = ClassificationSettings(**json.loads(json.dumps(read.to_dict())))
+    assert again == read
+    assert read.replace(classifier="custom").classifier == "mlp"
+    assert [settings(classifier=head).classifier for head in HEADS] == list(HEADS)
+
+
+def test_help_shows_the_defaults_but_not_what_is_off():
+    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(
+        prog, width=1_000))
+    add_arguments(parser, ClassificationSettings)
+    text = parser.format_help()
+    for words in ("0 is off (default: 0)", "other classes (default: 0.0)", "rest (default: 128)",
+                  "keep the best epoch, not the last (default: true)"):
+        assert words in text.replace("text is cut off", "rest")
+    assert "(default: False)" not in text and "(default: None)" not in text
+
+
+def test_kinds_of_fields():
+    @dataclasses.dataclass(frozen=True)
+    class Small:
+        pair: tuple[float, float] = option((1.0, 2.0), "two", group="g")
+        many: tuple[int, ...] | None = option(None, "any", group="g")
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Small)
+    assert vars(parser.parse_args(["--many", "1", "2", "3"])) == {"many": [1, 2, 3]}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--pair", "1"])

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from tiny_rows import rows_loader
+from torch.nn import functional as F
+
+from bert_kit import (AMPTrainer, BERTForSequenceClassification, DataError, TrainingError,
+                      compute_classification_loss)
+from bert_kit.training import balanced_class_weights, classification_loss
+
+
+class Fixed(torch.nn.Module):
+    """A model whose logits are given."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(logits)
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.logits
+
+
+def batch_of(labels, **more):
+    ids = torch.ones(len(labels), 2, dtype=torch.long)
+    return {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids, "labels": labels,
+            **more}
+
+
+@pytest.fixture
+def case():
+    labels = torch.tensor([0, 2, 4, 2, -100, 1, 0])
+    return Fixed(2 * torch.randn(7, 5)), labels, torch.tensor([0.5, 2.0, 1.0, 0.0, 3.0])
+
+
+def by_hand(logits, labels, weights, smoothing, gamma, row_weights):
+    """The formula, one number at a time."""
+    total, rows = 0.0, 0
+    for z, y, s in zip(logits, labels.tolist(), row_weights):
+        if y == -100:
+            continue
+        p = z.exp() / z.exp().sum()
+        rows += 1
+        for c in range(len(z)):
+            target = (1 - smoothing) * (c == y) + smoothing / len(z)
+            total = total - s * (1 - p[y])**gamma * weights[c] * target * p[c].log()
+    return total / rows
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("rows", [False, True])
+def test_value_and_gradient_are_those_of_the_formula(case, weighted, smoothing, gamma, rows):
+    model, labels, weights = case
+    row_weights = torch.rand(7) if rows else torch.ones(7)
+    batch = batch_of(labels, **({"sample_weights": row_weights} if rows else {}))
+    got = classification_loss(weights if weighted else None, smoothing, gamma)(model, batch)
+    logits = model.logits.detach().clone().requires_grad_()
+    want = by_hand(logits, labels, weights if weighted else torch.ones(5), smoothing, gamma,
+                   row_weights)
+    torch.testing.assert_close(got, want)
+    got.backward(), want.backward()
+    torch.testing.assert_close(model.logits.grad, logits.grad)
+
+
+def test_against_torch(case):
+    model, labels, weights = case
+    count = (labels != -100).sum()
+    for smoothing in (0.0, 0.3):
+        want = F.cross_entropy(model.logits, labels, weights, label_smoothing=smoothing,
+                               reduction="sum") / count
+        torch.testing.assert_close(
+            classification_loss(weights.tolist(), smoothing)(model, batch_of(labels)), want)
+    torch.testing.assert_close(classification_loss()(model, batch_of(labels)),
+                               F.cross_entropy(model.logits, labels))
+    # torch's weighted mean has another divisor; balanced weights make the two agree.
+    labels = torch.tensor([0, 1, 1, 2, 3, 4, 4])
+    balanced = balanced_class_weights(labels, 5)
+    torch.testing.assert_close(classification_loss(balanced)(model, batch_of(labels)),
+                               F.cross_entropy(model.logits, labels, balanced))
+
+
+def test_balanced_weights_against_scikit_learn():
+    from sklearn.utils.class_weight import compute_class_weight
+    labels = [0, 0, 1, 2, 2, 2, 2, 1, 0, 2]
+    want = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert balanced_class_weights(labels, 3).tolist() == pytest.approx(want.tolist())
+    assert balanced_class_weights(torch.tensor([*labels, -100]), 3).tolist() == pytest.approx(
+        want.tolist())
+    with pytest.raises(DataError, match="class 3 has no row"):
+        balanced_class_weights(labels, 5)
+    with pytest.raises(DataError, match="0 to 2; expected 0 to 1"):
+        balanced_class_weights(labels, 2)
+
+
+def test_a_row_that_is_surely_right_has_a_finite_gradient():
+    for gamma in (0.3, 1.0, 2.0):
+        model = Fixed(torch.tensor([[90.0, 0.0], [0.0, 90.0]]))
+        loss = classification_loss(focal_gamma=gamma)(model, batch_of(torch.tensor([0, 0])))
+        loss.backward()
+        assert loss.item() == pytest.approx(45) and model.logits.grad.isfinite().all()
+        assert (model.logits.grad[0].abs() < 1e-30).all()
+        assert model.logits.grad[1, 0].item() == pytest.approx(-0.5)
+
+
+def test_row_weights_count_in_the_plain_loss_too(case):
+    model, labels, _ = case
+    weights = torch.rand(7)
+    rows = F.cross_entropy(model.logits, labels, reduction="none")
+    torch.testing.assert_close(
+        compute_classification_loss(model, batch_of(labels, sample_weights=weights)),
+        (weights * rows).sum() / 6)
+    for wrong, part in ((torch.rand(6), "shape"), (torch.rand(7, 1), "shape"),
+                        (-weights, "sample weight is -")):
+        with pytest.raises(DataError, match=part):
+            compute_classification_loss(model, batch_of(labels, sample_weights=wrong))
+
+
+def test_small_batches_equal_one_large_one(config):
+    loss = classification_loss([0.2, 3.0], 0.1, 2.0)
+    model = BERTForSequenceClassification(config).eval()
+    losses = []
+    for size in (9, 4):
+        amp = AMPTrainer(model, torch.optim.SGD(model.parameters(), lr=0.0), precision="float32")
+        result = amp.train_step(loss, [
+            {**batch, "sample_weights": batch["input_ids"][:, 0] / 50.0}
+            for batch in rows_loader(9, size, shuffle=False)])
+        losses.append((result.loss, result.grad_norm))
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=1e-6)
+
+
+def test_what_makes_no_sense_is_refused(config):
+    for arguments, part in (({"label_smoothing": 1.5}, "label_smoothing"),
+                            ({"focal_gamma": -1}, "focal_gamma"),
+                            ({"class_weights": [1, -1]}, "class_weights"),
+                            ({"class_weights": [1, float("nan")]}, "class_weights"),
+                            ({"class_weights": 3.0}, "class_weights")):
+        with pytest.raises(TrainingError, match=part):
+            classification_loss(**arguments)
+    model, batch = BERTForSequenceClassification(config), next(iter(rows_loader(4, 4)))
+    with pytest.raises(DataError, match="3 numbers; the model has 2 classes"):
+        classification_loss([1, 1, 1])(model, batch)
+    batch["labels"][1] = 2
+    with pytest.raises(DataError, match="a label is 2"):
+        classification_loss()(model, batch)
