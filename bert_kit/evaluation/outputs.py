@@ -1,23 +1,7 @@
 """What a model says of the batches of a loader, without gradients and without dropout."""
 
-import contextlib
-
-import torch
-
 from bert_kit.errors import DataError
-
-
-@contextlib.contextmanager
-def evaluation_mode(model, device):
-    """Move the model to `device` and switch it to evaluation; put every part back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.to(device).eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+from bert_kit.modes import evaluation_mode
 
 
 def batch_logits(model, batch, device):

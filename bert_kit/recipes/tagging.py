@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.data import read_conll
-from bert_kit.data.rows.masking import IGNORE
+from bert_kit.modes import IGNORE
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_invalid_tags, format_per_type, invalid_tags
 from bert_kit.files import write_text

@@ -14,9 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-
-IGNORE = -100  # label of a position that has no loss
-ROUND = 32
+from bert_kit.modes import IGNORE, ROUND
 
 
 def count_labels(batch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bert_kit.errors import ConfigError, TuningError
-from bert_kit.tuner import exports, halving, running
+from bert_kit.tuner import halving, running, trial_files
 from bert_kit.tuner.importance import importance
 from bert_kit.tuner.samplers import TPE, best_first, pareto_front
 from bert_kit.tuner.space import SearchSpace, check_whole
@@ -303,7 +303,7 @@ class Study:
 
     # Functions of a study, which have files of their own.
     optimize, halve = running.run_trials, halving.run_plan
-    statistics, export = exports.statistics, exports.export
+    statistics, export = trial_files.statistics, trial_files.export
 
     def replay(self, number):
         """Draw the parameters of a trial once more, from what was known when it was asked for."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bert_kit.model import GELU
-from bert_kit.model import linear as module
+from bert_kit.model.fast import linear as module
 from bert_kit.model.fast.linear import Linear, gelu_between, linear
 
 SHAPES = [((7, 5), 3), ((2, 3, 9), 11), ((1, 4), 1), ((65, 33), 130), ((3, 2, 2, 6), 5)]

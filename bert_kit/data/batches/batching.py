@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from bert_kit.data.batches.seeding import ORDER, STRETCHES, check_seed, generator_for
-from bert_kit.data.rows.masking import IGNORE
+from bert_kit.modes import IGNORE
 from bert_kit.data.batches.permutation import permute
 from bert_kit.errors import DataError
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from bert_kit.data.batches.seeding import MASKS, check_seed, generator_for
 from bert_kit.errors import DataError
-
-IGNORE = -100  # label of a position that has no loss
+from bert_kit.modes import IGNORE
 
 
 def mask_tokens(ids, words, rng, mask_id, ordinary_ids, probability=0.15, whole_word=False):

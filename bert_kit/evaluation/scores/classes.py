@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation.scores.checks import check_classes
 from bert_kit.printing import align, one_line
-from bert_kit.evaluation.outputs import batch_logits, evaluation_mode
+from bert_kit.evaluation.outputs import batch_logits
+from bert_kit.modes import evaluation_mode
 
 AVERAGES = ("micro", "macro", "weighted", None)
 

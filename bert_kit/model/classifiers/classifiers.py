@@ -13,7 +13,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.model.classifiers.head_parts import MLP, TokenHead, head_dropout
 from bert_kit.model.classifiers.kan import FourierKANClassifier, WaveletKANClassifier
 from bert_kit.model.layers import init_weights
-from bert_kit.model.options import choice, whole, wholes
+from bert_kit.checks import one_of, whole, wholes
 from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.model.classifiers.sequences import (AttentionClassifier, BiLSTMClassifier,
                                                  CNNClassifier)
@@ -73,7 +73,7 @@ class MLPClassifier(TokenHead):
     def __init__(self, config, hidden_dims=None, depth=None, activation="relu", pooling="cls",
                  last_layers=1):
         super().__init__(config, last_layers)
-        self.uses_pooler = choice("pooling", pooling, (*POOLINGS, "pooler")) == "pooler"
+        self.uses_pooler = one_of("pooling", pooling, (*POOLINGS, "pooler")) == "pooler"
         if self.uses_pooler and last_layers > 1:
             raise ConfigError(f"last_layers is {last_layers} and pooling 'pooler', which reads the "
                               "last layer only; expected 1")
@@ -88,7 +88,7 @@ class MLPClassifier(TokenHead):
         else:
             sizes = (config.hidden_size, max(1, config.hidden_size // 2))
         self.pool = POOLINGS.get(pooling)
-        self.mlp = MLP(config, self.width, sizes, choice("activation", activation, ACTIVATIONS))
+        self.mlp = MLP(config, self.width, sizes, one_of("activation", activation, ACTIVATIONS))
 
     def forward(self, encoded, mask):
         """EncoderOutput, (B, S) -> (B, C)."""
@@ -133,7 +133,7 @@ def make_classifier(config):
     )
     """
     options = dict(config.classifier)
-    kind = choice("classifier type", options.pop("type", "standard"), CLASSIFIERS)
+    kind = one_of("classifier type", options.pop("type", "standard"), CLASSIFIERS)
     head = CLASSIFIERS[kind]
     known = list(inspect.signature(head).parameters)[1:]  # the first is the configuration
     for name in options:

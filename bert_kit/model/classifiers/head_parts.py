@@ -5,9 +5,12 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from bert_kit.checks import whole
+from bert_kit.errors import ConfigError
 from bert_kit.model.fast.dropout import Dropout
 from bert_kit.model.layers import activation, init_weights
-from bert_kit.model.options import check_size, whole
+
+LARGEST = 2**28  # numbers in a part of a head: 1 GB, and nearly as many as BERT-large has
 
 
 def head_dropout(config, share=1.0):
@@ -15,6 +18,18 @@ def head_dropout(config, share=1.0):
     rate = config.classifier_dropout
     rate = config.hidden_dropout_prob if rate is None else rate
     return Dropout(share * rate, config.fused)
+
+
+def check_size(count: int) -> None:
+    """Refuse a part of a head before it is built: each option fits, and all together may not.
+
+    Raises
+    ------
+    ConfigError
+        If it would hold more than 2**28 numbers.
+    """
+    if count > LARGEST:
+        raise ConfigError(f"the sizes ask for {count:,} numbers; expected at most {LARGEST:,}")
 
 
 class TokenHead(nn.Module):

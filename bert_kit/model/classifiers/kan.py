@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bert_kit.model.classifiers.head_parts import MLP, TokenHead, head_dropout
+from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
 from bert_kit.model.layers import GELU, LayerNorm, init_weights
-from bert_kit.model.options import check_size, choice, number, whole
+from bert_kit.checks import number, one_of, whole
 from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.model.classifiers.wavelets import WAVELETS, WaveletBasis
 
@@ -137,7 +137,7 @@ class KANClassifier(TokenHead):
     def __init__(self, config, make_basis, pooling, width, last_layers):
         super().__init__(config, last_layers)
         width = min(self.width, 512) if width is None else whole("width", width, 1, 4_096)
-        self.pool = POOLINGS[choice("pooling", pooling, POOLINGS)]
+        self.pool = POOLINGS[one_of("pooling", pooling, POOLINGS)]
         self.input_norm = LayerNorm(config, self.width)
         self.projection = nn.Linear(self.width, width)
         init_weights(self, config)
@@ -198,6 +198,6 @@ class WaveletKANClassifier(KANClassifier):
     def __init__(self, config, num_wavelets=8, wavelet_type="mixed", pooling="cls", width=None,
                  last_layers=1):
         num_wavelets = whole("num_wavelets", num_wavelets, 1, 1_024)
-        choice("wavelet_type", wavelet_type, (*WAVELETS, "mixed"))
+        one_of("wavelet_type", wavelet_type, (*WAVELETS, "mixed"))
         super().__init__(config, partial(WaveletBasis, num_wavelets, wavelet_type), pooling,
                          width, last_layers)

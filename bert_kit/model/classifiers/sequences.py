@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bert_kit.model.classifiers.head_parts import MLP, TokenHead, head_dropout
+from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
 from bert_kit.model.layers import init_weights
-from bert_kit.model.options import check_size, choice, whole, wholes
+from bert_kit.checks import one_of, whole, wholes
 from bert_kit.model.classifiers.pooling import (AttentionPooling, last_states, max_of_tokens, max_over_time,
                                     mean_of_tokens)
 
@@ -101,7 +101,7 @@ class BiLSTMClassifier(TokenHead):
         super().__init__(config, last_layers)
         hidden_size = whole("hidden_size", hidden_size, 1, 4_096)
         num_layers = whole("num_layers", num_layers, 1, 4)
-        self.pool = self.POOLINGS[choice("pooling", pooling, self.POOLINGS)]
+        self.pool = self.POOLINGS[one_of("pooling", pooling, self.POOLINGS)]
         self.lstm = BiLSTM(config, self.width, hidden_size, num_layers)
         self.mlp = MLP(config, 2 * hidden_size, [config.hidden_size], "relu")
 

@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import torch
 
+from bert_kit.modes import ROUND
+
 # Scores R * n * n of a block, for one head. With a dozen heads in float32 they take some
 # megabytes: about what a core's cache holds, and enough work to pay for the calls.
 BLOCK_SCORES = 2**17
 # Scores on padding, for one head, that cost less than the calls of one more block.
 WORTHWHILE_PADDING = 2**13
-# On a CPU the packed tokens are filled up to a multiple of this. The library that multiplies
-# matrices there compiles a kernel for each shape it meets, which takes longer than a product; so
-# filled up, batches soon have shapes it knows.
-ROUND = 32
 
 
 class Block(NamedTuple):
