@@ -10,6 +10,7 @@ from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
 from bert_kit.evaluation import plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
+from bert_kit.printing import results_table
 from bert_kit.recipes.calibration import described, kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded, threads, within_positions)
@@ -17,9 +18,9 @@ from bert_kit.recipes.options import make_settings, named
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
-from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
-                                         no_split_of_a_failed_start, open_folder, quoted,
-                                         results_table, write_card, write_label_mapping)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card,
+                                         most_memory, no_split_of_a_failed_start, open_folder,
+                                         quoted, write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
