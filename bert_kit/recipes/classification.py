@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
-from bert_kit.evaluation import plot_learning_curves, plot_reliability
+from bert_kit.evaluation import PredictionWriter, plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
 from bert_kit.printing import results_table
 from bert_kit.recipes.calibration import described, kept
@@ -300,9 +300,9 @@ def _finish(job, datasets, logits, results):
     job.save_model(folder)
     if "test" in rows:
         texts = job.parts.test.texts
-        with task.writer(folder / "test_predictions.csv", config.labels, with_labels=True,
-                         text_columns=text_names(texts)) as writer:
-            writer.write(texts, *task.answers(logits["test"], config), rows["test"][1])
+        header = task.header(config.labels, True, text_names(texts))
+        with PredictionWriter(folder / "test_predictions.csv", header) as writer:
+            writer.write(task.cells(texts, logits["test"], config, rows["test"][1]))
     write_json(folder / "results.json", results)
     write_card(folder, model_card(folder, results, task.title(config.labels), task.columns))
     plots = can_draw(settings.plots, settings.say)
