@@ -11,7 +11,7 @@ import torch
 from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import predict_logits
+from bert_kit.evaluation import PredictionWriter, predict_logits
 from bert_kit.lookup import find_folder
 from bert_kit.recipes.calibration import read_calibration
 from bert_kit.recipes.run_folder import stored_settings
@@ -256,15 +256,15 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
             texts = processes.from_first(
                 lambda: read_table(data_file, columns, None, delimiter, encoding).texts)
         rows, count = iter(texts), 0
-        with (predictor.task.writer(
-                sys.stdout if output_file is None else output_file, predictor.classes,
-                guard_formulas=guard_formulas,
-                text_columns=("text_a", "text_b") if len(columns) == 2 else ("text",))
+        names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
+        header = predictor.task.header(predictor.classes, text_columns=names)
+        with (PredictionWriter(sys.stdout if output_file is None else output_file, header,
+                               guard_formulas)
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 logits, count = predictor.logits(chunk), count + len(chunk)
                 if processes.first:
-                    writer.write(chunk, *predictor.task.answers(logits, predictor.config))
+                    writer.write(predictor.task.cells(chunk, logits, predictor.config))
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         return count if processes.first else 0
