@@ -84,7 +84,7 @@ def test_masks_change_with_epoch_row_and_seed_only():
 
 def test_same_rows_in_a_new_process():
     """Another interpreter, with another order of sets, makes the same tokenizer and rows."""
-    program = ("from texts import make_texts, tokenizer\nfrom test_datasets import digest\n"
+    program = ("from data.test_datasets import digest\n"
                "print(digest())")
     here = Path(__file__).resolve().parents[1]
     path = os.pathsep.join([str(here), str(here.parent)])

@@ -214,7 +214,7 @@ def test_words_keep_the_accents_at_their_end(minilm):
 
 def test_logits_loss_and_gradient_are_those_of_the_reference(tmp_path):
     pytest.importorskip("transformers")
-    from test_reference import CONFIGS, batch, gradients_agree, pair
+    from ground.test_reference import CONFIGS, batch, gradients_agree, pair
     for padding in ("none", "ragged"):
         config = BertConfig(**CONFIGS[0], labels=tuple("abcde"))
         theirs, ours = pair(BERTForTokenClassification, config, tmp_path)

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from bert_kit.data.datasets import Ragged, piece_ids, row_room
 from bert_kit.data.batches.seeding import epoch_and_row
 from bert_kit.modes import IGNORE
-from bert_kit.tokenization.offsets import encode_with_offsets
+from bert_kit.tokenization.words import encode_with_offsets
 from bert_kit.data.rows.windows import shares, windows
 from bert_kit.errors import DataError
 
