@@ -138,18 +138,17 @@ class BERTForSequenceClassification(TaskModel):
         A window without a real token does not exist. The logits of those that do are pooled as
         `config.window_pooling` says.
         """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         if input_ids.ndim == 3:
-            return self._pool_windows(input_ids, attention_mask, token_type_ids)
+            return self._pool_windows(input_ids, mask, token_type_ids)
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids,
             output_hidden_states=getattr(self.classifier, "needs_hidden_states", False))
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
 
-    def _pool_windows(self, input_ids: Tensor, attention_mask: Tensor | None,
-                      token_type_ids: Tensor | None) -> Tensor:
+    def _pool_windows(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None
+                      ) -> Tensor:
         """(B, K, S) -> (B, C); only windows that exist go through the encoder."""
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         exists = mask.any(-1)  # (B, K, S) -> (B, K)
         places = exists.flatten().nonzero().flatten()  # of the R windows that exist
         rows = [None if x is None else x.flatten(0, 1)[places.to(x.device)]  # -> (R, S)

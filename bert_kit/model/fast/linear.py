@@ -31,7 +31,7 @@ ONEDNN = _onednn_is_faster()
 def fast_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(…, in), (out, in), (out,) -> (…, out): x W^T + b, with first derivatives only."""
     if _takes_onednn(x, weight):
-        return _Product.apply(x, weight, bias)
+        return _Product.apply(x, weight, bias, None)
     return F.linear(x, weight, bias)
 
 
@@ -48,8 +48,8 @@ def gelu_between(inner: nn.Linear, outer: nn.Linear, gelu: nn.Module, x: Tensor)
     kind = "tanh" if gelu.tanh else "none"
     if torch.is_grad_enabled():
         widened = inner(x)
-        return _GELUProduct.apply(widened, outer.weight.to(widened.dtype),
-                                  outer.bias.to(widened.dtype), kind)
+        return _Product.apply(widened, outer.weight.to(widened.dtype),
+                              outer.bias.to(widened.dtype), kind)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     if (ONEDNN and x.numel() > 0 and x.dtype in (torch.float32, torch.bfloat16)
             and dtype in (torch.float32, torch.bfloat16)):
@@ -95,36 +95,24 @@ def _gradients(x: Tensor, weight: Tensor, gradient: Tensor, needed: tuple[bool, 
 
 
 class _Product(torch.autograd.Function):
-    """y = x W^T + b."""
+    """y = f(x) W^T + b with f a GELU of some kind, or nothing; of it, x and W are kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        return _gradients(x, weight, gradient, ctx.needs_input_grad)
-
-
-class _GELUProduct(torch.autograd.Function):
-    """y = GELU(x) W^T + b; of it, x and W are kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kind: str) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kind: str | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.kind = kind
-        return _product(F.gelu(x, approximate=kind), weight, bias)
+        return _product(_active(x, kind), weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        active = F.gelu(x, approximate=ctx.kind)
-        to_active, to_weight, to_bias = _gradients(active, weight, gradient, ctx.needs_input_grad)
-        to_x = None
-        if to_active is not None:
-            to_x = torch.ops.aten.gelu_backward(to_active, x, approximate=ctx.kind)
+        to_x, to_weight, to_bias = _gradients(
+            _active(x, ctx.kind), weight, gradient, ctx.needs_input_grad)
+        if ctx.kind is not None and to_x is not None:
+            to_x = torch.ops.aten.gelu_backward(to_x, x, approximate=ctx.kind)
         return to_x, to_weight, to_bias, None
+
+
+def _active(x: Tensor, kind: str | None) -> Tensor:
+    return x if kind is None else F.gelu(x, approximate=kind)
