@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from bert_kit.checks import number, share
 from bert_kit.errors import DataError, TrainingError
 from bert_kit.modes import IGNORE
-from bert_kit.training.losses import (Batch, Counts, Loss, class_labels, mean_over_rows,
+from bert_kit.training.losses import (Batch, Counts, Loss, checked_labels, class_labels,
+                                      compute_tagging_loss, label_count, mean_over_rows,
                                       model_inputs)
 
 Numbers = Sequence[float] | Tensor
@@ -62,17 +63,43 @@ def classification_loss(class_weights: Numbers | None = None, label_smoothing: f
     def loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
         logits = model(**model_inputs(model, batch)).float()  # (B, C)
         labels = class_labels(batch, logits)
-        if weight is not None and len(weight) != logits.shape[-1]:
-            raise DataError(f"class_weights has {len(weight)} numbers; the model has "
-                            f"{logits.shape[-1]} classes")
-        rows = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none",
-                               label_smoothing=label_smoothing,
-                               weight=None if weight is None else weight.to(logits.device))
+        rows = _weighted_cross_entropy(logits, labels, weight, label_smoothing)
         if focal_gamma:
             rows = rows * _focal_factor(logits, labels, focal_gamma)
         return mean_over_rows(rows, batch, counts)
 
     return loss
+
+
+def tagging_loss(class_weights: Numbers | None = None, label_smoothing: float = 0.0) -> Loss:
+    """Return the loss of tokens with tags, for unequal tags or trust in them.
+
+    That of `classification_loss` for each tagged token, over the number of these; with neither
+    weights nor smoothing it is `compute_tagging_loss`.
+    """
+    share("label_smoothing", label_smoothing, error=TrainingError)
+    weight = _checked_weight("class_weights", "class", class_weights)
+    if weight is None and not label_smoothing:
+        return compute_tagging_loss
+
+    def loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
+        logits = model(**model_inputs(model, batch)).float().flatten(0, 1)  # (B, S, C) -> (BS, C)
+        labels = checked_labels(batch["labels"].flatten(), logits)
+        rows = _weighted_cross_entropy(logits, labels, weight, label_smoothing)
+        return rows.sum() / label_count(batch, counts, "labels")
+
+    return loss
+
+
+def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None,
+                            label_smoothing: float) -> Tensor:
+    """(N, C) logits, (N,) labels -> (N,): -sum over c of w_c * q_c * log p_c; 0 at -100."""
+    if weight is not None and len(weight) != logits.shape[-1]:
+        raise DataError(f"class_weights has {len(weight)} numbers; the model has "
+                        f"{logits.shape[-1]} classes")
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none",
+                           label_smoothing=label_smoothing,
+                           weight=None if weight is None else weight.to(logits.device))
 
 
 def balanced_class_weights(labels: Sequence[int] | np.ndarray | Tensor,

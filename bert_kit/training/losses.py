@@ -14,7 +14,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
@@ -74,7 +73,7 @@ def compute_mlm_loss(model: nn.Module, batch: Batch, counts: Counts | None = Non
     """
     labels, positions = _masked(model, batch)
     logits = model(**model_inputs(model, batch), positions=positions)
-    return _mean_cross_entropy(model, logits, labels, _count(batch, counts, "labels"))
+    return _mean_cross_entropy(model, logits, labels, label_count(batch, counts, "labels"))
 
 
 def compute_nsp_loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
@@ -90,9 +89,9 @@ def compute_pretraining_loss(model: nn.Module, batch: Batch,
     """
     labels, positions = _masked(model, batch)
     output = model(**model_inputs(model, batch), positions=positions)
-    mlm = _mean_cross_entropy(model, output.mlm, labels, _count(batch, counts, "labels"))
+    mlm = _mean_cross_entropy(model, output.mlm, labels, label_count(batch, counts, "labels"))
     nsp = _mean_cross_entropy(model, output.next_sentence, batch["next_sentence_label"],
-                              _count(batch, counts, "next_sentence_label"))
+                              label_count(batch, counts, "next_sentence_label"))
     return mlm + nsp
 
 
@@ -104,7 +103,7 @@ def compute_tagging_loss(model: nn.Module, batch: Batch, counts: Counts | None =
     """
     logits = model(**model_inputs(model, batch)).flatten(0, 1)  # (B, S, C) -> (B * S, C)
     return _mean_cross_entropy(model, logits, batch["labels"].flatten(),
-                               _count(batch, counts, "labels"))
+                               label_count(batch, counts, "labels"))
 
 
 def compute_answering_loss(model: nn.Module, batch: Batch,
@@ -115,9 +114,8 @@ def compute_answering_loss(model: nn.Module, batch: Batch,
     row, -100 for one outside of it, which has no loss.
     """
     logits = model(**model_inputs(model, batch))
-    # Cloned: the backward pass works in the place of the float32 logits it was given.
-    start, end = (_mean_cross_entropy(model, logits[..., side].clone(), batch[key],
-                                      _count(batch, counts, key))
+    start, end = (_mean_cross_entropy(model, logits[..., side], batch[key],
+                                      label_count(batch, counts, key))
                   for side, key in enumerate(("start_positions", "end_positions")))
     return (start + end) / 2
 
@@ -195,7 +193,7 @@ def class_labels(batch: Batch, logits: Tensor) -> Tensor:
 
     On an accelerator the check would be a wait, so only labels on the CPU are checked.
     """
-    return _checked(batch["labels"], logits)
+    return checked_labels(batch["labels"], logits)
 
 
 def mean_over_rows(rows: Tensor, batch: Batch, counts: Counts | None = None) -> Tensor:
@@ -211,7 +209,7 @@ def mean_over_rows(rows: Tensor, batch: Batch, counts: Counts | None = None) -> 
         if weights.device.type == "cpu" and not (weights >= 0).all():
             raise DataError(f"a sample weight is {float(weights.min())}; expected numbers from 0")
         rows = rows * weights.to(rows.device, non_blocking=True)
-    return rows.sum() / _count(batch, counts, "labels")
+    return rows.sum() / label_count(batch, counts, "labels")
 
 
 def _device(model: nn.Module) -> torch.device:
@@ -232,11 +230,12 @@ def _masked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return labels, positions.to(_device(model), non_blocking=True)
 
 
-def _count(batch: Batch, counts: Counts | None, key: str) -> int:
+def label_count(batch: Batch, counts: Counts | None, key: str) -> int:
+    """Return what a loss is divided by: the labels of a kind in the window, or in the batch."""
     return max((count_labels(batch) if counts is None else counts)[key], 1)
 
 
-def _checked(labels: Tensor, logits: Tensor) -> Tensor:
+def checked_labels(labels: Tensor, logits: Tensor) -> Tensor:
     """Return labels on the logits' device, after a look, if they are on the CPU, at the largest."""
     if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
         raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
@@ -249,7 +248,7 @@ def _mean_cross_entropy(model: nn.Module, logits: Tensor, labels: Tensor, count:
 
     The kit's task models have a `cross_entropy` of their own, the formula or something faster.
     """
-    labels = _checked(labels, logits)
+    labels = checked_labels(labels, logits)
     model = getattr(model, "module", model)  # what is inside a DistributedDataParallel
     return getattr(model, "cross_entropy", sum_cross_entropy)(logits, labels) / count
 
@@ -259,40 +258,4 @@ def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Taken in float32: the logarithm of a bfloat16 sum is off in the second digit.
     """
-    if logits.device.type == "cpu" and logits.ndim == 2:
-        return _CrossEntropy.apply(logits, labels)
     return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """(M, C) logits, (M,) labels -> (): log sum_j exp(z_j) - z_label, summed over the rows.
-
-    A vocabulary's logits are the largest tensor of pre-training. They are read some rows at a
-    time, so that what is computed of them in float32 stays in the cache and is never kept; the
-    gradient is softmax minus 1 at the label.
-    """
-
-    ROWS = 16
-
-    @staticmethod
-    def forward(ctx, logits, labels):
-        log_sums = torch.cat([rows.float().logsumexp(-1)
-                              for rows in logits.split(_CrossEntropy.ROWS)])
-        counted = labels != IGNORE
-        at_labels = logits.gather(1, (labels * counted)[:, None])[:, 0].float()
-        ctx.save_for_backward(logits, labels, log_sums)
-        return ((log_sums - at_labels) * counted).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        logits, labels, log_sums = ctx.saved_tensors
-        counted = (labels != IGNORE)[:, None]
-        to_logits = torch.empty_like(logits)
-        for out, rows, label, log_sum, counts in zip(*(
-                tensor.split(_CrossEntropy.ROWS) for tensor in (
-                    to_logits, logits, labels[:, None], log_sums[:, None], counted)), strict=True):
-            softmax = rows.float().sub_(log_sum).exp_()
-            softmax.scatter_add_(1, label * counts, torch.full(label.shape, -1.0))
-            out.copy_(softmax.mul_(counts * gradient))
-        return to_logits, None
