@@ -42,7 +42,7 @@ class AnsweringDataset(Dataset):
     """
 
     def __init__(self, questions, tokenizer, max_length=384, stride=128):
-        questions = list(questions)
+        questions = self.asked = list(questions)
         if not questions:
             raise DataError("no questions; expected at least one")
         self.pad_id, self.cls_id, self.sep_id = (

@@ -65,7 +65,8 @@ def with_defaults(help: Mapping[str, str] | None = None,
                   **defaults: object) -> Callable[[type[Group]], type[Group]]:
     """Give options that a class inherits other defaults, and other words in --help."""
     def change(options: type[Group]) -> type[Group]:
-        inherited = {field.name: field for field in fields_of(options)}
+        inherited = {field.name: field for base in reversed(options.__mro__)
+                     for field in vars(base).get("__dataclass_fields__", {}).values()}
         for name in {**defaults, **(help or {})}:
             field = copy.copy(inherited[name])
             new = {"help": help[name]} if help and name in help else {}

@@ -50,12 +50,13 @@ def value_of(arguments: Sequence[str], name: str) -> str | None:
     return None
 
 
-class _Once(argparse.Action):
-    """Store a value; a second one, under whatever spelling, is refused, not preferred."""
+class _OneSpelling(argparse.Action):
+    """Store a value; under another spelling a second one is refused. (The same flag may be
+    repeated, as everywhere on a command line: the last one counts.)"""
 
     def __call__(self, parser, namespace, values, option_string=None):
         flags = namespace.__dict__.setdefault("_flags", {})
-        if self.dest in flags:
+        if flags.get(self.dest, option_string) != option_string:
             parser.error(f"{flags[self.dest]} and {option_string} both set {self.dest}; expected "
                          "one of them")
         flags[self.dest] = option_string
@@ -88,7 +89,7 @@ class JobParser(argparse.ArgumentParser):
                                         ("plots", "--no_plots", False, "--plots false")):
             if name in fields:
                 groups[group_of(options, name).title].add_argument(
-                    flag, action=_Once, nargs=0, const=value, dest=name,
+                    flag, action=_OneSpelling, nargs=0, const=value, dest=name,
                     default=argparse.SUPPRESS, help=f"the same as {text}")
 
     def _add(self, group: Any, field: Any, hint: Any) -> None:
@@ -105,7 +106,7 @@ class JobParser(argparse.ArgumentParser):
         else:
             shape["dest"] = field.name
         group.add_argument(
-            *names, action=_Once, default=argparse.SUPPRESS,
+            *names, action=_OneSpelling, default=argparse.SUPPRESS,
             help=(about["help"] + shown).replace("%", "%%"), choices=about["choices"],
             metavar=None if about["choices"] or names[0][0] != "-" else _METAVARS[kind],
             type=_parser_type(kind, about["words"]), **shape)

@@ -72,7 +72,7 @@ def lock_folder(processes: Processes, folder: str | Path | None
     return working_folder(check_place(folder))
 
 
-def check_folder(options: RunningOptions) -> None:
+def check_folder(options: RunningOptions, job: str = "train") -> None:
     """Check that the output folder is new or that of the same run; nothing is written.
 
     Raises
@@ -85,7 +85,7 @@ def check_folder(options: RunningOptions) -> None:
         return
     remove_leftovers(folder)
     if (folder / "training_args.json").is_file() and (folder / "manifest.json").is_file():
-        check_same_run(folder, options)
+        check_same_run(folder, options, job=job)
     elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
 

@@ -116,7 +116,7 @@ class TrainingJob(Generic[Part]):
             task, first, device = self.task, self.processes.from_first, choose_device(options.device)
             options = self.options = within_positions(task, options)
             check_options(task, options)
-            first(lambda: check_folder(options))
+            first(lambda: check_folder(options, task.job))
             with remove_split_on_error(options.output_dir if self.processes.first else None):
                 rows = self.tokenize(first(self.read))
                 options.say(f"data      {rows.parts.description}")
@@ -124,7 +124,7 @@ class TrainingJob(Generic[Part]):
                 training = self.build(rows)
                 if options.output_dir is not None:
                     same = task.fingerprint(rows.parts, rows.tokenizer)
-                    first(lambda: open_folder(options, "train", same))
+                    first(lambda: open_folder(options, task.job, same))
             baselines = self.baselines(training)
             self.describe(training, baselines)
             state, peak = training.train(), peak_memory(device)

@@ -77,6 +77,8 @@ class Task(ABC, Generic[Part]):
         Scores that may decide which epoch is best; the first is the default.
     columns
         Scores in tables and on the card.
+    job
+        That trains it, as manifest.json names it.
     rates, epochs
         Peak learning rate and passes over the data where none are given: with weights, and from
         scratch.
@@ -89,6 +91,7 @@ class Task(ABC, Generic[Part]):
     predictor_class: ClassVar[type[TrainedModel]]
     metrics: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[Column, ...]]
+    job: ClassVar[str] = "train"
     rates: ClassVar[tuple[float, float]] = (5e-5, 5e-4)
     epochs: ClassVar[tuple[int, int]] = (3, 6)
 

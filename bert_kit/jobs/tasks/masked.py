@@ -21,7 +21,8 @@ from tqdm import tqdm
 from bert_kit.checks import share
 from bert_kit.config import BertConfig
 from bert_kit.data import (MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
-                           load_corpus, make_loader, read_documents, row_room)
+                           load_corpus, make_loader, read_documents)
+from bert_kit.data.datasets import row_room
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
@@ -135,7 +136,7 @@ class MaskedModel(TrainedModel):
 class MaskedTask(Task[list[Document]]):
     """The tokens that were masked, and with `nsp` whether B follows A; a part is documents."""
 
-    name, what = "masked", "fills in masked tokens"
+    name, job, what = "masked", "pretrain", "fills in masked tokens"
     use = "train --model {model} --data_file rows.csv"
     options, predictor_class = MaskedOptions, MaskedModel
     metrics = ("loss", "perplexity", "accuracy", "next_sentence_accuracy")
