@@ -6,8 +6,8 @@ from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
     from bert_kit.data.batches.batching import (
-        Batch as Batch, BatchSampler as BatchSampler, Row as Row, RowDataset as RowDataset,
-        make_loader as make_loader, pad_batch as pad_batch)
+        BatchSampler as BatchSampler, RowDataset as RowDataset, make_loader as make_loader,
+        pad_batch as pad_batch)
     from bert_kit.data.datasets import (
         ClassificationDataset as ClassificationDataset, MLMDataset as MLMDataset,
         create_classification_dataloader as create_classification_dataloader,
