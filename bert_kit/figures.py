@@ -5,14 +5,23 @@ without pyplot, whose list of open windows is shared by the whole process.
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bert_kit.errors import BertKitError, ConfigError
-from bert_kit.printing import short_name
 from bert_kit.files import atomic_file
+from bert_kit.printing import short_name
 
-# Okabe & Ito 2008: told apart with any kind of colour vision.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito 2008: told apart with any kind of colour vision. The brown and the grey are our own.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY = "#767676"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000", "#8C564B", GREY)
+INK, PALE, RULE = "#333333", "#DDDDDD", "#E5E5E5"  # thin lines and words; no data; a grid
 
 # The date is left out, so that the same numbers give the same file.
 _METADATA = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -28,7 +37,7 @@ class PlotsMissing(BertKitError):
     """A picture was asked for and matplotlib is not installed."""
 
 
-def require_plots():
+def require_plots() -> None:
     """Raise PlotsMissing unless pictures can be drawn; call it before long work, not after."""
     try:
         import matplotlib  # noqa: F401
@@ -38,14 +47,14 @@ def require_plots():
 
 
 @contextlib.contextmanager
-def saved_figure(path, width, height):
+def saved_figure(path: str | Path, width: float, height: float) -> Iterator["Figure"]:
     """Yield an empty figure; it is saved as `path`, atomically, when the block ends well.
 
     Parameters
     ----------
-    path : path
+    path
         Ending in .png, .svg or .pdf.
-    width, height : float
+    width, height
         Size in inches.
 
     Raises
@@ -70,7 +79,7 @@ def saved_figure(path, width, height):
                        metadata=_METADATA[suffix])
 
 
-def plain_axes(axes, title, x_label="", y_label=""):
+def plain_axes(axes: "Axes", title: str, x_label: str = "", y_label: str = "") -> None:
     """Give axes a title, units, and no frame on the sides that carry no scale."""
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     axes.set_xlabel(x_label)
@@ -78,7 +87,15 @@ def plain_axes(axes, title, x_label="", y_label=""):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def printable_names(names, kind="class"):
+def ruled_axes(axes: "Axes") -> None:
+    """Draw a line at each height that has a number, and set whole numbers below the axes."""
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="x", integer=True)
+
+
+def printable_names(names: Sequence[object], kind: str = "class"
+                    ) -> tuple[list[str], dict[str, Any]]:
     """Return names as labels, and the text properties that draw them as they stand.
 
     A name becomes one short line. One with a character that no font here has becomes its kind and
@@ -87,7 +104,7 @@ def printable_names(names, kind="class"):
     from matplotlib.font_manager import fontManager, get_font
 
     fonts = [name for name in _FONTS if name in fontManager.get_font_names()]
-    known = set()
+    known: set[int] = set()
     for name in fonts:
         known.update(get_font(fontManager.findfont(name)).get_charmap())
     labels = [short_name(name) for name in names]

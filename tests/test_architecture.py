@@ -15,7 +15,7 @@ ROOMS = {"model", "weights", "data", "training", "evaluation", "tuner", "active"
 GROUND = {"errors", "files", "config", "lookup", "faces", "printing", "figures", "checks", "modes",
           "tokenization"}
 RUNTIME = {"torch", "tokenizers", "numpy", "sklearn", "tqdm"}
-LAZY = {"huggingface_hub", "matplotlib", "yaml"}  # used when present, imported in functions only
+LAZY = {"huggingface_hub", "matplotlib", "yaml", "scipy"}  # used when present, imported in functions only
 
 
 def name_of(path):

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from bert_kit.active.oracles import LabelFile as LabelFile, simulated as simulated
     from bert_kit.active.report import (
         labels_needed as labels_needed, mean_curve as mean_curve,
-        paired_difference as paired_difference, share_needed as share_needed,
-        t_quantile as t_quantile)
+        paired_difference as paired_difference, share_needed as share_needed)
     from bert_kit.active.stopping import StoppingRules as StoppingRules, agreement as agreement
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -10,10 +10,12 @@ one class become those of a whole set of labels: its entropy is the sum over the
 probability the product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from bert_kit.active.diversity import farthest_first, gradient_factors, k_means_plus_plus
 from bert_kit.errors import DataError
@@ -26,7 +28,7 @@ class Pool(Protocol):
 
     Attributes
     ----------
-    multi_label : bool
+    multi_label
         Whether the probabilities are those of sigmoids.
     """
 
@@ -34,27 +36,35 @@ class Pool(Protocol):
 
     def __len__(self) -> int:
         """Return the number of rows N."""
+        ...
 
     def passes(self) -> Iterator[np.ndarray]:
         """Yield T tables of probabilities (N, C), each with dropout on; see `dropout_on`."""
+        ...
 
     def probabilities(self) -> np.ndarray:
         """Return the probabilities (N, C), dropout off."""
+        ...
 
     def embeddings(self) -> np.ndarray:
         """Return what goes into the last linear layer (N, D), dropout off."""
+        ...
 
     def labelled_embeddings(self) -> np.ndarray:
         """Return the same for the rows that have a label (M, D)."""
+        ...
 
 
-def lowest(scores, count, rng):
+Choose = Callable[[Pool, int, Generator], np.ndarray]
+
+
+def lowest(scores: np.ndarray, count: int, rng: Generator) -> np.ndarray:
     """Return the positions of the `count` lowest scores (N,), ties in the order of a draw."""
     order = rng.permutation(len(scores))
     return order[np.argsort(scores[order], kind="stable")[:count]]
 
 
-def random(pool, count, rng):
+def random(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose any rows: what every other method has to beat."""
     return rng.permutation(len(pool))[:count]
 
@@ -62,12 +72,12 @@ def random(pool, count, rng):
 # One pass without dropout
 
 
-def entropy(pool, count, rng):
+def entropy(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the rows whose prediction has the highest entropy (Shannon 1948)."""
     return lowest(-entropies(_table(pool), pool.multi_label), count, rng)
 
 
-def least_confidence(pool, count, rng):
+def least_confidence(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the rows whose best answer has the lowest probability (Lewis & Gale 1994).
 
     With several labels that is the most probable set of labels: prod_j max(p_j, 1 - p_j).
@@ -75,7 +85,7 @@ def least_confidence(pool, count, rng):
     return lowest(_best_and_second(_table(pool), pool.multi_label)[0], count, rng)
 
 
-def margin(pool, count, rng):
+def margin(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the rows whose best two answers are closest in probability (Scheffer et al. 2001).
 
     With several labels the second best set of labels differs from the best in the one label that
@@ -85,7 +95,7 @@ def margin(pool, count, rng):
     return lowest(best - second, count, rng)
 
 
-def deterministic_beal(pool, count, rng):
+def deterministic_beal(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the lowest `confidence` of one pass without dropout: the ablation of BEAL."""
     return lowest(confidence(relevance(pool.probabilities())), count, rng)
 
@@ -93,12 +103,12 @@ def deterministic_beal(pool, count, rng):
 # Many passes with dropout
 
 
-def beal(pool, count, rng):
+def beal(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the lowest `expected_confidence` (Wang et al. 2024, equation 9)."""
     return lowest(expected_confidence(pool.passes()), count, rng)
 
 
-def bald(pool, count, rng):
+def bald(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose the rows on which the passes disagree most (Houlsby et al. 2011, Gal et al. 2017)."""
     return lowest(-mutual_information(pool.passes(), pool.multi_label), count, rng)
 
@@ -106,7 +116,7 @@ def bald(pool, count, rng):
 # Rows unlike each other
 
 
-def badge(pool, count, rng):
+def badge(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose rows whose gradients are large and differ (Ash et al. 2020, algorithm 1).
 
     The gradient is that of the loss at the model's own answer, by the weights of the last layer;
@@ -116,24 +126,24 @@ def badge(pool, count, rng):
     return k_means_plus_plus(factors, count, rng)
 
 
-def core_set(pool, count, rng):
+def core_set(pool: Pool, count: int, rng: Generator) -> np.ndarray:
     """Choose rows that leave none far from a labelled one (Sener & Savarese 2018, algorithm 1)."""
     return farthest_first(pool.embeddings(), pool.labelled_embeddings(), count, rng)
 
 
-ACQUISITIONS = {choose.__name__: choose for choose in (
+ACQUISITIONS: dict[str, Choose] = {choose.__name__: choose for choose in (
     beal, deterministic_beal, bald, badge, core_set, entropy, margin, least_confidence, random)}
 
 
 # The scores
 
 
-def relevance(probabilities):
+def relevance(probabilities: ArrayLike) -> np.ndarray:
     """Return R(Y) = 2^Y - 1 of probabilities (N, C) (Wang et al. 2024, equation 1)."""
     return np.exp2(checked_table(probabilities)) - 1
 
 
-def confidence(relevances):
+def confidence(relevances: np.ndarray) -> np.ndarray:
     """Return conf (N,) = sum_j R_j / rank_j of relevances (N, C); the largest has rank 1.
 
     Equation 2, with the ranking that the relevances themselves give. From 0 up to the harmonic
@@ -148,7 +158,7 @@ def confidence(relevances):
     return (descending / np.arange(1, descending.shape[1] + 1)).sum(axis=1)
 
 
-def expected_confidence(passes):
+def expected_confidence(passes: Iterable[np.ndarray]) -> np.ndarray:
     """Return EC (N,) of T tables of probabilities (N, C) (Wang et al. 2024, equations 6 to 8).
 
     The paper ranks the labels once, by their mean relevance over the passes, and averages conf
@@ -163,29 +173,29 @@ def expected_confidence(passes):
     >>> expected_confidence([np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])])  # 0.5/1 + 0.5/2
     array([0.75])
     """
-    total, count = 0.0, 0
-    for count, probabilities in enumerate(passes, 1):
-        total = total + relevance(probabilities)
+    total, count = np.zeros(1), 0
+    for probabilities in passes:
+        total, count = total + relevance(probabilities), count + 1
     _check_passes(count)
     return confidence(total / count)
 
 
-def mutual_information(passes, multi_label=False):
+def mutual_information(passes: Iterable[np.ndarray], multi_label: bool = False) -> np.ndarray:
     """Return H(mean_t p) - mean_t H(p_t) (N,): how much an answer would say about the model.
 
     From 0, where all passes agree, to log C; with several labels the sum over them, at most
     C log 2.
     """
-    mean, mean_entropy, count = 0.0, 0.0, 0
-    for count, probabilities in enumerate(passes, 1):
+    mean, mean_entropy, count = np.zeros(1), np.zeros(1), 0
+    for probabilities in passes:
         probabilities = checked_table(probabilities, multi_label)
-        mean = mean + probabilities
+        mean, count = mean + probabilities, count + 1
         mean_entropy = mean_entropy + entropies(probabilities, multi_label)
     _check_passes(count)
     return entropies(mean / count, multi_label) - mean_entropy / count
 
 
-def entropies(probabilities, multi_label=False):
+def entropies(probabilities: np.ndarray, multi_label: bool = False) -> np.ndarray:
     """Return the entropy (N,) in nats of each row of probabilities (N, C).
 
     Examples
@@ -199,11 +209,12 @@ def entropies(probabilities, multi_label=False):
     return 0.0 - terms.sum(axis=1)  # not -0
 
 
-def _p_log_p(p):
+def _p_log_p(p: np.ndarray) -> np.ndarray:
     return p * np.log(np.where(p > 0, p, 1))  # 0 at 0, its limit
 
 
-def _best_and_second(probabilities, multi_label):
+def _best_and_second(probabilities: np.ndarray, multi_label: bool
+                     ) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability (N,) of the best answer and of the second best."""
     if not multi_label:
         second, best = np.partition(probabilities, [-2, -1], axis=1)[:, -2:].T
@@ -213,11 +224,11 @@ def _best_and_second(probabilities, multi_label):
     return best, best * ((1 - surer) / surer).max(axis=1)
 
 
-def _table(pool):
+def _table(pool: Pool) -> np.ndarray:
     return checked_table(pool.probabilities(), pool.multi_label)
 
 
-def checked_table(probabilities, multi_label=True):
+def checked_table(probabilities: ArrayLike, multi_label: bool = True) -> np.ndarray:
     """Return probabilities as a float64 array (N, C).
 
     Raises
@@ -240,6 +251,6 @@ def checked_table(probabilities, multi_label=True):
     return values
 
 
-def _check_passes(count):
+def _check_passes(count: int) -> None:
     if not count:
         raise DataError("the pool gave no pass with dropout; expected at least one")

@@ -7,8 +7,10 @@
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bert_kit.errors import BertKitError, TrainingError
 from bert_kit.files import (atomic_file, atomic_folder, check_kinds, read_json, remove_folder,
@@ -18,6 +20,8 @@ from bert_kit.files import (atomic_file, atomic_folder, check_kinds, read_json, 
 STATE = {"labelled": list, "labels": list, "ignored": list, "queried": list, "rounds": int}
 RECORD = {"round": int, "rows": list, "labels": list, "metrics": dict, "predictions": list}
 
+Record = dict[str, Any]  # a training that ended, as its round.json holds it
+
 
 @dataclass
 class CampaignState:
@@ -25,19 +29,19 @@ class CampaignState:
 
     Attributes
     ----------
-    labels : dict
+    labels
         Label by row, in the order in which they came.
-    ignored : list of int
+    ignored
         Rows that are never asked for.
-    queried : list of int
+    queried
         Rows that were asked for and have no answer yet.
-    rounds : int
+    rounds
         Trainings begun. The last of them may not have ended.
     """
 
-    labels: dict = field(default_factory=dict)
-    ignored: list = field(default_factory=list)
-    queried: list = field(default_factory=list)
+    labels: dict[int, Any] = field(default_factory=dict)
+    ignored: list[int] = field(default_factory=list)
+    queried: list[int] = field(default_factory=list)
     rounds: int = 0
 
 
@@ -46,20 +50,21 @@ class CampaignFolder:
 
     Parameters
     ----------
-    path : path
-    settings : dict
+    settings
         What must be the same when the campaign goes on.
-    save_model, load_model : callable
+    save_model, load_model
         `save_model(model, folder)` and `load_model(folder) -> model`.
-    keep_weights : bool
+    keep_weights
         Whether to keep those of all rounds, not only of the last.
     """
 
-    def __init__(self, path, settings, save_model, load_model, keep_weights):
+    def __init__(self, path: str | Path, settings: Mapping[str, Any],
+                 save_model: Callable[[Any, Path], object], load_model: Callable[[Path], Any],
+                 keep_weights: bool) -> None:
         self.path, self.settings, self.keep_weights = Path(path), settings, keep_weights
         self.save_model, self.load_model = save_model, load_model
 
-    def open(self, resume):
+    def open(self, resume: bool) -> tuple[CampaignState, list[Record]]:
         """Return (CampaignState, rounds that ended); new ones if the folder holds none.
 
         Raises
@@ -85,7 +90,7 @@ class CampaignFolder:
         self._drop_weights(len(ended) - 1)
         return state, [self._read_round(number) for number in ended]
 
-    def _read_state(self, file):
+    def _read_state(self, file: Path) -> CampaignState:
         stored = read_json(file)
         try:
             for name, value in self.settings.items():
@@ -103,7 +108,7 @@ class CampaignFolder:
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"{file}: is not the state of a campaign ({error!r})") from None
 
-    def _read_round(self, number):
+    def _read_round(self, number: int) -> Record:
         file = self._round(number) / "round.json"
         record = read_json(file)
         check_kinds(record, RECORD, file)
@@ -111,7 +116,7 @@ class CampaignFolder:
             raise TrainingError(f"{file}: is of round {record['round']}; expected {number}")
         return record
 
-    def write_state(self, state):
+    def write_state(self, state: CampaignState) -> None:
         """Replace state.json."""
         values = asdict(state)
         labels = values.pop("labels")
@@ -119,28 +124,28 @@ class CampaignFolder:
             _write_json(path, {"settings": self.settings, "labelled": list(labels),
                                "labels": list(labels.values()), **values})
 
-    def write_round(self, record, model):
+    def write_round(self, record: Record, model: Any) -> None:
         """Store a training that ended."""
         with atomic_folder(self._round(record["round"])) as folder:
             _write_json(folder / "round.json", record)
             self.save_model(model, folder / "model")
         self._drop_weights(record["round"])
 
-    def read_model(self, number):
+    def read_model(self, number: int) -> Any:
         """Return the model of a round."""
         return self.load_model(self._round(number) / "model")
 
-    def _drop_weights(self, last):
+    def _drop_weights(self, last: int) -> None:
         """Remove the weights of the rounds before the last, unless they are to be kept."""
         for number in range(0 if self.keep_weights else last):
             if (self._round(number) / "model").exists():
                 remove_folder(self._round(number) / "model")
 
-    def _round(self, number):
+    def _round(self, number: int) -> Path:
         return self.path / f"round-{number:03}"
 
 
-def _write_json(path, values):
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write one key a line: a number a line, as elsewhere in the kit, is no easier to read."""
     text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
                       for key, value in values.items())

@@ -8,27 +8,24 @@ point meant. Inner products of such points are products of inner products,
 so distances cost A + D numbers a row, not A D. Plain points are the case of one factor.
 """
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from bert_kit.errors import DataError
 
 BLOCK = 256  # centres whose distances to all rows are held at a time
 
 
-def gradient_factors(probabilities, embeddings, multi_label=False):
+def gradient_factors(probabilities: np.ndarray, embeddings: ArrayLike, multi_label: bool = False
+                     ) -> tuple[np.ndarray, np.ndarray]:
     """Return the factors (N, C) and (N, D) of the gradient embeddings (Ash et al. 2020, eq. 1).
 
     With logits W h and the model's own answer y as the label, the gradient of the loss by W is
     (p - y) h^T. y is 1 at the most probable class, or with several labels at each with p >= 1/2.
-
-    Parameters
-    ----------
-    probabilities : array (N, C)
-    embeddings : array (N, D)
-        The input h of the last linear layer.
-    multi_label : bool
+    `probabilities` are (N, C), `embeddings`, the input h of the last linear layer, (N, D).
 
     Examples
     --------
@@ -43,21 +40,15 @@ def gradient_factors(probabilities, embeddings, multi_label=False):
     return probabilities - answers, points(embeddings, len(probabilities))
 
 
-def k_means_plus_plus(factors, count, rng):
+def k_means_plus_plus(factors: Sequence[np.ndarray], count: int, rng: Generator) -> np.ndarray:
     """Return positions (count,) drawn by k-means++ seeding (Arthur & Vassilvitskii 2007).
 
     The first is any row; each further one is drawn with a probability proportional to the squared
-    distance to the nearest row drawn so far.
-
-    Parameters
-    ----------
-    factors : sequence of array (N, ·)
-    count : int
-        At most N are returned.
-    rng : numpy.random.Generator
+    distance to the nearest row drawn so far. Each factor has N rows; at most N positions are
+    returned.
     """
     rows = len(factors[0])
-    squares = math.prod((factor**2).sum(axis=1) for factor in factors)
+    squares = np.prod([(factor**2).sum(axis=1) for factor in factors], axis=0)
     nearest, chosen = np.full(rows, np.inf), []
     left = np.ones(rows, dtype=bool)
     while len(chosen) < min(count, rows):
@@ -67,12 +58,13 @@ def k_means_plus_plus(factors, count, rng):
         centre = int(rng.choice(rows, p=mass / mass.sum()))
         chosen.append(centre)
         left[centre] = False
-        products = math.prod(factor @ factor[centre] for factor in factors)
+        products = np.prod([factor @ factor[centre] for factor in factors], axis=0)
         nearest = np.minimum(nearest, np.maximum(squares + squares[centre] - 2 * products, 0))
     return np.array(chosen, dtype=np.int64)
 
 
-def farthest_first(embeddings, centres, count, rng):
+def farthest_first(embeddings: ArrayLike, centres: ArrayLike, count: int, rng: Generator
+                   ) -> np.ndarray:
     """Return positions (count,), each the row farthest from the centres and the rows before it.
 
     The greedy solution of the k-centre problem: the largest distance that is left is at most twice
@@ -80,12 +72,13 @@ def farthest_first(embeddings, centres, count, rng):
 
     Parameters
     ----------
-    embeddings : array (N, D)
-    centres : array (M, D)
-        What is covered already. With M = 0 the first row is drawn.
-    count : int
+    embeddings
+        Of the rows, (N, D).
+    centres
+        What is covered already, (M, D). With M = 0 the first row is drawn.
+    count
         At most N are returned.
-    rng : numpy.random.Generator
+    rng
         For the first row, and between rows that are equally far.
 
     Examples
@@ -94,13 +87,14 @@ def farthest_first(embeddings, centres, count, rng):
     >>> farthest_first(line, line[:1], 2, np.random.default_rng(0))
     array([3, 2])
     """
-    order = rng.permutation(len(embeddings))
-    rows = points(embeddings, len(embeddings))[order]
-    centres = points(centres, len(centres)) if len(centres) else rows[:0]
+    rows, covered = np.asarray(embeddings), np.asarray(centres)
+    order = rng.permutation(len(rows))
+    rows = points(rows, len(rows))[order]
+    covered = points(covered, len(covered)) if len(covered) else rows[:0]
     squares = (rows**2).sum(axis=1)
     nearest, chosen = np.full(len(rows), np.inf), []
-    for start in range(0, len(centres), BLOCK):
-        block = centres[start:start + BLOCK]
+    for start in range(0, len(covered), BLOCK):
+        block = covered[start:start + BLOCK]
         distances = (squares - 2 * (block @ rows.T)) + (block**2).sum(axis=1)[:, None]
         nearest = np.minimum(nearest, distances.min(axis=0))
     while len(chosen) < min(count, len(rows)):
@@ -111,7 +105,7 @@ def farthest_first(embeddings, centres, count, rng):
     return order[np.array(chosen, dtype=np.int64)]
 
 
-def points(embeddings, count):
+def points(embeddings: ArrayLike, count: int) -> np.ndarray:
     """Return embeddings as a float64 array of `count` rows, or say what they are."""
     values = np.asarray(embeddings, dtype=np.float64)
     if values.ndim != 2 or len(values) != count or not np.isfinite(values).all():

@@ -4,23 +4,29 @@ Gal & Ghahramani 2016, "Dropout as a Bayesian Approximation".
 """
 
 import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
 
 from bert_kit.errors import ConfigError
+from bert_kit.modes import evaluation_mode
 
 
 @contextlib.contextmanager
-def dropout_on(model, kinds, seed):
+def dropout_on(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], seed: int
+               ) -> Iterator[None]:
     """Let a model predict, but with dropout, inside the block.
 
-    All else is in evaluation; afterwards every module is in the mode it had, and torch's default
-    generators are where they were. What runs in the block must leave the modes alone.
+    All else is in evaluation, without gradients; afterwards every module is in the mode it had,
+    and torch's default generators are where they were. What runs in the block must leave the modes
+    alone.
 
     Parameters
     ----------
-    model : torch.nn.Module
-    kinds : type or tuple of types
+    kinds
         The modules that are dropout, such as `bert_kit.model.Dropout`.
-    seed : int
+    seed
         Of the masks: the same seed and the same batches give the same pass.
 
     Raises
@@ -38,19 +44,13 @@ def dropout_on(model, kinds, seed):
     >>> sorted(set(layer(torch.ones(99)).tolist()))
     [1.0]
     """
-    import torch  # here, because the rest of the room does without
-    drops = [module for module in model.modules() if isinstance(module, kinds) and module.p > 0]
+    drops = [module for module in model.modules()
+             if isinstance(module, kinds) and getattr(module, "p", 0) > 0]
     if not drops:
         raise ConfigError("the model has no dropout, so every pass would be the same; expected a "
                           "dropout rate above 0")
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    for module in drops:
-        module.training = True
-    try:
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluation_mode(model), torch.random.fork_rng(range(torch.cuda.device_count())):
+        for module in drops:
+            module.training = True
+        torch.manual_seed(seed)
+        yield

@@ -11,12 +11,17 @@ anew for each use has no state that a resumed campaign would have to find again.
 
 import math
 import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bert_kit.active.acquisition import checked_table, lowest
-from bert_kit.active.campaign import CampaignFolder, CampaignState
-from bert_kit.active.stopping import agreement, decisions, uncertainty
+from bert_kit.active.acquisition import Choose, Pool, checked_table, lowest
+from bert_kit.active.campaign import CampaignFolder, CampaignState, Record
+from bert_kit.active.oracles import Oracle
+from bert_kit.active.stopping import StoppingRules, agreement, decisions, uncertainty
+from bert_kit.checks import same_length, whole
 from bert_kit.errors import ConfigError, DataError
 
 # What the numbers are for: no two uses in a round share their draws.
@@ -28,88 +33,92 @@ class ActiveLearner:
 
     Parameters
     ----------
-    rows : int
+    rows
         Number of rows, labelled or not; a row is known by its number from 0.
-    fit : callable
+    fit
         `fit(rows, labels, seed, start) -> model`. `start` is None, or with `warm_start` the model
         of the round before. The same arguments must give the same model.
-    make_pool : callable
+    make_pool
         `make_pool(model, rows, labelled, seed) -> Pool` of `rows`; see `bert_kit.active.Pool`.
         `labelled` are the rows that have a label, `seed` is for dropout.
-    choose : callable
+    choose
         The acquisition function, `choose(pool, count, rng) -> positions`.
-    evaluate : callable, optional
+    evaluate
         `evaluate(model)` -> dict of numbers, stored with each round.
-    seed : int
-    folder : path, optional
+    folder
         Where the campaign is stored; it then needs `save_model(model, folder)` and
         `load_model(folder) -> model`, both exact.
-    resume : bool
+    resume
         Go on with the campaign in the folder, if there is one.
-    warm_start : bool
+    warm_start
         Train on from the last model. BEAL and most others start from the pre-trained weights each
         round; this departs from them, and what a model saw first keeps its influence.
-    keep_weights : bool
+    keep_weights
         Whether to keep those of all rounds, not only of the last.
-    stop_rows : int
+    stop_rows
         Size of the stop set, drawn from all rows, on which successive models are compared.
 
     Attributes
     ----------
-    history : list of dict
+    history
         One a training: `round`, `seed`, `rows`, `labels`, `metrics`, `changed`, `delta_f` and
         `kappa` (see `agreement`; None in the first), `uncertainty`, and `predictions`, the classes
         of each row of the stop set.
     """
 
-    def __init__(self, rows, fit, make_pool, choose, evaluate=None, *, seed=0, folder=None,
-                 save_model=None, load_model=None, resume=False, warm_start=False,
-                 keep_weights=True, stop_rows=1000):
-        if folder is not None and (save_model is None or load_model is None):
-            raise ConfigError("a campaign with a folder needs save_model and load_model")
+    def __init__(self, rows: int, fit: Callable[[list[int], list[Any], int, Any], Any],
+                 make_pool: Callable[[Any, list[int], list[int], int], Pool], choose: Choose,
+                 evaluate: Callable[[Any], Mapping[str, Any]] | None = None, *, seed: int = 0,
+                 folder: str | Path | None = None,
+                 save_model: Callable[[Any, Path], object] | None = None,
+                 load_model: Callable[[Path], Any] | None = None, resume: bool = False,
+                 warm_start: bool = False, keep_weights: bool = True, stop_rows: int = 1000
+                 ) -> None:
         self.rows, self.seed = rows, seed
         self.fit, self.make_pool, self.choose, self.evaluate = fit, make_pool, choose, evaluate
         self.warm_start = warm_start
         self.stop_set = np.sort(np.random.default_rng((seed, 0, STOP_SET)).permutation(
             rows)[:stop_rows]).tolist()
-        self.state, self.history, self._model, self.folder = CampaignState(), [], None, None
+        self.state, self._model = CampaignState(), None
+        self.history: list[Record] = []
+        self.folder: CampaignFolder | None = None
         if folder is not None:
+            if save_model is None or load_model is None:
+                raise ConfigError("a campaign with a folder needs save_model and load_model")
             settings = {"rows": rows, "seed": seed, "acquisition": _name(choose),
                         "warm_start": warm_start, "stop_rows": stop_rows}
             self.folder = CampaignFolder(folder, settings, save_model, load_model, keep_weights)
             self.state, self.history = self.folder.open(resume)
 
     @property
-    def model(self):
+    def model(self) -> Any:
         """The model of the last training that ended, read back from the folder if need be."""
-        if self._model is None and self.history:
+        if self._model is None and self.history and self.folder is not None:
             self._model = self.folder.read_model(self.history[-1]["round"])
         return self._model
 
     @property
-    def unlabelled(self):
+    def unlabelled(self) -> list[int]:
         """Rows that can be asked for: no label, not ignored, not asked for already."""
         taken = {*self.state.labels, *self.state.ignored, *self.state.queried}
         return [row for row in range(self.rows) if row not in taken]
 
-    def initialize(self, rows, labels):
+    def initialize(self, rows: Iterable[int], labels: Sequence[Any]) -> None:
         """Train on rows whose labels are there from the start, instead of asking for the first."""
         if self.state.rounds:
             raise DataError(f"the campaign is in round {self.state.rounds - 1}; expected a new one")
-        rows = [self._row(row) for row in rows]
-        if len({*rows}) < len(rows):
+        self.state.queried = [self._row(row) for row in rows]
+        if len({*self.state.queried}) < len(self.state.queried):
             raise DataError("a row is named twice among those to begin with; expected each once")
-        self.state.queried = rows
         self.update(labels)
 
-    def query(self, count):
+    def query(self, count: int) -> list[int]:
         """Return the rows to label next; again the same until `update` brings their labels.
 
         Before the first training they are drawn at random, after it by the acquisition function.
         Fewer than `count` come where fewer are left.
         """
-        if count < 1:
-            raise DataError(f"asked for {count} rows; expected at least 1")
+        whole("count", count, 1, error=DataError)
         if self.state.queried:
             return list(self.state.queried)
         self.train()
@@ -130,18 +139,14 @@ class ActiveLearner:
         self._store()
         return list(self.state.queried)
 
-    def update(self, labels):
-        """Take the labels of the queried rows and train.
+    def update(self, labels: Sequence[Any]) -> None:
+        """Take the labels of the queried rows, in the order of `query`, and train.
 
-        Parameters
-        ----------
-        labels : sequence
-            In the order of `query`: a class number, a list of them, or None for a row to ignore.
+        A label is a class number, a list of them, or None for a row to ignore.
         """
         rows = self.state.queried
-        if len(labels) != len(rows):
-            raise DataError(f"{len(labels)} labels for {len(rows)} queried rows; expected as many")
-        answers = dict(zip(rows, map(_plain, labels)))
+        same_length(labels=labels, rows=rows)
+        answers = dict(zip(rows, map(_plain, labels), strict=True))
         labelled = {row: label for row, label in answers.items() if label is not None}
         self.state.ignored += [row for row in rows if row not in labelled]
         self.state.labels |= labelled
@@ -150,7 +155,7 @@ class ActiveLearner:
         self._store()  # before the training: a person's work is never done twice
         self.train()
 
-    def ignore(self, rows):
+    def ignore(self, rows: Iterable[int]) -> None:
         """Never ask for these rows, and forget their labels from the next training on."""
         rows = [self._row(row) for row in rows]
         self.state.ignored += [row for row in rows if row not in self.state.ignored]
@@ -159,14 +164,14 @@ class ActiveLearner:
                              if row not in rows}
         self._store()
 
-    def update_label(self, row, label):
+    def update_label(self, row: int, label: Any) -> None:
         """Correct the label of a row, from the next training on."""
         if row not in self.state.labels:
             raise DataError(f"row {row!r} has no label; expected one of the labelled rows")
         self.state.labels[row] = _plain(label)
         self._store()
 
-    def train(self):
+    def train(self) -> None:
         """Do the training that was begun, unless it ended; `query` and `update` call this."""
         number = len(self.history)
         if number == self.state.rounds:
@@ -182,12 +187,12 @@ class ActiveLearner:
         self._model = model
         self.history.append(record)
 
-    def _look(self, model):
+    def _look(self, model: Any) -> dict[str, Any]:
         """Predict the stop set, and compare with what the model before predicted."""
         pool = self.make_pool(model, self.stop_set, [], self._seed(PASSES))
         probabilities = checked_table(pool.probabilities(), pool.multi_label)
         now, classes = decisions(probabilities, pool.multi_label), probabilities.shape[1]
-        change = {"changed": None, "delta_f": None, "kappa": None}
+        change: dict[str, float | None] = {"changed": None, "delta_f": None, "kappa": None}
         if self.history:
             before = np.zeros_like(now)
             for place, numbers in enumerate(self.history[-1]["predictions"]):
@@ -196,36 +201,36 @@ class ActiveLearner:
         return {**change, "uncertainty": uncertainty(probabilities, pool.multi_label),
                 "predictions": [np.arange(classes)[row > 0].tolist() for row in now]}
 
-    def _generator(self, purpose):
+    def _generator(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, len(self.history), purpose))
 
-    def _seed(self, purpose):
+    def _seed(self, purpose: int) -> int:
         return int(self._generator(purpose).integers(2**32))
 
-    def _row(self, row):
+    def _row(self, row: int) -> int:
         row = operator.index(row)
         if not 0 <= row < self.rows:
             raise DataError(f"row {row} of a campaign of {self.rows} rows")
         return row
 
-    def _store(self):
+    def _store(self) -> None:
         if self.folder is not None:
             self.folder.write_state(self.state)
 
 
-def run_campaign(learner, oracle, first, count, rules):
+def run_campaign(learner: ActiveLearner, oracle: Oracle, first: int, count: int,
+                 rules: StoppingRules) -> str:
     """Ask and train until a rule says to stop; return why the campaign ended.
 
     Parameters
     ----------
-    learner : ActiveLearner
+    learner
         New, or one that goes on.
-    oracle : callable
+    oracle
         `oracle(rows)` -> their labels as `ActiveLearner.update` takes them, or None if they are
         not there yet: the campaign then ends here, to be resumed when they are.
-    first, count : int
+    first, count
         Rows to label before the first training, and in each round after it.
-    rules : StoppingRules
     """
     learner.train()
     while (reason := rules.reason(learner.history)) is None:
@@ -242,16 +247,16 @@ def run_campaign(learner, oracle, first, count, rules):
     return reason
 
 
-def _plain(label):
+def _plain(label: Any) -> Any:
     """Return a label as JSON holds it."""
     return label.tolist() if hasattr(label, "tolist") else label
 
 
-def _numbers(metrics):
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return scores as JSON holds them: None for what is not a finite number."""
     plain = {name: _plain(value) for name, value in metrics.items()}
     return {name: value if math.isfinite(value) else None for name, value in plain.items()}
 
 
-def _name(choose):
+def _name(choose: Choose) -> str:
     return getattr(choose, "__name__", type(choose).__name__)

@@ -7,18 +7,23 @@ the answers are not there yet.
 
 import csv
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.files import atomic_file, check_readable
+from bert_kit.printing import printable
 
-OPEN, IGNORE, SEPARATOR = "?", "-", "|"
+Label = int | list[int] | None  # a class number, the numbers of several, a row to leave out
+Oracle = Callable[[Sequence[int]], Sequence[Label] | None]
+Answers = dict[int, tuple[str, str]]  # by row: what is written, and where
+OPEN, SKIP, SEPARATOR = "?", "-", "|"
 COLUMNS = ["row", "labels", "text"]
 _LARGEST = 2**30  # bytes of a file that is read
 SHOWN = 30_000  # characters of a text in the file; a cell of a spreadsheet holds few more
 
 
-def simulated(labels):
+def simulated(labels: Sequence[Label] | Mapping[int, Label]) -> Oracle:
     """Return the oracle of an experiment, which knows the label of every row."""
     return lambda rows: [labels[row] for row in rows]
 
@@ -33,12 +38,10 @@ class LabelFile:
 
     Parameters
     ----------
-    path : path
-    texts : sequence of str
+    texts
         By row. They are only shown; guard them against spreadsheets that would run them.
-    classes : sequence of str
+    classes
         Names by class number. The numbers may be written too.
-    multi_label : bool
 
     Raises
     ------
@@ -46,18 +49,19 @@ class LabelFile:
         If a class has a name that means something else in the file.
     """
 
-    def __init__(self, path, texts, classes, multi_label=False):
+    def __init__(self, path: str | Path, texts: Sequence[str], classes: Iterable[str],
+                 multi_label: bool = False) -> None:
         self.path, self.texts, self.multi_label = Path(path), texts, multi_label
         self.classes = tuple(classes)
         for name in self.classes:
-            if name.strip() != name or name in (OPEN, IGNORE, "") \
+            if name.strip() != name or name in (OPEN, SKIP, "") \
                     or multi_label and SEPARATOR in name:
                 raise ConfigError(f"a class is called {name!r}; expected a name without outer "
-                                  f"spaces that is not {OPEN} or {IGNORE} and has no {SEPARATOR}")
+                                  f"spaces that is not {OPEN} or {SKIP} and has no {SEPARATOR}")
         self._numbers = {**{str(i): i for i in range(len(self.classes))},
                          **{name: i for i, name in enumerate(self.classes)}}
 
-    def __call__(self, rows):
+    def __call__(self, rows: Sequence[int]) -> list[Label] | None:
         """Return the labels of the rows, or None while one of them is open.
 
         Raises
@@ -70,18 +74,19 @@ class LabelFile:
                   if answers[row][0] != OPEN]
         return labels if len(labels) == len(rows) else None
 
-    def ask(self, rows, read=input, write=print):
+    def ask(self, rows: Sequence[int], read: Callable[[str], str] = input,
+            write: Callable[[str], object] = print) -> list[Label] | None:
         """Show each open text and take its label; each answer is stored at once.
 
         The end of the input leaves the rest open. `read` and `write` are the terminal.
         """
-        write("  ".join(f"{i} {_plain(name)}" for i, name in enumerate(self.classes)))
+        write("  ".join(f"{i} {printable(name)}" for i, name in enumerate(self.classes)))
         write(f"{'classes with | between them, nothing for none' if self.multi_label else 'class'}"
-              f"; {IGNORE} leaves a text out; end with Ctrl-D")
+              f"; {SKIP} leaves a text out; end with Ctrl-D")
         answers = self._answers(rows)
         left = [row for row in rows if answers[row][0] == OPEN]
         for number, row in enumerate(left, 1):
-            write(f"\n[{number}/{len(left)}] {_plain(self.texts[row])}")
+            write(f"\n[{number}/{len(left)}] {printable(self.texts[row])}")
             while answers[row][0] == OPEN:
                 try:
                     answer = read("> ").strip()
@@ -95,7 +100,7 @@ class LabelFile:
                 self._write(rows, answers)
         return self(rows)
 
-    def _answers(self, rows):
+    def _answers(self, rows: Sequence[int]) -> Answers:
         """Return {row: (what is written, where)}; the file is made anew if it is of other rows."""
         answers = self._read() if self.path.exists() else {}
         if not answers.keys() & {*rows}:
@@ -107,9 +112,9 @@ class LabelFile:
                             f"{len(rows)} rows that were asked for")
         return answers
 
-    def _label(self, cell, where):
+    def _label(self, cell: str, where: str) -> Label:
         """Return a class number, a list of them, or None, as a cell says."""
-        if cell == IGNORE:
+        if cell == SKIP:
             return None
         names = [name.strip() for name in cell.split(SEPARATOR)] if self.multi_label else [cell]
         if self.multi_label and not cell:
@@ -117,21 +122,21 @@ class LabelFile:
         for name in names:
             if name not in self._numbers:
                 raise DataError(f"{where}: {name!r:.40} is not a class; expected one of "
-                                f"{', '.join(self.classes)[:200]}, or {IGNORE}")
+                                f"{', '.join(self.classes)[:200]}, or {SKIP}")
         labels = sorted({self._numbers[name] for name in names})
         return labels if self.multi_label else labels[0]
 
-    def _write(self, rows, answers):
-        with atomic_file(self.path) as path:
-            with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                # A lone carriage return, which csv leaves unquoted, would end the line.
-                writer.writerows([row, answers[row][0], self.texts[row][:SHOWN].replace("\r", "\n")]
-                                 for row in rows)
+    def _write(self, rows: Sequence[int], answers: Answers) -> None:
+        with atomic_file(self.path) as path, open(path, "w", newline="", encoding="utf-8",
+                                                  errors="backslashreplace") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            # A lone carriage return, which csv leaves unquoted, would end the line.
+            writer.writerows([row, answers[row][0], self.texts[row][:SHOWN].replace("\r", "\n")]
+                             for row in rows)
 
-    def _read(self):
-        answers = {}
+    def _read(self) -> Answers:
+        answers: Answers = {}
         try:
             check_readable(self.path, _LARGEST)
             with open(self.path, newline="", encoding="utf-8-sig") as file:
@@ -152,9 +157,3 @@ class LabelFile:
             raise DataError(f"{self.path}: cannot be read ({error}); "
                             "expected CSV in UTF-8") from None
         return answers
-
-
-def _plain(text):
-    """Return a text without what moves a terminal's cursor, colours it or turns its lines."""
-    return "".join(char if char.isprintable() or char == "\n" else " " if char.isspace() else ""
-                   for char in text)

@@ -6,12 +6,17 @@ rows, the stop set, for which no labels are needed.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bert_kit.active.acquisition import entropies
-from bert_kit.errors import ConfigError
+from bert_kit.checks import share, whole
+
+Rounds = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -20,22 +25,21 @@ class StoppingRules:
 
     Attributes
     ----------
-    rounds : int or None
+    rounds
         Rounds of questions after the first training.
-    budget : int or None
+    budget
         Labels, those of the first training included.
-    delta_f : float or None
+    delta_f
         Stop when the predicted change of F1 stays below this for `window` rounds (Altschuler &
         Bloodgood 2019; they take 0.05).
-    classification_change : float or None
+    classification_change
         Stop when at most this share of the predictions has changed (Zhu et al. 2008; they take 0).
-    kappa : float or None
+    kappa
         Stop when Cohen's kappa between successive models has a mean of at least this over
         `window` rounds (Bloodgood & Vijay-Shanker 2009; they take 0.99).
-    uncertainty : float or None
+    uncertainty
         Stop when the mean entropy in the stop set, as a share of the largest possible, is below
         this (Zhu et al. 2008).
-    window : int
 
     Examples
     --------
@@ -51,25 +55,19 @@ class StoppingRules:
     uncertainty: float | None = None
     window: int = 3
 
-    def __post_init__(self):
-        for name, least in (("rounds", 0), ("budget", 1), ("window", 1)):
-            value = getattr(self, name)
-            if value is None and name != "window":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number from {least}")
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 0), ("budget", 1)):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), least)
+        whole("window", self.window, 1)
         for name in ("delta_f", "classification_change", "kappa", "uncertainty"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"{name} is {value!r}; expected a share from 0 to 1")
+            if getattr(self, name) is not None:
+                share(name, getattr(self, name))
 
-    def reason(self, history):
+    def reason(self, history: Rounds) -> str | None:
         """Say in one line why a campaign with these rounds should stop, or return None.
 
-        Parameters
-        ----------
-        history : sequence of dict
-            One a round, as stored by `ActiveLearner`.
+        `history` is one dict a round, as `ActiveLearner` stores them.
         """
         if not history:
             return None
@@ -95,11 +93,11 @@ class StoppingRules:
         return None
 
 
-def _all(rounds, name, count):
+def _all(rounds: Rounds, name: str, count: int) -> bool:
     return len(rounds) == count and all(row.get(name) is not None for row in rounds)
 
 
-def decisions(probabilities, multi_label):
+def decisions(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
     """Return what probabilities (N, C) predict: 0 or 1 for each class, (N, C) of int.
 
     Examples
@@ -113,21 +111,21 @@ def decisions(probabilities, multi_label):
     return np.eye(probabilities.shape[1], dtype=np.int64)[probabilities.argmax(axis=1)]
 
 
-def uncertainty(probabilities, multi_label):
+def uncertainty(probabilities: np.ndarray, multi_label: bool) -> float:
     """Return the mean entropy of probabilities (N, C) as a share of the largest possible."""
     classes = probabilities.shape[1]
     largest = classes * math.log(2) if multi_label else math.log(classes)
     return float(entropies(probabilities, multi_label).mean() / largest)
 
 
-def agreement(before, now, multi_label):
+def agreement(before: ArrayLike, now: ArrayLike, multi_label: bool) -> dict[str, float | None]:
     """Compare the predictions of two successive models on the same rows.
 
     Parameters
     ----------
-    before, now : array (N, C) of 0 and 1
-        As `decisions` returns them.
-    multi_label : bool
+    before, now
+        0 and 1 for each class of each row (N, C), as `decisions` returns them.
+    multi_label
         Kappa is then that of the N C single decisions, else that of N choices among C classes.
 
     Returns

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         format_invalid_tags as format_invalid_tags, format_per_type as format_per_type,
         invalid_tags as invalid_tags)
     from bert_kit.evaluation.prediction_files import (
-        LabelSetWriter as LabelSetWriter, NumberWriter as NumberWriter,
-        PredictionWriter as PredictionWriter, guard_formula as guard_formula,
+        PredictionWriter as PredictionWriter, class_cells as class_cells,
+        class_columns as class_columns, guard_formula as guard_formula,
+        label_set_cells as label_set_cells, label_set_columns as label_set_columns,
+        number_cells as number_cells, number_columns as number_columns,
         write_predictions as write_predictions, write_rows as write_rows)
     from bert_kit.evaluation.scores.classes import (
         classification_metrics as classification_metrics,
@@ -34,19 +36,22 @@ if TYPE_CHECKING:
         compute_precision_recall_f1 as compute_precision_recall_f1,
         evaluate_classification_metrics as evaluate_classification_metrics,
         format_per_class as format_per_class, logit_metrics as logit_metrics,
-        matthews_correlation as matthews_correlation, predict_logits as predict_logits)
+        matthews_correlation as matthews_correlation)
     from bert_kit.evaluation.trust.mistakes import (
         format_mistakes as format_mistakes, most_confident_mistakes as most_confident_mistakes)
     from bert_kit.evaluation.scores.labels import (
         multilabel_logit_metrics as multilabel_logit_metrics,
         multilabel_metrics as multilabel_metrics, predict_label_sets as predict_label_sets)
-    from bert_kit.evaluation.outputs import predict_token_logits as predict_token_logits
-    from bert_kit.evaluation.pictures.runs import (
-        PlotsMissing as PlotsMissing, plot_comparison as plot_comparison,
+    from bert_kit.evaluation.outputs import (
+        batch_logits as batch_logits, predict_logits as predict_logits,
+        predict_token_logits as predict_token_logits)
+    from bert_kit.evaluation.pictures.predictions import (
         plot_confidence_histogram as plot_confidence_histogram,
-        plot_confusion_matrix as plot_confusion_matrix,
-        plot_learning_curves as plot_learning_curves, plot_reliability as plot_reliability,
-        plot_threshold_sweep as plot_threshold_sweep, require_plots as require_plots)
+        plot_confusion_matrix as plot_confusion_matrix, plot_reliability as plot_reliability,
+        plot_threshold_sweep as plot_threshold_sweep)
+    from bert_kit.evaluation.pictures.runs import (
+        plot_comparison as plot_comparison, plot_learning_curves as plot_learning_curves)
+    from bert_kit.figures import PlotsMissing as PlotsMissing, require_plots as require_plots
     from bert_kit.evaluation.scores.numbers import (
         pearson_correlation as pearson_correlation, regression_metrics as regression_metrics,
         spearman_correlation as spearman_correlation)

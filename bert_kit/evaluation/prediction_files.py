@@ -3,26 +3,37 @@
 A spreadsheet runs a cell that starts with `=`, `+`, `-` or `@` as a formula, and labelled texts
 come from strangers. Such cells get an apostrophe in front, which spreadsheets read as "this is
 text" (CWE-1236). It does change the text: switch it off for files that only programs read.
+
+Which columns a file of predictions has depends on the task, and so there are a function for the
+header and one for the cells of each kind: classes, label sets, numbers.
 """
 
 import contextlib
 import csv
 import json
 import math
+import os
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.scores.checks import class_numbers, distributions, floats
+from bert_kit.evaluation.scores.checks import (Rows, Values, check_range, class_numbers,
+                                               distributions, floats)
 from bert_kit.files import atomic_file
 
+Cell = str | float | int | None
+Cells = list[list[Cell]]  # of some rows
+Texts = Sequence[str | Sequence[str]]  # or pairs of them
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 DIGITS = 6  # of a probability behind the point
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def guard_formula(cell):
+def guard_formula(cell: Cell) -> Cell:
     """Put an apostrophe in front of a text that a spreadsheet would run; return others as is.
 
     Numbers are safe, also those that are written out.
@@ -38,197 +49,222 @@ def guard_formula(cell):
 
 
 class PredictionWriter:
-    """A CSV of predictions that arrive in chunks; the file appears when the `with` block ends well.
+    """A CSV of rows that arrive in chunks; the file appears when the `with` block ends well.
 
-    Columns: `text`, `category` (with labels), `prediction`, `confidence` (the probability of the
-    prediction), and `probability_<class>` for each class, rounded to 6 digits. Texts and names are
-    quoted, numbers are not. `LabelSetWriter` and `NumberWriter` are for other answers.
+    Texts and names are quoted, numbers are not.
 
     Parameters
     ----------
-    target : path or text file
+    target
         A path is replaced in one step at the end. An open file such as `sys.stdout` is written as
         the rows come, and left open.
-    class_names : sequence of str
-        One name a class, in the order of the class numbers.
-    with_labels : bool
-        Whether the true classes are known and written.
-    guard_formulas : bool
+    columns
+        The header, as from `class_columns`, `label_set_columns` or `number_columns`.
+    guard_formulas
         Whether cells that a spreadsheet would run get an apostrophe in front.
-    text_columns : sequence of str
-        Names for the columns of the texts; two for pairs.
+
+    Attributes
+    ----------
+    rows
+        Number of rows written so far.
 
     Examples
     --------
     >>> import sys
-    >>> with PredictionWriter(sys.stdout, ["ham", "spam"]) as writer:
-    ...     writer.write(["win now"], [1], [[0.25, 0.75]])
+    >>> with PredictionWriter(sys.stdout, class_columns(["ham", "spam"])) as writer:
+    ...     writer.write(class_cells(["win now"], [1], [[0.25, 0.75]], ["ham", "spam"]))
     "text","prediction","confidence","probability_ham","probability_spam"
     "win now","spam",0.75,0.25,0.75
     """
 
-    label_column = "category"
+    def __init__(self, target: str | Path | TextIO, columns: Sequence[str],
+                 guard_formulas: bool = True) -> None:
+        self.target, self.columns = target, tuple(columns)
+        self.guard_formulas = guard_formulas
+        self.rows = 0
+        self._open = contextlib.ExitStack()
 
-    def __init__(self, target, class_names, with_labels=False, guard_formulas=True,
-                 text_columns=("text",)):
-        self.target, self.class_names = target, tuple(class_names)
-        self.with_labels, self.guard_formulas = with_labels, guard_formulas
-        self.text_columns = text_columns
-        self.rows = 0  # written so far
-
-    def __enter__(self):
-        header = [*self.text_columns, *[self.label_column] * self.with_labels, *self._columns()]
-        self._rows = _csv_rows(self.target, header, self.guard_formulas)
-        self._write_row = self._rows.__enter__()
+    def __enter__(self) -> "PredictionWriter":
+        with contextlib.ExitStack() as stack:
+            handle = self.target
+            if isinstance(handle, str | os.PathLike):
+                temporary = stack.enter_context(atomic_file(handle))
+                # Half a surrogate pair is no character: better \udc80 in the file than no file.
+                handle = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8",
+                                                  errors="backslashreplace"))
+            # Quoted text stays one cell also where spreadsheets expect semicolons.
+            self._csv = csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+            self._write_row(self.columns)
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *error):
-        return self._rows.__exit__(*error)
+    def __exit__(self, *error) -> bool | None:
+        return self._open.__exit__(*error)
 
-    def write(self, texts, predictions, probabilities, labels=None):
-        """Write a chunk of rows.
-
-        Parameters
-        ----------
-        texts : sequence of str, or of (str, str), (N,)
-        predictions : sequence, array or tensor of int, (N,)
-            Class numbers.
-        probabilities : array or tensor of float, (N, C)
-        labels : sequence, array or tensor of int, (N,), optional
-            True class numbers; needed if and only if the writer is `with_labels`.
+    def write(self, rows: Iterable[Sequence[Cell]]) -> None:
+        """Write a chunk of rows, each with a cell a column.
 
         Raises
         ------
         DataError
-            If the lengths differ, a number is not a class, or a row of probabilities does not add
-            up to 1. No row of the chunk is written then.
+            If a row has more cells or fewer. No row of the chunk is written then.
         """
-        if (labels is not None) != self.with_labels:
-            raise DataError(f"labels are {'missing' if self.with_labels else 'given'}; expected "
-                            f"{'them' if self.with_labels else 'none'} as in the header")
-        if not len(texts):
-            return
-        cells = self._cells(texts, predictions, probabilities, labels)
-        for text, own in zip(texts, cells):
-            self._write_row([*([text] if isinstance(text, str) else text), *own])
-        self.rows += len(texts)
+        rows = list(rows)
+        for row in rows:
+            if len(row) != len(self.columns):
+                raise DataError(f"a row of {len(row)} cells for the columns "
+                                f"{', '.join(self.columns)}; expected a cell for each")
+        for row in rows:
+            self._write_row(row)
+        self.rows += len(rows)
 
-    def _columns(self):
-        return ["prediction", "confidence", *(f"probability_{name}" for name in self.class_names)]
-
-    def _cells(self, texts, predictions, probabilities, labels):
-        """Return the cells of each row but its texts, after all checks."""
-        probabilities = distributions(probabilities)
-        predictions = self._classes("predictions", predictions)
-        columns = [predictions] if labels is None else [self._classes("labels", labels),
-                                                        predictions]
-        lengths = {len(texts), len(probabilities), *map(len, columns)}
-        if len(lengths) > 1 or probabilities.shape[1] != len(self.class_names):
-            raise DataError(f"{len(texts)} texts, {len(predictions)} predictions and probabilities "
-                            f"of shape {probabilities.shape}; expected as many rows of each, and "
-                            f"{len(self.class_names)} classes")
-        confidence = probabilities[np.arange(len(texts)), predictions]
-        numbers = np.column_stack([confidence, probabilities]).round(DIGITS).tolist()
-        return [[*(self.class_names[i] for i in classes), *values]
-                for *classes, values in zip(*columns, numbers)]
-
-    def _classes(self, name, numbers):
-        numbers = class_numbers(name, numbers)
-        outside = (numbers < 0) | (numbers >= len(self.class_names))
-        if outside.any():
-            row = int(outside.argmax())
-            raise DataError(f"{name}: row {self.rows + row} is {numbers[row]}; expected a class "
-                            f"from 0 to {len(self.class_names) - 1}")
-        return numbers
+    def _write_row(self, row: Sequence[Cell]) -> None:
+        self._csv.writerow(map(guard_formula, row) if self.guard_formulas else row)
 
 
-class LabelSetWriter(PredictionWriter):
-    """The same for texts with any number of labels: `predictions` and `labels` are (N, C) of bool.
+def class_columns(class_names: Sequence[str], labelled: bool = False,
+                  text_columns: Sequence[str] = ("text",)) -> list[str]:
+    """Return the header over `class_cells`.
 
-    Columns: `text`, `labels` (with labels), `prediction` and `probability_<label>`. Several names
-    of a cell have a | between them; names that hold one come as a JSON list. So `LabelList` reads
-    them.
+    It is `text`, `category` (where the true classes are known: `labelled`), `prediction`,
+    `confidence` (the probability of the prediction), and `probability_<class>` for each class.
+    `text_columns` are names for the columns of the texts; two for pairs.
+    """
+    return [*text_columns, *["category"] * labelled, "prediction", "confidence",
+            *(f"probability_{name}" for name in class_names)]
+
+
+def class_cells(texts: Texts, predictions: Values, probabilities: Values,
+                class_names: Sequence[str], labels: Values | None = None) -> Cells:
+    """Return the cells of texts (N) with class numbers (N,) and probabilities (N, C).
+
+    `labels` are the true class numbers (N,). Probabilities are rounded to 6 digits.
+
+    Raises
+    ------
+    DataError
+        If the lengths differ, a number is not a class, or a row of probabilities does not add up
+        to 1.
+    """
+    if not len(texts):
+        return []
+    shares = distributions(probabilities)
+    columns = [class_numbers(name, numbers) for name, numbers in (
+        ("labels", labels), ("predictions", predictions)) if numbers is not None]
+    _check_shapes(texts, [shares], len(class_names))
+    _check_shapes(texts, columns)
+    for classes in columns:
+        check_range("class", classes, len(class_names))
+    confidence = shares[np.arange(len(texts)), columns[-1]]
+    values = np.column_stack([confidence, shares]).round(DIGITS).tolist()
+    names = [[class_names[number] for number in classes] for classes in columns]
+    return [[*text, *named, *row] for text, named, row in zip(
+        map(_texts, texts), zip(*names, strict=True), values, strict=True)]
+
+
+def label_set_columns(class_names: Sequence[str], labelled: bool = False,
+                      text_columns: Sequence[str] = ("text",)) -> list[str]:
+    """Return the header over `label_set_cells`.
+
+    It is `text`, `labels` (where the true ones are known: `labelled`), `prediction` and
+    `probability_<label>` for each label. `text_columns` are as in `class_columns`.
+    """
+    return [*text_columns, *["labels"] * labelled, "prediction",
+            *(f"probability_{name}" for name in class_names)]
+
+
+def label_set_cells(texts: Texts, predictions: Values, probabilities: Values,
+                    class_names: Sequence[str], labels: Values | None = None) -> Cells:
+    """Return the cells of texts (N) with label sets (N, C) of bool and probabilities (N, C).
+
+    Several names of a cell have a | between them; names that hold one come as a JSON list. So the
+    kit's reader of label lists reads them. `labels` are the true label sets (N, C).
+
+    Raises
+    ------
+    DataError
+        If a shape is another.
 
     Examples
     --------
-    >>> import sys
-    >>> with LabelSetWriter(sys.stdout, ["joy", "anger"]) as writer:
-    ...     writer.write(["what!", "hm"], [[1, 1], [0, 0]], [[0.75, 0.5], [0.25, 0.125]])
-    "text","prediction","probability_joy","probability_anger"
-    "what!","joy|anger",0.75,0.5
-    "hm","",0.25,0.125
+    >>> label_set_cells(["what!", "hm"], [[1, 1], [0, 0]], [[0.75, 0.5], [0.25, 0.125]],
+    ...                 ["joy", "anger"])
+    [['what!', 'joy|anger', 0.75, 0.5], ['hm', '', 0.25, 0.125]]
     """
-
-    label_column = "labels"
-
-    def _columns(self):
-        return ["prediction", *(f"probability_{name}" for name in self.class_names)]
-
-    def _cells(self, texts, predictions, probabilities, labels):
-        numbers = floats(probabilities)
-        sets = [np.asarray(one) for one in ([predictions] if labels is None
-                                            else [labels, predictions])]
-        for array in (numbers, *sets):
-            if array.shape != (len(texts), len(self.class_names)):
-                raise DataError(f"{len(texts)} texts but an array of shape {array.shape}; expected "
-                                f"a row a text, and {len(self.class_names)} labels")
-        numbers = numbers.round(DIGITS).tolist()
-        return [[*map(self._joined, own), *values] for *own, values in zip(*sets, numbers)]
-
-    def _joined(self, holds):
-        names = [name for name, one in zip(self.class_names, holds) if one]
-        text = "|".join(names)
-        return json.dumps(names) if text.count("|") >= max(1, len(names)) or text[:1] == "[" \
-            else text
+    if not len(texts):
+        return []
+    sets = [np.asarray(one) for one in (labels, predictions) if one is not None]
+    numbers = floats(probabilities)
+    _check_shapes(texts, [numbers, *sets], len(class_names))
+    return [[*_texts(text), *(_joined(class_names, holds) for holds in own), *values]
+            for text, *own, values in zip(texts, *sets, numbers.round(DIGITS).tolist(),
+                                          strict=True)]
 
 
-class NumberWriter(PredictionWriter):
-    """The same for texts with a number: `predictions` and `labels` are (N,) of float.
+def number_columns(labelled: bool = False, text_columns: Sequence[str] = ("text",)) -> list[str]:
+    """Return the header over `number_cells`: `text`, `label` (if `labelled`) and `prediction`.
 
-    Columns: `text`, `label` (with labels) and `prediction`; no probabilities are looked at.
+    `text_columns` are as in `class_columns`.
+    """
+    return [*text_columns, *["label"] * labelled, "prediction"]
+
+
+def number_cells(texts: Texts, predictions: Values, labels: Values | None = None) -> Cells:
+    """Return the cells of texts (N) with predicted numbers (N,), and the true ones (N,) if known.
+
+    Raises
+    ------
+    DataError
+        If there are not as many.
 
     Examples
     --------
-    >>> import sys
-    >>> with NumberWriter(sys.stdout, [], text_columns=("text_a", "text_b")) as writer:
-    ...     writer.write([("one", "two")], [2.5], None)
-    "text_a","text_b","prediction"
-    "one","two",2.5
+    >>> number_cells([("one", "two")], [2.5])
+    [['one', 'two', 2.5]]
     """
-
-    label_column = "label"
-
-    def _columns(self):
-        return ["prediction"]
-
-    def _cells(self, texts, predictions, probabilities, labels):
-        columns = [floats(one) for one in ([predictions] if labels is None
-                                           else [labels, predictions])]
-        for array in columns:
-            if array.shape != (len(texts),):
-                raise DataError(f"{len(texts)} texts but numbers of shape {array.shape}; expected "
-                                "one a text")
-        return np.stack(columns, 1).round(DIGITS).tolist()
+    columns = [floats(one) for one in (labels, predictions) if one is not None]
+    _check_shapes(texts, columns)
+    return [[*_texts(text), *row]
+            for text, row in zip(texts, np.stack(columns, 1).round(DIGITS).tolist(), strict=True)]
 
 
-def write_predictions(path, texts, predictions, probabilities, class_names, labels=None,
-                      guard_formulas=True):
-    """Write all predictions at once; parameters and columns as in `PredictionWriter`."""
-    with PredictionWriter(path, class_names, labels is not None, guard_formulas) as writer:
-        writer.write(texts, predictions, probabilities, labels)
+def _check_shapes(texts: Texts, arrays: Iterable[np.ndarray], *width: int) -> None:
+    for array in arrays:
+        if array.shape != (len(texts), *width):
+            raise DataError(f"{len(texts)} texts but an array of shape {array.shape}; expected "
+                            f"{(len(texts), *width)}")
 
 
-def write_rows(path, rows, guard_formulas=True):
+def _texts(text: str | Sequence[str]) -> Sequence[str]:
+    """Return a text, or a pair of them, as the cells that hold it."""
+    return [text] if isinstance(text, str) else text
+
+
+def _joined(class_names: Sequence[str], holds: np.ndarray) -> str:
+    """Return the names of a label set as one cell."""
+    names = [name for name, one in zip(class_names, holds, strict=True) if one]
+    text = "|".join(names)
+    return json.dumps(names) if text.count("|") >= max(1, len(names)) or text[:1] == "[" else text
+
+
+def write_predictions(path: str | Path | TextIO, texts: Texts, predictions: Values,
+                      probabilities: Values, class_names: Sequence[str],
+                      labels: Values | None = None, guard_formulas: bool = True) -> None:
+    """Write all predictions of classes at once; parameters as of `class_cells`."""
+    with PredictionWriter(path, class_columns(class_names, labels is not None),
+                          guard_formulas) as writer:
+        writer.write(class_cells(texts, predictions, probabilities, class_names, labels))
+
+
+def write_rows(path: str | Path | TextIO, rows: Rows, guard_formulas: bool = True) -> None:
     """Write dicts as a CSV, one line each; the columns are the keys in order of appearance.
 
     Parameters
     ----------
-    path : path or text file
-        As in `PredictionWriter`.
-    rows : sequence of dict
+    path, guard_formulas
+        As of `PredictionWriter`.
+    rows
         Texts, numbers and None. A missing key, None or NaN is an empty cell.
-    guard_formulas : bool
-        Whether cells that a spreadsheet would run get an apostrophe in front.
 
     Raises
     ------
@@ -238,14 +274,13 @@ def write_rows(path, rows, guard_formulas=True):
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if not columns:
         raise DataError("no rows to write; expected at least one with a value")
-    lines = [[_cell(number, key, row.get(key)) for key in columns]
+    cells = [[_cell(number, key, row.get(key)) for key in columns]
              for number, row in enumerate(rows)]
-    with _csv_rows(path, columns, guard_formulas) as write_row:
-        for line in lines:
-            write_row(line)
+    with PredictionWriter(path, columns, guard_formulas) as writer:
+        writer.write(cells)
 
 
-def _cell(number, key, value):
+def _cell(number: int, key: str, value: Any) -> Cell:
     """Return a value as the cell that holds it."""
     if isinstance(value, str) or value is None:
         return value or ""
@@ -254,24 +289,3 @@ def _cell(number, key, value):
         raise DataError(f"row {number}: {key!r} is a {type(value).__name__}; "
                         "expected text, a number or None")
     return "" if math.isnan(value) else value
-
-
-@contextlib.contextmanager
-def _csv_rows(target, header, guard_formulas):
-    """Yield a function that writes one row to a path (atomically) or to an open file."""
-    with contextlib.ExitStack() as stack:
-        handle = target
-        if not hasattr(target, "write"):
-            temporary = stack.enter_context(atomic_file(target))
-            # Half a surrogate pair is no character: better \udc80 in the file than no file.
-            handle = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8",
-                                              errors="backslashreplace"))
-        # Quoted text stays one cell also where spreadsheets expect semicolons.
-        writer = csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        guard = guard_formula if guard_formulas else lambda cell: cell
-
-        def write_row(row):
-            writer.writerow([guard(cell) for cell in row])
-
-        write_row(header)
-        yield write_row

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bert_kit.data import OneClass
-from bert_kit.evaluation import (PredictionWriter, bootstrap_intervals, brier_score,
+from bert_kit.evaluation import (bootstrap_intervals, brier_score, class_cells, class_columns,
                                  classification_metrics, confidence_coverage,
                                  expected_calibration_error, fold_scores, format_coverage,
                                  format_mistakes, format_per_class, logit_metrics,
@@ -44,7 +44,7 @@ class ClassTask:
     """
 
     problem_type = "single_label_classification"
-    model_class, writer = BERTForSequenceClassification, PredictionWriter
+    model_class = BERTForSequenceClassification
     columns = (("accuracy", "accuracy", 8, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
                ("matthews_correlation", "MCC", 9, ".4f"))
     stored = {}
@@ -85,8 +85,16 @@ class ClassTask:
         return softmax(logits)
 
     def answers(self, logits, config):
-        """Return predictions as the writer takes them, and probabilities."""
+        """Return predictions as `cells` takes them, and probabilities."""
         return logits.argmax(1).numpy(), softmax(logits)
+
+    def header(self, classes, labelled=False, text_columns=("text",)):
+        """Return the header of a file of predictions."""
+        return class_columns(classes, labelled, text_columns)
+
+    def cells(self, texts, logits, config, labels=None):
+        """Return the rows of a file of predictions, for logits (N, C)."""
+        return class_cells(texts, *self.answers(logits, config), config.labels, labels)
 
     def names(self, logits, config):
         """Return the answer to each text as Python values: here N class names."""

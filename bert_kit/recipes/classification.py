@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bert_kit.data import ClassificationDataset, LabelledParts, Part
 from bert_kit.errors import ConfigError, DataError, TrainingError
-from bert_kit.evaluation import plot_learning_curves, plot_reliability
+from bert_kit.evaluation import PredictionWriter, plot_learning_curves, plot_reliability
 from bert_kit.files import write_json
+from bert_kit.printing import results_table
 from bert_kit.recipes.calibration import described, kept
 from bert_kit.recipes.fine_tuning import (check_settings, make_model, make_tokenizer, make_trainer,
                                           seeded, threads, within_positions)
@@ -17,9 +18,9 @@ from bert_kit.recipes.options import make_settings, named
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
 from bert_kit.recipes.rows import present, read_rows, score_baselines
-from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card, most_memory,
-                                         no_split_of_a_failed_start, open_folder, quoted,
-                                         results_table, write_card, write_label_mapping)
+from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, model_card,
+                                         most_memory, no_split_of_a_failed_start, open_folder,
+                                         quoted, write_card, write_label_mapping)
 from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import ALONE, join_processes, peak_memory, reset_peak_memory
@@ -299,9 +300,9 @@ def _finish(job, datasets, logits, results):
     job.save_model(folder)
     if "test" in rows:
         texts = job.parts.test.texts
-        with task.writer(folder / "test_predictions.csv", config.labels, with_labels=True,
-                         text_columns=text_names(texts)) as writer:
-            writer.write(texts, *task.answers(logits["test"], config), rows["test"][1])
+        header = task.header(config.labels, True, text_names(texts))
+        with PredictionWriter(folder / "test_predictions.csv", header) as writer:
+            writer.write(task.cells(texts, logits["test"], config, rows["test"][1]))
     write_json(folder / "results.json", results)
     write_card(folder, model_card(folder, results, task.title(config.labels), task.columns))
     plots = can_draw(settings.plots, settings.say)

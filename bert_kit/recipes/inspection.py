@@ -2,10 +2,10 @@
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, TokenizerError
-from bert_kit.printing import number, one_line
+from bert_kit.printing import number, one_line, results_rows
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
-from bert_kit.recipes.run_folder import results_rows, stored_settings
+from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.weights import WEIGHT_FILES, read_weights
 

@@ -5,9 +5,9 @@ import torch
 
 from bert_kit.data import LabelColumns, LabelList
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import (LabelSetWriter, brier_score, expected_calibration_error,
-                                 fit_thresholds, format_per_class, format_sweep,
-                                 multilabel_logit_metrics, multilabel_metrics,
+from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_thresholds,
+                                 format_per_class, format_sweep, label_set_cells,
+                                 label_set_columns, multilabel_logit_metrics, multilabel_metrics,
                                  plot_confidence_histogram, plot_threshold_sweep,
                                  predict_label_sets, tfidf_label_probabilities, threshold_sweep,
                                  threshold_warning, write_rows)
@@ -45,7 +45,7 @@ class LabelTask(ClassTask):
     """
 
     problem_type = "multi_label_classification"
-    model_class, writer = BERTForMultiLabel, LabelSetWriter
+    model_class = BERTForMultiLabel
     stored = {"problem_type": problem_type}
     columns = (("f1_micro", "micro F1", 10, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
                ("jaccard", "Jaccard", 9, ".4f"))
@@ -95,6 +95,12 @@ class LabelTask(ClassTask):
     def answers(self, logits, config):
         probabilities = sigmoid(logits)
         return predict_label_sets(probabilities, thresholds_of(config)), probabilities
+
+    def header(self, classes, labelled=False, text_columns=("text",)):
+        return label_set_columns(classes, labelled, text_columns)
+
+    def cells(self, texts, logits, config, labels=None):
+        return label_set_cells(texts, *self.answers(logits, config), config.labels, labels)
 
     def names(self, logits, config):
         return [tuple(name for name, holds in zip(config.labels, row) if holds)

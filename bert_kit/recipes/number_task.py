@@ -5,7 +5,7 @@ import torch
 
 from bert_kit.data import Number
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import NumberWriter, regression_metrics
+from bert_kit.evaluation import number_cells, number_columns, regression_metrics
 from bert_kit.recipes.class_task import ClassTask
 from bert_kit.training import compute_regression_loss, set_output_bias
 
@@ -13,7 +13,7 @@ from bert_kit.training import compute_regression_loss, set_output_bias
 class NumberTask(ClassTask):
     """A number a text; see `ClassTask`. It has no classes and no probabilities."""
 
-    problem_type, writer = "regression", NumberWriter
+    problem_type = "regression"
     stored = {"problem_type": problem_type}
     columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"),
                ("loss", "MSE", 10, ".4f"))
@@ -40,6 +40,12 @@ class NumberTask(ClassTask):
 
     def answers(self, logits, config):
         return logits[:, 0].double().numpy(), None
+
+    def header(self, classes, labelled=False, text_columns=("text",)):
+        return number_columns(labelled, text_columns)
+
+    def cells(self, texts, logits, config, labels=None):
+        return number_cells(texts, self.answers(logits, config)[0], labels)
 
     def names(self, logits, config):
         return logits[:, 0].tolist()

@@ -11,13 +11,13 @@ import torch
 from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import predict_logits
+from bert_kit.evaluation import PredictionWriter, predict_logits
 from bert_kit.lookup import find_folder
 from bert_kit.recipes.calibration import read_calibration
 from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.tasks import task_of
 from bert_kit.tokenization import get_tokenizer
-from bert_kit.training import ALONE, autocast, join_processes, keep_freed_memory
+from bert_kit.training import ALONE, autocast, choose_device, join_processes, keep_freed_memory
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
 
 # What the architectures of config.json are, and the job that uses such a model.
@@ -30,31 +30,6 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 WINDOW_BATCH = 8  # the same for texts in windows, of which each may have many
 CHUNK = 64 * BATCH  # rows of a file held at a time
-
-
-def choose_device(name="auto"):
-    """Return the device called "auto", "cpu", "cuda", "cuda:1" or "mps"; auto takes the fastest.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available()
-                            else "mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is {name!r}; expected auto, cpu, cuda or mps") from None
-    if device.type == "cpu":
-        return torch.device("cpu")
-    here = {"cpu": True, "cuda": torch.cuda.is_available(),
-            "mps": torch.backends.mps.is_available()}
-    if not here.get(device.type, False):
-        raise ConfigError(f"device {name!r} is not on this machine; "
-                          f"expected {', '.join(kind for kind, there in here.items() if there)}")
-    return device
 
 
 def check_kind(folder, config, job):
@@ -256,15 +231,15 @@ def predict(model, texts=None, data_file=None, output_file=None, text_column=Non
             texts = processes.from_first(
                 lambda: read_table(data_file, columns, None, delimiter, encoding).texts)
         rows, count = iter(texts), 0
-        with (predictor.task.writer(
-                sys.stdout if output_file is None else output_file, predictor.classes,
-                guard_formulas=guard_formulas,
-                text_columns=("text_a", "text_b") if len(columns) == 2 else ("text",))
+        names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
+        header = predictor.task.header(predictor.classes, text_columns=names)
+        with (PredictionWriter(sys.stdout if output_file is None else output_file, header,
+                               guard_formulas)
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 logits, count = predictor.logits(chunk), count + len(chunk)
                 if processes.first:
-                    writer.write(chunk, *predictor.task.answers(logits, predictor.config))
+                    writer.write(predictor.task.cells(chunk, logits, predictor.config))
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         return count if processes.first else 0

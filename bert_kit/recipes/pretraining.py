@@ -15,6 +15,7 @@ from bert_kit.errors import ConfigError, TokenizerError
 from bert_kit.evaluation import plot_learning_curves, unigram_loss
 from bert_kit.files import write_json
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
+from bert_kit.printing import results_table
 from bert_kit.recipes.documents import (fill_store, fingerprint, make_datasets, make_tokenizer,
                                         read_text)
 from bert_kit.recipes.fine_tuning import seeded, starting_config, within_positions
@@ -23,8 +24,7 @@ from bert_kit.recipes.options import make_settings
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
-                                         open_folder, pretraining_card, quoted, results_table,
-                                         write_card)
+                                         open_folder, pretraining_card, quoted, write_card)
 from bert_kit.recipes.settings import PretrainingSettings
 from bert_kit.tokenization import get_tokenizer
 from bert_kit.training import (ALONE, MemoryManager, Trainer, TrainingArguments, best_precision,

@@ -15,7 +15,7 @@ from pathlib import Path
 import bert_kit
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.printing import one_line
+from bert_kit.printing import markdown, one_line, results_rows
 from bert_kit.files import read_json, remove_leftovers, working_folder, write_json, write_text
 from bert_kit.recipes.options import named
 from bert_kit.recipes.settings import (ClassificationSettings, PretrainingSettings,
@@ -210,11 +210,11 @@ def model_card(folder, results, title, columns):
     `title` says what it is, `columns` are as in `results_table`.
     """
     lines = [
-        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"# {markdown(Path(folder).resolve().name)}", "",
         f"A BERT {title} ({results['classifier']} head, {results['parameters']:,} parameters), "
         f"trained with bert_kit {__version__} from "
-        + (f"{_plain(results['model'])}." if results["model"] else "random weights."),
-        "", "Output: " + ", ".join(map(_plain, results["classes"])) + ".", "", "## Scores", "",
+        + (f"{markdown(results['model'])}." if results["model"] else "random weights."),
+        "", "Output: " + ", ".join(map(markdown, results["classes"])) + ".", "", "## Scores", "",
         " | ".join(["| rows | what", *(heading for _, heading, *_ in columns)]) + " |",
         "|---|---" + "|---" * len(columns) + "|"]
     for part, name, scores in results_rows(results):
@@ -234,9 +234,9 @@ def model_card(folder, results, title, columns):
 def pretraining_card(folder, results):
     """Return the model card of a pre-trained model, with the measured numbers, as Markdown."""
     tasks = "masked tokens and next sentences" if results["next_sentences"] else "masked tokens"
-    origin = f"from {_plain(results['model'])}" if results["model"] else "from random weights"
+    origin = f"from {markdown(results['model'])}" if results["model"] else "from random weights"
     lines = [
-        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"# {markdown(Path(folder).resolve().name)}", "",
         f"A BERT ({results['parameters']:,} parameters, {results['vocabulary']:,} pieces), "
         f"pre-trained on {tasks} with bert_kit {__version__} {origin}.", ""]
     if results.get("validation"):
@@ -259,9 +259,9 @@ def pretraining_card(folder, results):
 def similarity_card(folder, results):
     """Return the model card of a sentence encoder, with the measured numbers, as Markdown."""
     lines = [
-        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"# {markdown(Path(folder).resolve().name)}", "",
         f"A BERT sentence encoder ({', '.join(results['pooling'])} pooling), trained on rated "
-        f"pairs with bert_kit {__version__} from {_plain(results['model'])}.", "",
+        f"pairs with bert_kit {__version__} from {markdown(results['model'])}.", "",
         "## Scores", "", "How the cosines of pairs follow their labels.", "",
         "| rows | what | Spearman | Pearson |", "|---|---|---|---|"]
     for part, name, scores in results_rows(results):
@@ -290,9 +290,9 @@ def token_card(folder, results, what, columns, use):
     use : str
         What follows the model's name on a command line that uses it.
     """
-    origin = f"from {_plain(results['model'])}" if results["model"] else "from random weights"
+    origin = f"from {markdown(results['model'])}" if results["model"] else "from random weights"
     lines = [
-        f"# {_plain(Path(folder).resolve().name)}", "",
+        f"# {markdown(Path(folder).resolve().name)}", "",
         f"A BERT ({results['parameters']:,} parameters) that {what}, trained with bert_kit "
         f"{__version__} {origin}.", ""]
     if results.get("validation") or results.get("test"):
@@ -314,33 +314,3 @@ def token_card(folder, results, what, columns, use):
 def quoted(folder):
     """Return a folder as it can stand on a command line that is shown."""
     return shlex.quote(one_line(folder, 1_000))
-
-
-def results_rows(results):
-    """Yield (part, what, scores) for the scores in a results.json, best known first."""
-    if results.get("test"):
-        yield "test", "BERT", results["test"]
-    if results.get("validation"):
-        yield "validation", "BERT", results["validation"]
-    for name, scores in (results.get("baselines") or {}).items():
-        yield "test" if results.get("test") else "validation", name, scores
-
-
-def results_table(results, columns):
-    """Return the scores in a results.json as text.
-
-    `columns` are tuples of a score's key, heading, width and format.
-    """
-    rows = [(f"{name} ({part} rows)", scores) for part, name, scores in results_rows(results)]
-    longest = max((len(name) for name, _ in rows), default=0)
-    lines = [" " * longest + "".join(f"{heading:>{width}}" for _, heading, width, _ in columns)]
-    lines += [f"{name:{longest}}" + "".join(
-        f"{'-' if scores.get(key) is None else format(scores[key], form):>{width}}"
-        for key, _, width, form in columns) for name, scores in rows]
-    return "\n" + "\n".join(lines)
-
-
-def _plain(text):
-    """Return text as it can stand in Markdown: one line, no markup, no control characters."""
-    line = one_line(text, 1_000)
-    return "".join("\\" + mark if mark in "\\`*_[]<>|#" else mark for mark in line)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import write_json
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import Predictor, choose_device, text_names
@@ -75,9 +76,9 @@ def _report(folder, predictor, results, texts, labels, logits, resampling, mista
     say = ClassificationSettings(verbosity=verbosity).say
     task, config = predictor.task, predictor.config
     results.update(task.measure(logits, labels, config, *resampling))
-    with task.writer(folder / "predictions.csv", predictor.classes, with_labels=True,
-                     text_columns=text_names(texts)) as writer:
-        writer.write(texts, *task.answers(logits, config), labels)
+    header = task.header(predictor.classes, True, text_names(texts))
+    with PredictionWriter(folder / "predictions.csv", header) as writer:
+        writer.write(task.cells(texts, logits, config, labels))
     text = task.report(folder, results, texts, logits, labels, predictor.classes, mistakes)
     write_json(folder / "evaluation.json", results)
     if can_draw(plots, say):

@@ -12,6 +12,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (pearson_correlation, plot_learning_curves,
                                  spearman_correlation)
 from bert_kit.files import write_json
+from bert_kit.printing import results_table
 from bert_kit.recipes.embedding import SentenceEncoder
 from bert_kit.recipes.fine_tuning import seeded
 from bert_kit.recipes.options import make_settings
@@ -19,8 +20,7 @@ from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.rows import present
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
-                                         open_folder, quoted, results_table, similarity_card,
-                                         write_card)
+                                         open_folder, quoted, similarity_card, write_card)
 from bert_kit.recipes.semantic_search import directions
 from bert_kit.recipes.settings import SimilaritySettings
 from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,

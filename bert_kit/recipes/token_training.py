@@ -16,13 +16,13 @@ from bert_kit.data import find_parts, make_loader
 from bert_kit.errors import DataError
 from bert_kit.evaluation import plot_learning_curves
 from bert_kit.files import write_json
+from bert_kit.printing import results_table
 from bert_kit.recipes.fine_tuning import (make_tokenizer, seeded, starting_config,
                                           within_positions)
 from bert_kit.recipes.pictures import can_draw
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.run_folder import (check_folder, in_process, kept_to, most_memory,
-                                         open_folder, quoted, results_table, token_card,
-                                         write_card)
+                                         open_folder, quoted, token_card, write_card)
 from bert_kit.training import (MemoryManager, Trainer, TrainingArguments, best_precision,
                                join_processes, peak_memory, reset_peak_memory)
 from bert_kit.weights import load_pretrained, load_weights, save_pretrained

@@ -236,9 +236,9 @@ def test_corrected_labels_count_from_the_next_training_on(tmp_path):
 def test_answers_and_choices_must_fit():
     campaign = learner()
     assert campaign.query(3) == campaign.query(5)  # the same batch until it is answered
-    with pytest.raises(DataError, match="2 labels for 3 queried rows"):
+    with pytest.raises(DataError, match="2 labels but 3 rows"):
         campaign.update([0, 1])
-    with pytest.raises(DataError, match="asked for 0 rows"):
+    with pytest.raises(DataError, match="count is 0; expected a whole number from 1"):
         campaign.query(0)
     for places in ([0, 0], [0], [0, 57], [-1, 0]):
         broken = learner(choose=lambda pool, count, rng: places)

@@ -6,7 +6,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from bert_kit import ConfigError, DataError
 from bert_kit.active import (StoppingRules, agreement, labels_needed, mean_curve,
-                             paired_difference, share_needed, t_quantile)
+                             paired_difference, share_needed)
 from bert_kit.active.stopping import decisions, uncertainty
 
 
@@ -131,14 +131,6 @@ def test_share_needed_follows_the_mean_curve():
     assert shares == {0.5: pytest.approx(0.15), 1.0: pytest.approx(0.3), 1.1: None}
     with pytest.raises(DataError, match=r"expected \(seeds, rounds\)"):
         mean_curve([0.5, 0.6])
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 10, 29, 100])
-@pytest.mark.parametrize("probability", [0.001, 0.3, 0.5, 0.9, 0.975, 0.9995])
-def test_students_t_against_scipy(freedom, probability):
-    stats = pytest.importorskip("scipy.stats")
-    assert t_quantile(probability, freedom) == pytest.approx(
-        stats.t.ppf(probability, freedom), rel=1e-9, abs=1e-9)
 
 
 def test_paired_difference_against_scipy():

@@ -27,7 +27,7 @@ def test_tfidf_learns_words():
 
 
 @pytest.mark.parametrize("texts, labels, message", [
-    (["a b"], ["x", "y"], "1 training texts but 2 labels"),
+    (["a b"], ["x", "y"], "1 texts but 2 labels"),
     (["some text", "more text"], ["x", "x"], "1 class in 2"),
     (["?", "!"], ["x", "y"], "hold no words"),
 ])

@@ -161,7 +161,7 @@ def test_temperature_at_its_ends():
 @pytest.mark.parametrize("probabilities, labels, message", [
     ([], [], r"shape \(0,\); expected \(rows, classes\)"),
     (np.empty((0, 3)), [], "no probabilities and no labels"),
-    ([[0.5, 0.5]], [0, 1], "1 rows of probabilities for 2 labels"),
+    ([[0.5, 0.5]], [0, 1], "1 probabilities but 2 labels"),
     ([[0.5, 0.5], [2.0, -1.0]], [0, 0], "row 1 range from -1 to 2 and add up to 1; .*softmax"),
     ([[2.0, 3.0]], [0], "row 0 range from 2 to 3 and add up to 5"),
     ([[0.5, math.nan]], [0], "row 0 range from nan"),
@@ -184,7 +184,7 @@ def test_impossible_settings_and_logits():
             fit_temperature(logits, [0])
     with pytest.raises(DataError, match="label of row 1 is 2"):
         fit_temperature([[1.0, 0.0]] * 2, [0, 2])
-    with pytest.raises(DataError, match="2 rows of probabilities for 1 labels"):
+    with pytest.raises(DataError, match="2 probabilities but 1 labels"):
         fit_temperature([[1.0, 0.0]] * 2, [0])
 
 

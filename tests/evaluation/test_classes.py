@@ -100,7 +100,7 @@ def test_classification_metrics_match_scikit_learn_and_are_json():
 
 @pytest.mark.parametrize("predictions, labels, message", [
     ([], [], "at least one row"),
-    ([0, 1], [0], "2 predictions for 1 labels"),
+    ([0, 1], [0], "2 predictions but 1 labels"),
     ([0, 3], [0, 1], "prediction of row 1 is 3; expected a class from 0 to 1"),
     ([0, -1], [0, 1], "prediction of row 1 is -1"),
     ([0, 1], [-100, 1], "label of row 0 is -100"),

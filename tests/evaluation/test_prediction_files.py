@@ -9,7 +9,9 @@ import torch
 
 from bert_kit.data import read_table
 from bert_kit.errors import DataError
-from bert_kit.evaluation import PredictionWriter, guard_formula, write_predictions, write_rows
+from bert_kit.evaluation import (PredictionWriter, class_cells, class_columns, guard_formula,
+                                 label_set_cells, number_cells, number_columns, write_predictions,
+                                 write_rows)
 
 NASTY = ["plain", "=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\tx", "\rx", 'quote " and ,',
          "two\nlines", "carriage\rreturn", "", " spaced ", "'quoted", "数据 🙂", ";=1", "a\r\nb"]
@@ -80,11 +82,12 @@ def test_chunks_and_one_piece_give_the_same_file(tmp_path):
     texts, probabilities = [f"text {i}" for i in range(23)], _probabilities(23)
     predictions, labels = probabilities.argmax(axis=1), np.zeros(23, int)
     write_predictions(tmp_path / "whole.csv", texts, predictions, probabilities, "abc", labels)
-    with PredictionWriter(tmp_path / "chunks.csv", "abc", with_labels=True) as writer:
+    with PredictionWriter(tmp_path / "chunks.csv", class_columns("abc", True)) as writer:
         for i in range(0, 23, 5):
             part = slice(i, i + 5)
-            writer.write(texts[part], predictions[part], probabilities[part], labels[part])
-            writer.write([], [], [], [])
+            writer.write(class_cells(texts[part], predictions[part], probabilities[part], "abc",
+                                     labels[part]))
+            writer.write(class_cells([], [], [], "abc", []))
             assert not (tmp_path / "chunks.csv").exists()
         assert writer.rows == 23
     assert (tmp_path / "chunks.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -97,10 +100,11 @@ def test_no_rows_give_a_header(tmp_path):
 
 def test_standard_output_gets_rows_as_they_come(capsys):
     import sys
-    with PredictionWriter(sys.stdout, ["x", "y"]) as writer:
-        writer.write(["=a"], torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
+    names = ["x", "y"]
+    with PredictionWriter(sys.stdout, class_columns(names)) as writer:
+        writer.write(class_cells(["=a"], torch.tensor([0]), torch.tensor([[1.0, 0.0]]), names))
         first = capsys.readouterr().out.splitlines()
-        writer.write(["b"], [1], [[0.125, 0.875]])
+        writer.write(class_cells(["b"], [1], [[0.125, 0.875]], names))
     assert first == ['"text","prediction","confidence","probability_x","probability_y"',
                      '"\'=a","x",1.0,1.0,0.0']
     assert capsys.readouterr().out == '"b","y",0.875,0.125,0.875\n'
@@ -111,8 +115,8 @@ def test_an_error_leaves_the_old_file(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("old")
     with pytest.raises(RuntimeError, match="out of power"):
-        with PredictionWriter(path, ["x"]) as writer:
-            writer.write(["a"], [0], [[1.0]])
+        with PredictionWriter(path, class_columns(["x"])) as writer:
+            writer.write(class_cells(["a"], [0], [[1.0]], ["x"]))
             raise RuntimeError("out of power")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError):
@@ -126,28 +130,38 @@ def test_half_a_surrogate_pair_does_not_lose_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("chunk, message", [
-    ((["a"], [2], [[0.5, 0.5]]), "predictions: row 1 is 2; expected a class from 0 to 1"),
-    ((["a"], [-1], [[0.5, 0.5]]), "predictions: row 1 is -1"),
-    ((["a", "b"], [0], [[0.5, 0.5]]), "2 texts, 1 predictions and probabilities of shape"),
-    ((["a"], [0], [[0.5, 0.25, 0.25]]), r"shape \(1, 3\); expected .* and 2 classes"),
+    ((["a"], [2], [[0.5, 0.5]]), "class of row 0 is 2; expected a class from 0 to 1"),
+    ((["a"], [-1], [[0.5, 0.5]]), "class of row 0 is -1"),
+    ((["a", "b"], [0, 0], [[0.5, 0.5]]), r"2 texts but an array of shape \(1, 2\)"),
+    ((["a", "b"], [0], [[0.5, 0.5]] * 2), r"2 texts but an array of shape \(1,\)"),
+    ((["a"], [0], [[0.5, 0.25, 0.25]]), r"shape \(1, 3\); expected \(1, 2\)"),
     ((["a"], [0], [[3.0, 0.5]]), "row 0 range from 0.5 to 3 .*softmax"),
     ((["a"], [0.0], [[0.5, 0.5]]), "predictions are float64"),
-    ((["a"], [0], [[0.5, 0.5]], [0]), "labels are given; expected none"),
 ])
 def test_impossible_chunks(chunk, message):
+    with pytest.raises(DataError, match=message):
+        class_cells(*chunk, ["x", "y"])
+
+
+def test_impossible_label_sets_and_numbers():
+    with pytest.raises(DataError, match=r"1 texts but an array of shape \(1, 2\); expected \(1, 1"):
+        label_set_cells(["a"], [[1, 0]], [[0.5]], ["x"])
+    with pytest.raises(DataError, match=r"2 texts but an array of shape \(1,\)"):
+        number_cells(["a", "b"], [0.5, 1.0], [0.5])
+
+
+def test_a_row_that_does_not_fit_the_header_is_refused_with_its_chunk(tmp_path):
+    """As where the labels are missing that the header names, or are given though it has none."""
     out = io.StringIO()
-    with PredictionWriter(out, ["x", "y"]) as writer:
-        writer.write(["first"], [0], [[0.5, 0.5]])
+    with PredictionWriter(out, number_columns()) as writer:
+        writer.write(number_cells(["first"], [0.5]))
         before = out.getvalue()
-        with pytest.raises(DataError, match=message):
-            writer.write(*chunk)
-    assert out.getvalue() == before
-
-
-def test_missing_labels_are_refused(tmp_path):
-    with pytest.raises(DataError, match="labels are missing; expected them"):
-        with PredictionWriter(tmp_path / "p.csv", ["x"], with_labels=True) as writer:
-            writer.write(["a"], [0], [[1.0]])
+        with pytest.raises(DataError, match="a row of 3 cells for the columns text, prediction"):
+            writer.write([*number_cells(["a"], [0.5]), *number_cells(["b"], [0.5], [1.0])])
+    assert out.getvalue() == before and writer.rows == 1
+    with pytest.raises(DataError, match="a row of 2 cells for the columns text, label, prediction"):
+        with PredictionWriter(tmp_path / "p.csv", number_columns(labelled=True)) as writer:
+            writer.write(number_cells(["a"], [0.5]))
     assert not list(tmp_path.iterdir())
 
 

@@ -234,7 +234,7 @@ def test_mcnemar_of_very_many_rows():
 
 
 def test_mcnemar_refuses_what_does_not_match():
-    with pytest.raises(DataError, match="2 predictions for 3 labels"):
+    with pytest.raises(DataError, match="2 predictions but 3 labels"):
         mcnemar([0, 1, 0], [0, 1], [0, 1, 0])
     with pytest.raises(DataError, match="label of row 0 is -100"):
         mcnemar([0], [0], [-100])

@@ -26,7 +26,8 @@ from bert_kit.active.campaign import CampaignFolder, CampaignState
 from bert_kit.config import ACTIVATIONS
 from bert_kit.data import (LabelList, TokenStore, build_token_store, read_conll, read_parts,
                            read_table)
-from bert_kit.evaluation import LabelSetWriter, write_predictions, write_rows
+from bert_kit.evaluation import (PredictionWriter, label_set_cells, label_set_columns,
+                                 write_predictions, write_rows)
 from bert_kit.files import read_json, write_json
 from bert_kit.recipes.options import read_config_file
 from bert_kit.recipes.run_folder import manifest, stored_settings, write_label_mapping
@@ -199,9 +200,9 @@ def test_tables_of_predictions(rows, names):
                 unique=True))
 def test_tables_of_label_sets(rows, names):
     with scratch() as folder:
-        with LabelSetWriter(folder / "p.csv", names, with_labels=True,
-                            guard_formulas=False) as writer:
-            writer.write(["a text"] * len(rows), rows, np.zeros((len(rows), 3)), rows)
+        with PredictionWriter(folder / "p.csv", label_set_columns(names, True), False) as writer:
+            writer.write(label_set_cells(["a text"] * len(rows), rows, np.zeros((len(rows), 3)),
+                                         names, rows))
         table = read_table(folder / "p.csv", "text", LabelList("labels"))
     assert [{*found} for found in table.labels] == [
         {name for name, holds in zip(names, row) if holds} for row in rows]

@@ -18,8 +18,8 @@ from bert_kit import (BertConfig, TextClassificationTrainer, train_all_classifie
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
+from bert_kit.printing import results_table
 from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.run_folder import results_table
 from bert_kit.recipes.settings import HEADS
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors

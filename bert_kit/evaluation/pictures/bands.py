@@ -1,29 +1,30 @@
 """A picture of learning curves with bands: the mean of several runs, and how far they spread."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bert_kit.errors import DataError
-from bert_kit.figures import BLUE, GREEN, GREY, ORANGE, plain_axes, saved_figure
+from bert_kit.figures import COLOURS, INK, plain_axes, ruled_axes, saved_figure
 
-# Okabe & Ito 2008, and a brown; with a mark each, so that no two look alike.
-_LINES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B", GREY)
-_MARKS = "osD^vP*Xh"
+_MARKS = "osD^vP*Xh"  # one a colour, so that no two lines look alike
 
 
-def plot_bands(curves, path, score, x_label="labels", goal=None):
+def plot_bands(curves: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]], path: str | Path,
+               score: str, x_label: str = "labels",
+               goal: tuple[str, float, float] | None = None) -> None:
     """Draw a line for each method with a band of one standard deviation to both sides.
 
     Parameters
     ----------
-    curves : dict
+    curves
         {name: (x (N,), mean (N,), standard deviation (N,))}; a deviation that is NaN has no band.
-    path : path
-    score : str
+    score
         What the curves show.
-    x_label : str
-    goal : (str, float, float), optional
+    goal
         Name, mean and standard deviation of what is drawn as a dashed line over the whole width.
 
     Raises
@@ -37,18 +38,16 @@ def plot_bands(curves, path, score, x_label="labels", goal=None):
         axes = figure.add_subplot()
         for number, (name, (x, mean, spread)) in enumerate(curves.items()):
             x, mean, spread = (np.asarray(values, dtype=float) for values in (x, mean, spread))
-            color, mark = _LINES[number % len(_LINES)], _MARKS[number % len(_MARKS)]
+            color, mark = COLOURS[number % len(COLOURS)], _MARKS[number % len(_MARKS)]
             axes.plot(x, mean, label=name, color=color, marker=mark, markersize=4, linewidth=1.6)
             if not np.isnan(spread).any():
                 axes.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.15,
                                   linewidth=0)
         if goal is not None:
-            name, mean, spread = goal
-            axes.axhline(mean, label=name, color="#333333", linestyle="--", linewidth=1.2)
-            if not math.isnan(spread):
-                axes.axhspan(mean - spread, mean + spread, color="#333333", alpha=0.08, linewidth=0)
-        axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+            name, level, around = goal
+            axes.axhline(level, label=name, color=INK, linestyle="--", linewidth=1.2)
+            if not math.isnan(around):
+                axes.axhspan(level - around, level + around, color=INK, alpha=0.08, linewidth=0)
+        ruled_axes(axes)
         plain_axes(axes, "", x_label, score)
         axes.legend(frameon=False, loc="lower right", ncols=2)

@@ -1,33 +1,40 @@
 """Pictures of predictions: which classes are confused, and whether confidence means anything."""
 
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bert_kit.errors import DataError
+from bert_kit.evaluation.scores.checks import Rows, Values, are_label_sets, decisions
 from bert_kit.evaluation.trust.calibration import expected_calibration_error, reliability_bins
-from bert_kit.figures import (BLUE, GREEN, GREY, ORANGE, plain_axes, printable_names,
-                                        saved_figure)
-from bert_kit.evaluation.scores.checks import decisions
 from bert_kit.evaluation.trust.resampling import wilson_interval
+from bert_kit.figures import (BLUE, COLOURS, GREY, ORANGE, PALE, plain_axes, printable_names,
+                              saved_figure)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COUNTED_CLASSES = 20  # up to here the counts of a confusion matrix are printed in its cells
 NAMED_CLASSES = 100  # and up to here every class has its name beside it
-_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7")  # the last is Okabe and Ito's too
+MOST_CURVES = 4  # in one reliability diagram
 
 
-def plot_confusion_matrix(confusion, class_names, path):
+def plot_confusion_matrix(confusion: ArrayLike, class_names: Sequence[str], path: str | Path
+                          ) -> None:
     """Draw a confusion matrix: a row is a true class, its colours the shares of the predictions.
 
     The colour grows with the square root of the share, so that rare confusions show too.
 
     Parameters
     ----------
-    confusion : array of int, (C, C)
-        From `compute_confusion_matrix`. A class without rows is grey.
-    class_names : sequence of str
+    confusion
+        From `compute_confusion_matrix`, (C, C). A class without rows is grey.
+    class_names
         One name a class. Long names are cut.
-    path : path
 
     Raises
     ------
@@ -51,7 +58,7 @@ def plot_confusion_matrix(confusion, class_names, path):
         axes = figure.add_subplot()
         image = axes.imshow(np.ma.masked_invalid(share), cmap="Blues",
                             norm=PowerNorm(0.5, vmin=0, vmax=100))
-        axes.set_facecolor("#DDDDDD")
+        axes.set_facecolor(PALE)
         if classes <= COUNTED_CLASSES:
             _print_counts(axes, confusion, share)
         names, style = printable_names(class_names)
@@ -68,10 +75,10 @@ def plot_confusion_matrix(confusion, class_names, path):
         axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, shrink=0.8, label="% of the true class",
                               ticks=[0, 5, 20, 50, 100])
-        bar.outline.set_visible(False)
+        bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib says it may be called
 
 
-def _print_counts(axes, confusion, share):
+def _print_counts(axes: "Axes", confusion: np.ndarray, share: np.ndarray) -> None:
     longest = len(f"{confusion.max()}")
     for (i, j), count in np.ndenumerate(confusion):
         if count:
@@ -79,7 +86,8 @@ def _print_counts(axes, confusion, share):
                       color="white" if share[i, j] > 35 else "black")
 
 
-def plot_confidence_histogram(probabilities, labels, path, bins=15):
+def plot_confidence_histogram(probabilities: Values, labels: Values, path: str | Path,
+                              bins: int = 15) -> None:
     """Draw how sure the model is where it is right and where it is wrong, and whether it may be.
 
     On the left, the confidences of right and of wrong rows, each in percent of its own number: a
@@ -89,10 +97,11 @@ def plot_confidence_histogram(probabilities, labels, path, bins=15):
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,); or of 0 and 1, (N, C)
-    path : path
-    bins : int
+    probabilities
+        Of shape (N, C).
+    labels
+        Class numbers (N,), or 0 and 1 for each label (N, C).
+    bins
         Number of bins of the diagram on the right; twice as many on the left.
 
     Raises
@@ -117,42 +126,38 @@ def plot_confidence_histogram(probabilities, labels, path, bins=15):
         left.set_xlim(0, 1.02)
         left.legend(frameon=False)
         plain_axes(left, words["title"], words["sure"], f"{words['rows']} in % of each group")
-        _draw_reliability(axes, {"model, 95% interval": groups}, words)
+        _draw_reliability(axes, {"model, 95% interval": groups})
         plain_axes(axes, f"Calibration error {error:.3f}", words["sure"], words["share"])
 
 
-def plot_reliability(models, path, bins=15):
+def plot_reliability(models: Mapping[str, tuple[Values, Values]], path: str | Path,
+                     bins: int = 15) -> None:
     """Draw accuracy against confidence for several sets of probabilities, as before and after.
 
-    Parameters
-    ----------
-    models : dict of (array, array)
-        By name up to four pairs of probabilities (N, C) and labels, as in
-        `plot_confidence_histogram`: all of classes, or all of label sets.
-    path : path
-    bins : int
+    `models` are by name up to four pairs of probabilities (N, C) and labels, as in
+    `plot_confidence_histogram`: all of classes, or all of label sets.
 
     Raises
     ------
     DataError
         If there is no pair, or too many, or one cannot be used.
     """
-    if not 1 <= len(models) <= len(_COLOURS):
-        raise DataError(f"{len(models)} sets of probabilities; expected 1 to {len(_COLOURS)}")
-    groups, words = {}, None
+    if not 1 <= len(models) <= MOST_CURVES:
+        raise DataError(f"{len(models)} sets of probabilities; expected 1 to {MOST_CURVES}")
+    groups, words = {}, {}
     for name, (probabilities, labels) in models.items():
         error = expected_calibration_error(probabilities, labels, bins)
         groups[f"{name}: error {error:.3f}"] = reliability_bins(probabilities, labels, bins)
         words = _words(labels)
     with saved_figure(path, 4.8, 4.6) as figure:
         axes = figure.add_subplot()
-        _draw_reliability(axes, groups, words)
+        _draw_reliability(axes, groups)
         plain_axes(axes, "Calibration", words["sure"], words["share"])
 
 
-def _words(labels):
+def _words(labels: Values) -> dict[str, str]:
     """Return what a picture says of classes, or of label sets."""
-    if np.ndim(labels) == 2:
+    if are_label_sets(labels):
         return {"right": "label holds", "wrong": "label does not hold", "rows": "labels",
                 "sure": "probability", "share": "share that holds",
                 "title": "Probability of labels that hold or not"}
@@ -160,10 +165,10 @@ def _words(labels):
             "share": "accuracy", "title": "Confidence of right and wrong rows"}
 
 
-def _draw_reliability(axes, curves, words):
+def _draw_reliability(axes: "Axes", curves: Mapping[str, Rows]) -> None:
     """Draw the reliability bins of each curve with their intervals."""
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="calibrated")
-    for (name, groups), colour in zip(curves.items(), _COLOURS):
+    for (name, groups), colour in zip(curves.items(), COLOURS, strict=False):
         x, y = (np.array([group[key] for group in groups]) for key in ("confidence", "accuracy"))
         low, high = wilson_interval(y, np.array([group["rows"] for group in groups]))
         reach = np.maximum([y - low, high - y], 0)  # rounding can put an end just inside
@@ -173,15 +178,14 @@ def _draw_reliability(axes, curves, words):
     axes.legend(frameon=False)
 
 
-def plot_threshold_sweep(rows, path, chosen=None):
+def plot_threshold_sweep(rows: Rows, path: str | Path, chosen: float | None = None) -> None:
     """Draw F1, precision and recall against the threshold, and how many labels are given.
 
     Parameters
     ----------
-    rows : list of dict
+    rows
         From `threshold_sweep`.
-    path : path
-    chosen : float, optional
+    chosen
         The threshold that was chosen, as a line.
 
     Raises
@@ -197,7 +201,7 @@ def plot_threshold_sweep(rows, path, chosen=None):
         for axes, curves in ((left, {"f1_micro": "micro F1", "f1_macro": "macro F1",
                                      "precision_micro": "precision", "recall_micro": "recall"}),
                              (right, {"labels_per_row": "labels a row"})):
-            for (key, name), colour in zip(curves.items(), _COLOURS):
+            for (key, name), colour in zip(curves.items(), COLOURS, strict=False):
                 axes.plot(x, [row[key] for row in rows], color=colour, marker="o", markersize=3,
                           linewidth=1.6, label=name)
             if chosen is not None:

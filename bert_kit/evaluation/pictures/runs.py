@@ -4,19 +4,22 @@ Pictures need the `plots` extra (`pip install 'bert_kit[plots]'`). Paths end in 
 """
 
 import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_kit.errors import DataError
-from bert_kit.figures import (BLUE, GREEN, GREY, ORANGE, PlotsMissing, plain_axes,
-                                        printable_names, require_plots, saved_figure)
+from bert_kit.evaluation.scores.checks import Rows
+from bert_kit.figures import (BLUE, GREEN, GREY, INK, ORANGE, plain_axes, printable_names,
+                              ruled_axes, saved_figure)
 from bert_kit.printing import number
-from bert_kit.evaluation.pictures.predictions import (plot_confidence_histogram,
-                                                  plot_confusion_matrix, plot_reliability,
-                                                  plot_threshold_sweep)
 
-__all__ = ["PlotsMissing", "plot_comparison", "plot_confidence_histogram", "plot_confusion_matrix",
-           "plot_learning_curves", "plot_reliability", "plot_threshold_sweep", "require_plots"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = list[tuple[float, float]]  # (step, value)
 
 # Title of a panel, the columns drawn in it with their names, and which evaluation is the best.
 _PANELS = (
@@ -33,7 +36,7 @@ _SCORES = {"accuracy": ("accuracy", BLUE), "f1_macro": ("macro F1", ORANGE),
            "matthews_correlation": ("Matthews correlation", GREEN)}
 
 
-def plot_learning_curves(log, path):
+def plot_learning_curves(log: Rows, path: str | Path) -> None:
     """Draw how loss and scores went over the steps: up to four panels.
 
     Loss, accuracy, macro F1 and Matthews correlation, as far as the log has them; then other
@@ -42,10 +45,9 @@ def plot_learning_curves(log, path):
 
     Parameters
     ----------
-    log : sequence of dict
+    log
         Rows as the Trainer logs them, or as read from metrics.csv: `step`, and any of `loss`,
         `learning_rate`, `grad_norm`, `eval_…`. Missing, None, NaN or empty values are left out.
-    path : path
 
     Raises
     ------
@@ -69,7 +71,7 @@ def plot_learning_curves(log, path):
                 axes.legend(frameon=False)
 
 
-def _panels(log):
+def _panels(log: Rows) -> list[tuple[str, dict[str, Curve]]]:
     """Return up to four (title, curves by name), the usual ones first."""
     columns = list(dict.fromkeys(key for row in log for key in row))
     usual = {column for _, names, _ in _PANELS for column in names}
@@ -88,35 +90,33 @@ def _panels(log):
     return panels[:4]
 
 
-def _curve(log, column):
+def _curve(log: Rows, column: str) -> Curve:
     """Return the (step, value) pairs of a column that are numbers."""
     pairs = [(number(row.get("step")), number(row.get(column))) for row in log]
     return [pair for pair in pairs if not math.isnan(sum(pair))]
 
 
-def _draw_curve(axes, curve, name):
+def _draw_curve(axes: "Axes", curve: Curve, name: str) -> None:
     evaluation = name == "evaluation"
-    axes.plot(*zip(*curve), label=name, color=ORANGE if evaluation else BLUE, linewidth=1.6,
-              marker="o" if evaluation or len(curve) == 1 else None, markersize=4,
+    axes.plot(*zip(*curve, strict=True), label=name, color=ORANGE if evaluation else BLUE,
+              marker="o" if evaluation or len(curve) == 1 else None, markersize=4, linewidth=1.6,
               zorder=3 if evaluation else 2)
-    axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    ruled_axes(axes)
+    axes.locator_params(axis="x", nbins=6)
     axes.ticklabel_format(useOffset=False, style="plain")
 
 
-def plot_comparison(rows, path):
+def plot_comparison(rows: Rows, path: str | Path) -> None:
     """Draw accuracy, macro F1 and Matthews correlation of each head as bars, and its time.
 
     The rows are drawn from top to bottom in the order given; `rank` sorts them.
 
     Parameters
     ----------
-    rows : sequence of dict
+    rows
         `classifier` (the name), `accuracy`, `f1_macro`, `matthews_correlation` and `seconds`; what
         is missing or no number has no bar. `accuracy_low` and `accuracy_high`, the ends of its 95%
         interval, are drawn as a thin line where a row has both.
-    path : path
 
     Raises
     ------
@@ -142,11 +142,11 @@ def plot_comparison(rows, path):
             _name_bars(axes, [""] * len(rows), {})
 
 
-def _column(rows, key):
+def _column(rows: Rows, key: str) -> np.ndarray:
     return np.array([number(row.get(key)) for row in rows])
 
 
-def _draw_scores(axes, rows, present):
+def _draw_scores(axes: "Axes", rows: Rows, present: Sequence[str]) -> None:
     thick = 0.8 / len(present)
     lowest = min(0.0, *(np.nanmin(_column(rows, key)) for key in present))
     for i, key in enumerate(present):
@@ -161,33 +161,35 @@ def _draw_scores(axes, rows, present):
                 borderaxespad=0, borderpad=0.2, columnspacing=1.2)
 
 
-def _draw_seconds(axes, seconds):
+def _draw_seconds(axes: "Axes", seconds: np.ndarray) -> None:
     longest = np.nanmax(seconds)
     _draw_bars(axes, np.arange(len(seconds)), seconds, 0.5, _seconds_text, color=GREY)
     axes.set_xlim(0, longest * 1.3 or 1)
-    axes.xaxis.get_major_locator().set_params(nbins=4)
+    axes.locator_params(axis="x", nbins=4)
     plain_axes(axes, "Time", "seconds")
 
 
-def _seconds_text(value):
+def _seconds_text(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _draw_bars(axes, places, values, thick, text_of, ends=None, **style):
+def _draw_bars(axes: "Axes", places: np.ndarray, values: np.ndarray, thick: float,
+               text_of: Callable[[float], str], color: str,
+               ends: tuple[np.ndarray, np.ndarray] | None = None, label: str = "") -> None:
     """Draw horizontal bars, their intervals and numbers; a value that is missing says so."""
-    axes.barh(places, np.nan_to_num(values), height=0.92 * thick, **style)
+    axes.barh(places, np.nan_to_num(values), height=0.92 * thick, color=color, label=label)
     low, high = np.full((2, len(values)), np.nan) if ends is None else ends
-    for place, value, left, right in zip(places, values, low, high):
+    for place, value, left, right in zip(places, values, low, high, strict=True):
         known = not math.isnan(value + left + right)
         if known:
-            axes.plot([left, right], [place, place], color="#333333", linewidth=1)
+            axes.plot([left, right], [place, place], color=INK, linewidth=1)
         text = "missing" if math.isnan(value) else text_of(value)
         axes.annotate(text, (max(right, 0) if known else np.nanmax([value, 0]), place),
                       xytext=(3, 0), fontsize=8, textcoords="offset points", va="center",
-                      color="#333333")
+                      color=INK)
 
 
-def _name_bars(axes, names, style):
+def _name_bars(axes: "Axes", names: Sequence[str], style: dict[str, Any]) -> None:
     axes.set_yticks(range(len(names)), names, **style)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first on top

@@ -8,6 +8,7 @@ per cent, this file shares from 0 to 1, as all the kit's scores.
 import re
 import string
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalize_answer(text):
+def normalize_answer(text: str) -> str:
     """Return a text as it is compared: lower case, without ASCII punctuation and articles.
 
     Examples
@@ -28,12 +29,12 @@ def normalize_answer(text):
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(prediction, answer):
+def exact_match(prediction: str, answer: str) -> float:
     """Return 1.0 if two texts are the same after normalisation, else 0.0."""
     return float(normalize_answer(prediction) == normalize_answer(answer))
 
 
-def answer_f1(prediction, answer):
+def answer_f1(prediction: str, answer: str) -> float:
     """Return the F1 of the words that two texts share, from 0 to 1.
 
     Of an empty text it is 1 if the other is empty too, else 0.
@@ -49,31 +50,33 @@ def answer_f1(prediction, answer):
     return 2 * (Counter(ours) & Counter(theirs)).total() / (len(ours) + len(theirs))
 
 
-def best_score(prediction, answers, score):
+def best_score(prediction: str, answers: Sequence[str], score: Callable[[str, str], float]
+               ) -> float:
     """Return the score of a prediction against the right answer that suits it best.
 
     Parameters
     ----------
-    prediction : str
+    prediction
         "" says that there is no answer.
-    answers : sequence of str
+    answers
         Right answers; none where there is no answer. One that is empty after normalisation does
         not count.
-    score : callable
+    score
         `exact_match` or `answer_f1`.
     """
     answers = [answer for answer in answers if normalize_answer(answer)]
     return max(score(prediction, answer) for answer in answers or [""])
 
 
-def answer_metrics(predictions, answers):
+def answer_metrics(predictions: Mapping[str, str], answers: Mapping[str, Sequence[str]]
+                   ) -> dict[str, float]:
     """Score predicted answers; all values can be written as JSON.
 
     Parameters
     ----------
-    predictions : dict of str
+    predictions
         By question id; "" says that there is no answer.
-    answers : dict of sequence of str
+    answers
         The right answers by question id; none where there is no answer.
 
     Returns
@@ -93,12 +96,12 @@ def answer_metrics(predictions, answers):
     {'exact_match': 1.0, 'f1': 1.0, 'questions': 1}
     """
     _check_ids(predictions, answers)
-    kinds = {"": answers,
+    kinds = {"": list(answers),
              "has_answer_": [number for number in answers if len(answers[number])],
              "no_answer_": [number for number in answers if not len(answers[number])]}
     if not kinds["has_answer_"] or not kinds["no_answer_"]:
-        kinds = {"": answers}
-    metrics = {}
+        kinds = {"": list(answers)}
+    metrics: dict[str, float] = {}
     for kind, numbers in kinds.items():
         for name, score in (("exact_match", exact_match), ("f1", answer_f1)):
             total = sum(best_score(predictions[number], answers[number], score)
@@ -108,7 +111,9 @@ def answer_metrics(predictions, answers):
     return metrics
 
 
-def best_null_threshold(null_odds, predictions, answers, score=answer_f1):
+def best_null_threshold(null_odds: Mapping[str, float], predictions: Mapping[str, str],
+                        answers: Mapping[str, Sequence[str]],
+                        score: Callable[[str, str], float] = answer_f1) -> tuple[float, float]:
     """Return the threshold on the null odds that scores best, and that score.
 
     A question whose odds are *above* the threshold gets no answer (Devlin et al. 2019, section
@@ -117,19 +122,14 @@ def best_null_threshold(null_odds, predictions, answers, score=answer_f1):
 
     Parameters
     ----------
-    null_odds : dict of float
+    null_odds
         By question id: the score of "no answer" minus that of the best answer.
-    predictions : dict of str
+    predictions
         The best answer of each question, whatever its odds.
-    answers : dict of sequence of str
+    answers
         As in `answer_metrics`.
-    score : callable
+    score
         `answer_f1` or `exact_match`.
-
-    Returns
-    -------
-    (float, float)
-        The threshold, and the mean score with it.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def best_null_threshold(null_odds, predictions, answers, score=answer_f1):
     return float([thresholds[0] - 1, *thresholds][best]), float(totals[best] / len(odds))
 
 
-def _check_ids(values, answers):
+def _check_ids(values: Collection[str], answers: Collection[str]) -> None:
     if not answers:
         raise DataError("no questions to score; expected at least one")
     missing = [number for number in answers if number not in values]

@@ -1,22 +1,26 @@
 """What predictions, labels and probabilities have to look like before they are scored."""
 
-import numpy as np
-import torch
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from bert_kit.checks import same_length
 from bert_kit.errors import DataError
 
+Values = ArrayLike | Tensor  # numbers as a list, an array or a tensor
+Scores = dict[str, Any]  # by name, as JSON holds them
+Rows = Sequence[Mapping[str, Any]]  # a table: a dict a row
 SUM_TOLERANCE = 0.02  # half precision rounds the probabilities of a row by up to about 0.01
 
 
-def check_classes(predictions, labels, num_classes=None):
-    """Return both as integer arrays (N,), and the number of classes C.
+def check_classes(predictions: Values, labels: Values, num_classes: int | None = None
+                  ) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return class numbers (N,) and (N,) as integer arrays, and the number of classes C.
 
-    Parameters
-    ----------
-    predictions, labels : sequence, array or tensor of int
-        Class numbers from 0.
-    num_classes : int, optional
-        By default the largest number found, plus 1.
+    C is by default the largest number found, plus 1.
 
     Raises
     ------
@@ -25,19 +29,16 @@ def check_classes(predictions, labels, num_classes=None):
     """
     predictions = class_numbers("predictions", predictions)
     labels = class_numbers("labels", labels)
-    if len(predictions) != len(labels):
-        raise DataError(f"{len(predictions)} predictions for {len(labels)} labels; "
-                        "expected as many")
-    if not len(labels):
+    if not same_length(predictions=predictions, labels=labels):
         raise DataError("no predictions and no labels; expected at least one row")
     if num_classes is None:
         num_classes = int(max(predictions.max(), labels.max())) + 1
-    _check_range("prediction", predictions, num_classes)
-    _check_range("label", labels, num_classes)
+    check_range("prediction", predictions, num_classes)
+    check_range("label", labels, num_classes)
     return predictions, labels, num_classes
 
 
-def check_probabilities(probabilities, labels):
+def check_probabilities(probabilities: Values, labels: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities as a float64 array (N, C) and labels as an integer array (N,).
 
     Raises
@@ -47,16 +48,13 @@ def check_probabilities(probabilities, labels):
     """
     probabilities = distributions(probabilities)
     labels = class_numbers("labels", labels)
-    if len(labels) != len(probabilities):
-        raise DataError(f"{len(probabilities)} rows of probabilities for {len(labels)} labels; "
-                        "expected as many")
-    if not len(labels):
+    if not same_length(probabilities=probabilities, labels=labels):
         raise DataError("no probabilities and no labels; expected at least one row")
-    _check_range("label", labels, probabilities.shape[1])
+    check_range("label", labels, probabilities.shape[1])
     return probabilities, labels
 
 
-def check_label_sets(probabilities, labels):
+def check_label_sets(probabilities: Values, labels: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities of labels as a float64 array (N, C) and which hold as bool (N, C).
 
     Raises
@@ -79,7 +77,7 @@ def check_label_sets(probabilities, labels):
     return values, labels == 1
 
 
-def decisions(probabilities, labels):
+def decisions(probabilities: Values, labels: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return what is decided with which probability (M,), and whether it is so, as bool (M,).
 
     Of class numbers (N,) that is the class each row is given, with its confidence; of label sets
@@ -90,21 +88,26 @@ def decisions(probabilities, labels):
     DataError
         As `check_probabilities` or `check_label_sets`.
     """
-    if np.ndim(labels) == 2:
-        probabilities, labels = check_label_sets(probabilities, labels)
-        return probabilities.ravel(), labels.ravel()
-    probabilities, labels = check_probabilities(probabilities, labels)
-    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    if are_label_sets(labels):
+        values, labels = check_label_sets(probabilities, labels)
+        return values.ravel(), labels.ravel()
+    values, labels = check_probabilities(probabilities, labels)
+    return values.max(axis=1), values.argmax(axis=1) == labels
 
 
-def floats(values):
+def are_label_sets(labels: Values) -> bool:
+    """Say whether labels are sets, 0 or 1 for each label of each row (N, C), not classes (N,)."""
+    return np.ndim(labels) == 2  # a tensor has this too
+
+
+def floats(values: Values) -> np.ndarray:
     """Return numbers as a float64 array, from a tensor of any type too."""
-    if isinstance(values, torch.Tensor):
+    if isinstance(values, Tensor):
         values = values.detach().cpu().double()  # by way of torch: numpy has no bfloat16
     return np.asarray(values, dtype=np.float64)
 
 
-def distributions(probabilities):
+def distributions(probabilities: Values) -> np.ndarray:
     """Return probabilities as a float64 array (N, C), each row of which adds up to 1."""
     values = floats(probabilities)
     if values.ndim != 2 or not values.shape[1]:
@@ -118,19 +121,19 @@ def distributions(probabilities):
     return values
 
 
-def class_numbers(name, values):
+def class_numbers(name: str, values: Values) -> np.ndarray:
     """Return whole numbers as an int64 array (N,)."""
-    values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
-    values = np.asarray(values)
-    if values.ndim != 1 or (len(values) and values.dtype.kind not in "iu"):
-        raise DataError(f"{name} are {values.dtype} of shape {values.shape}; "
+    array = np.asarray(values.detach().cpu().numpy() if isinstance(values, Tensor) else values)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise DataError(f"{name} are {array.dtype} of shape {array.shape}; "
                         "expected whole numbers in one dimension")
-    return values.astype(np.int64)
+    return array.astype(np.int64)
 
 
-def _check_range(name, values, num_classes):
-    outside = (values < 0) | (values >= num_classes)
+def check_range(name: str, numbers: np.ndarray, num_classes: int) -> None:
+    """Check that each of some numbers (N,) is that of a class; the message names the row."""
+    outside = (numbers < 0) | (numbers >= num_classes)
     if outside.any():
         row = int(outside.argmax())
-        raise DataError(f"{name} of row {row} is {values[row]}; "
+        raise DataError(f"{name} of row {row} is {numbers[row]}; "
                         f"expected a class from 0 to {num_classes - 1}")

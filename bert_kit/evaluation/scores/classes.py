@@ -9,31 +9,55 @@ ratio with nothing in its denominator counts as 0.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.scores.checks import check_classes
+from bert_kit.checks import one_of, same_length
+from bert_kit.errors import DataError
+from bert_kit.evaluation.outputs import Batches, predict_logits
+from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
 from bert_kit.printing import align, one_line
-from bert_kit.evaluation.outputs import batch_logits
-from bert_kit.modes import evaluation_mode
 
 AVERAGES = ("micro", "macro", "weighted", None)
 
 
-def compute_precision_recall_f1(predictions, labels, num_classes=None, average="macro"):
+def ratio(part: ArrayLike, whole: ArrayLike, empty: float = 0) -> np.ndarray:
+    """Return part / whole of numbers or arrays, and `empty` where there is no whole."""
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole)
+    return np.divide(part, whole, out=np.full(part.shape, float(empty)), where=whole > 0)
+
+
+def scores_of_counts(right: ArrayLike, given: ArrayLike, wanted: ArrayLike) -> Scores:
+    """Return `precision`, `recall` and `f1`, their harmonic mean, of counts, all of one shape.
+
+    `given` answers were predicted, `wanted` are true, `right` are both.
+
+    Examples
+    --------
+    >>> {name: score.tolist() for name, score in scores_of_counts([1, 0], [2, 0], [1, 4]).items()}
+    {'precision': [0.5, 0.0], 'recall': [1.0, 0.0], 'f1': [0.6666666666666666, 0.0]}
+    """
+    right, given, wanted = map(np.asarray, (right, given, wanted))
+    return {"precision": ratio(right, given), "recall": ratio(right, wanted),
+            "f1": ratio(2 * right, given + wanted)}
+
+
+def compute_precision_recall_f1(predictions: Values, labels: Values, num_classes: int | None = None,
+                                average: str | None = "macro") -> Scores:
     """Return precision, recall and F1 of class numbers (N,) against class numbers (N,).
 
     Parameters
     ----------
-    predictions, labels : sequence, array or tensor of int
-        Class numbers from 0.
-    num_classes : int, optional
+    num_classes
         Number of classes C; by default the largest number found, plus 1.
-    average : {"macro", "micro", "weighted", None}
-        Mean over classes; over all rows; over classes by their number of labels; or no mean.
+    average
+        "macro", the mean over classes; "micro", over all rows; "weighted", over classes by their
+        number of labels; or None, no mean.
 
     Returns
     -------
@@ -50,19 +74,20 @@ def compute_precision_recall_f1(predictions, labels, num_classes=None, average="
     >>> compute_precision_recall_f1([0, 0, 1, 1], [0, 1, 1, 1])
     {'precision': 0.75, 'recall': 0.8333333333333333, 'f1': 0.7333333333333334}
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    if average not in AVERAGES:
-        raise ConfigError(f"average is {average!r}; expected one of {AVERAGES}")
+    one_of("average", average, AVERAGES)
     predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
-    classes = np.arange(num_classes) if average is None else np.union1d(labels, predictions)
-    scores = precision_recall_fscore_support(labels, predictions, labels=classes, average=average,
-                                             zero_division=0)[:3]
-    scores = scores if average is None else map(float, scores)
-    return dict(zip(("precision", "recall", "f1"), scores))
+    confusion = compute_confusion_matrix(predictions, labels, num_classes)
+    right, given, wanted = np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    if average == "micro":
+        right, given, wanted = right.sum(), given.sum(), wanted.sum()
+    scores = scores_of_counts(right, given, wanted)
+    if average is None:
+        return scores
+    weights = {"macro": given + wanted > 0, "micro": None, "weighted": wanted}[average]
+    return {name: float(np.average(each, weights=weights)) for name, each in scores.items()}
 
 
-def compute_confusion_matrix(predictions, labels, num_classes):
+def compute_confusion_matrix(predictions: Values, labels: Values, num_classes: int) -> np.ndarray:
     """Count the rows of each (true class, predicted class): an integer array (C, C).
 
     Row i holds the rows whose true class is i, column j those that were predicted as j.
@@ -77,7 +102,7 @@ def compute_confusion_matrix(predictions, labels, num_classes):
     return pairs.reshape(num_classes, num_classes)
 
 
-def matthews_correlation(confusion):
+def matthews_correlation(confusion: ArrayLike) -> float:
     """Return the correlation of labels and predictions from their confusion matrix (C, C).
 
     1 is perfect, 0 is chance, and 0 where one class holds all labels or all predictions
@@ -91,14 +116,8 @@ def matthews_correlation(confusion):
     return float(covariance / math.sqrt(spread)) if spread > 0 else 0.0
 
 
-def classification_metrics(predictions, labels, num_classes):
-    """Return every score of a classification; all values can be written as JSON.
-
-    Parameters
-    ----------
-    predictions, labels : sequence, array or tensor of int
-        Class numbers from 0, (N,).
-    num_classes : int
+def classification_metrics(predictions: Values, labels: Values, num_classes: int) -> Scores:
+    """Return every score of class numbers (N,); all values can be written as JSON.
 
     Returns
     -------
@@ -127,49 +146,15 @@ def classification_metrics(predictions, labels, num_classes):
             "confusion_matrix": confusion.tolist()}
 
 
-def predict_logits(model, loader, device):
-    """Run the model over a loader without gradients; return logits (N, C) and labels (N,).
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Called with input_ids, attention_mask and token_type_ids (B, S). It is moved to `device`
-        and switched to evaluation, and every part is set back to its mode afterwards.
-    loader : iterable of dict
-        Batches with `labels`; attention_mask and token_type_ids may be missing.
-    device : torch.device or str
-
-    Returns
-    -------
-    (Tensor, Tensor)
-        float32 on the CPU, and the labels as they came.
-
-    Raises
-    ------
-    DataError
-        If the loader is empty or a batch has no labels.
-    """
-    logits, labels = [], []
-    with evaluation_mode(model, device):
-        for batch in loader:
-            if "labels" not in batch:
-                raise DataError(f"a batch holds {', '.join(batch)}; expected labels too")
-            logits.append(batch_logits(model, batch, device))
-            labels.append(batch["labels"])
-    if not logits:
-        raise DataError("the loader gave no batch; expected at least one row to evaluate")
-    # One transfer at the end: a transfer a batch would make a GPU wait for every one.
-    return torch.cat(logits).cpu(), torch.cat(labels).cpu()
-
-
-def evaluate_classification_metrics(model, loader, device, num_classes):
+def evaluate_classification_metrics(model: nn.Module, loader: Batches, device: torch.device | str,
+                                    num_classes: int) -> Scores:
     """Score a classifier on everything that a loader yields.
 
     Parameters
     ----------
     model, loader, device
         As in `predict_logits`.
-    num_classes : int
+    num_classes
         Number of classes C; the model must give as many logits.
 
     Returns
@@ -190,27 +175,26 @@ def evaluate_classification_metrics(model, loader, device, num_classes):
     return logit_metrics(logits, labels)
 
 
-def logit_metrics(logits, labels):
+def logit_metrics(logits: Tensor, labels: Values) -> Scores:
     """Logits (N, C), class numbers (N) -> `loss` and all of `classification_metrics`."""
     labels = torch.as_tensor(labels)
     metrics = classification_metrics(logits.argmax(1), labels, logits.shape[1])  # checks them too
     return {"loss": float(F.cross_entropy(logits.double(), labels.long())), **metrics}
 
 
-def format_per_class(metrics, class_names):
+def format_per_class(metrics: Scores, class_names: Sequence[str]) -> str:
     """Lay out the scores of each class as an aligned table, one line a class.
 
     Parameters
     ----------
-    metrics : dict
-        From `classification_metrics`.
-    class_names : sequence of str
+    metrics
+        From `classification_metrics` or `multilabel_metrics`.
+    class_names
         One name a class, in the order of the class numbers.
     """
     rows = metrics["per_class"]
-    if len(class_names) != len(rows):
-        raise DataError(f"{len(class_names)} class names for {len(rows)} classes; "
-                        "expected one a class")
+    same_length(classes=rows, names=class_names)
     return align(["class", "precision", "recall", "f1", "support"],
                  [[one_line(name), *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
-                   str(row["support"])] for name, row in zip(class_names, rows)], left=[0])
+                   str(row["support"])]
+                  for name, row in zip(class_names, rows, strict=True)], left=[0])

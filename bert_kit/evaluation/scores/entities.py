@@ -15,11 +15,15 @@ all there is to know.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bert_kit.errors import DataError
+from bert_kit.evaluation.scores.checks import Rows, Scores
+from bert_kit.evaluation.scores.classes import scores_of_counts
 from bert_kit.printing import align, one_line
 
+Sentences = Sequence[Sequence[str]]  # the tags of each
 
 MARKS = {"B": "B", "I": "I", "E": "I", "L": "I", "S": "B", "U": "B"}  # as each is read
 
@@ -32,14 +36,14 @@ class Entity(NamedTuple):
     end: int
 
 
-def find_entities(tags, strict=True):
+def find_entities(tags: Sequence[str], strict: bool = True) -> list[Entity]:
     """Return the entities of one sentence, in order.
 
     Parameters
     ----------
-    tags : sequence of str
+    tags
         "O", "B-TYPE" or "I-TYPE", or others of the `MARKS`; a bare "B" or "I" has the type "_".
-    strict : bool
+    strict
         How to read an I- tag that goes on with nothing; see the module.
 
     Raises
@@ -65,16 +69,11 @@ def find_entities(tags, strict=True):
     return entities
 
 
-def invalid_tags(sequences):
+def invalid_tags(sequences: Iterable[Sequence[str]]) -> list[Scores]:
     """Return the I- tags that go on with nothing; the strict reading takes them for O.
 
     In labels they are mistakes of the annotators or of the file's conversion. In predictions they
     show what the model has not learned; few are left after a short training.
-
-    Parameters
-    ----------
-    sequences : sequence of sequence of str
-        The tags of each sentence.
 
     Returns
     -------
@@ -98,7 +97,7 @@ def invalid_tags(sequences):
     return found
 
 
-def format_invalid_tags(found):
+def format_invalid_tags(found: Rows) -> str:
     """Lay out how often each tag followed which wrong one, the commonest first."""
     counts = Counter((entry["before"] or "(start)", entry["tag"]) for entry in found)
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -107,14 +106,15 @@ def format_invalid_tags(found):
                  left=(0, 1))
 
 
-def entity_metrics(predictions, labels, strict=True):
+def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequence[str]],
+                   strict: bool = True) -> Scores:
     """Score predicted tags; all values can be written as JSON.
 
     Parameters
     ----------
-    predictions, labels : sequence of sequence of str
+    predictions, labels
         The tags of each sentence, as many of each.
-    strict : bool
+    strict
         How both are read; see the module.
 
     Returns
@@ -138,8 +138,9 @@ def entity_metrics(predictions, labels, strict=True):
     """
     predictions, labels = list(predictions), list(labels)
     _check_lengths(predictions, labels)
-    wanted, given, right = Counter(), Counter(), Counter()
-    for number, pair in enumerate(zip(predictions, labels)):
+    wanted: Counter[str] = Counter()
+    given, right = wanted.copy(), wanted.copy()
+    for number, pair in enumerate(zip(predictions, labels, strict=True)):
         try:
             ours, theirs = (set(find_entities(tags, strict)) for tags in pair)
         except DataError as error:
@@ -147,7 +148,8 @@ def entity_metrics(predictions, labels, strict=True):
         for counts, entities in ((given, ours), (wanted, theirs), (right, ours & theirs)):
             counts.update(entity.type for entity in entities)
     words = sum(map(len, labels))
-    same = sum(a == b for pair in zip(predictions, labels) for a, b in zip(*pair))
+    same = sum(a == b for pair in zip(predictions, labels, strict=True)
+               for a, b in zip(*pair, strict=True))
     per_type = [{"type": kind, **_scores(right[kind], given[kind], wanted[kind]),
                  "support": wanted[kind], "predicted": given[kind]}
                 for kind in sorted(wanted.keys() | given.keys())]
@@ -158,7 +160,7 @@ def entity_metrics(predictions, labels, strict=True):
             "invalid_tags": len(invalid_tags(predictions))}
 
 
-def format_per_type(metrics):
+def format_per_type(metrics: Scores) -> str:
     """Lay out the scores of each type of `entity_metrics` as an aligned table, one line a type."""
     return align(["type", "precision", "recall", "f1", "support", "predicted"],
                  [[one_line(row["type"]),
@@ -167,7 +169,7 @@ def format_per_type(metrics):
                  left=[0])
 
 
-def _split(tags):
+def _split(tags: Sequence[str]) -> list[tuple[str, str | None]]:
     """Return (prefix, type) of each tag; the type of O is None."""
     result = []
     for word, tag in enumerate(tags):
@@ -178,18 +180,15 @@ def _split(tags):
     return result
 
 
-def _check_lengths(predictions, labels):
+def _check_lengths(predictions: Sentences, labels: Sentences) -> None:
     if len(predictions) != len(labels) or not labels:
         raise DataError(f"predictions of {len(predictions)} sentences and labels of {len(labels)}; "
                         "expected as many, at least one")
-    for number, (ours, theirs) in enumerate(zip(predictions, labels)):
+    for number, (ours, theirs) in enumerate(zip(predictions, labels, strict=True)):
         if len(ours) != len(theirs):
             raise DataError(f"sentence {number} has {len(ours)} predictions and {len(theirs)} "
                             "labels; expected as many")
 
 
-def _scores(right, given, wanted):
-    """Return precision, recall and their harmonic mean; 0 where there is nothing to divide by."""
-    return {"precision": right / given if given else 0.0,
-            "recall": right / wanted if wanted else 0.0,
-            "f1": 2 * right / (given + wanted) if given + wanted else 0.0}
+def _scores(right: int, given: int, wanted: int) -> dict[str, float]:
+    return {name: float(score) for name, score in scores_of_counts(right, given, wanted).items()}

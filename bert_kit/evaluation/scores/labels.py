@@ -11,17 +11,19 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.scores.checks import check_label_sets, floats
+from bert_kit.evaluation.scores.checks import Scores, Values, check_label_sets, floats
+from bert_kit.evaluation.scores.classes import ratio, scores_of_counts
 
 
-def predict_label_sets(probabilities, thresholds=0.5):
+def predict_label_sets(probabilities: Values, thresholds: Values = 0.5) -> np.ndarray:
     """Return which labels are given: those of at least their threshold, as bool (N, C).
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    thresholds : float, or array (C,)
-        One for all labels or one for each; see `fit_thresholds`.
+    probabilities
+        Of shape (N, C).
+    thresholds
+        One for all labels or one for each, (C,); see `fit_thresholds`.
 
     Examples
     --------
@@ -35,14 +37,14 @@ def predict_label_sets(probabilities, thresholds=0.5):
     return probabilities >= thresholds
 
 
-def multilabel_metrics(probabilities, labels, thresholds=0.5):
+def multilabel_metrics(probabilities: Values, labels: Values, thresholds: Values = 0.5) -> Scores:
     """Return every score of the labels of texts; all values can be written as JSON.
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    labels : array or tensor of 0 and 1, (N, C)
-    thresholds : float, or array (C,)
+    probabilities, labels
+        Of shape (N, C); a label is 0 or 1.
+    thresholds
         As in `predict_label_sets`. The last three scores need none.
 
     Returns
@@ -71,28 +73,25 @@ def multilabel_metrics(probabilities, labels, thresholds=0.5):
     probabilities, labels = check_label_sets(probabilities, labels)
     given = predict_label_sets(probabilities, thresholds)
     right, support = (given & labels).sum(axis=0), labels.sum(axis=0)
-    precision, recall = ratio(right, given.sum(axis=0)), ratio(right, support)
-    f1 = ratio(2 * right, given.sum(axis=0) + support)
+    each = scores_of_counts(right, given.sum(axis=0), support)
+    micro = scores_of_counts(right.sum(), given.sum(), support.sum())
     row_right, either = (given & labels).sum(axis=1), (given | labels).sum(axis=1)
-    row_sizes = given.sum(axis=1) + labels.sum(axis=1)
-    each = np.broadcast_to(floats(thresholds), support.shape)
-    return {"f1_micro": float(ratio(2 * right.sum(), given.sum() + support.sum())),
-            "f1_macro": float(f1.mean()),
-            "f1_weighted": float(ratio(f1 @ support, support.sum())),
-            "f1_samples": float(ratio(2 * row_right, row_sizes, empty=1).mean()),
-            "precision_micro": float(ratio(right.sum(), given.sum())),
-            "recall_micro": float(ratio(right.sum(), support.sum())),
-            "precision_macro": float(precision.mean()), "recall_macro": float(recall.mean()),
+    cuts = np.broadcast_to(floats(thresholds), support.shape)
+    return {"f1_micro": float(micro["f1"]),
+            "f1_macro": float(each["f1"].mean()),
+            "f1_weighted": float(ratio(each["f1"] @ support, support.sum())),
+            "f1_samples": float(ratio(2 * row_right, row_right + either, empty=1).mean()),
+            **{f"{name}_micro": float(micro[name]) for name in ("precision", "recall")},
+            **{f"{name}_macro": float(each[name].mean()) for name in ("precision", "recall")},
             "jaccard": float(ratio(row_right, either, empty=1).mean()),
             "exact_match": float((given == labels).all(axis=1).mean()),
             **_ranking_scores(probabilities, labels),
-            "per_class": [{"class": i, "precision": float(precision[i]),
-                           "recall": float(recall[i]), "f1": float(f1[i]),
-                           "support": int(support[i]), "threshold": float(each[i])}
+            "per_class": [{"class": i, **{name: float(score[i]) for name, score in each.items()},
+                           "support": int(support[i]), "threshold": float(cuts[i])}
                           for i in range(len(support))]}
 
 
-def multilabel_logit_metrics(logits, labels, thresholds=0.5):
+def multilabel_logit_metrics(logits: Values, labels: Values, thresholds: Values = 0.5) -> Scores:
     """Logits (N, C), labels (N, C) -> `loss` and all of `multilabel_metrics`.
 
     The loss is the mean binary cross-entropy of a cell, in nats.
@@ -102,25 +101,15 @@ def multilabel_logit_metrics(logits, labels, thresholds=0.5):
     return {"loss": float(F.binary_cross_entropy_with_logits(logits, labels)), **metrics}
 
 
-def ratio(part, whole, empty=0):
-    """Return part / whole of numbers or arrays, and `empty` where there is no whole."""
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole)
-    return np.divide(part, whole, out=np.full(part.shape, float(empty)), where=whole > 0)
-
-
-def _ranking_scores(probabilities, labels):
+def _ranking_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return the three scores of the order of each text's labels; ties count as wrong order."""
-    coverage, precision, loss = np.zeros((3, len(labels)))
-    precision[:] = 1  # where all labels hold, or none, every order is right
-    for row, (scores, holds) in enumerate(zip(probabilities, labels)):
-        true, false = scores[holds], scores[~holds]
-        if len(true):
-            coverage[row] = (scores >= true.min()).sum()
-        if len(true) and len(false):
-            true_above = (true[:, None] >= true).sum(axis=0)  # itself too
-            false_above = (false[:, None] >= true).sum(axis=0)
-            precision[row] = (true_above / (true_above + false_above)).mean()
-            loss[row] = false_above.mean() / len(false)
-    return {"coverage_error": float(coverage.mean()),
-            "label_ranking_average_precision": float(precision.mean()),
-            "ranking_loss": float(loss.mean())}
+    from sklearn.metrics import (coverage_error, label_ranking_average_precision_score,
+                                 label_ranking_loss)
+
+    if labels.shape[1] == 1:  # scikit-learn asks for two: one that nobody has changes no score
+        labels = np.pad(labels, [(0, 0), (0, 1)])
+        probabilities = np.pad(probabilities, [(0, 0), (0, 1)], constant_values=-1)
+    return {"coverage_error": float(coverage_error(labels, probabilities)),
+            "label_ranking_average_precision": float(
+                label_ranking_average_precision_score(labels, probabilities)),
+            "ranking_loss": float(label_ranking_loss(labels, probabilities))}

@@ -3,10 +3,10 @@
 import numpy as np
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.scores.checks import floats
+from bert_kit.evaluation.scores.checks import Values, floats
 
 
-def pearson_correlation(first, second):
+def pearson_correlation(first: Values, second: Values) -> float:
     """Return the linear correlation of numbers (N,) with numbers (N,), from -1 to 1.
 
     0 where one side is constant: it says nothing about the other.
@@ -16,15 +16,14 @@ def pearson_correlation(first, second):
     >>> round(pearson_correlation([1, 2, 3], [2, 4, 6.1]), 4)
     0.9999
     """
-    first, second = _pairs(first, second)
-    if first.min() == first.max() or second.min() == second.max():
+    pairs = _pairs(first, second)
+    if any(values.min() == values.max() for values in pairs):
         return 0.0
-    first, second = first - first.mean(), second - second.mean()
-    spread = np.sqrt((first @ first) * (second @ second))
-    return float(np.clip(first @ second / spread, -1, 1))
+    x, y = (values - values.mean() for values in pairs)
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
-def spearman_correlation(first, second):
+def spearman_correlation(first: Values, second: Values) -> float:
     """Return the correlation of the ranks of numbers (N,) and numbers (N,), from -1 to 1.
 
     Equal numbers share the mean of their ranks. 0 where one side is constant.
@@ -34,11 +33,11 @@ def spearman_correlation(first, second):
     >>> spearman_correlation([1, 2, 3, 4], [10, 100, 1000, 500])
     0.8
     """
-    first, second = _pairs(first, second)
-    return pearson_correlation(_ranks(first), _ranks(second))
+    from scipy.stats import rankdata
+    return pearson_correlation(*map(rankdata, _pairs(first, second)))
 
 
-def regression_metrics(predictions, labels):
+def regression_metrics(predictions: Values, labels: Values) -> dict[str, float]:
     """Return every score of predicted numbers (N,); all values can be written as JSON.
 
     Returns
@@ -63,24 +62,15 @@ def regression_metrics(predictions, labels):
             "spearman": spearman_correlation(predictions, labels)}
 
 
-def _pairs(first, second):
+def _pairs(first: Values, second: Values) -> list[np.ndarray]:
     """Return both as float64 arrays (N,); logits (N, 1) of a regression count as such."""
-    arrays = []
-    for values in (floats(first), floats(second)):
-        arrays.append(values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values)
-    first, second = arrays
-    if first.ndim != 1 or first.shape != second.shape or not len(first):
-        raise DataError(f"numbers of shape {first.shape} and {second.shape}; expected as many of "
-                        "both, in one dimension, and at least one")
+    arrays = [values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+              for values in (floats(first), floats(second))]
+    if arrays[0].ndim != 1 or arrays[0].shape != arrays[1].shape or not len(arrays[0]):
+        raise DataError(f"numbers of shape {arrays[0].shape} and {arrays[1].shape}; expected as "
+                        "many of both, in one dimension, and at least one")
     for values in arrays:
         if not np.isfinite(values).all():
             row = int((~np.isfinite(values)).argmax())
             raise DataError(f"number of row {row} is {values[row]}; expected a finite one")
-    return first, second
-
-
-def _ranks(values):
-    """Return the rank of each number from 1, equal ones with the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = counts.cumsum()
-    return (ends - (counts - 1) / 2)[inverse]
+    return arrays

@@ -4,19 +4,22 @@ With 0.5 a model that has only learned how rare each label is gives none at all.
 that suits it is often far lower; chosen on the rows that are scored it would flatter the score.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.scores.checks import check_label_sets
-from bert_kit.printing import align
+from bert_kit.evaluation.scores.checks import Rows, Scores, Values, check_label_sets
 from bert_kit.evaluation.scores.labels import multilabel_metrics, predict_label_sets
+from bert_kit.printing import align
 
 SWEEP = tuple(round(0.05 * i, 2) for i in range(1, 20))  # .05 to .95
 DEFAULT = 0.5  # of a model for which none was chosen
 COLUMNS = ("f1_micro", "f1_macro", "f1_samples", "precision_micro", "recall_micro")
 
 
-def fit_thresholds(probabilities, labels, per_label=False):
+def fit_thresholds(probabilities: Values, labels: Values, per_label: bool = False
+                   ) -> float | np.ndarray:
     """Return the threshold with the best F1, for all labels together or for each of them.
 
     Every possible threshold is tried. The single one has the largest micro F1. Those of the
@@ -26,14 +29,15 @@ def fit_thresholds(probabilities, labels, per_label=False):
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    labels : array or tensor of 0 and 1, (N, C)
-        Of validation rows, never of those that are scored in the end.
-    per_label : bool
+    probabilities, labels
+        Of shape (N, C), of validation rows, never of those that are scored in the end. A label is
+        0 or 1.
+    per_label
+        Return one for each label, (C,).
 
     Returns
     -------
-    float, or array of float (C,)
+    float or array
         Half-way between the least probability that is taken and the next one below.
 
     Raises
@@ -57,10 +61,10 @@ def fit_thresholds(probabilities, labels, per_label=False):
     if not per_label:
         return single
     return np.array([_best_cut(scores, holds) if holds.any() else single
-                     for scores, holds in zip(probabilities.T, labels.T)])
+                     for scores, holds in zip(probabilities.T, labels.T, strict=True)])
 
 
-def _best_cut(scores, holds):
+def _best_cut(scores: np.ndarray, holds: np.ndarray) -> float:
     """Return the threshold of scores (M,) with the largest F1; of equal ones the highest."""
     order = np.argsort(-scores, kind="stable")
     scores, right = scores[order], holds[order].cumsum()
@@ -72,14 +76,9 @@ def _best_cut(scores, holds):
     return float(middle if middle > below else scores[last])
 
 
-def threshold_sweep(probabilities, labels, thresholds=SWEEP):
-    """Score one threshold for all labels after another.
-
-    Parameters
-    ----------
-    probabilities, labels
-        As in `fit_thresholds`.
-    thresholds : sequence of float
+def threshold_sweep(probabilities: Values, labels: Values, thresholds: Sequence[float] = SWEEP
+                    ) -> list[Scores]:
+    """Score one threshold for all labels after another; arguments as of `fit_thresholds`.
 
     Returns
     -------
@@ -108,25 +107,19 @@ def threshold_sweep(probabilities, labels, thresholds=SWEEP):
     return result
 
 
-def format_sweep(rows):
+def format_sweep(rows: Rows) -> str:
     """Lay out the answer of `threshold_sweep` as an aligned table."""
     return align(["threshold", *COLUMNS, "labels/row", "rows without"],
                  [[f"{row['threshold']:.2f}", *(f"{row[name]:.4f}" for name in COLUMNS),
                    f"{row['labels_per_row']:.2f}", f"{row['rows_without']:,}"] for row in rows])
 
 
-def threshold_warning(probabilities, labels, thresholds=DEFAULT):
+def threshold_warning(probabilities: Values, labels: Values, thresholds: Values = DEFAULT
+                      ) -> str | None:
     """Return a line that explains why most texts get no label, and what to do; None if they do.
 
-    Parameters
-    ----------
-    probabilities, labels, thresholds
-        As in `multilabel_metrics`.
-
-    Returns
-    -------
-    str or None
-        A line if more than half of the rows that have a label are given none.
+    "Most" is more than half of the rows that have a label. Arguments are those of
+    `multilabel_metrics`.
 
     Examples
     --------

@@ -1,14 +1,20 @@
 """The scores that a model has to beat before it has learned anything worth its cost."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
+from bert_kit.checks import same_length
 from bert_kit.errors import DataError
+from bert_kit.evaluation.outputs import Batches
 
 
-def majority_baseline(train_labels, test_labels):
+def majority_baseline(train_labels: Iterable[Any], test_labels: Iterable[Any]) -> float:
     """Return the accuracy on the test labels of always answering the commonest training label.
 
     Ties go to the label that sorts first, so that the score does not depend on the row order.
@@ -27,22 +33,12 @@ def majority_baseline(train_labels, test_labels):
     return sum(label == guess for label in test_labels) / len(test_labels)
 
 
-def tfidf_baseline(train_texts, train_labels, test_texts):
-    """Return the labels that logistic regression on words and word pairs predicts.
+def tfidf_baseline(train_texts: Iterable[str], train_labels: Iterable[Any],
+                   test_texts: Iterable[str]) -> list[Any]:
+    """Return the label of each test text that logistic regression on words and word pairs predicts.
 
     TF-IDF of unigrams and bigrams with sublinear counts, then logistic regression with C = 10: the
     linear model that is hard to beat on small data. The same input gives the same answer.
-
-    Parameters
-    ----------
-    train_texts, test_texts : list of str
-    train_labels : list
-        One class for each training text.
-
-    Returns
-    -------
-    list
-        One label for each test text.
 
     Raises
     ------
@@ -51,34 +47,25 @@ def tfidf_baseline(train_texts, train_labels, test_texts):
     """
     from sklearn.linear_model import LogisticRegression
 
-    train_texts, train_labels = list(train_texts), list(train_labels)
-    test_texts = list(test_texts)
-    if len(train_texts) != len(train_labels):
-        raise DataError(f"{len(train_texts)} training texts but {len(train_labels)} labels; "
-                        "expected one label a text")
-    if len(set(train_labels)) < 2:
-        raise DataError(f"{len(set(train_labels))} class in {len(train_labels)} training labels; "
+    texts, labels, test_texts = list(train_texts), list(train_labels), list(test_texts)
+    same_length(texts=texts, labels=labels)
+    if len(set(labels)) < 2:
+        raise DataError(f"{len(set(labels))} class in {len(labels)} training labels; "
                         "expected at least 2")
     if not test_texts:
         return []
-    features, test_features = _tfidf(train_texts, test_texts)
-    model = LogisticRegression(C=10, max_iter=1_000).fit(features, train_labels)
+    features, test_features = _tfidf(texts, test_texts)
+    model = LogisticRegression(C=10, max_iter=1_000).fit(features, labels)
     return model.predict(test_features).tolist()
 
 
-def tfidf_label_probabilities(train_texts, train_labels, test_texts):
+def tfidf_label_probabilities(train_texts: Iterable[str], train_labels: ArrayLike,
+                              test_texts: Sequence[str]) -> np.ndarray:
     """Return how probable each label is by a logistic regression of its own, as `tfidf_baseline`.
 
-    Parameters
-    ----------
-    train_texts, test_texts : list of str
-    train_labels : array of 0 and 1, (N, C)
-
-    Returns
-    -------
-    array of float, (M, C)
-        For the M test texts. A label that all training texts have, or none, keeps that share. A
-        threshold of .3 suits these probabilities better than .5, or `fit_thresholds` on others.
+    From 0 and 1 for each label of the N training texts (N, C), to probabilities (M, C) of the M
+    test texts. A label that all training texts have, or none, keeps that share. A threshold of .3
+    suits these probabilities better than .5, or `fit_thresholds` on others.
 
     Raises
     ------
@@ -87,23 +74,23 @@ def tfidf_label_probabilities(train_texts, train_labels, test_texts):
     """
     from sklearn.linear_model import LogisticRegression
 
-    train_texts, train_labels = list(train_texts), np.asarray(train_labels) == 1
-    if train_labels.ndim != 2 or len(train_texts) != len(train_labels) or not len(train_texts):
-        raise DataError(f"{len(train_texts)} training texts but labels of shape "
-                        f"{train_labels.shape}; expected a row of 0 and 1 a text")
-    result = np.tile(train_labels.mean(axis=0), (len(test_texts), 1))
+    texts, labels = list(train_texts), np.asarray(train_labels) == 1
+    if labels.ndim != 2 or len(texts) != len(labels) or not len(texts):
+        raise DataError(f"{len(texts)} training texts but labels of shape {labels.shape}; expected "
+                        "a row of 0 and 1 a text")
+    result = np.tile(labels.mean(axis=0), (len(test_texts), 1))
     if not len(test_texts):
         return result
-    features, test_features = _tfidf(train_texts, list(test_texts))
-    for label, holds in enumerate(train_labels.T):
+    features, test_features = _tfidf(texts, test_texts)
+    for label, holds in enumerate(labels.T):
         if holds.any() and not holds.all():
             model = LogisticRegression(C=10, max_iter=1_000).fit(features, holds)
             result[:, label] = model.predict_proba(test_features)[:, 1]
     return result
 
 
-def _tfidf(train_texts, test_texts):
-    """Return the features of the words and word pairs that the training texts hold."""
+def _tfidf(train_texts: Sequence[str], test_texts: Sequence[str]) -> tuple[Any, Any]:
+    """Return the features (sparse) of the words and word pairs that the training texts hold."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -114,20 +101,15 @@ def _tfidf(train_texts, test_texts):
     return features, vectorizer.transform(test_texts)
 
 
-def unigram_loss(train_loader, test_loader, vocab_size):
+def unigram_loss(train_loader: Batches, test_loader: Batches, vocab_size: int) -> float:
     """Return the masked-token loss of a model that only knows how common each token is (nats).
 
     That is the cross-entropy of the test labels under the shares of the training labels, each
     token counted once more than it was seen. A model below it has learned something from context.
 
-    Parameters
-    ----------
-    train_loader, test_loader : iterable of dict
-        Batches whose `labels` (B, S) are -100 where nothing is predicted.
-    vocab_size : int
-        Number of tokens V.
+    The `labels` (B, S) of the batches are -100 where nothing is predicted.
     """
-    def count(loader):
+    def count(loader: Batches) -> Tensor:
         total = torch.zeros(vocab_size, dtype=torch.float64)
         for batch in loader:
             labels = batch["labels"]

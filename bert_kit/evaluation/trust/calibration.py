@@ -5,25 +5,30 @@ has any number of labels, each label of each row is a decision of its own, its p
 confidence that it holds; `labels` is then an array (N, C) of 0 and 1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from bert_kit.errors import ConfigError
-from bert_kit.evaluation.scores.checks import check_label_sets, check_probabilities, decisions
-from bert_kit.printing import align
+from bert_kit.checks import whole
+from bert_kit.evaluation.scores.checks import (Rows, Scores, Values, are_label_sets,
+                                               check_label_sets, check_probabilities, decisions)
 from bert_kit.evaluation.scores.classes import compute_precision_recall_f1
+from bert_kit.printing import align
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 THRESHOLD_TOLERANCE = 1e-6  # float32 makes 0.9 a little less
 
 
-def reliability_bins(probabilities, labels, bins=15):
+def reliability_bins(probabilities: Values, labels: Values, bins: int = 15) -> list[Scores]:
     """Group the rows by confidence; return a dict for every bin of the range 0 to 1 that has rows.
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,); or of 0 and 1, (N, C)
-    bins : int
+    probabilities
+        Of shape (N, C).
+    labels
+        Class numbers (N,), or 0 and 1 for each label (N, C).
+    bins
         Number of bins of equal width. A bin holds its upper edge and not its lower one.
 
     Returns
@@ -39,8 +44,7 @@ def reliability_bins(probabilities, labels, bins=15):
     ConfigError
         If there is no bin.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ConfigError(f"bins is {bins!r}; expected a whole number from 1")
+    whole("bins", bins, 1)
     confidence, right = decisions(probabilities, labels)
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
@@ -50,7 +54,7 @@ def reliability_bins(probabilities, labels, bins=15):
              "accuracy": float(right[place == i].mean())} for i in np.unique(place)]
 
 
-def format_reliability(groups):
+def format_reliability(groups: Rows) -> str:
     """Lay out the answer of `reliability_bins` as an aligned table; the gap is what is too sure."""
     return align(["from", "to", "rows", "confidence", "accuracy", "gap"],
                  [[f"{group['lower']:.2f}", f"{group['upper']:.2f}", f"{group['rows']:,}",
@@ -58,7 +62,7 @@ def format_reliability(groups):
                    f"{group['confidence'] - group['accuracy']:+.4f}"] for group in groups])
 
 
-def expected_calibration_error(probabilities, labels, bins=15):
+def expected_calibration_error(probabilities: Values, labels: Values, bins: int = 15) -> float:
     """Return the mean gap between confidence and accuracy, from 0 (calibrated) to 1.
 
     The gap of each of the `reliability_bins` counts by its number of rows (Guo et al. 2017, "On
@@ -74,7 +78,7 @@ def expected_calibration_error(probabilities, labels, bins=15):
     return gaps / sum(group["rows"] for group in groups)
 
 
-def brier_score(probabilities, labels):
+def brier_score(probabilities: Values, labels: Values) -> float:
     """Return the mean squared distance of the probabilities (N, C) from the truth, 0 to 2.
 
     The distance of a row is summed over all classes (Brier 1950), so that for two classes this is
@@ -88,23 +92,23 @@ def brier_score(probabilities, labels):
     >>> brier_score([[1.0, 0.5]], [[1, 1]])
     0.125
     """
-    if np.ndim(labels) == 2:
-        probabilities, labels = check_label_sets(probabilities, labels)
-        return float(((probabilities - labels) ** 2).mean())
-    probabilities, labels = check_probabilities(probabilities, labels)
-    truth = np.zeros_like(probabilities)
-    truth[np.arange(len(labels)), labels] = 1
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    if are_label_sets(labels):
+        shares, truth = check_label_sets(probabilities, labels)
+        return float(((shares - truth) ** 2).mean())
+    shares, labels = check_probabilities(probabilities, labels)
+    truth = np.eye(shares.shape[1])[labels]
+    return float(((shares - truth) ** 2).sum(axis=1).mean())
 
 
-def confidence_coverage(probabilities, labels, thresholds=THRESHOLDS):
+def confidence_coverage(probabilities: Values, labels: Values,
+                        thresholds: Sequence[float] = THRESHOLDS) -> list[Scores]:
     """Say how good the answers are when only those of at least some confidence are given.
 
     Parameters
     ----------
     probabilities, labels
         As in `reliability_bins`.
-    thresholds : sequence of float
+    thresholds
         Rows whose confidence is at least the threshold are kept; a millionth less still counts
         as equal, because of the rounding of float32.
 
@@ -114,8 +118,8 @@ def confidence_coverage(probabilities, labels, thresholds=THRESHOLDS):
         For each threshold `threshold`, `coverage` (share of the rows kept), `rows` (their number),
         and the `accuracy` and `f1_macro` of those rows: None where none is left.
     """
-    probabilities, labels = check_probabilities(probabilities, labels)
-    confidence, predictions = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    shares, labels = check_probabilities(probabilities, labels)
+    confidence, predictions = shares.max(axis=1), shares.argmax(axis=1)
     result = []
     for threshold in map(float, thresholds):
         kept = confidence >= threshold - THRESHOLD_TOLERANCE
@@ -129,9 +133,9 @@ def confidence_coverage(probabilities, labels, thresholds=THRESHOLDS):
     return result
 
 
-def format_coverage(rows):
+def format_coverage(rows: Rows) -> str:
     """Lay out the answer of `confidence_coverage` as an aligned table."""
-    def score(value):
+    def score(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
     return align(["threshold", "coverage", "rows", "accuracy", "f1_macro"],

@@ -1,21 +1,20 @@
 """Several models side by side: one row each, the best first."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from bert_kit.errors import DataError
+from bert_kit.evaluation.scores.checks import Scores
 from bert_kit.printing import align, number, one_line
 
 SCORE_DIGITS, LARGE_DIGITS = 4, 1  # behind the point: below 10 (scores), and from 10 on
 
 
-def rank(rows, by="f1_macro", ascending=False):
+def rank(rows: Sequence[Scores], by: str = "f1_macro", ascending: bool = False) -> list[Scores]:
     """Return the rows sorted by a column, best first; rows without a number there come last.
 
-    Parameters
-    ----------
-    rows : sequence of dict
-    by : str
-        The column: a score, or with `ascending=True` a cost such as seconds or loss.
+    The column is a score, or with `ascending=True` a cost such as seconds or loss.
 
     Raises
     ------
@@ -31,28 +30,26 @@ def rank(rows, by="f1_macro", ascending=False):
     if by not in columns:
         raise DataError(f"no row has {by!r} to sort by; found {', '.join(columns) or 'no rows'}")
 
-    def place(row):
+    def place(row: Scores) -> tuple[bool, float]:
         value = number(row.get(by))
         return (True, 0.0) if math.isnan(value) else (False, value if ascending else -value)
 
     return sorted(rows, key=place)
 
 
-def format_leaderboard(rows, sort_by="f1_macro", ascending=False):
+def format_leaderboard(rows: Sequence[Scores], sort_by: str = "f1_macro",
+                       ascending: bool = False) -> str:
     """Lay out a comparison of models as an aligned table, the best first.
+
+    Text starts at the left, numbers end at the right; "-" where a value is missing.
 
     Parameters
     ----------
-    rows : sequence of dict
+    rows
         One dict a model: `classifier`, `accuracy`, `f1_macro`, `matthews_correlation`, `seconds`,
         `peak_memory_mb`, or any other names. The columns are the keys in order of appearance.
     sort_by, ascending
         As in `rank`.
-
-    Returns
-    -------
-    str
-        Text starts at the left, numbers end at the right; "-" where a value is missing.
 
     Examples
     --------
@@ -70,16 +67,16 @@ def format_leaderboard(rows, sort_by="f1_macro", ascending=False):
         if any(isinstance(value, str) for value in values):
             left.append(i)
         cells.append(_column(values))
-    return align([one_line(str(column), 40) for column in columns], list(zip(*cells)), left)
+    return align([one_line(column, 40) for column in columns], list(zip(*cells, strict=True)), left)
 
 
-def _column(values):
+def _column(values: Sequence[Any]) -> list[str]:
     """Return the cells of a column, its numbers with the same digits behind the point."""
     values = [value.item() if hasattr(value, "item") else value for value in values]
     numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     digits = LARGE_DIGITS if max(map(abs, numbers), default=0) >= 10 else SCORE_DIGITS
 
-    def cell(value):
+    def cell(value: Any) -> str:
         if isinstance(value, float):
             return f"{value:,.{digits}f}" if math.isfinite(value) else "-"
         if isinstance(value, int) and not isinstance(value, bool):

@@ -1,22 +1,28 @@
 """The rows that a classifier gets wrong, the most confident first: read these before tuning."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.scores.checks import check_probabilities
+from bert_kit.checks import whole
+from bert_kit.errors import DataError
+from bert_kit.evaluation.scores.checks import Rows, Scores, Values, check_probabilities
 from bert_kit.printing import align, one_line, short_name
 
 
-def most_confident_mistakes(probabilities, labels, count=20):
+def most_confident_mistakes(probabilities: Values, labels: Values, count: int | None = 20
+                            ) -> list[Scores]:
     """Return the wrong rows in which the model was surest of itself.
 
     Where it is sure and wrong, the label is often the mistake, or the classes overlap.
 
     Parameters
     ----------
-    probabilities : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,)
-    count : int or None
+    probabilities
+        Of shape (N, C).
+    labels
+        Class numbers (N,).
+    count
         At most so many rows; None for all.
 
     Returns
@@ -35,28 +41,29 @@ def most_confident_mistakes(probabilities, labels, count=20):
     >>> most_confident_mistakes([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]], [1, 1, 1], count=1)
     [{'row': 0, 'label': 1, 'prediction': 0, 'confidence': 0.75}]
     """
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
-        raise ConfigError(f"count is {count!r}; expected a whole number from 0, or None")
-    probabilities, labels = check_probabilities(probabilities, labels)
-    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    if count is not None:
+        whole("count", count, 0)
+    shares, labels = check_probabilities(probabilities, labels)
+    predictions, confidence = shares.argmax(axis=1), shares.max(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     order = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return [{"row": int(row), "label": int(labels[row]), "prediction": int(predictions[row]),
              "confidence": float(confidence[row])} for row in order[:count]]
 
 
-def format_mistakes(mistakes, texts, class_names, width=80):
+def format_mistakes(mistakes: Rows, texts: Sequence[str], class_names: Sequence[str],
+                    width: int = 80) -> str:
     """Lay out mistakes as an aligned table, one line each.
 
     Parameters
     ----------
-    mistakes : list of dict
+    mistakes
         From `most_confident_mistakes`.
-    texts : sequence of str
+    texts
         The texts of all rows that were scored.
-    class_names : sequence of str
+    class_names
         One name a class, in the order of the class numbers.
-    width : int
+    width
         Characters of a text that are shown. Line breaks and control characters are not.
 
     Raises
@@ -68,9 +75,9 @@ def format_mistakes(mistakes, texts, class_names, width=80):
         if mistake["row"] >= len(texts):
             raise DataError(f"a mistake in row {mistake['row']} but only {len(texts)} texts; "
                             "expected the texts of all rows")
-        if max(mistake["label"], mistake["prediction"]) >= len(class_names):
-            raise DataError(f"row {mistake['row']} has class "
-                            f"{max(mistake['label'], mistake['prediction'])} but there are "
+        largest = max(mistake["label"], mistake["prediction"])
+        if largest >= len(class_names):
+            raise DataError(f"row {mistake['row']} has class {largest} but there are "
                             f"{len(class_names)} class names; expected one a class")
     rows = [[str(mistake["row"]), f"{mistake['confidence']:.4f}",
              short_name(class_names[mistake["label"]]),

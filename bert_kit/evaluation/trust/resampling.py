@@ -4,19 +4,19 @@ The model is fixed and never trained again here. What moves is the choice of the
 scored; what another training run would change is not part of it.
 """
 
-import math
-
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation.scores.checks import check_classes, class_numbers
-from bert_kit.evaluation.scores.classes import compute_confusion_matrix, matthews_correlation
-
+from bert_kit.checks import share, whole
+from bert_kit.errors import DataError
+from bert_kit.evaluation.scores.checks import Scores, Values, check_classes, class_numbers
+from bert_kit.evaluation.scores.classes import (compute_confusion_matrix, matthews_correlation,
+                                                ratio)
 
 FOLD_ROWS = 10  # in fewer rows, one row more or less right is most of the score
 
 
-def headline_scores(confusion, classes=None):
+def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> dict[str, float]:
     """Return accuracy, f1_macro and matthews_correlation of a confusion matrix (C, C).
 
     As everywhere in the kit, the mean F1 is over the classes that occur, unless `classes` (C,) of
@@ -28,16 +28,15 @@ def headline_scores(confusion, classes=None):
     {'accuracy': 1.0, 'f1_macro': 1.0, 'matthews_correlation': 1.0}
     """
     confusion = np.asarray(confusion)
-    right = np.diagonal(confusion)
-    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    right, either = np.diagonal(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
     classes = either > 0 if classes is None else classes
-    each = 2 * right[classes] / np.maximum(either[classes], 1)  # 0 for a class that is not here
+    each = ratio(2 * right, either)[classes]  # 0 for a class that is not here
     return {"accuracy": float(right.sum() / confusion.sum()),
             "f1_macro": float(each.mean()),
             "matthews_correlation": matthews_correlation(confusion)}
 
 
-def stratified_folds(labels, folds=7, seed=0):
+def stratified_folds(labels: Values, folds: int = 7, seed: int = 0) -> np.ndarray:
     """Return the fold (N,) of each row, from 0; folds are of one size, and so are their classes.
 
     Sizes differ by at most one row, in total and within each class.
@@ -49,37 +48,27 @@ def stratified_folds(labels, folds=7, seed=0):
     DataError
         If there are fewer rows than folds.
     """
-    labels = class_numbers("labels", labels)
-    _check_folds(folds)
-    if len(labels) < folds:
-        raise DataError(f"{len(labels)} rows for {folds} folds; expected at least one row a fold")
-    mixed = np.random.default_rng(seed).permutation(len(labels))
-    by_class = mixed[np.argsort(labels[mixed], kind="stable")]
-    result = np.empty(len(labels), dtype=np.int64)
-    result[by_class] = np.arange(len(labels)) % folds  # dealt like cards, one class after another
+    whole("folds", folds, 2)
+    classes = class_numbers("labels", labels)
+    if len(classes) < folds:
+        raise DataError(f"{len(classes)} rows for {folds} folds; expected at least one row a fold")
+    mixed = np.random.default_rng(seed).permutation(len(classes))
+    by_class = mixed[np.argsort(classes[mixed], kind="stable")]
+    result = np.empty(len(classes), dtype=np.int64)
+    result[by_class] = np.arange(len(classes)) % folds  # dealt like cards, class after class
     return result
 
 
-def _check_folds(folds):
-    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-        raise ConfigError(f"folds is {folds!r}; expected a whole number from 2")
-
-
-def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
-    """Score a fixed model on each of several stratified parts of the rows.
+def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: int = 7,
+                seed: int = 0) -> Scores:
+    """Score the class numbers (N,) of a fixed model on each of several stratified parts of rows.
 
     A fold has 10 rows at least: where there are too few for `folds`, there are fewer folds, and
     none below 20 rows. The mean F1 of every fold is over the same classes, those with a row in
     each fold (where no class has so many, the largest). So rare classes do not move it, and it can
     be far from the macro F1 of all rows.
 
-    Parameters
-    ----------
-    predictions, labels : sequence, array or tensor of int, (N,)
-        Class numbers from 0.
-    num_classes : int
-    folds, seed : int
-        As in `stratified_folds`; at most so many folds.
+    There are at most so many folds; `seed` is as in `stratified_folds`.
 
     Returns
     -------
@@ -95,7 +84,7 @@ def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
     (2, 0.75)
     """
     predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
-    _check_folds(folds)
+    whole("folds", folds, 2)
     folds = min(folds, len(labels) // FOLD_ROWS)
     if folds < 2:
         return {"folds": [], "mean": {}, "std": {}}
@@ -111,8 +100,11 @@ def fold_scores(predictions, labels, num_classes, folds=7, seed=0):
             "std": {name: float(np.std(each, ddof=1)) for name, each in values.items()}}
 
 
-def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.95, seed=0):
+def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
+                        samples: int = 1000, level: float = 0.95, seed: int = 0) -> Scores:
     """Return percentile intervals of the scores (Efron & Tibshirani 1993, chapter 13).
+
+    Predictions and labels are class numbers (N,).
 
     The bootstrap is stratified: as many rows of each true class are drawn, with replacement, as
     there are, and the mean F1 is always over the same classes. Drawn from all rows at once, a rare
@@ -125,13 +117,10 @@ def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.
 
     Parameters
     ----------
-    predictions, labels : sequence, array or tensor of int, (N,)
-    num_classes : int
-    samples : int
+    samples
         Number of draws.
-    level : float
+    level
         Share of the draws inside the interval.
-    seed : int
 
     Returns
     -------
@@ -144,10 +133,8 @@ def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.
     >>> bootstrap_intervals([0, 1, 1], [0, 1, 1], num_classes=2)["accuracy"]
     {'value': 1.0, 'low': 1.0, 'high': 1.0}
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise ConfigError(f"samples is {samples!r}; expected a whole number from 1")
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level!r}; expected a share between 0 and 1")
+    whole("samples", samples, 1)
+    share("level", level, above=True, below=True)
     confusion = compute_confusion_matrix(predictions, labels, num_classes)
     generator, rows = np.random.default_rng(seed), confusion.sum(axis=1)
     shares = confusion / np.maximum(rows, 1)[:, None]
@@ -160,15 +147,15 @@ def bootstrap_intervals(predictions, labels, num_classes, samples=1000, level=0.
     return result
 
 
-def wilson_interval(share, count, z=1.96):
+def wilson_interval(share: np.ndarray | float, count: np.ndarray | int, z: float = 1.96
+                    ) -> tuple[np.ndarray, np.ndarray]:
     """Return both ends of the interval of a share that was counted in `count` rows (Wilson 1927).
 
     Parameters
     ----------
-    share : float or array
+    share
         From 0 to 1.
-    count : int or array
-    z : float
+    z
         Half the width in standard deviations: 1.96 for 95%.
 
     Examples
@@ -176,22 +163,20 @@ def wilson_interval(share, count, z=1.96):
     >>> [round(float(end), 4) for end in wilson_interval(0.5, 4, z=2.0)]
     [0.1464, 0.8536]
     """
+    share, count = np.asarray(share), np.asarray(count)
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + (z / count)**2 / 4)
     return middle - half, middle + half
 
 
-def mcnemar(first, second, labels):
+def mcnemar(first: Values, second: Values, labels: Values) -> Scores:
     """Test whether two models differ in accuracy on the same rows (McNemar's exact test).
 
     Only rows that one model gets right and the other wrong say anything; if the models were
     equally good, either would win each such row with probability 1/2 (Dietterich 1998,
     "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms").
 
-    Parameters
-    ----------
-    first, second, labels : sequence, array or tensor of int, (N,)
-        The class numbers that each model predicts, and the true ones.
+    Arguments are the class numbers (N,) that each model predicts, and the true ones.
 
     Returns
     -------
@@ -204,22 +189,12 @@ def mcnemar(first, second, labels):
     >>> mcnemar([0, 0, 0, 0, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 0])["p_value"]  # 2 / 2**4
     0.125
     """
-    first, labels, _ = check_classes(first, labels)
-    second, labels, _ = check_classes(second, labels)
-    first, second = first == labels, second == labels
-    wins, losses = int((first & ~second).sum()), int((second & ~first).sum())
-    return {"both_right": int((first & second).sum()), "first_only": wins, "second_only": losses,
-            "both_wrong": int((~first & ~second).sum()),
-            "p_value": min(1.0, 2 * _binomial_tail(min(wins, losses), wins + losses))}
+    from scipy.stats import binom
 
-
-def _binomial_tail(k, n):
-    """Return the probability of at most k heads in n throws of a fair coin.
-
-    The largest term is taken from logarithms and the others are multiples of it, so that no number
-    is too large at any n.
-    """
-    log_largest = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-    i = np.arange(k, 0, -1, dtype=np.float64)
-    ratios = i / (n - i + 1)  # of the term i - 1 to the term i
-    return math.exp(log_largest) * float(1 + np.cumprod(ratios).sum())
+    ours, truth, _ = check_classes(first, labels)
+    others, truth, _ = check_classes(second, labels)
+    ours, others = ours == truth, others == truth
+    wins, losses = int((ours & ~others).sum()), int((others & ~ours).sum())
+    tail = float(binom.cdf(min(wins, losses), wins + losses, 0.5))
+    return {"both_right": int((ours & others).sum()), "first_only": wins, "second_only": losses,
+            "both_wrong": int((~ours & ~others).sum()), "p_value": min(1.0, 2 * tail)}

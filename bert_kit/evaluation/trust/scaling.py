@@ -6,10 +6,12 @@ probable. A scale and a shift for each label mend what a weighted loss did to it
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.scores.checks import check_label_sets, check_probabilities, class_numbers, floats
+from bert_kit.evaluation.scores.checks import (Values, are_label_sets, check_label_sets,
+                                               check_probabilities, floats)
 
 TEMPERATURES = (0.01, 100.0)  # the range that is searched
 HALVINGS = 50  # of that range: more would be below the rounding of a float
@@ -17,7 +19,7 @@ STEPS = 100  # of Newton's method at most; it takes about ten
 SMALLEST = 1e-10  # step worth taking
 
 
-def fit_temperature(logits, labels):
+def fit_temperature(logits: Values, labels: Values) -> float:
     """Return the temperature T for which softmax(logits / T) fits the labels best.
 
     T minimises the mean negative log-likelihood (Guo et al. 2017, section 4.2); with label sets
@@ -26,8 +28,10 @@ def fit_temperature(logits, labels):
 
     Parameters
     ----------
-    logits : array or tensor of float, (N, C)
-    labels : sequence, array or tensor of int, (N,); or of 0 and 1, (N, C)
+    logits
+        Of shape (N, C).
+    labels
+        Class numbers (N,), or 0 and 1 for each label (N, C).
 
     Returns
     -------
@@ -50,23 +54,24 @@ def fit_temperature(logits, labels):
     >>> round(fit_temperature([[2.1972245773]] * 4, [[1], [1], [1], [0]]), 6)
     2.0
     """
-    logits = _finite(logits)
-    if np.ndim(labels) == 2:
-        _, holds = check_label_sets(logits.sigmoid(), labels)
-        holds = torch.from_numpy(holds).double()
+    scores = _finite(logits)
+    label_sets = are_label_sets(labels)
+    if label_sets:
+        _, holds = check_label_sets(scores.sigmoid(), labels)
+        truth = torch.from_numpy(holds).double()
     else:
-        _, labels = check_probabilities(logits.softmax(dim=1), class_numbers("labels", labels))
-        holds = F.one_hot(torch.from_numpy(labels), logits.shape[1]).double()
-        logits = logits - logits.max(dim=1, keepdim=True).values
+        _, classes = check_probabilities(scores.softmax(dim=1), labels)
+        truth = F.one_hot(torch.from_numpy(classes), scores.shape[1]).double()
+        scores = scores - scores.max(dim=1, keepdim=True).values
 
-    def slope(temperature):
+    def slope(temperature: float) -> float:
         """Derivative of the loss with respect to 1 / T; the loss is convex in 1 / T."""
-        scaled = logits / temperature
-        expected = scaled.sigmoid() if np.ndim(labels) == 2 else F.softmax(scaled, dim=1)
-        return ((expected - holds) * logits).sum(dim=1).mean().item()
+        scaled = scores / temperature
+        expected = scaled.sigmoid() if label_sets else F.softmax(scaled, dim=1)
+        return ((expected - truth) * scores).sum(dim=1).mean().item()
 
     low, high = TEMPERATURES
-    if not logits.any():
+    if not scores.any():
         return 1.0
     for _ in range(HALVINGS):
         middle = (low * high) ** 0.5
@@ -76,7 +81,7 @@ def fit_temperature(logits, labels):
     return (low * high) ** 0.5
 
 
-def fit_label_scaling(logits, labels):
+def fit_label_scaling(logits: Values, labels: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return a scale a and a shift b for each label: sigmoid(a z + b) fits the labels best.
 
     Platt's scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2)
@@ -87,10 +92,7 @@ def fit_label_scaling(logits, labels):
     come out worse than they went in. The common pair is held near C = 1 and the log-odds of all
     labels in the same way, which matters to a handful of rows only. Fit it on validation rows.
 
-    Parameters
-    ----------
-    logits : array or tensor of float, (N, C)
-    labels : array or tensor of 0 and 1, (N, C)
+    Both arguments are of shape (N, C), a label is 0 or 1.
 
     Returns
     -------
@@ -109,22 +111,23 @@ def fit_label_scaling(logits, labels):
     >>> (1 / (1 + np.exp(-(scale * 3 + shift)))).round(1)  # the label holds in half of these rows
     array([0.5])
     """
-    logits = _finite(logits)
-    _, holds = check_label_sets(logits.sigmoid(), labels)
-    logits = logits.numpy()
-    mean, deviation = logits.mean(), logits.std() or 1.0
-    units = (logits - mean) / deviation
+    scores = _finite(logits)
+    _, holds = check_label_sets(scores.sigmoid(), labels)
+    z = scores.numpy()
+    mean, deviation = z.mean(), z.std() or 1.0
+    units = (z - mean) / deviation
     log_odds = np.log((holds.sum() + 1) / ((1 - holds).sum() + 1))
     common = _platt(units.ravel(), holds.ravel(), np.array([1.0, log_odds]))
-    scale, shift = np.array([_platt(u, y, common) for u, y in zip(units.T, holds.T)]).T
+    scale, shift = np.array([_platt(u, y, common)
+                             for u, y in zip(units.T, holds.T, strict=True)]).T
     return scale / deviation, shift - scale * mean / deviation
 
 
-def _platt(z, holds, start):
+def _platt(z: np.ndarray, holds: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return scale and shift of scores (N,), held near `start`: Newton's method, line search."""
     x = np.stack([z, np.ones_like(z)])
 
-    def loss(weights):
+    def loss(weights: np.ndarray) -> float:
         scores = weights @ x
         return (np.logaddexp(0, scores) - holds * scores).sum() + ((weights - start)**2).sum() / 2
 
@@ -143,10 +146,10 @@ def _platt(z, holds, start):
     return weights
 
 
-def _finite(logits):
+def _finite(logits: Values) -> Tensor:
     """Return logits as a float64 tensor (N, C)."""
-    logits = torch.tensor(floats(logits))
-    if logits.ndim != 2 or not logits.isfinite().all():
-        raise DataError(f"logits of shape {tuple(logits.shape)}; expected finite numbers of shape "
+    scores = torch.tensor(floats(logits))
+    if scores.ndim != 2 or not scores.isfinite().all():
+        raise DataError(f"logits of shape {tuple(scores.shape)}; expected finite numbers of shape "
                         "(rows, classes)")
-    return logits
+    return scores
