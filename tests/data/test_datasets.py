@@ -17,7 +17,7 @@ from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification
                       ClassificationDataset, MLMDataset, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss, create_classification_dataloader,
                       create_mlm_dataloader, evaluate_classification_metrics)
-from bert_kit.data.datasets import Ragged
+from bert_kit.data.rows.pieces import Ragged
 from bert_kit.errors import DataError
 
 TEXTS = ["", *make_texts(50), " ", "[SEP] [MASK] [CLS]", "kato mire\n", "last line"]
