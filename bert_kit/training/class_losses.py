@@ -62,12 +62,9 @@ def classification_loss(class_weights: Numbers | None = None, label_smoothing: f
     def loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
         logits = model(**model_inputs(model, batch)).float()  # (B, C)
         labels = class_labels(batch, logits)
-        if weight is not None and len(weight) != logits.shape[-1]:
-            raise DataError(f"class_weights has {len(weight)} numbers; the model has "
-                            f"{logits.shape[-1]} classes")
-        rows = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none",
-                               label_smoothing=label_smoothing,
-                               weight=None if weight is None else weight.to(logits.device))
+        rows = F.cross_entropy(logits, labels, _fitting(weight, logits, "class_weights", "classes"),
+                               ignore_index=IGNORE, reduction="none",
+                               label_smoothing=label_smoothing)
         if focal_gamma:
             rows = rows * _focal_factor(logits, labels, focal_gamma)
         return mean_over_rows(rows, batch, counts)
@@ -155,12 +152,10 @@ def multi_label_loss(pos_weight: Numbers | None = None, gamma_positive: float = 
     def loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
         logits = model(**model_inputs(model, batch)).float()  # (B, C)
         labels = _label_sets(batch, logits)
-        if weight is not None and len(weight) != logits.shape[-1]:
-            raise DataError(f"pos_weight has {len(weight)} numbers; the model has "
-                            f"{logits.shape[-1]} labels")
         present, absent = _cell_losses(logits, gamma_positive, gamma_negative, margin)
-        if weight is not None:
-            present = present * weight.to(logits.device)
+        weights = _fitting(weight, logits, "pos_weight", "labels")
+        if weights is not None:
+            present = present * weights
         cells = labels * present + (1 - labels) * absent
         return mean_over_rows(cells.mean(-1), batch, counts)  # (B, C) -> (B,) -> ()
 
@@ -174,6 +169,16 @@ def _checked_weight(name: str, what: str, values: Numbers | None) -> Tensor | No
     if weight.ndim != 1 or not ((weight >= 0) & weight.isfinite()).all():
         raise TrainingError(f"{name} must be one number from 0 for each {what}")
     return weight
+
+
+def _fitting(weight: Tensor | None, logits: Tensor, name: str, what: str) -> Tensor | None:
+    """Return the weights (C,), if any, on the device of the logits (B, C)."""
+    if weight is None:
+        return None
+    if len(weight) != logits.shape[-1]:
+        raise DataError(f"{name} has {len(weight)} numbers; the model has {logits.shape[-1]} "
+                        f"{what}")
+    return weight.to(logits.device)
 
 
 def _cell_losses(logits: Tensor, gamma_positive: float, gamma_negative: float,
