@@ -126,6 +126,10 @@ def memory_of_at_most(extra):
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+# Paths that lead out of a folder, on one system or another.
+UNSAFE = ["../../../x", "a/../../../x", "..\\..\\x", "a\\..\\..\\x", "/x", "C:\\x", "C:/x", "D:x",
+          "\\\\host\\share\\x", "\\x", "a/C:\\x", "a/\\\\host\\share\\x", "a/\\x"]
+
 GOOD = csv_with()
 TWO_FILES = ["--train_file", "{folder}/train.csv", "--test_file", "{folder}/test.csv"]
 

@@ -1,6 +1,7 @@
 """Small made-up data sets for the tests of training."""
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from bert_kit.data import make_loader
@@ -36,3 +37,20 @@ class Rows(Dataset):
 def rows_loader(count, batch_size, masked=False, shuffle=True, seed=0, share=(0, 1)):
     return make_loader(Rows(count, masked=masked, seed=seed), batch_size, shuffle, seed,
                        share=share)
+
+
+class Fixed(torch.nn.Module):
+    """A model whose logits are given."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(logits)
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.logits
+
+
+def batch_of(labels, **more):
+    ids = torch.ones(len(labels), 2, dtype=torch.long)
+    return {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids, "labels": labels,
+            **more}

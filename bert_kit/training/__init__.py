@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bert_kit.training.freezing import (
         freeze as freeze, gradual_unfreezing as gradual_unfreezing)
     from bert_kit.training.losses import (
-        Batch as Batch, Loss as Loss, compute_answering_loss as compute_answering_loss,
+        Loss as Loss, compute_answering_loss as compute_answering_loss,
         compute_classification_loss as compute_classification_loss,
         compute_mlm_loader_loss as compute_mlm_loader_loss, compute_mlm_loss as compute_mlm_loss,
         compute_nsp_loss as compute_nsp_loss, compute_pretraining_loss as compute_pretraining_loss,

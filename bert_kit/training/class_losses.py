@@ -94,12 +94,8 @@ def tagging_loss(class_weights: Numbers | None = None, label_smoothing: float = 
 def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None,
                             label_smoothing: float) -> Tensor:
     """(N, C) logits, (N,) labels -> (N,): -sum over c of w_c * q_c * log p_c; 0 at -100."""
-    if weight is not None and len(weight) != logits.shape[-1]:
-        raise DataError(f"class_weights has {len(weight)} numbers; the model has "
-                        f"{logits.shape[-1]} classes")
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none",
-                           label_smoothing=label_smoothing,
-                           weight=None if weight is None else weight.to(logits.device))
+    return F.cross_entropy(logits, labels, _fitting(weight, logits, "class_weights", "classes"),
+                           ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing)
 
 
 def balanced_class_weights(labels: Sequence[int] | np.ndarray | Tensor,
@@ -182,12 +178,10 @@ def multi_label_loss(pos_weight: Numbers | None = None, gamma_positive: float = 
     def loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
         logits = model(**model_inputs(model, batch)).float()  # (B, C)
         labels = _label_sets(batch, logits)
-        if weight is not None and len(weight) != logits.shape[-1]:
-            raise DataError(f"pos_weight has {len(weight)} numbers; the model has "
-                            f"{logits.shape[-1]} labels")
         present, absent = _cell_losses(logits, gamma_positive, gamma_negative, margin)
-        if weight is not None:
-            present = present * weight.to(logits.device)
+        weights = _fitting(weight, logits, "pos_weight", "labels")
+        if weights is not None:
+            present = present * weights
         cells = labels * present + (1 - labels) * absent
         return mean_over_rows(cells.mean(-1), batch, counts)  # (B, C) -> (B,) -> ()
 
@@ -201,6 +195,16 @@ def _checked_weight(name: str, what: str, values: Numbers | None) -> Tensor | No
     if weight.ndim != 1 or not ((weight >= 0) & weight.isfinite()).all():
         raise TrainingError(f"{name} must be one number from 0 for each {what}")
     return weight
+
+
+def _fitting(weight: Tensor | None, logits: Tensor, name: str, what: str) -> Tensor | None:
+    """Return the weights (C,), if any, on the device of the logits (B, C)."""
+    if weight is None:
+        return None
+    if len(weight) != logits.shape[-1]:
+        raise DataError(f"{name} has {len(weight)} numbers; the model has {logits.shape[-1]} "
+                        f"{what}")
+    return weight.to(logits.device)
 
 
 def _cell_losses(logits: Tensor, gamma_positive: float, gamma_negative: float,

@@ -54,24 +54,15 @@ def _memory_limit() -> int:
         lines = []
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers == "":  # version 2
-            root, name = Path("/sys/fs/cgroup"), "memory.max"
-        elif "memory" in controllers.split(","):
-            root, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
-        else:
-            continue
+        root, name = Path("/sys/fs/cgroup"), "memory.max"  # of version 2, which names no controller
+        if "memory" in controllers.split(","):
+            root, name = root / "memory", "memory.limit_in_bytes"
         own = root / group.lstrip("/")
         for folder in (own, *own.parents):  # a group is also held to the limits of those above
             if folder.is_relative_to(root):
-                limits += _read_limit(folder / name)
+                with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                    limits.append(int((folder / name).read_text()))
     return min(limits)
-
-
-def _read_limit(path: Path) -> list[int]:
-    try:
-        return [int(path.read_text())]
-    except (OSError, ValueError):  # no such file, or "max"
-        return []
 
 
 def keep_freed_memory() -> bool:

@@ -165,12 +165,10 @@ def restore_random_state(state: RandomState) -> None:
 
 def checkpoints(output_dir: StrPath) -> list[Path]:
     """Return the whole checkpoints of a run, oldest first."""
-    found = []
-    for path in Path(output_dir).glob("checkpoint-*"):
-        match = re.fullmatch(r"checkpoint-(\d+)", path.name)
-        if match and (path / "trainer_state.json").is_file():
-            found.append((int(match[1]), path))
-    return [path for _, path in sorted(found)]
+    whole = [path for path in Path(output_dir).glob("checkpoint-*")
+             if re.fullmatch(r"checkpoint-\d+", path.name)
+             and (path / "trainer_state.json").is_file()]
+    return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def rotate_checkpoints(output_dir: StrPath, keep: int, best_step: int | None) -> None:

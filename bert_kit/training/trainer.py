@@ -437,16 +437,14 @@ class Trainer:
     def _after_step(self, result: StepResult, progress: Progress, interrupt: Interrupt) -> bool:
         """Log, evaluate and save what is due after a step, and say whether it was the last one."""
         args, state = self.args, self.state
-        epoch_ends = state.batch == 0
         state.stopped = self._time_is_up()
         last = self._is_over()
         if last or state.step % args.logging_steps == 0:
             self._log_step(result, progress)
         improved = False
-        if self.evaluate is not None and _due(args.eval_strategy, args.eval_steps, state.step,
-                                              epoch_ends, last):
-            planned = _due(args.eval_strategy, args.eval_steps, state.step, epoch_ends,
-                           state.step == self.total_steps)
+        if self.evaluate is not None and self._due(args.eval_strategy, args.eval_steps, last):
+            planned = self._due(args.eval_strategy, args.eval_steps,
+                                state.step == self.total_steps)
             improved = self._evaluate(self.evaluate, progress, extra=not planned)
             state.stopped = state.stopped or self._stopping_reason()
         # Looked up once: a signal from here on is for the next step, or else it would end the run
@@ -454,11 +452,16 @@ class Trainer:
         ended = self._is_over()
         if self.processes.any(interrupt.requested):
             interrupt.requested = ended = True
-        if args.save_strategy != "no" and (
-                improved or ended or _due(args.save_strategy, args.save_steps, state.step,
-                                          epoch_ends, last)):
+        if self._due(args.save_strategy, args.save_steps, last or improved or ended):
             self._save(result)
         return ended
+
+    def _due(self, strategy: str, every: int, anyway: bool) -> bool:
+        """Say whether an evaluation or a checkpoint is due after this step."""
+        if strategy == "no":
+            return False
+        return anyway or (self.state.batch == 0 if strategy == "epoch"
+                          else self.state.step % every == 0)
 
     def _save(self, result: StepResult) -> None:
         """Write a checkpoint, if there is a folder for it."""
@@ -554,10 +557,3 @@ def _windows(loader: Loader, size: int) -> Iterator[list[Batch]]:
         batches = iter(loader)
     while window := list(itertools.islice(batches, size)):
         yield window
-
-
-def _due(strategy: str, every: int, step: int, epoch_ends: bool, last: bool) -> bool:
-    """Say whether an evaluation or a checkpoint is due after this step."""
-    if strategy == "no":
-        return False
-    return last or (epoch_ends if strategy == "epoch" else step % every == 0)

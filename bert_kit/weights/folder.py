@@ -6,32 +6,40 @@ keep their type.
 """
 
 import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
-from bert_kit.files import write_json
+from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
 from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
 
+Tensors = dict[str, Tensor]
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Saves(Protocol):
+    """What writes its files into a folder, as a tokenizer does."""
+
+    def save(self, folder: Path, /) -> object: ...
+
+
 # What config.json calls a class; a class that is not here keeps its own name.
 ARCHITECTURES = {
-    "BERTModel": "BertModel",
-    "BERTForPreTraining": "BertForPreTraining",
-    "BERTForMaskedLM": "BertForMaskedLM",
-    "BERTForNextSentencePrediction": "BertForNextSentencePrediction",
-    "BERTForSequenceClassification": "BertForSequenceClassification",
     "BERTForMultiLabel": "BertForSequenceClassification",  # there problem_type tells them apart
-    "BERTForTokenClassification": "BertForTokenClassification",
-    "BERTForQuestionAnswering": "BertForQuestionAnswering",
-}
+    **{f"BERT{task}": f"Bert{task}" for task in (
+        "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
+        "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
 
 
-def save_pretrained(model, folder, tokenizer=None):
+def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
     """Save a model as a folder that this kit and the Hugging Face library read.
 
     Each file is replaced atomically, and only the files named here; config.json comes last, so
@@ -39,11 +47,11 @@ def save_pretrained(model, folder, tokenizer=None):
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model
         With a `config`. A tied parameter is stored once, under its first name.
-    folder : str or path
+    folder
         Made if it does not exist.
-    tokenizer : object with `save(folder)`, optional
+    tokenizer
         Saved into the same folder.
 
     Raises
@@ -59,17 +67,21 @@ def save_pretrained(model, folder, tokenizer=None):
     if tokenizer is not None:
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
-    own = type(model).__name__  # also with a head that the other library does not have
-    about = {"architectures": [own if model.config.classifier else ARCHITECTURES.get(own, own)],
+    own, config = type(model).__name__, config_of(model)
+    # A head that the other library does not have keeps the kit's name.
+    about = {"architectures": [own if config.classifier else ARCHITECTURES.get(own, own)],
              "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
              "tie_word_embeddings": True}
-    values = {key: value for key, value in model.config.to_dict().items()
+    values = {key: value for key, value in config.to_dict().items()
               if key not in about and key != "torch_dtype"}
     write_json(folder / "config.json", {**about, **values})
 
 
-def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=False, strict=False,
-                    report=print, read=read_weights, **config_overrides):
+def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: StrPath,
+                    num_labels: int | None = None, *, download: bool = False,
+                    strict: bool = False, report: Callable[[str], object] = print,
+                    read: Callable[[Path], tuple[Path, Tensors]] = read_weights,
+                    **config_overrides: Any) -> Model:
     """Build a model and fill it from a model folder, whichever task the folder was saved for.
 
     Prints one line each for the parameters that the folder lacks (they keep their fresh initial
@@ -77,27 +89,26 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
 
     Parameters
     ----------
-    task_class : type
-        Called with a BertConfig, for instance BERTForSequenceClassification.
-    name_or_folder : str or path
-        A folder or a name; see `bert_kit.lookup.find_folder` for the places.
-    num_labels : int, optional
+    task_class
+        For instance BERTForSequenceClassification.
+    name_or_folder
+        See `bert_kit.lookup.find_folder` for the places.
+    num_labels
         Number of classes. A stored head of another number is then left out.
-    download : bool
+    download
         Allow the Hugging Face hub to be asked. Off by default.
-    strict : bool
+    strict
         Refuse a folder that lacks a parameter.
-    report : callable
+    report
         Gets each of those lines.
-    read : callable
+    read
         As `read_weights`; one that remembers what it read serves many models from a folder.
     **config_overrides
         Fields of BertConfig; another `classifier` or other `labels` leave out the stored head.
 
     Returns
     -------
-    torch.nn.Module
-        In evaluation mode, on the CPU, in the parameters' own type.
+    The model in evaluation mode, on the CPU, in the parameters' own type.
 
     Raises
     ------
@@ -118,7 +129,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     missing = [name for name in targets if name not in found]
     if strict and missing:
         raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
-                           f"trained {task_class.__name__}")
+                           f"trained {getattr(task_class, '__name__', task_class)}")
     _fill(targets, found, path)
     _drop_aliases(found, aliases, path, report)
     unused = [name for name in found if name not in targets]
@@ -128,7 +139,7 @@ def load_pretrained(task_class, name_or_folder, num_labels=None, *, download=Fal
     return model.eval()
 
 
-def load_weights(model, folder):
+def load_weights(model: nn.Module, folder: StrPath) -> None:
     """Fill a model, in place, with exactly the weights that `save_pretrained` stored of it.
 
     Raises
@@ -151,7 +162,11 @@ def load_weights(model, folder):
     _fill(targets, found, path)
 
 
-def _check_sizes(found, stored, config, path):
+def config_of(model: nn.Module) -> BertConfig:
+    return model.config  # pyright: ignore[reportReturnType]  torch takes it for a Tensor
+
+
+def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: Path) -> None:
     """Compare the sizes that config.json claims with the encoder's tensors.
 
     It comes before a model is built: what is claimed may be more than any machine has.
@@ -170,14 +185,14 @@ def _check_sizes(found, stored, config, path):
         _check_shape(name, found[name], (count, config.hidden_size), path)
 
 
-def _check_shape(name, tensor, expected, path):
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...], path: Path) -> None:
     if tensor.shape != expected:
         raise WeightsError(f"{path}: {name} has shape {tuple(tensor.shape)}; "
                            f"the model's has {tuple(expected)}")
 
 
 @torch.no_grad()
-def _own_tensors(model):
+def _own_tensors(model: nn.Module) -> tuple[Tensors, dict[str, str]]:
     """Return the model's tensors by Hugging Face name, and {second name: first name} of the tied.
 
     The tensors are the model's own memory: writing into them fills the model.
@@ -196,7 +211,7 @@ def _own_tensors(model):
 
 
 @torch.no_grad()
-def _fill(targets, found, path):
+def _fill(targets: Tensors, found: Tensors, path: Path) -> None:
     """Copy the tensors with the same name; all are checked before the first is copied."""
     shared = [name for name in targets if name in found]
     for name in shared:
@@ -208,7 +223,8 @@ def _fill(targets, found, path):
         targets[name].copy_(found[name])
 
 
-def _drop_aliases(found, aliases, path, report):
+def _drop_aliases(found: Tensors, aliases: Mapping[str, str], path: Path,
+                  report: Callable[[str], object]) -> None:
     """Leave out the second name of a tied tensor, which must hold what the first does."""
     for alias, first in aliases.items():
         if alias in found and first in found:
@@ -218,7 +234,8 @@ def _drop_aliases(found, aliases, path, report):
                        f"and takes the latter")
 
 
-def _for_this_task(found, targets, stored, config):
+def _for_this_task(found: Tensors, targets: Tensors, stored: BertConfig,
+                   config: BertConfig) -> Tensors:
     """Leave out the heads of a file that are of another kind, or for other classes.
 
     A standard head for the same classes in another order is put into that order.
@@ -237,18 +254,18 @@ def _for_this_task(found, targets, stored, config):
     return found
 
 
-def _misfits(found, targets):
+def _misfits(found: Tensors, targets: Tensors) -> set[str]:
     """Return the heads that have a tensor of another shape in the file than in the model."""
     return {name.split(".")[0] for name in targets.keys() & found.keys()
             if targets[name].shape != found[name].shape} - {"bert", "cls"}
 
 
-def _without_heads(found, targets, heads):
+def _without_heads(found: Tensors, targets: Tensors, heads: set[str]) -> Tensors:
     """Leave out what these heads would fill; the rest of them is reported as not used."""
     return {name: tensor for name, tensor in found.items()
             if name not in targets or name.split(".")[0] not in heads}
 
 
-def _listed(names, most=20):
+def _listed(names: Sequence[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

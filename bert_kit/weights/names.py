@@ -6,9 +6,11 @@ of a layer as one matrix; files keep three. In a task model the encoder's names 
 """
 
 import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bert_kit.errors import WeightsError
 
@@ -38,7 +40,7 @@ HEADS = (
 )
 
 
-def _expand(rows):
+def _expand(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {kit.replace("*", leaf): file.replace("*", leaf)
             for kit, file in rows for leaf in ("weight", "bias")}
 
@@ -50,17 +52,17 @@ _QKV = ("query", "key", "value")  # in the order of the rows of the joined matri
 _QKV_NAME = re.compile(r"((?:bert\.)?blocks\.\d+\.attention)\.qkv\.(weight|bias)")
 
 
-def _pattern(name):
+def _pattern(name: str) -> tuple[str, str | None]:
     """Return a name as the tables write it, and the number of its layer or None."""
     number = re.search(r"\.(\d+)\.", name)
     return (name.replace(number[0], ".#.", 1), number[1]) if number else (name, None)
 
 
-def _is_encoder(name):
+def _is_encoder(name: str) -> bool:
     return _pattern(name)[0] in _ENCODER_NAMES
 
 
-def hugging_face_name(name):
+def hugging_face_name(name: str) -> str:
     """Return the name that a Hugging Face file has for one of the kit's tensors.
 
     Examples
@@ -76,31 +78,24 @@ def hugging_face_name(name):
     return _HEADS_TO_FILE.get(name, name)
 
 
-def to_hugging_face(state_dict):
+def to_hugging_face(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the kit's tensors as in Hugging Face files; no tensor is copied.
 
-    Parameters
-    ----------
-    state_dict : mapping of str to torch.Tensor
-        Of a bare encoder or a task model; the names keep or lack "bert." accordingly.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        Query, key and value are views of the kit's one matrix, so writing into them fills it.
-        Names that are not in the table, such as those of a head of your own, are unchanged.
+    They are those of a bare encoder or a task model; the names keep or lack "bert." accordingly.
+    Query, key and value are views of the kit's one matrix, so writing into them fills it. Names
+    that are not in the table, such as those of a head of your own, are unchanged.
 
     Raises
     ------
     WeightsError
         If two tensors would get the same name.
     """
-    result = {}
+    result: dict[str, Tensor] = {}
     for name, tensor in state_dict.items():
         match = _QKV_NAME.fullmatch(name)
         if match:
             pieces = {f"{match[1]}.{part}.{match[2]}": piece
-                      for part, piece in zip(_QKV, tensor.chunk(3))}
+                      for part, piece in zip(_QKV, tensor.chunk(3), strict=True)}
         else:
             pieces = {name: tensor}
         for piece_name, piece in pieces.items():
@@ -108,31 +103,24 @@ def to_hugging_face(state_dict):
     return result
 
 
-def _put(tensors, name, tensor):
+def _put(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
     if name in tensors:
         raise WeightsError(f"two tensors would both be called {name!r}; rename one of them")
     tensors[name] = tensor
 
 
-def standard_names(tensors, prefixed=True):
+def standard_names(tensors: Mapping[str, Tensor], prefixed: bool = True) -> dict[str, Tensor]:
     """Bring the variants among Hugging Face files to the names of today.
 
-    The encoder's names get or lose "bert." as asked; LayerNorm.gamma and beta become weight and
-    bias; position_ids, a constant of older files, is dropped.
-
-    Parameters
-    ----------
-    tensors : mapping of str to torch.Tensor
-        As a file has them.
-    prefixed : bool
-        Whether the encoder's names shall start with "bert.".
+    The encoder's names get "bert." in front, or lose it unless `prefixed`; LayerNorm.gamma and
+    beta become weight and bias; position_ids, a constant of older files, is dropped.
 
     Raises
     ------
     WeightsError
         If the file holds one tensor under two of these names.
     """
-    result = {}
+    result: dict[str, Tensor] = {}
     has_prefix = any(name.startswith("bert.") for name in tensors)
     for name, tensor in tensors.items():
         old = _OLD_NORM.fullmatch(name)
@@ -156,7 +144,7 @@ _GOOGLE_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias":
 _GOOGLE_HEADS = {"": "classifier", "cls.squad": "qa_outputs"}  # run_classifier.py, run_squad.py
 
 
-def from_google(arrays):
+def from_google(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Rename the arrays of Google's TensorFlow checkpoints as in Hugging Face files.
 
     Kernels are transposed: TensorFlow keeps (inputs, outputs), torch (outputs, inputs). The
@@ -165,13 +153,12 @@ def from_google(arrays):
 
     Parameters
     ----------
-    arrays : mapping of str to numpy.ndarray
+    arrays
         For instance {name: reader.get_tensor(name)} of `tf.train.load_checkpoint`.
 
     Returns
     -------
-    dict of str to torch.Tensor
-        To be written with `write_safetensors` beside a config.json, for `load_pretrained`.
+    What `write_safetensors` can write beside a config.json, for `load_pretrained`.
 
     Raises
     ------
@@ -184,7 +171,7 @@ def from_google(arrays):
     >>> {name: tuple(tensor.shape) for name, tensor in from_google(kernel).items()}
     {'bert.encoder.layer.0.intermediate.dense.weight': (16, 4)}
     """
-    result = {}
+    result: dict[str, Tensor] = {}
     for name, array in arrays.items():
         *path, leaf = name.split("/")
         if leaf in ("adam_m", "adam_v", "global_step"):

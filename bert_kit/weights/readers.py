@@ -8,25 +8,28 @@ tensors and plain containers and runs nothing (torch >= 2.10).
 import os
 import re
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bert_kit.errors import WeightsError
-from bert_kit.files import read_json
+from bert_kit.files import StrPath, read_json
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
 
 
-def read_weights(folder):
+def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     """Read the tensors of a model folder, from the best of the files in `WEIGHT_FILES`.
 
     Returns
     -------
-    path : Path
+    path
         The file that was read; of a sharded model, the index.
-    tensors : dict of str to torch.Tensor
+    tensors
         On the CPU, under the names that the file has.
 
     Raises
@@ -41,7 +44,7 @@ def read_weights(folder):
     raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
 
 
-def read_torch_file(path):
+def read_torch_file(path: StrPath) -> dict[str, Tensor]:
     """Read a dictionary of tensors that `torch.save` wrote.
 
     Raises
@@ -85,15 +88,8 @@ def read_torch_file(path):
     return dict(content)
 
 
-def _read_safetensors_shards(index):
-    return _read_shards(index, ".safetensors", read_safetensors)
-
-
-def _read_torch_shards(index):
-    return _read_shards(index, ".bin", read_torch_file)
-
-
-def _read_shards(index, suffix, read):
+def _read_shards(index: Path, suffix: str,
+                 read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Read the tensors that an index maps to the files beside it."""
     where = read_json(index).get("weight_map")
     if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
@@ -103,7 +99,7 @@ def _read_shards(index, suffix, read):
         raise WeightsError(f"{index}: {len(files):,} shards; expected 1 to {_MOST_SHARDS:,}")
     paths = [_shard_path(index, file, suffix) for file in files]
     tensors = {}
-    for file, path in zip(files, paths):
+    for file, path in zip(files, paths, strict=True):
         content = read(path)
         for name in (name for name, place in where.items() if place == file):
             if name not in content:
@@ -112,7 +108,7 @@ def _read_shards(index, suffix, read):
     return tensors
 
 
-def _shard_path(index, file, suffix):
+def _shard_path(index: Path, file: str, suffix: str) -> Path:
     """Return the path of a shard, which must lie beside its index.
 
     The file's name is text from the folder's author: anything but a plain name could point at
@@ -137,8 +133,9 @@ def _shard_path(index, file, suffix):
 
 _READERS = {
     "model.safetensors": read_safetensors,
-    "model.safetensors.index.json": _read_safetensors_shards,
+    "model.safetensors.index.json": partial(_read_shards, suffix=".safetensors",
+                                            read=read_safetensors),
     "pytorch_model.bin": read_torch_file,
-    "pytorch_model.bin.index.json": _read_torch_shards,
+    "pytorch_model.bin.index.json": partial(_read_shards, suffix=".bin", read=read_torch_file),
 }
 WEIGHT_FILES = tuple(_READERS)

@@ -14,13 +14,15 @@ import mmap
 import os
 import reprlib
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from bert_kit.errors import BertKitError, WeightsError
-from bert_kit.files import atomic_file, check_readable, parse_json
+from bert_kit.files import StrPath, atomic_file, check_readable, parse_json
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 _LARGEST = 2**48  # elements; above every file, far below what torch's 64-bit strides can hold
@@ -47,14 +49,14 @@ class Entry(NamedTuple):
     stop: int
 
 
-def read_header(path):
+def read_header(path: StrPath) -> tuple[dict[str, Entry], dict[str, str]]:
     """Read and check the header of a safetensors file, without its tensors.
 
     Returns
     -------
-    entries : dict of str to Entry
+    entries
         By tensor name, in the order of the bytes.
-    metadata : dict of str to str
+    metadata
         Free text stored with the tensors, usually {"format": "pt"}.
 
     Raises
@@ -99,7 +101,7 @@ def read_header(path):
     return dict(entries), metadata
 
 
-def _check_entry(path, name, value, base):
+def _check_entry(path: StrPath, name: str, value: object, base: int) -> Entry:
     """Turn one value of the header into an Entry whose byte count fits its type and shape."""
     where = f"{path}: tensor {reprlib.repr(name)}"
     if not name.isprintable():
@@ -123,21 +125,12 @@ def _check_entry(path, name, value, base):
     return Entry(DTYPES[dtype], tuple(shape), base + offsets[0], base + offsets[1])
 
 
-def read_safetensors(path):
-    """Read every tensor of a safetensors file.
+def read_safetensors(path: StrPath) -> dict[str, Tensor]:
+    """Read every tensor of a safetensors file, on the CPU and in the order of the file.
 
     The file is mapped into memory, so a tensor costs nothing before it is used. The mapping is
     private: the tensors can be written to, and the file never changes. They share one storage,
     which stays in memory as long as any of them does: copy what you keep.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        On the CPU, in the order of the file.
 
     Raises
     ------
@@ -170,16 +163,17 @@ def read_safetensors(path):
     return tensors
 
 
-def write_safetensors(path, tensors, metadata=None):
+def write_safetensors(path: StrPath, tensors: Mapping[str, Tensor],
+                      metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors as a safetensors file, atomically; the same tensors give the same bytes.
 
     Parameters
     ----------
-    path : str or path
+    path
         An existing file is replaced.
-    tensors : mapping of str to torch.Tensor
+    tensors
         Any layout and device; each is written out whole, also when two share their memory.
-    metadata : mapping of str to str, optional
+    metadata
         Stored with the tensors; {"format": "pt"} by default, which some readers insist on.
 
     Raises
@@ -199,7 +193,8 @@ def write_safetensors(path, tensors, metadata=None):
     if not all(isinstance(text, str) for item in metadata.items() for text in item):
         raise WeightsError(f"{path}: metadata {metadata!r} does not map text to text")
     order = sorted(tensors, key=lambda name: (-_RANK[tensors[name].dtype], name))
-    header, position = {"__metadata__": metadata} if metadata else {}, 0
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    position = 0
     for name in order:
         stop = position + tensors[name].numel() * tensors[name].element_size()
         header[name] = {"dtype": _NAMES[tensors[name].dtype], "shape": list(tensors[name].shape),
@@ -214,4 +209,4 @@ def write_safetensors(path, tensors, metadata=None):
         file.write(struct.pack("<Q", len(text)) + text)
         for name in order:
             whole = tensors[name].detach().cpu().contiguous().reshape(-1)
-            file.write(whole.view(torch.uint8).numpy())
+            file.write(whole.view(torch.uint8).numpy().data)

@@ -12,12 +12,16 @@ whatever these files ask for that is not done here is an error.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from torch import nn
+
+from bert_kit.checks import whole
 from bert_kit.errors import WeightsError
-from bert_kit.files import read_json, write_json
-from bert_kit.weights.folder import save_pretrained
+from bert_kit.files import StrPath, read_json, write_json
+from bert_kit.weights.folder import Saves, config_of, save_pretrained
 
 POOLING_MODES = ("cls", "max", "mean")  # in the order in which flags that are all set are joined
 # Flags of other ways; set, one of these is an error.
@@ -42,30 +46,31 @@ class SentenceLayout(NamedTuple):
 
     Attributes
     ----------
-    pooling : tuple of str
+    pooling
         "cls", "mean" or "max"; several are put side by side.
-    normalize : bool
+    normalize
         Whether vectors get length 1.
-    max_length : int or None
+    max_length
         Longest row of a text, [CLS] and [SEP] included; None leaves it to the tokenizer.
-    lowercase : bool
+    lowercase
         Whether texts are lower-cased whatever the tokenizer does.
     """
 
-    pooling: tuple
+    pooling: tuple[str, ...]
     normalize: bool = False
     max_length: int | None = None
     lowercase: bool = False
 
 
-def read_sentence_folder(folder):
+def read_sentence_folder(folder: StrPath) -> tuple[Path, SentenceLayout]:
     """Read the layout of a sentence encoder.
 
     Returns
     -------
-    encoder : Path
+    encoder
         The folder of the encoder itself, this one or one in it.
-    layout : SentenceLayout
+    layout
+        How its vectors are made.
 
     Raises
     ------
@@ -93,35 +98,32 @@ def read_sentence_folder(folder):
     path = places[0] / "sentence_bert_config.json"
     about = _read_values(path, _TRANSFORMER)
     length, lowercase = about.get("max_seq_length"), about.get("do_lower_case", False)
-    if length is not None and (type(length) is not int or length < 3):
-        raise WeightsError(f"{path}: max_seq_length is {length!r}; expected a whole number from 3")
+    if length is not None:
+        whole(f"{path}: max_seq_length", length, 3, error=WeightsError)
     if not isinstance(lowercase, bool):
         raise WeightsError(f"{path}: do_lower_case is {lowercase!r}; expected true or false")
     pooling = _read_pooling(places[1] / "config.json")
     return places[0], SentenceLayout(pooling, len(kinds) == 3, length, lowercase)
 
 
-def save_sentence_folder(model, folder, tokenizer, layout):
+def save_sentence_folder(model: nn.Module, folder: StrPath, tokenizer: Saves,
+                         layout: SentenceLayout) -> None:
     """Save a sentence encoder as a folder that this kit and sentence-transformers read.
 
-    Parameters
-    ----------
-    model, folder, tokenizer
-        As in `save_pretrained`.
-    layout : SentenceLayout
+    See `save_pretrained`.
     """
     folder = Path(folder)
     kinds = _SEQUENCES[layout.normalize]
-    places = ["", "1_Pooling", "2_Normalize"]
+    places = ["", "1_Pooling", "2_Normalize"][:len(kinds)]
     write_json(folder / "modules.json", [
         {"idx": number, "name": str(number), "path": place,
          "type": f"sentence_transformers.models.{kind}"}  # the name that all versions know
-        for number, (kind, place) in enumerate(zip(kinds, places))])
-    modes = {_FLAGS[name]: name in layout.pooling for name in POOLING_MODES}
+        for number, (kind, place) in enumerate(zip(kinds, places, strict=True))])
+    modes: dict[str, object] = {_FLAGS[name]: name in layout.pooling for name in POOLING_MODES}
     if len(layout.pooling) > 1:  # flags have no order; versions before 6 know nothing else
         modes = {"pooling_mode": list(layout.pooling)}
     write_json(folder / "1_Pooling" / "config.json", {
-        "word_embedding_dimension": model.config.hidden_size, **modes})
+        "word_embedding_dimension": config_of(model).hidden_size, **modes})
     write_json(folder / "sentence_bert_config.json", {
         "max_seq_length": layout.max_length, "do_lower_case": layout.lowercase})
     write_json(folder / "config_sentence_transformers.json", {
@@ -129,7 +131,7 @@ def save_sentence_folder(model, folder, tokenizer, layout):
     save_pretrained(model, folder, tokenizer)
 
 
-def _inside(folder, place, path):
+def _inside(folder: Path, place: str, path: Path) -> Path:
     """Return a folder inside `folder`, or refuse what leads out of it."""
     parts = re.split(r"[/\\]", place) if place else []  # whichever system it was written on
     if not place.isprintable() or len(place) > 200 or any(
@@ -139,7 +141,7 @@ def _inside(folder, place, path):
     return folder.joinpath(*parts)
 
 
-def _read_values(path, allowed):
+def _read_values(path: Path, allowed: Mapping[str, tuple]) -> dict[str, Any]:
     """Return a JSON object, or {} where there is no file; refuse values that are not allowed."""
     values = read_json(path) if path.exists() else {}
     for key, choices in allowed.items():
@@ -149,7 +151,7 @@ def _read_values(path, allowed):
     return values
 
 
-def _read_pooling(path):
+def _read_pooling(path: Path) -> tuple[str, ...]:
     """Return the modes that 1_Pooling/config.json declares, in order."""
     values = read_json(path)
     modes = values.get("pooling_mode")

@@ -18,14 +18,24 @@ import time
 
 import pytest
 import torch
-from tiny_jobs import environment, tiny_bert, write_table
-from test_pretraining import write_text
+from tiny_jobs import WORDS, environment, tiny_bert, write_table
 
 from bert_kit.files import REPLACED, TEMPORARY, read_json
 from bert_kit.weights import read_safetensors
 
 KILLS = int(os.environ.get("KILLS", 1))
 LONGEST = 60 + 20 * KILLS  # seconds; a job that never comes to its end has lost something
+
+
+def write_documents(path, count):
+    """Documents of one to five sentences, and return the path."""
+    rng = random.Random(0)
+    words = [word for kind in WORDS.values() for word in kind]
+    path.write_text("\n\n".join(
+        "\n".join(f"the thing {i} of {' '.join(rng.choices(words, k=4))}."
+                  for _ in range(rng.randint(1, 5))) for i in range(count)) + "\n")
+    return path
+
 
 SERVER = """
 import json, os, resource, sys
@@ -100,7 +110,7 @@ def files(tmp_path_factory):
     """{name: path} of a table, a text and a BERT."""
     folder = tmp_path_factory.mktemp("files")
     return {"rows": write_table(folder / "rows.csv", 90), "bert": tiny_bert(folder / "bert"),
-            "text": write_text(folder / "text.txt", 60, 0)}
+            "text": write_documents(folder / "text.txt", 60)}
 
 
 def bytes_of(folder, *patterns):

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from bert_kit import BertKitError, ConfigError
-from bert_kit.files import (atomic_file, atomic_folder, held, parse_json, read_json,
-                            remove_leftovers, working_folder, write_json)
+from bert_kit import BertKitError, ConfigError, TrainingError
+from bert_kit.files import (atomic_file, atomic_folder, check_same, held, numbered_folder,
+                            parse_json, read_json, remove_leftovers, working_folder, write_json)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -226,3 +226,19 @@ def test_a_disk_without_locks_is_used_without(tmp_path, monkeypatch):
     with held(tmp_path), working_folder(tmp_path / "a"):
         (tmp_path / "a" / "x").touch()
     assert (tmp_path / "a" / "x").exists()
+
+
+def test_numbered_folders(tmp_path):
+    assert numbered_folder(tmp_path, "run") == numbered_folder(tmp_path, "run", latest=True)
+    for name in ("run", "run-2", "run-3"):
+        assert numbered_folder(tmp_path, "run") == tmp_path / name
+        (tmp_path / name).mkdir()
+        assert numbered_folder(tmp_path, "run", latest=True) == tmp_path / name
+
+
+def test_a_run_that_goes_on_is_the_same_run():
+    before = {"seed": 1, "rates": [1, 2], "shown": True}
+    check_same("runs/a", before, {**before, "shown": False, "new": 5}, free=("shown",))
+    with pytest.raises(TrainingError, match="runs/a: rates was .1, 2. and is now .1.; a resumed "
+                       "run needs the same settings"):
+        check_same("runs/a", before, {"rates": [1]}, error=TrainingError)

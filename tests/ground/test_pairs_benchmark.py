@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny_rows import Fixed, batch_of
+from tiny_texts import make_texts, tokenizer
 from torch.nn import functional as F
 
 from bert_kit import (BERTForSequenceClassification, ClassificationDataset, DataError, Tokenizer)
@@ -14,8 +16,6 @@ from bert_kit.data import (Number, create_classification_dataloader, make_loader
 from bert_kit.evaluation import (pearson_correlation, predict_logits, regression_metrics,
                                  spearman_correlation)
 from bert_kit.training import compute_regression_loss, count_labels, set_output_bias
-from test_weighted_losses import Fixed, batch_of
-from tiny_texts import make_texts, tokenizer
 
 PAIRS = list(zip(make_texts(40, 20), make_texts(40, 9, seed=1)))
 

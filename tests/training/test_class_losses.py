@@ -1,29 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny_rows import rows_loader
+from tiny_rows import Fixed, batch_of, rows_loader
 from torch.nn import functional as F
 
 from bert_kit import (AMPTrainer, BERTForSequenceClassification, DataError, TrainingError,
                       compute_classification_loss)
 from bert_kit.training import balanced_class_weights, classification_loss
-
-
-class Fixed(torch.nn.Module):
-    """A model whose logits are given."""
-
-    def __init__(self, logits):
-        super().__init__()
-        self.logits = torch.nn.Parameter(logits)
-
-    def forward(self, input_ids, attention_mask, token_type_ids):
-        return self.logits
-
-
-def batch_of(labels, **more):
-    ids = torch.ones(len(labels), 2, dtype=torch.long)
-    return {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids, "labels": labels,
-            **more}
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 import sklearn.metrics as reference
 import torch
 from tiny_models import tiny_config
+from tiny_rows import Fixed, batch_of
+from tiny_texts import make_texts, tokenizer
 from torch.nn import functional as F
 
 from bert_kit import (AMPTrainer, BERTForMultiLabel, BERTForSequenceClassification, ConfigError,
@@ -19,8 +21,6 @@ from bert_kit.evaluation import (fit_thresholds, format_per_class, format_sweep,
                                  tfidf_label_probabilities, threshold_sweep, threshold_warning)
 from bert_kit.model import CLASSIFIERS
 from bert_kit.training import (multi_label_loss, positive_weights, prior_logits, set_output_bias)
-from test_weighted_losses import Fixed, batch_of
-from tiny_texts import make_texts, tokenizer
 
 
 def quiet(line):

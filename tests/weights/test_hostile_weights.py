@@ -16,10 +16,9 @@ import zipfile
 
 import pytest
 import torch
-from hostile_inputs import memory_of_at_most
+from hostile_inputs import UNSAFE, memory_of_at_most
 from tiny_jobs import tiny_bert
 from tiny_runs import build
-from test_folder import UNSAFE
 
 from bert_kit import (Answerer, BertConfig, BERTForQuestionAnswering, BERTForSequenceClassification,
                       BertKitError, ConfigError, WeightsError, get_tokenizer, load_pretrained,

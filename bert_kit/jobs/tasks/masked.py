@@ -22,7 +22,7 @@ from bert_kit.checks import share
 from bert_kit.config import BertConfig
 from bert_kit.data import (MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
                            load_corpus, make_loader, read_documents)
-from bert_kit.data.datasets import row_room
+from bert_kit.data.rows.pieces import row_room
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
