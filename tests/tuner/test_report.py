@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from bert_kit.errors import BertKitError
-from bert_kit.tuner.pbt import PBT, Population
+from bert_kit.tuner.population import PBT, Population
 from bert_kit.tuner.pruning import Median
 from bert_kit.tuner.report import write_lineage, write_report
-from bert_kit.tuner.samplers import Random
+from bert_kit.tuner.tpe import Random
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
 
