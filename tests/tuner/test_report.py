@@ -73,7 +73,7 @@ def test_the_page_of_a_study(tmp_path):
     page = tmp_path / "new" / "report.html"
     write_report(study, page)
     tree, tables, pictures = read(page)
-    assert tree.find(".//h1").text == tree.find(".//title").text == "a <study> &   $x_1$"
+    assert tree.find(".//h1").text == tree.find(".//title").text == "a <study> & $x_1$"
     header, *rows = tables["Best trials"]
     assert header == ["trial", "state", "value", *(each.name for each in SPACE.parameters)]
     for row, trial in zip(rows, study.top(12), strict=True):

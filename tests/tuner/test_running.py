@@ -117,8 +117,8 @@ if __name__ == "__main__":
 
 def elsewhere(tmp_path, begin, *command, master="True"):
     script = tmp_path / "script.py"
-    script.write_text(ELSEWHERE.format(root=str(ROOT), tests=str(Path(__file__).parent), begin=begin,
-                                       master=master))
+    script.write_text(ELSEWHERE.format(root=str(ROOT), tests=str(Path(__file__).parent),
+                                       begin=begin, master=master))
     done = subprocess.run([*command, str(script), str(tmp_path / "study")], capture_output=True,
                           text=True, cwd=tmp_path, timeout=120,
                           env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"})
