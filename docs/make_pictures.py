@@ -12,7 +12,7 @@ import torch
 from bert_kit.model import GELU, Packing, attend
 from bert_kit.training import schedule_factor
 from bert_kit.tuner import SearchSpace
-from bert_kit.tuner.parzen import Parzen
+from bert_kit.tuner.tpe import Parzen
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
 PALE = "#eeeeee"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_kit.errors import BertKitError, ConfigError, TuningError
+from bert_kit.errors import ConfigError, TuningError
 from bert_kit.files import check_kinds, held, read_json, write_json
 from bert_kit.tuner.legs import Leg, Step, run_legs
 from bert_kit.tuner.pbt import ExploitExplore, Member
@@ -52,9 +52,7 @@ class Population:
                             for row in stored["lineage"])
             return cls(SearchSpace.from_dict(stored["settings"]["space"]),
                        stored["settings"]["direction"] == "maximize", lineage)
-        except BertKitError as error:
-            raise TuningError(f"{file}: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # a BertKitError is a ValueError
             raise TuningError(f"{file}: damaged ({error}); expected what a population "
                               "left") from None
 

@@ -10,21 +10,34 @@ import html
 import io
 import math
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bert_kit.errors import BertKitError
+from bert_kit.figures import BLUE, GREEN, GREY, ORANGE, require_plots
 from bert_kit.files import write_text
+from bert_kit.printing import one_line
 from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, RUNNING, Trial, best_first
 from bert_kit.tuner.parameter_importance import importance
 from bert_kit.tuner.pareto import pareto_front
+from bert_kit.tuner.pbt import Member
+from bert_kit.tuner.population import Population
+from bert_kit.tuner.space import Parameter
+from bert_kit.tuner.study import Study
 
-# Okabe & Ito 2008: told apart with any kind of colour vision.
-COLORS = {COMPLETE: "#0072B2", PRUNED: "#D55E00", FAILED: "#767676", RUNNING: "#009E73"}
-SHOWN = 12  # trials in the table, parameters in a picture
-STYLE = {"font.size": 8, "text.parse_math": False, "text.usetex": False, "legend.frameon": False,
-         "axes.spines.top": False, "axes.spines.right": False}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Ticks = tuple[Any, list[str]]  # places on an axis, and what stands there
+
+COLORS = {COMPLETE: BLUE, PRUNED: ORANGE, FAILED: GREY, RUNNING: GREEN}
+SHOWN, SHORT = 12, 24  # trials in the table, parameters in a picture; letters of a name
+STYLE: dict[Any, Any] = {"font.size": 8, "text.parse_math": False, "text.usetex": False,
+                         "legend.frameon": False, "axes.spines.top": False,
+                         "axes.spines.right": False}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"/><title>{0}</title><style>
 body {{ font: 15px/1.5 sans-serif; max-width: 1100px; margin: 2em auto }} img {{ max-width: 100% }}
@@ -33,7 +46,7 @@ div {{ overflow-x: auto }} td, th {{ text-align: left; padding-right: 1.2em; whi
 """
 
 
-def write_report(study, path):
+def write_report(study: Study, path: str | Path) -> None:
     """Write a page on a study: its best trials, importances, statistics and pictures.
 
     History, slices along the parameters, the Pareto front of several objectives, parallel
@@ -58,7 +71,7 @@ def write_report(study, path):
             parts += _Pictures(study, trials, ranked, list(shares)[:SHOWN]).all()
 
 
-def write_lineage(population, path):
+def write_lineage(population: Population, path: str | Path) -> None:
     """Write a page on a `Population`: its parameters, scores and diversity over the generations.
 
     A line is a slot, and an arrow a copy: a slot goes on from where another one was. What led to
@@ -79,11 +92,11 @@ class _Column(NamedTuple):
 
     name: str
     places: np.ndarray
-    ticks: tuple = ()
+    ticks: Ticks | None = None
 
-    def scale(self, axes, way):
+    def scale(self, axes: "Axes", way: str) -> None:
         """Let the x or y axis show this column."""
-        axes.set(**{f"{way}label": _short(self.name)})
+        axes.set(**{f"{way}label": one_line(self.name, SHORT)})
         if self.ticks:
             axes.set(**{f"{way}lim": (-0.03, 1.03)})
             getattr(axes, f"set_{way}ticks")(*self.ticks)
@@ -92,12 +105,13 @@ class _Column(NamedTuple):
 class _Pictures:
     """The trials of a study in columns, those of the most important parameters first."""
 
-    def __init__(self, study, trials, ranked, names):
+    def __init__(self, study: Study, trials: Sequence[Trial], ranked: np.ndarray,
+                 names: Sequence[str]) -> None:
         self.trials, self.states = trials, np.array([trial.state for trial in trials])
         self.signs = [-1 if way == "maximize" else 1 for way in study.directions.values()]
         losses = np.array([trial.losses or [math.nan] * len(self.signs) for trial in trials])
         self.results = [_Column(name, sign * _fenced(column)) for name, sign, column
-                        in zip(study.directions, self.signs, losses.T)]
+                        in zip(study.directions, self.signs, losses.T, strict=True)]
         self.best = pareto_front(np.nan_to_num(losses, nan=np.inf)) if study.several else ranked[:1]
         self.done = [place for place in ranked if trials[place].state == COMPLETE]
         rows = np.array([trial.row for trial in trials])
@@ -105,13 +119,13 @@ class _Pictures:
         spread = 0.6 * ((0.618034 * np.arange(len(rows))) % 1 - 0.5)
         columns = {each.name: _Column(each.name, column + spread / (each.size or math.inf),
                                       _ticks(each))
-                   for each, column in zip(study.space.parameters, rows.T)}
+                   for each, column in zip(study.space.parameters, rows.T, strict=True)}
         self.columns = [columns[name] for name in names]
 
-    def all(self):
+    def all(self) -> Iterator[str]:
         """Return the pictures of which there is something to show."""
         number, lines = _Column("trial", np.arange(len(self.trials))), []
-        for result, sign in zip(self.results, self.signs):
+        for result, sign in zip(self.results, self.signs, strict=True):
             losses = np.where(self.states == COMPLETE, sign * result.places, np.nan)
             lines.append((number, result, sign * np.fmin.accumulate(losses)))
         yield self.scatter("History: each trial, and the best so far", lines, 1)
@@ -129,10 +143,11 @@ class _Pictures:
             yield self.curves()
         yield self.timeline()
 
-    def scatter(self, title, triples, across):
+    def scatter(self, title: str, triples: Sequence[tuple[_Column, _Column, Any]],
+                across: int) -> str:
         """Draw pairs of columns, perhaps with a line: trials without a value are crosses."""
         figure, grid = _panels(len(triples), across, 2.2)
-        for axes, (x, y, line) in zip(grid, triples):
+        for axes, (x, y, line) in zip(grid, triples, strict=True):
             for state, color in COLORS.items():
                 mine, known = self.states == state, state in (COMPLETE, PRUNED)
                 axes.plot(x.places[mine], y.places[mine] if known else np.zeros(mine.sum()),
@@ -142,13 +157,13 @@ class _Pictures:
             axes.plot(x.places[self.best], y.places[self.best], "k*", ms=8, label="best")
             if line is not None:
                 axes.step(x.places, line, "k", where="post", lw=1)
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.locator_params("x", integer=True)
             x.scale(axes, "x")
             y.scale(axes, "y")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
-        return _shown(title, figure)
+        return _embed(title, figure)
 
-    def parallel(self):
+    def parallel(self) -> str:
         from matplotlib.collections import LineCollection
         columns = [column._replace(places=np.nan_to_num(column.places, nan=-0.12)[self.done])
                    for column in self.columns]
@@ -157,40 +172,39 @@ class _Pictures:
             columns.append(_Column(name, (values[self.done] - low) / (high - low or 1),
                                    ([0, 1], [f"{low:.4g}", f"{high:.4g}"])))
         figure, (axes,) = _panels(1, 1, 3.4)
-        lines = np.array([[(i, place) for i, place in enumerate(places)]
-                          for places in zip(*(column.places for column in columns))])
-        for some, style in ((lines, {"colors": "#AAAAAA", "lw": 0.4, "alpha": 0.5}),
-                            (lines[:math.ceil(len(lines) / 10)],
-                             {"colors": COLORS[COMPLETE], "lw": 0.9, "alpha": 0.8})):
-            axes.add_collection(LineCollection(some, **style))
+        lines = [list(enumerate(places))
+                 for places in zip(*(column.places for column in columns), strict=True)]
+        axes.add_collection(LineCollection(lines, colors="#AAAAAA", lw=0.4, alpha=0.5))
+        axes.add_collection(LineCollection(lines[:math.ceil(len(lines) / 10)],
+                                           colors=COLORS[COMPLETE], lw=0.9, alpha=0.8))
         for i, column in enumerate(columns):
             axes.axvline(i, color="black", lw=0.6)
-            for tick, label in zip(*column.ticks):
+            for tick, label in zip(*column.ticks or ((), ()), strict=True):
                 axes.text(i - 0.02, tick, label, fontsize=7, ha="right", va="center",
                           bbox={"color": "white", "alpha": 0.7, "pad": 0.5})
-        names = [_short(column.name) for column in columns]
+        names = [one_line(column.name, SHORT) for column in columns]
         crowded = len(names) * max(map(len, names)) > 150
         axes.set_xticks(range(len(names)), names, rotation=15 * crowded,
                         ha="right" if crowded else "center")
         axes.set(xlim=(-0.4, len(columns) - 0.9), ylim=(-0.15, 1.05), yticks=[])
         axes.spines[:].set_visible(False)
-        return _shown("Parallel coordinates: complete trials, the best tenth blue (at the bottom: "
+        return _embed("Parallel coordinates: complete trials, the best tenth blue (at the bottom: "
                       "not active)", figure)
 
-    def contour(self):
+    def contour(self) -> str:
         figure, grid = _panels(len(self.results), 2, 3.2)
         x, y = self.columns[:2]
-        for axes, (name, values, _), sign in zip(grid, self.results, self.signs):
+        for axes, (name, values, _), sign in zip(grid, self.results, self.signs, strict=True):
             points = np.stack([x.places, y.places, values])[:, self.done]
             cells = axes.hexbin(*points[:, np.isfinite(points).all(axis=0)], gridsize=(28, 12),
                                 extent=(0, 1, 0, 1), cmap="viridis" if sign < 0 else "viridis_r")
-            figure.colorbar(cells, ax=axes, label=_short(name))
+            figure.colorbar(cells, ax=axes, label=one_line(name, SHORT))
             x.scale(axes, "x")
             y.scale(axes, "y")
-        return _shown("The two most important parameters: mean of the complete trials in a cell",
+        return _embed("The two most important parameters: mean of the complete trials in a cell",
                       figure)
 
-    def curves(self):
+    def curves(self) -> str:
         from matplotlib.collections import LineCollection
         figure, (axes,) = _panels(1, 1, 3)
         reports, sign = [sorted(trial.reports.items()) for trial in self.trials], self.signs[0]
@@ -199,73 +213,78 @@ class _Pictures:
         curves = np.split(points, np.cumsum([len(pairs) for pairs in reports])[:-1])
         axes.add_collection(LineCollection(curves, colors=[COLORS[state] for state in self.states],
                                            lw=0.6, alpha=0.4))
-        ends = [curve[-1] for curve, state in zip(curves, self.states) if state == PRUNED]
+        ends = [curve[-1] for curve, state in zip(curves, self.states, strict=True)
+                if state == PRUNED]
         axes.plot(*np.reshape(ends, (-1, 2)).T, "x", color=COLORS[PRUNED], ms=4, label="pruned")
         axes.plot(*curves[self.best[0]].T, "k", lw=2, label="best")
         cuts = next((trial.cuts for trial in reversed(self.trials) if trial.cuts), {})
         axes.plot(*np.reshape(sorted(cuts.items()), (-1, 2)).T, "k--", lw=1, scalex=False,
                   scaley=False, label="cuts of the last trial")
-        axes.set(xlabel="step", ylabel=_short(self.results[0].name))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="step", ylabel=one_line(self.results[0].name, SHORT))
+        axes.locator_params("x", integer=True)
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return _shown("Learning curves", figure)
+        return _embed("Learning curves", figure)
 
-    def timeline(self):
-        trials = sorted(self.trials, key=lambda trial: trial.started)
-        start, now = trials[0].started, max(trial.finished or trial.started for trial in trials)
+    def timeline(self) -> str:
+        trials = sorted(self.trials, key=lambda trial: trial.started or 0.0)
+        starts = [trial.started or 0.0 for trial in trials]
+        start, now = starts[0], max(*starts, *(trial.finished or 0.0 for trial in trials))
         scale, unit = next(pair for pair in ((3600, "hours"), (60, "minutes"), (1, "seconds"))
                            if now - start > 2 * pair[0] or pair[0] == 1)
         slots, bars = [], []
-        for trial in trials:
+        for trial, began in zip(trials, starts, strict=True):
             slot = next((i for i, (device, free) in enumerate(slots)
-                         if device == trial.device and free <= trial.started), len(slots))
+                         if device == trial.device and free <= began), len(slots))
             end = trial.finished or now
             slots[slot:slot + 1] = [(trial.device, end)]
-            end = max(end, trial.started + (now - start) / 1000)  # at least a pixel
-            bars.append((slot, (trial.started - start) / scale, (end - start) / scale,
+            end = max(end, began + (now - start) / 1000)  # at least a pixel
+            bars.append((slot, (began - start) / scale, (end - start) / scale,
                          COLORS[trial.state]))
         figure, (axes,) = _panels(1, 1, min(0.3 * len(slots), 5))
-        axes.hlines(*zip(*bars), lw=min(10, 200 / len(slots)),
+        axes.hlines(*zip(*bars, strict=True), lw=min(10, 200 / len(slots)),
                     alpha=[0.6 + 0.3 * (trial.number % 2) for trial in trials])
         if len(slots) <= 30:
-            axes.set_yticks(range(len(slots)), [_short(device or f"slot {i}")
+            axes.set_yticks(range(len(slots)), [one_line(device or f"slot {i}", SHORT)
                                                 for i, (device, _) in enumerate(slots)])
         axes.set(xlabel=unit, ylim=(-0.7, len(slots) - 0.3))
-        return _shown("Timeline: a bar is a trial", figure)
+        return _embed("Timeline: a bar is a trial", figure)
 
 
-def _lineage(population, winners):
+def _lineage(population: Population, winners: Sequence[Member]) -> str:
     from matplotlib.collections import LineCollection
-    members = {(row.generation, row.slot): row for row in population.lineage}
+    members: dict[tuple[int, int | None], Member] = {
+        (row.generation, row.slot): row for row in population.lineage}
     rows = np.array([population.space.to_row(row.params) for row in members.values()])
     sign = -1 if population.maximize else 1
     scores = np.array([math.nan if row.score is None else row.score for row in members.values()])
     columns = [_Column("score", sign * _fenced(sign * scores)),
                *(_Column(each.name, column, _ticks(each))
-                 for each, column in zip(population.space.parameters, rows.T))]
+                 for each, column in zip(population.space.parameters, rows.T, strict=True))]
     figure, grid = _panels(len(columns) + 1, 2, 2.3)
-    for axes, column in zip(grid, columns):
-        points = {key: (key[0], place) for key, place in zip(members, column.places)}
+    for axes, column in zip(grid, columns, strict=False):  # the last axes show the diversity
+        points = {key: (key[0], place)
+                  for key, place in zip(members, column.places, strict=True)}
         steps = [(row, (points[row.generation - 1, row.parent], points[key]))
                  for key, row in members.items() if row.generation]
         kept = [(ends, f"C{row.slot % 10}") for row, ends in steps if row.slot == row.parent]
         copies = np.array([ends for row, ends in steps if row.slot != row.parent])
-        axes.scatter(*zip(*points.values()), 8, [f"C{slot % 10}" for _, slot in points])
+        x, y = np.transpose([*points.values()])
+        axes.scatter(x, y, 8, [f"C{row.slot % 10}" for row in members.values()])
         axes.add_collection(LineCollection([ends for ends, _ in kept], lw=1,
                                            colors=[color for _, color in kept]))
         if len(copies):
             axes.quiver(*copies[:, 0].T, *(copies[:, 1] - copies[:, 0]).T, color="#AAAAAA",
                         angles="xy", scale_units="xy", scale=1, width=0.004)
-        axes.plot(*zip(*(points[row.generation, row.slot] for row in winners)), "k", lw=2.5,
-                  alpha=0.7)
+        axes.plot(*np.transpose([points[row.generation, row.slot] for row in winners]), "k",
+                  lw=2.5, alpha=0.7)
         column.scale(axes, "y")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
     grid[-1].plot(population.diversity, "k.-")
     grid[-1].set(ylabel="diversity", ylim=(0, None), xlabel="generation")
-    return _shown("A colour is a slot, an arrow a copy, black what led to the best", figure)
+    return _embed("A colour is a slot, an arrow a copy, black what led to the best", figure)
 
 
-def _fenced(losses):
+def _fenced(losses: np.ndarray) -> np.ndarray:
     """Return losses in which those that are far worse than most lie on Tukey's outer fence."""
     losses = np.clip(losses, -1e100, 1e100)  # an axis needs finite ends
     known = losses[~np.isnan(losses)]
@@ -275,22 +294,23 @@ def _fenced(losses):
     return losses
 
 
-def _ticks(parameter):
+def _ticks(parameter: Parameter) -> Ticks:
     """Return (places, labels) for an axis of a parameter."""
     from matplotlib.ticker import LogLocator, MaxNLocator
     low, high, size = parameter.low, parameter.high, parameter.size or math.inf
     if parameter.values or size <= 8:
-        numbers = list(range(low, high + 1, parameter.step * math.ceil(size / 8)))
+        numbers = list(range(int(low), int(high) + 1, parameter.step * math.ceil(size / 8)))
     else:
         locator = (LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)) if parameter.log
                    else MaxNLocator(4))
         numbers = [each for each in locator.tick_values(low, high)
                    if low <= each <= high or math.isclose(each, low) or math.isclose(each, high)]
-    labels = [_short(parameter.values[n], 12) if parameter.values else f"{n:g}" for n in numbers]
+    values = parameter.values
+    labels = [one_line(values[int(n)], 12) if values else f"{n:g}" for n in numbers]
     return parameter.units(np.array(numbers)), labels
 
 
-def _panels(count, across, height):
+def _panels(count: int, across: int, height: float) -> tuple["Figure", np.ndarray]:
     from matplotlib.figure import Figure
     across = min(across, count)
     down = math.ceil(count / across)
@@ -301,7 +321,7 @@ def _panels(count, across, height):
     return figure, grid[:count]
 
 
-def _shown(title, figure):
+def _embed(title: str, figure: "Figure") -> str:
     """Return a figure as HTML with the picture inside, in a third of the bytes of a PNG."""
     picture, title = io.BytesIO(), _cell(title)
     figure.savefig(picture, format="webp", dpi=130, pil_kwargs={"quality": 75, "method": 2})
@@ -309,36 +329,27 @@ def _shown(title, figure):
     return f'<h2>{title}</h2><img alt="{title}" src="data:image/webp;base64,{code}"/>'
 
 
-def _table(title, header, rows):
+def _table(title: str, header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     head = "".join(f"<th>{_cell(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>\n"
                    for row in rows)
     return f"<h2>{_cell(title)}</h2><div><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _cell(value):
+def _cell(value: object) -> str:
     """Return a value as text that is safe in HTML."""
     if isinstance(value, dict):  # several objectives, or errors and how often each came
         value = ", ".join(f"{name}: {f'{each:.5g}' if isinstance(each, float) else each}"
                           for name, each in value.items())
-    return html.escape(f"{value:.5g}" if isinstance(value, float) else _short(value, 1000))
-
-
-def _short(text, width=24):
-    """Return a text on one line of at most so many characters, all of which can be shown."""
-    line = "".join(each if each.isprintable() else " " for each in str(text))
-    return line if len(line) <= width else line[:width - 1] + "…"
+    return html.escape(f"{value:.5g}" if isinstance(value, float) else one_line(value, 1000))
 
 
 @contextlib.contextmanager
-def _page(path, title):
+def _page(path: str | Path, title: str) -> Iterator[list[str]]:
     """Yield a list for the parts of a page, which is written at the end."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise BertKitError("a report needs matplotlib, which is not installed; to have it: "
-                           "pip install 'bert_kit[plots]'") from None
-    parts = []
+    require_plots()
+    import matplotlib
+    parts: list[str] = []
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of another script: the tables have it
         yield parts

@@ -164,10 +164,9 @@ def _renew(path: str | Path, owner: str, closed: threading.Event) -> None:
     """Renew the leases of an owner until it says that it is done."""
     address = f"{Path(path).resolve().as_uri()}?mode=rw"  # a file that was removed stays so
     while not closed.wait(RENEWED):
-        with contextlib.suppress(sqlite3.Error):
-            with contextlib.closing(sqlite3.connect(address, timeout=30, uri=True)) as db, db:
-                db.execute(f"UPDATE trial SET beat = {NOW} WHERE told IS NULL AND owner = ?",
-                           (owner,))
+        with (contextlib.suppress(sqlite3.Error),
+              contextlib.closing(sqlite3.connect(address, timeout=30, uri=True)) as db, db):
+            db.execute(f"UPDATE trial SET beat = {NOW} WHERE told IS NULL AND owner = ?", (owner,))
 
 
 def _may_live(owner: str) -> bool:

@@ -35,7 +35,7 @@ from bert_kit.recipes.settings import ClassificationSettings
 from bert_kit.recipes.tagger import TaggedText, _conll
 from bert_kit.training.state import TrainerState, append_metrics, finite_numbers, write_metrics
 from bert_kit.tuner import PBT, Population, SearchSpace, Study
-from bert_kit.tuner.trial import PRUNED
+from bert_kit.tuner.ask_tell import PRUNED
 from bert_kit.weights import (SentenceLayout, load_weights, read_sentence_folder, save_pretrained,
                               save_sentence_folder)
 

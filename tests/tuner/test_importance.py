@@ -72,5 +72,5 @@ def test_only_complete_trials_count_and_few_say_nothing():
     assert importance(SPACE, done + other) == importance(SPACE, done)
     assert set(importance(SPACE, done[:9]).values()) == {0.0}
     assert set(importance(SPACE, []).values()) == {0.0}
-    with pytest.raises(ConfigError, match="top is 1; expected a share between 0 and 1"):
+    with pytest.raises(ConfigError, match="top is 1; expected a share above 0, below 1"):
         importance(SPACE, done, top=1)

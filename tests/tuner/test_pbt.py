@@ -102,7 +102,7 @@ def test_a_schedule_beats_every_fixed_rate(tmp_path):
 def test_first_generation_is_spread_over_the_space():
     for seed in range(20):
         members = PBT(WEIGHTS.ordered("size", [1, 2, 4, 8, 16]), population=5,
-                      seed=seed)._members((), 0, Path())
+                      seed=seed).ask()
         for name in ("h0", "h1"):
             assert sorted(int(5 * row.params[name]) for row in members) == [0, 1, 2, 3, 4]
         assert sorted(row.params["size"] for row in members) == [1, 2, 4, 8, 16]
@@ -276,7 +276,7 @@ def test_impossible_arguments(arguments, message):
 SCRIPT = """
 import sys, time
 sys.path[:0] = [{tests!r}]
-from test_tuner_pbt import PBT, WEIGHTS, figure_2
+from test_pbt import PBT, WEIGHTS, figure_2
 def step(leg):
     time.sleep(.002)
     return figure_2(leg)
@@ -287,7 +287,7 @@ PBT(WEIGHTS, seed=7).run(step, 40, {path!r}, resume=True)
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is a signal")
 def test_kill_and_resume_is_the_unbroken_run(tmp_path):
     whole = PBT(WEIGHTS, seed=7).run(figure_2, 40, tmp_path / "whole")
-    code = SCRIPT.format(tests=str(ROOT / "tests"), path=str(tmp_path / "run"))
+    code = SCRIPT.format(tests=str(Path(__file__).parent), path=str(tmp_path / "run"))
     kills, rng = 0, np.random.default_rng(0)
     for _ in range(12):
         child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT,

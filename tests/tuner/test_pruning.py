@@ -12,10 +12,10 @@ import pytest
 from bert_kit import ConfigError, TuningError
 from bert_kit.tuner.trial_files import history
 from bert_kit.tuner.pruning import (Hyperband, Median, Percentile, SuccessiveHalving, Threshold)
-from bert_kit.tuner.samplers import Grid, Random
+from bert_kit.tuner.tpe import Grid, Random
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
-from bert_kit.tuner.trial import Trial
+from bert_kit.tuner.ask_tell import Trial
 
 SPACE = SearchSpace().continuous("x", 0, 1).continuous("speed", 0, 1)
 
@@ -54,7 +54,7 @@ def test_a_threshold_and_a_share_that_cannot_be():
     trial = study.ask()
     assert [trial.report(step, 0.4) for step in (1, 2)] == [False, True]
     assert study.tell(trial).state == "pruned" and study.trials[0].value == 0.4
-    with pytest.raises(ConfigError, match="share is 50; expected a number between 0 and 1"):
+    with pytest.raises(ConfigError, match="share is 50; expected a share above 0, below 1"):
         Percentile(50)
 
 
@@ -141,7 +141,7 @@ def test_halving_beside_each_other_is_the_same(tmp_path):
         return Training()(leg)
 
     with ThreadPoolExecutor(4) as pool:
-        run_together.halve(step, SuccessiveHalving(27, 1, 9), executor=pool, devices=["a", "b"])
+        together.halve(step, SuccessiveHalving(27, 1, 9), executor=pool, devices=["a", "b"])
     assert rows(alone) == rows(together)
     assert len(devices) == 27 + 9 + 3 and set(devices) == {"a", "b"}
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from bert_kit.errors import BertKitError
-from bert_kit.tuner.pbt import PBT, Population
+from bert_kit.tuner.population import PBT, Population
 from bert_kit.tuner.pruning import Median
 from bert_kit.tuner.report import write_lineage, write_report
-from bert_kit.tuner.samplers import Random
+from bert_kit.tuner.tpe import Random
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
 
@@ -73,7 +73,7 @@ def test_the_page_of_a_study(tmp_path):
     page = tmp_path / "new" / "report.html"
     write_report(study, page)
     tree, tables, pictures = read(page)
-    assert tree.find(".//h1").text == tree.find(".//title").text == "a <study> &   $x_1$"
+    assert tree.find(".//h1").text == tree.find(".//title").text == "a <study> & $x_1$"
     header, *rows = tables["Best trials"]
     assert header == ["trial", "state", "value", *(each.name for each in SPACE.parameters)]
     for row, trial in zip(rows, study.top(12), strict=True):

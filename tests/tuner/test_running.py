@@ -19,7 +19,7 @@ from bert_kit import ConfigError, TuningError
 from bert_kit.files import read_json
 from bert_kit.tuner.trial_files import history
 from bert_kit.tuner.pruning import Median
-from bert_kit.tuner.samplers import TPE
+from bert_kit.tuner.tpe import TPE
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
 
@@ -108,7 +108,7 @@ def test_waves_are_the_same_on_threads_and_processes(expected):
 ELSEWHERE = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
-from test_tuner_running import in_waves
+from test_running import in_waves
 if __name__ == "__main__":
     {begin}
         in_waves(pool, sys.argv[1]) if {master} else None
@@ -117,11 +117,11 @@ if __name__ == "__main__":
 
 def elsewhere(tmp_path, begin, *command, master="True"):
     script = tmp_path / "script.py"
-    script.write_text(ELSEWHERE.format(root=str(ROOT), tests=str(ROOT / "tests"), begin=begin,
-                                       master=master))
+    script.write_text(ELSEWHERE.format(root=str(ROOT), tests=str(Path(__file__).parent),
+                                       begin=begin, master=master))
     done = subprocess.run([*command, str(script), str(tmp_path / "study")], capture_output=True,
                           text=True, cwd=tmp_path, timeout=120,
-                          env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+                          env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"})
     assert done.returncode == 0, done.stderr
     return table(read_json(tmp_path / "study" / "trial_history.json", list))
 
@@ -392,7 +392,7 @@ def test_a_trial_that_hangs_is_ended(capfd):
     ({"n_trials": -1}, "n_trials is -1; expected a whole number from 0"),
     ({"n_trials": 1, "in_flight": 0}, "in_flight is 0; expected a whole number from 1"),
     ({"n_trials": 1, "retries": 1.5}, "retries is 1.5"),
-    ({"n_trials": 1, "mode": "fast"}, "mode is 'fast'; expected async or waves"),
+    ({"n_trials": 1, "mode": "fast"}, "mode is 'fast'; expected one of async, waves"),
     ({"n_trials": 1, "isolate": True, "executor": object()}, "expected no executor beside it"),
     ({"n_trials": 1, "trial_timeout": 9}, "trial_timeout is 9, isolate False; expected seconds"),
     ({"n_trials": 1, "trial_timeout": 0, "isolate": True}, "trial_timeout is 0, isolate True"),

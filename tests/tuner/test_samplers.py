@@ -14,7 +14,7 @@ import pytest
 from bert_kit.errors import ConfigError
 from bert_kit.tuner import (TPE, Exhausted, Grid, Random, SearchSpace, best_first, log,
                             pareto_front)
-from bert_kit.tuner.parzen import Parzen, _normal_cdf
+from bert_kit.tuner.tpe import Parzen, _normal_cdf
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "benchmarks"
 SPACE = (SearchSpace().categorical("head", ["linear", "cnn", "kan"]).continuous("x", -1, 1)

@@ -12,7 +12,7 @@ import pytest
 
 from bert_kit import TuningError
 from bert_kit.tuner import store as store_module
-from bert_kit.tuner.samplers import Exhausted
+from bert_kit.tuner.ask_tell import Exhausted
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.store import Store
 from bert_kit.tuner.study import Study

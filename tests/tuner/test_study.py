@@ -7,7 +7,7 @@ import pytest
 from bert_kit import ConfigError, TuningError
 from bert_kit.files import read_json
 from bert_kit.tuner.trial_files import KeepTop
-from bert_kit.tuner.samplers import TPE, Grid, Random
+from bert_kit.tuner.tpe import TPE, Grid, Random
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
 
@@ -277,7 +277,7 @@ def test_nothing_is_tried_twice_with_many_in_flight():
 
 
 @pytest.mark.parametrize("arguments,words", [
-    ({"direction": "up"}, "direction of value is 'up'; expected minimize or maximize"),
+    ({"direction": "up"}, "direction of value is 'up'; expected one of minimize, maximize"),
     ({"directions": {"f1": "max"}}, "direction of f1 is 'max'"),
     ({"seed": -1}, "seed is -1; expected a whole number from 0"),
     ({"directions": {"a": "maximize", "b": "maximize"}, "pruner": object()},
