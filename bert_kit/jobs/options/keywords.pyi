@@ -1,0 +1,498 @@
+"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+
+class TextKeywords(TypedDict, total=False):
+    activation: str | Path | None
+    adam_epsilon: float
+    asymmetric: bool
+    baselines: bool
+    batch_size: int
+    bert_hidden_size: int | None
+    betas: float | Sequence[float]
+    class_weight: str | Path | None
+    classifier: str | Path | None
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    classifier_type: str | Path | None
+    data_file: str | Path | None
+    data_path: str | Path | None
+    dataset_path: str | Path | None
+    delimiter: str | Path | None
+    depth: int | None
+    dev_file: str | Path | None
+    device: str | Path
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str | Path
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    focal_gamma: float
+    freeze_layers: int
+    from_scratch: str | Path
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    hidden_dim: int | Sequence[int] | None
+    hidden_dims: int | Sequence[int] | None
+    improvement_threshold: float
+    kernel_sizes: int | Sequence[int] | None
+    label_column: str | Sequence[str] | None
+    label_separator: str | Path
+    label_smoothing: float
+    label_smoothing_factor: float
+    last_layers: int | None
+    layer_decay: float
+    learning_rate: float | str | Path | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | Path | None
+    lr_scheduler_type: str | Path
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | Path | None
+    metric_for_best_model: str | Path | None
+    min_delta: float
+    min_epochs: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    model_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_filters: int | None
+    num_frequencies: int | None
+    num_hidden_layers: int | None
+    num_train_epochs: int | None
+    num_wavelets: int | None
+    optim: str | Path
+    optimizer: str | Path
+    optimizer_choice: str | Path
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    pooling: str | Path | None
+    precision: str | Path | None
+    random_state: int
+    regression: float | None
+    resume: str | Path | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    stride: int
+    task: str | Path
+    test_file: str | Path | None
+    test_size: float
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    train_size: float | None
+    trend_window: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warmup_ratio: float
+    warmup_steps: float
+    wavelet_type: str | Path | None
+    weight_decay: float
+    weights: str | Path | None
+    window_pooling: str | Path
+
+
+class TagKeywords(TypedDict, total=False):
+    adam_epsilon: float
+    baselines: bool
+    batch_size: int
+    betas: float | Sequence[float]
+    class_weight: str | Path | None
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    data_file: str | Path | None
+    data_path: str | Path | None
+    dataset_path: str | Path | None
+    dev_file: str | Path | None
+    device: str | Path
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str | Path
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    freeze_layers: int
+    from_scratch: str | Path
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    improvement_threshold: float
+    label_smoothing: float
+    label_smoothing_factor: float
+    layer_decay: float
+    learning_rate: float | str | Path | None
+    lenient: bool
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | Path | None
+    lr_scheduler_type: str | Path
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | Path | None
+    metric_for_best_model: str | Path | None
+    min_delta: float
+    min_epochs: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    model_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_train_epochs: int | None
+    optim: str | Path
+    optimizer: str | Path
+    optimizer_choice: str | Path
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    precision: str | Path | None
+    random_state: int
+    regression: float | None
+    resume: str | Path | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    stride: int | None
+    tag_column: int
+    task: str | Path
+    test_file: str | Path | None
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    trend_window: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warmup_ratio: float
+    warmup_steps: float
+    weight_decay: float
+    weights: str | Path | None
+    word_column: int
+
+
+class AnswerKeywords(TypedDict, total=False):
+    adam_epsilon: float
+    baselines: bool
+    batch_size: int
+    betas: float | Sequence[float]
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    data_file: str | Path | None
+    data_path: str | Path | None
+    dataset_path: str | Path | None
+    dev_file: str | Path | None
+    device: str | Path
+    doc_stride: int
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str | Path
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    freeze_layers: int
+    from_scratch: str | Path
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    improvement_threshold: float
+    layer_decay: float
+    learning_rate: float | str | Path | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    longest_answer: int
+    lr: float | str | Path | None
+    lr_scheduler_type: str | Path
+    max_answer_length: int
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | Path | None
+    metric_for_best_model: str | Path | None
+    min_delta: float
+    min_epochs: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    model_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_train_epochs: int | None
+    optim: str | Path
+    optimizer: str | Path
+    optimizer_choice: str | Path
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    precision: str | Path | None
+    random_state: int
+    regression: float | None
+    resume: str | Path | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    stride: int
+    task: str | Path
+    test_file: str | Path | None
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    trend_window: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warmup_ratio: float
+    warmup_steps: float
+    weight_decay: float
+    weights: str | Path | None
+
+
+class SimilarityKeywords(TypedDict, total=False):
+    adam_epsilon: float
+    baselines: bool
+    batch_size: int
+    betas: float | Sequence[float]
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    data_file: str | Path | None
+    data_path: str | Path | None
+    dataset_path: str | Path | None
+    delimiter: str | Path | None
+    dev_file: str | Path | None
+    device: str | Path
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str | Path
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    freeze_layers: int
+    from_scratch: str | Path
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    improvement_threshold: float
+    label_column: str | Sequence[str]
+    layer_decay: float
+    learning_rate: float | str | Path | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | Path | None
+    lr_scheduler_type: str | Path
+    max_grad_norm: float
+    max_length: int | None
+    max_seq_len: int | None
+    max_seq_length: int | None
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | Path | None
+    metric_for_best_model: str | Path | None
+    min_delta: float
+    min_epochs: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    model_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_train_epochs: int | None
+    optim: str | Path
+    optimizer: str | Path
+    optimizer_choice: str | Path
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    pooling: str | Path | None
+    precision: str | Path | None
+    random_state: int
+    regression: float | None
+    resume: str | Path | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    task: str | Path
+    test_file: str | Path | None
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    trend_window: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warmup_ratio: float
+    warmup_steps: float
+    weight_decay: float
+    weights: str | Path | None
+
+
+class MaskedKeywords(TypedDict, total=False):
+    adam_epsilon: float
+    baselines: bool
+    batch_size: int
+    betas: float | Sequence[float]
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    device: str | Path
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    freeze_layers: int
+    from_scratch: str | Path
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    improvement_threshold: float
+    layer_decay: float
+    learning_rate: float | str | Path | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | Path | None
+    lr_scheduler_type: str | Path
+    mask_probability: float
+    max_eval_samples: int
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | Path | None
+    metric_for_best_model: str | Path | None
+    min_delta: float
+    min_epochs: int
+    mlm_probability: float
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    model_path: str | Path | None
+    momentum: float
+    nsp: bool
+    num_epochs: int | None
+    num_train_epochs: int | None
+    optim: str | Path
+    optimizer: str | Path
+    optimizer_choice: str | Path
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    precision: str | Path | None
+    preprocessing_num_workers: int
+    random_state: int
+    regression: float | None
+    resume: str | Path | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    store: str | Path | None
+    task: str | Path
+    threads: int | None
+    time_limit: float | None
+    tokenizer: str | Path | None
+    tokenizer_name: str | Path | None
+    train_file: str | Sequence[str] | None
+    trend_window: int | None
+    val_size: float | None
+    validation_file: str | Sequence[str] | None
+    verbosity: int
+    vocab_size: int
+    warmup_ratio: float
+    warmup_steps: float
+    weight_decay: float
+    weights: str | Path | None
+    whole_word: bool
+    whole_word_mask: bool
+    workers: int

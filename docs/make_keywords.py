@@ -1,0 +1,58 @@
+"""Write bert_kit/jobs/options/keywords.pyi: the options of each task as an editor checks them.
+
+The functions that train take options by name, `**settings: Unpack[TagKeywords]`. These TypedDicts
+are the classes of options once more, under all their spellings. `python docs/make_keywords.py`
+writes the file, and a test holds it current.
+"""
+
+import types
+import typing
+from pathlib import Path
+
+from bert_kit.jobs.options.declare import Options, fields_of, spellings
+from bert_kit.jobs.tasks.table import task_named
+
+TARGET = Path(__file__).resolve().parents[1] / "bert_kit/jobs/options/keywords.pyi"
+CLASSES = {"TextKeywords": ("classification", "multi_label", "regression"),
+           "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
+           "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
+HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+'''
+
+
+def shown(hint: object) -> str:
+    """Return an annotation of a field as that of a keyword argument, which may be looser."""
+    if isinstance(hint, types.UnionType):
+        return " | ".join(dict.fromkeys(part for kind in typing.get_args(hint)
+                                        for part in shown(kind).split(" | ")))
+    if typing.get_origin(hint) is tuple:
+        kind = typing.get_args(hint)[0].__name__
+        return f"{kind} | Sequence[{kind}]"
+    return {str: "str | Path", type(None): "None"}.get(hint, getattr(hint, "__name__", ""))
+
+
+def class_of(name: str, options: list[type[Options]]) -> str:
+    """Return the source of a TypedDict."""
+    found: dict[str, str] = {}
+    for kind in options:
+        hints = typing.get_type_hints(kind)
+        for spelling, field in sorted(spellings(kind).items()):
+            if field in {one.name for one in fields_of(kind)}:
+                found.setdefault(spelling, shown(hints[field]))
+    lines = [f"    {spelling}: {hint}" for spelling, hint in sorted(found.items())]
+    return "\n".join([f"class {name}(TypedDict, total=False):", *lines])
+
+
+def stub() -> str:
+    """Return the source of the whole file."""
+    return "\n\n".join([HEAD.rstrip(), *(
+        "\n" + class_of(name, [task_named(task).options for task in tasks])
+        for name, tasks in CLASSES.items())]) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(stub(), "utf-8")
