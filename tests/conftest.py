@@ -12,9 +12,9 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there; small models need no more
 
-import torch  # noqa: E402
+import torch
 
-from bert_kit import BertConfig  # noqa: E402
+from bert_kit import BertConfig
 
 
 @pytest.fixture(autouse=True)

@@ -105,7 +105,8 @@ def test_every_promise_names_tests_that_exist():
 
 
 def test_an_answer_that_does_not_exist_is_found():
-    here = "tests/docs/test_docs.py::missing_answers tests/docs/test_docs.py::gone tests/gone.py::test_it"
+    here = ("tests/docs/test_docs.py::missing_answers tests/docs/test_docs.py::gone "
+            "tests/gone.py::test_it")
     assert missing_answers(here) == ["tests/docs/test_docs.py::gone", "tests/gone.py::test_it"]
 
 
