@@ -95,10 +95,11 @@ def test_tutorials_are_short_and_answer_their_exercises(page):
 
 
 def test_every_promise_names_tests_that_exist():
-    """`file.py::test`, or `::test` of the file named before it."""
+    """`room/file.py::test`, or `::test` of the file named before it."""
     file, promises = None, 0
     page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
-    for name, test in re.findall(r"`(test_\w+\.py|(?=::))(?:::(\w+))?`", page):
+    assert not re.search(r"`test_\w+\.py", page)
+    for name, test in re.findall(r"`(\w+/test_\w+\.py|(?=::))(?:::(\w+))?`", page):
         file, promises = name or file, promises + 1
         assert f"\ndef {test}" in (ROOT / "tests" / file).read_text("utf-8")
     assert promises > 20
