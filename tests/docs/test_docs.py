@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+import bert_kit
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
@@ -115,6 +117,16 @@ def test_the_list_of_public_names_is_current():
     """Else run `PYTHONPATH=. python docs/make_api.py`."""
     written = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["api"]()
     assert (ROOT / "docs" / "api.md").read_text("utf-8") == written
+
+
+def test_the_change_log_begins_with_this_version():
+    """Versions with dates, newest first, and not one twice."""
+    page = (ROOT / "docs" / "CHANGELOG.md").read_text("utf-8")
+    found = re.findall(r"^## (\S+) (?:– .* )?\((\d{4}-\d\d-\d\d)\)$", page, re.MULTILINE)
+    versions = [tuple(map(int, version.split("."))) for version, _ in found]
+    assert len(found) == page.count("\n## ") and found[0][0] == bert_kit.__version__
+    assert versions == sorted(set(versions), reverse=True)
+    assert [date for _, date in found] == sorted((date for _, date in found), reverse=True)
 
 
 def test_the_pictures_are_current_and_shown():
