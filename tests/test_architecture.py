@@ -99,6 +99,13 @@ def test_top_level_is_as_designed():
                    "pyproject.toml", ".gitignore", ".ci", ".github", ".pre-commit-config.yaml"}
 
 
+def test_ruff_finds_nothing():
+    pytest.importorskip("ruff")
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "--quiet",
+                           "--output-format=concise", "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_are_small_and_say_what_they_are(path):
     text = path.read_text("utf-8")
