@@ -37,7 +37,7 @@ def curves(x, y, width, height, xs, named, top, legend=1.0):
     parts = [f'<path d="M{x} {y}V{y + height}H{x + width}" fill="none" stroke="{GREY}"/>']
     for place, (label, (colour, ys)) in enumerate(named.items()):
         points = " ".join(f"{x + width * (a - xs[0]) / (xs[-1] - xs[0]):.1f},"
-                          f"{y + height * (1 - b / top):.1f}" for a, b in zip(xs, ys))
+                          f"{y + height * (1 - b / top):.1f}" for a, b in zip(xs, ys, strict=True))
         parts += [f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
                   words(x + legend * width - 4, y + 14 + 18 * place, label, "end", colour)]
     return parts
@@ -125,7 +125,8 @@ def packing():
 def masking():
     """Page 02: of a hundred tokens fifteen are chosen, and what the model reads there."""
     chosen = [math.floor(100 * (i + 0.5) / 15) for i in range(15)]
-    kinds = dict(zip(chosen, [BLUE] * 3 + [ORANGE] + [BLUE] * 5 + [GREEN] + [BLUE] * 4 + [ORANGE]))
+    colours = [BLUE] * 3 + [ORANGE] + [BLUE] * 5 + [GREEN] + [BLUE] * 4 + [ORANGE]
+    kinds = dict(zip(chosen, colours, strict=True))
     parts = [rectangle(20 + 14 * (n % 25), 20 + 14 * (n // 25), 12, 12, kinds.get(n, PALE))
              for n in range(100)]
     for line, (colour, text) in enumerate((

@@ -118,7 +118,7 @@ def show_guesses(model, tokenizer, text):
         logits = model(torch.tensor([ids], device=device))[0, place]
     best = logits.softmax(-1).topk(5)
     print(f"\n{text}")
-    for piece, probability in zip(tokenizer.tokens(best.indices), best.values):
+    for piece, probability in zip(tokenizer.tokens(best.indices), best.values, strict=True):
         print(f"  {probability:6.1%}  {piece}")
 
 

@@ -69,7 +69,7 @@ def main(args):
                   "compress a file"):
         cosines, rows = nearest(encoder.encode([query]), [stored], 3)
         print(f"\n{query}")
-        for cosine, row in zip(cosines[0], rows[0]):
+        for cosine, row in zip(cosines[0], rows[0], strict=True):
             print(f"  {cosine:.2f}  {queries[row][:80]}")
 
 

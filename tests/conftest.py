@@ -13,9 +13,9 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there; small models need no more
 
-import torch  # noqa: E402
+import torch
 
-from bert_kit import BertConfig  # noqa: E402
+from bert_kit import BertConfig
 
 
 # In a background job, and under nohup, Ctrl-C is ignored from the start, and by all that is started.

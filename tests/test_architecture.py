@@ -2,6 +2,8 @@
 
 import ast
 import configparser
+import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {"model", "weights", "data", "training", "evaluation", "tuner", "active"}
 GROUND = {"errors", "files", "config", "lookup", "faces", "printing", "figures", "checks", "modes",
           "tokenization"}
-RUNTIME = {"torch", "tokenizers", "numpy", "sklearn", "tqdm"}
-LAZY = {"huggingface_hub", "matplotlib", "yaml", "scipy"}  # used when present, imported in functions only
+RUNTIME = {"torch", "tokenizers", "numpy", "sklearn", "tqdm", "scipy"}
+BROUGHT = {"scipy": "scikit-learn", "huggingface_hub": "tokenizers"}  # each comes with one of five
+LAZY = {"huggingface_hub", "matplotlib", "yaml"}  # used when present, imported in functions only
 
 
 def name_of(path):
@@ -72,12 +75,19 @@ def test_only_the_five_packages_are_imported(path):
             assert top in ("numpy", "matplotlib"), f"the tuner imports {module}"
 
 
-def test_setup_names_exactly_the_five_packages():
+def test_setup_names_exactly_the_five_packages_and_what_comes_with_them():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     needed = {line.split(">")[0].replace("scikit-learn", "sklearn")
               for line in setup["options"]["install_requires"].split()}
-    assert needed == RUNTIME
+    assert needed == RUNTIME | set(BROUGHT) and len(needed - set(BROUGHT)) == 5
+
+
+@pytest.mark.parametrize("package, owner", BROUGHT.items())
+def test_what_is_said_to_come_with_a_package_does(package, owner):
+    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_")
+               for line in importlib.metadata.requires(owner) if "extra ==" not in line}
+    assert package in brought
 
 
 def test_top_level_is_as_designed():
@@ -86,7 +96,14 @@ def test_top_level_is_as_designed():
         pytest.skip("not a git checkout")
     top = {line.split("/")[0] for line in listed.stdout.splitlines()}
     assert top <= {"bert_kit", "examples", "tests", "docs", "setup.cfg", "README.md", "LICENSE",
-                   "pyproject.toml", ".gitignore", ".ci"}
+                   "pyproject.toml", ".gitignore", ".ci", ".github", ".pre-commit-config.yaml"}
+
+
+def test_ruff_finds_nothing():
+    pytest.importorskip("ruff")
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--quiet", "."]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

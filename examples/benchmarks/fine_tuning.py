@@ -102,8 +102,8 @@ def main():
         rows.append((ours, theirs, our_seconds / EPOCHS, their_seconds / EPOCHS))
         print(f"{seed:>4}  {ours:7.4f} {theirs:7.4f}   {'':17} {rows[-1][2]:7.1f} "
               f"{rows[-1][3]:6.1f} {our_seconds / their_seconds:6.2f}", flush=True)
-    ours, theirs, our_seconds, their_seconds = (list(column) for column in zip(*rows))
-    ratios = [a / b for a, b in zip(our_seconds, their_seconds)]
+    ours, theirs, our_seconds, their_seconds = (list(column) for column in zip(*rows, strict=True))
+    ratios = [a / b for a, b in zip(our_seconds, their_seconds, strict=True)]
     if len(rows) > 1:
         for name, values in (("kit", ours), ("plain", theirs)):
             print(f"{name:6} accuracy {statistics.mean(values):.4f} ± "

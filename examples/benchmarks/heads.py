@@ -117,19 +117,20 @@ def main(args):
     kinds = list(dict.fromkeys(["standard", *args.heads]))
     # First, while this process is small: a child starts with its parent's highest resident set.
     memory = {kind: memory_of(kind) / MEGABYTE for kind in kinds}
-    models, steps = zip(*(make_step(args, kind) for kind in kinds))
+    models, steps = zip(*(make_step(args, kind) for kind in kinds), strict=True)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.precision}; "
           f"{args.rows} x {args.length} tokens, {filled:.0%} filled, {args.rounds} rounds")
     times = {kind: [] for kind in kinds}
     for turn in range(args.rounds + 2):
-        for kind, step in zip(kinds, steps):
+        for kind, step in zip(kinds, steps, strict=True):
             elapsed = milliseconds(step, batch)
             if turn >= 2:  # two rounds to warm up
                 times[kind].append(elapsed)
     print(f"{'head':12}{'parameters':>12}{'step':>11}{'time':>9}   smallest–largest{'memory':>10}")
-    for kind, model in zip(kinds, models):
+    for kind, model in zip(kinds, models, strict=True):
         parameters = sum(p.numel() for p in model.classifier.parameters())
-        ratios = [own / standard for own, standard in zip(times[kind], times["standard"])]
+        ratios = [own / standard for own, standard
+                  in zip(times[kind], times["standard"], strict=True)]
         print(f"{kind:12}{parameters:12,}{statistics.median(times[kind]):8.0f} ms"
               f"{statistics.median(ratios):8.2f}x   {min(ratios):.2f}–{max(ratios):.2f}"
               f"{memory[kind]:15,.0f} MB")

@@ -70,7 +70,7 @@ def measure(side, precision, work, rows, length, checkpointing, folder, small):
     for _ in range(3):
         step(full)
     peak = peak_memory("cpu")
-    return dict(zip(STATES, (n / 2**20 for n in (peak, peak - loaded, peak - ready))))
+    return dict(zip(STATES, (n / 2**20 for n in (peak, peak - loaded, peak - ready)), strict=True))
 
 
 def compare(job, precision, pairs, folder, small):

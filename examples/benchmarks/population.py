@@ -80,12 +80,12 @@ def main(args):
             rows.append([score for name, side in SIDES.items() for score in measure(
                 args, BertStep(settings), parts.test, seed, side, Path(folder, f"{seed} {name}"))])
             print(line(seed, rows[-1]), flush=True)
-    columns = list(zip(*rows))
+    columns = list(zip(*rows, strict=True))
     print(line("mean", map(statistics.mean, columns)))
     fixed = columns[-len(SCORES):]
     for i, name in enumerate(list(SIDES)[:-1]):
-        for score, ours, theirs in zip(SCORES, columns[len(SCORES) * i:], fixed):
-            gains = [one - other for one, other in zip(ours, theirs)]
+        for score, ours, theirs in zip(SCORES, columns[len(SCORES) * i:], fixed, strict=False):
+            gains = [one - other for one, other in zip(ours, theirs, strict=True)]
             error = statistics.stdev(gains) / len(gains)**0.5 if len(gains) > 1 else float("nan")
             print(f"{name} - fixed, {score:4}: {statistics.mean(gains):+.4f} ± {error:.4f} "
                   f"(standard error), better in {sum(gain > 0 for gain in gains)} of {len(gains)}")

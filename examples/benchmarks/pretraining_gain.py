@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import train_bert_classification as example  # noqa: E402
+import train_bert_classification as example
 
 
 def parse_arguments():
@@ -43,13 +43,13 @@ def accuracy(weights, per_class, epochs, learning_rate, seed):
 
 def main(args):
     print("| labels a class | from scratch | pre-trained | gain |\n|---|---|---|---|")
-    for per_class, epochs in zip((50, 100, 200, None), args.epochs):
+    for per_class, epochs in zip((50, 100, 200, None), args.epochs, strict=True):
         scores = {}
         for weights in (None, args.weights):
             scores[weights] = [accuracy(weights, per_class, epochs, args.learning_rate, seed)
                                for seed in range(args.seeds)]
         scratch, trained = scores[None], scores[args.weights]
-        gains = [b - a for a, b in zip(scratch, trained)]
+        gains = [b - a for a, b in zip(scratch, trained, strict=True)]
         cells = [f"{statistics.mean(found):.3f}"
                  + (f" ± {statistics.stdev(found):.3f}" if len(found) > 1 else "")
                  for found in (scratch, trained)]

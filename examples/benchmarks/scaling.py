@@ -72,7 +72,7 @@ def rows_table(args, folder):
     middle = len(args.rows) // 2
     for work, times in found.items():
         print(f"{work + f', rows of {SHORT}':32}{'a token':>11}   against {args.rows[middle]} rows")
-        for rows, values in zip(args.rows, times):
+        for rows, values in zip(args.rows, times, strict=True):
             print(f"{rows:32}{statistics.median(values):8.1f} µs "
                   f"{spread(ratios(values, times[middle]))}", flush=True)
     return found
@@ -87,7 +87,7 @@ def lengths_table(args, folder):
         line = torch.linalg.lstsq(columns, medians[:, None]).solution[:, 0]
         print(f"{work + f', {args.tokens:,} tokens':32}{'a token':>11}   "
               f"{line[0]:.1f} + {line[1]:.4f} S")
-        for n, value, fitted in zip(args.lengths, medians, columns @ line):
+        for n, value, fitted in zip(args.lengths, medians, columns @ line, strict=True):
             print(f"{n:32}{value:8.1f} µs {fitted:8.1f} µs {value / fitted - 1:+7.1%}", flush=True)
     return found
 
@@ -111,8 +111,10 @@ def data_table(args, folder):
         batches = iter(batches)
         step(next(batches))  # a worker starts before its first batch, once an epoch
         start = time.perf_counter()
-        for count, batch in enumerate(batches, 1):
+        count = 0
+        for batch in batches:
             step(batch)
+            count += 1
         return (time.perf_counter() - start) / count
 
     found = take_turns(sides, args.pairs, measure=seconds_a_step)

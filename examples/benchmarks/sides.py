@@ -86,7 +86,7 @@ def encoder_step(folder, precision, name):
         config.hidden_size, config.num_attention_heads, config.intermediate_size,
         activation="gelu", layer_norm_eps=config.layer_norm_eps, batch_first=True)
     theirs = nn.TransformerEncoder(layer, config.num_hidden_layers).eval()
-    for block, layer in zip(ours.blocks, theirs.layers):
+    for block, layer in zip(ours.blocks, theirs.layers, strict=True):
         weights = {own: block.get_submodule(name[:-1]) for name, own in TORCH_NAMES.items()}
         layer.load_state_dict({own + kind: getattr(module, kind) for own, module in weights.items()
                                for kind in ("weight", "bias")})

@@ -23,7 +23,7 @@ from bert_kit.recipes.trials import Objective
 from bert_kit.tuner import Random, SearchSpace, Study
 
 MOMENTS = 10
-WORDS = "red green blue warm cold tall small fast slow loud".split()
+WORDS = ("red", "green", "blue", "warm", "cold", "tall", "small", "fast", "slow", "loud")
 
 
 def parse_arguments(arguments=None):
@@ -62,7 +62,8 @@ def main(args):
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "rows.csv")
         with open(table, "w", newline="") as file:
-            csv.writer(file).writerows([("text", "category"), *zip(texts(rng, 15), "ab" * 15)])
+            rows = zip(texts(rng, 15), "ab" * 15, strict=False)
+            csv.writer(file).writerows([("text", "category"), *rows])
         small = {"from_scratch": "bert-tiny", "max_length": 16, "device": "cpu", "verbosity": 0,
                  "plots": False, "baselines": False, "test_size": 0.0, "val_size": 0.2}
         settings = ClassificationSettings(

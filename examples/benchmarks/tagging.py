@@ -136,7 +136,7 @@ def compare(args, folder):
         (ours, our_seconds), (theirs, their_seconds) = found[kit], found[plain]
         rows.append((ours["f1"], theirs["f1"], our_seconds, their_seconds))
         print("{:>4}  {:8.4f} {:8.4f}   {:8.1f} {:8.1f}".format(seed, *rows[-1]), flush=True)
-    means = [statistics.mean(column) for column in zip(*rows)]
+    means = [statistics.mean(column) for column in zip(*rows, strict=True)]
     print("mean  {:8.4f} {:8.4f}   {:8.1f} {:8.1f}".format(*means))
     gaps = [100 * (ours - theirs) for ours, theirs, *_ in rows]
     spread = f" (standard deviation {statistics.stdev(gaps):.2f})" if len(gaps) > 1 else ""

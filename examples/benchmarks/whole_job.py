@@ -144,7 +144,7 @@ def main(args):
                 (ours, right), (theirs, their_right) = (runs[name][seed] for name in runs)
                 print(f"seed {seed:<5} {ours:7.1f} s {theirs:7.1f} s             {right:7.4f} "
                       f"{their_right:7.4f}", flush=True)
-            (ours, right), (theirs, their_right) = (zip(*runs[name]) for name in runs)
+            (ours, right), (theirs, their_right) = (zip(*runs[name], strict=True) for name in runs)
             found = {"precision": precision, "ours_s": ours, "theirs_s": theirs,
                      "ratios": ratios(theirs, ours), "ours_accuracy": right,
                      "theirs_accuracy": their_right, "parts_s": shares(given("parts-0"))}

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from bert_kit.data.samples.corpus import distinct, load_corpus, plain, split_sentences
-from bert_kit.data.samples.docstrings import (Docstring, Package, installed_packages, load_docstrings,
-                                      read_docstrings)
+from bert_kit.data.samples.docstrings import (
+    Docstring, Package, installed_packages, load_docstrings, read_docstrings)
 from bert_kit.data.samples.library_task import (KINDS, description, library_task, parameter_kinds,
                                         parameter_task)
 from bert_kit.errors import DataError
@@ -54,7 +54,8 @@ def packages(tmp_path):
         "pydoc_data/topics.py": "topics = " + repr({"assert": LONG.format("The statement"),
                                                     "bool": LONG.format("The type")}),
     })
-    verbs = "sort copy turn fold cut join rank seal mix lift drop wash bind heat cool draw".split()
+    verbs = ("sort", "copy", "turn", "fold", "cut", "join", "rank", "seal", "mix", "lift", "drop",
+             "wash", "bind", "heat", "cool", "draw")
     for verb in verbs:
         words = " ".join(f"{verb}{letter}" for letter in "abcdefghijklmnop")
         _write(tmp_path / "torch", {f"{verb}.py": f'def {verb}(x):\n    """{words}.\n\n'
@@ -78,7 +79,8 @@ def test_every_docstring_in_order(packages):
 
 
 def test_nothing_is_imported():
-    code = ("import sys; from bert_kit.data.samples.docstrings import installed_packages, read_docstrings\n"
+    code = ("import sys\n"
+            "from bert_kit.data.samples.docstrings import installed_packages, read_docstrings\n"
             "before = set(sys.modules); packages = installed_packages()\n"
             "found = read_docstrings([p for p in packages if p.name == 'scikit-learn'])\n"
             "print([p.name for p in packages], len(found) > 500, 'sklearn' in sys.modules,\n"

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+import bert_kit
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIALS = [page for page in PAGES if page.name[0].isdigit()]
@@ -95,17 +97,19 @@ def test_tutorials_are_short_and_answer_their_exercises(page):
 
 
 def test_every_promise_names_tests_that_exist():
-    """`file.py::test`, or `::test` of the file named before it."""
+    """`room/file.py::test`, or `::test` of the file named before it."""
     file, promises = None, 0
     page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
-    for name, test in re.findall(r"`(test_\w+\.py|(?=::))(?:::(\w+))?`", page):
+    assert not re.search(r"`test_\w+\.py", page)
+    for name, test in re.findall(r"`(\w+/test_\w+\.py|(?=::))(?:::(\w+))?`", page):
         file, promises = name or file, promises + 1
         assert f"\ndef {test}" in (ROOT / "tests" / file).read_text("utf-8")
     assert promises > 20
 
 
 def test_an_answer_that_does_not_exist_is_found():
-    here = "tests/docs/test_docs.py::missing_answers tests/docs/test_docs.py::gone tests/gone.py::test_it"
+    here = ("tests/docs/test_docs.py::missing_answers tests/docs/test_docs.py::gone "
+            "tests/gone.py::test_it")
     assert missing_answers(here) == ["tests/docs/test_docs.py::gone", "tests/gone.py::test_it"]
 
 
@@ -113,6 +117,16 @@ def test_the_list_of_public_names_is_current():
     """Else run `PYTHONPATH=. python docs/make_api.py`."""
     written = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["api"]()
     assert (ROOT / "docs" / "api.md").read_text("utf-8") == written
+
+
+def test_the_change_log_begins_with_this_version():
+    """Versions with dates, newest first, and not one twice."""
+    page = (ROOT / "docs" / "CHANGELOG.md").read_text("utf-8")
+    found = re.findall(r"^## (\S+) (?:– .* )?\((\d{4}-\d\d-\d\d)\)$", page, re.MULTILINE)
+    versions = [tuple(map(int, version.split("."))) for version, _ in found]
+    assert len(found) == page.count("\n## ") and found[0][0] == bert_kit.__version__
+    assert versions == sorted(set(versions), reverse=True)
+    assert [date for _, date in found] == sorted((date for _, date in found), reverse=True)
 
 
 def test_the_pictures_are_current_and_shown():

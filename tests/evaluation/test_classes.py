@@ -1,4 +1,7 @@
-"""Metrics against scikit-learn and counting by hand. Run: pytest tests/evaluation/test_classes.py"""
+"""Metrics against scikit-learn and counting by hand.
+
+Run: pytest tests/evaluation/test_classes.py
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""The most confident mistakes, and text for a terminal. Run: pytest tests/evaluation/test_mistakes.py"""
+"""The most confident mistakes, and text for a terminal.
+
+Run: pytest tests/evaluation/test_mistakes.py
+"""
 
 import json
 

@@ -19,8 +19,8 @@ from bert_kit.evaluation import (PlotsMissing, compute_confusion_matrix, plot_co
                                  require_plots, threshold_sweep)
 
 ROOT = Path(__file__).resolve().parents[2]
-ODD_NAMES = ["$x_1$", "a\\b", "new\nline", "100%", "$", "", "Ελληνικά", "数据", "x" * 500, "\x1b[31m",
-             "a & <b>", "half \ud83d", "العربية", "{0}", "_", "'", "--><",
+ODD_NAMES = ["$x_1$", "a\\b", "new\nline", "100%", "$", "", "Ελληνικά", "数据", "x" * 500,
+             "\x1b[31m", "a & <b>", "half \ud83d", "العربية", "{0}", "_", "'", "--><",
              "$\\oops{$"]  # an error where it is read as a formula
 LOG = [{"step": 5, "epoch": 0.5, "loss": 1.5, "learning_rate": 5e-5, "grad_norm": 2.0},
        {"step": 10, "epoch": 1.0, "loss": 0.75, "learning_rate": 1e-5, "grad_norm": 1.0},

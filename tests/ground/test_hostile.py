@@ -1,4 +1,7 @@
-"""Every malformed file of `hostile` through `read_parts`. Run: pytest tests/ground/test_hostile.py"""
+"""Every malformed file of `hostile` through `read_parts`.
+
+Run: pytest tests/ground/test_hostile.py
+"""
 
 import random
 import re

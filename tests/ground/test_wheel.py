@@ -5,15 +5,22 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from tiny_jobs import tiny_bert
-from test_architecture import FILES, ROOT
+from test_architecture import PACKAGE, ROOT
 
-from bert_kit import (BERTForSequenceClassification, get_tokenizer, load_pretrained,
-                      save_pretrained)
+from bert_kit import (
+    BERTForSequenceClassification, __version__, get_tokenizer, load_pretrained, save_pretrained)
 
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+def files_under(folder, root=None):
+    """Return the paths of all files in a folder, from `root` on, without compiled ones."""
+    return {path.relative_to(root or folder) for path in Path(folder).rglob("*")
+            if path.is_file() and path.suffix != ".pyc"}
 
 
 def test_the_wheel_is_the_package_and_works_elsewhere(tmp_path):
@@ -30,9 +37,8 @@ def test_the_wheel_is_the_package_and_works_elsewhere(tmp_path):
     wheel, = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         file.extractall(unpacked)
-    about, = unpacked.glob("bert_kit-*.dist-info")
-    assert {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()
-            and about not in path.parents} == {str(path.relative_to(ROOT)) for path in FILES}
+    about, = unpacked.glob(f"bert_kit-{__version__}.dist-info")
+    assert files_under(unpacked) - files_under(about, unpacked) == files_under(PACKAGE, ROOT)
     assert "bert-kit = bert_kit.cli:main" in (about / "entry_points.txt").read_text()
     bert = tiny_bert(tmp_path / "bert")
     save_pretrained(load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None),

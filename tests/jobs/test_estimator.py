@@ -78,7 +78,7 @@ def test_cross_validation_grid_and_pipeline(estimator):
     texts, labels = table(60)
     estimator.set_params(num_train_epochs=8)
     scores = cross_val_score(estimator, texts, labels, cv=2)
-    assert scores.shape == (2,) and ((0 <= scores) & (scores <= 1)).all()
+    assert scores.shape == (2,) and ((scores >= 0) & (scores <= 1)).all()
     search = GridSearchCV(estimator, {"learning_rate": [1e-9, 5e-3]}, cv=2).fit(texts, labels)
     assert search.best_params_ == {"learning_rate": 5e-3}
     lower = FunctionTransformer(lambda rows: [row.lower() for row in rows])

@@ -181,9 +181,9 @@ def test_output_bias_gives_the_priors_at_the_start(config, ragged):
         set_output_bias(model, prior)
         assert (model(*ragged).mean(0) - prior).abs().max() < 1, kind
     bare = BERTForSequenceClassification(config, 3, classifier=lambda config: torch.nn.ReLU())
-    for model, values in ((bare, prior), (model, prior[:2])):
+    for wrong, values in ((bare, prior), (model, prior[:2])):
         with pytest.raises(TrainingError, match="does not end with a linear layer of"):
-            set_output_bias(model, values)
+            set_output_bias(wrong, values)
 
 
 def test_what_makes_no_sense_is_refused():

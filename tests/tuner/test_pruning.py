@@ -32,7 +32,7 @@ def test_cuts_leave_the_best_share(maximize):
     for share in (0.25, 0.5, 0.75):
         cuts = Percentile(share, warmup=2).cuts(trials, maximize)
         assert [*cuts] == [3, 4, 5]  # the last step prunes nothing
-        for step, limit in cuts.items():
+        for step in cuts:
             goes_on = [not Trial(0, {}, 0, cuts=cuts, maximize=maximize).report(step, value)
                        for value in curves[:, step - 1]]
             assert sum(goes_on) == 40 * share + 1

@@ -206,7 +206,7 @@ def test_little_or_nothing_to_show(tmp_path):
     apart = (SearchSpace().categorical("head", ["a", "b"]).continuous("x", 0, 1, when={"head": "a"})
              .continuous("y", 0, 1, when={"head": "b"}))
     study = Study("never active together", apart, sampler=Random())
-    for i in range(40):
+    for _ in range(40):
         trial = study.ask()
         study.tell(trial, (trial.params.get("x", trial.params.get("y")) - 0.5) ** 2)
     write_report(study, page)
@@ -219,7 +219,7 @@ def test_the_page_of_a_thousand_trials_is_small(tmp_path):
     for i in range(8):
         space = space.log_uniform(f"rate_{i}", 1e-5, 1e-1)
     study = Study("s", space, sampler=Random())
-    for i in range(1000):
+    for _ in range(1000):
         trial = study.ask()
         value = sum(math.log10(rate) for rate in trial.params.values())
         for epoch in range(1, 11):

@@ -1,7 +1,9 @@
 """Model folders from strangers: nothing in them runs, leads out of them, or takes what it claims.
 
 Headers of safetensors files are in test_safetensors.py, indexes and links in test_folder.py,
-damage to every file the kit reads in test_mutations.py. Run: pytest tests/weights/test_hostile_weights.py
+damage to every file the kit reads in test_mutations.py.
+
+Run: pytest tests/weights/test_hostile_weights.py
 """
 
 import importlib
