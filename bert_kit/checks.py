@@ -7,9 +7,9 @@ no limits. `error` is the class of BertKitError to raise.
 import math
 from collections.abc import Collection, Iterable, Sized
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import BertKitError, ConfigError, DataError
 
 T = TypeVar("T")
 Error = type[BertKitError]
@@ -24,8 +24,7 @@ def whole(name: str, value: object, low: int, high: int | None = None,
     >>> whole("num_filters", 100, 1, 4096)
     100
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < low or (
-            high is not None and value > high):
+    if not _is_whole(value) or value < low or high is not None and value > high:
         raise error(f"{name} is {value!r}; expected a whole number {_limits(low, high)}")
     return int(value)
 
@@ -35,12 +34,11 @@ def wholes(name: str, value: object, low: int, high: int, most: int = 16, least:
     """Return a tuple of `least` to `most` whole numbers; a single number counts as a list of one.
     """
     values = value if isinstance(value, list | tuple) else [value]
-    if not least <= len(values) <= most or not all(
-            isinstance(n, Integral) and not isinstance(n, bool) and low <= n <= high
-            for n in values):
+    fitting = [int(n) for n in values if _is_whole(n) and low <= n <= high]
+    if not least <= len(values) <= most or len(fitting) != len(values):
         raise error(f"{name} is {value!r}; expected {least} to {most} whole numbers "
                     f"{_limits(low, high)}")
-    return tuple(map(int, values))
+    return tuple(fitting)
 
 
 def number(name: str, value: object, low: float = -math.inf, high: float = math.inf,
@@ -91,7 +89,6 @@ def same_length(**sized: Sized) -> int:
     DataError
         Names the first that differs.
     """
-    from bert_kit.errors import DataError
     (first, one), *others = sized.items()
     for name, other in others:
         if len(other) != len(one):
@@ -99,9 +96,13 @@ def same_length(**sized: Sized) -> int:
     return len(one)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Say whether a value is a finite number, and no bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _limits(low: float, high: float | None, above: bool = False) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bert_kit.checks import number, one_of, share, unique, whole
 from bert_kit.errors import ConfigError
-from bert_kit.files import read_json, write_json
+from bert_kit.files import StrPath, read_json, write_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "tanh")
 
@@ -29,6 +30,7 @@ _WHOLE = {
     "pad_token_id": (0, 10_000_000),
     "window_stride": (0, 1_000_000),
 }
+_MOST_LABELS = 100_000
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 
 # What only this kit has, with its default: at the default the file is the reference's.
@@ -50,37 +52,37 @@ class BertConfig:
     Attributes
     ----------
     vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size,
-    max_position_embeddings, type_vocab_size : int
+    max_position_embeddings, type_vocab_size
         V, D, L, H, inner width of the feed-forward layer, longest S, number of segments.
-    hidden_act : str
+    hidden_act
         One of "gelu" (exact), "gelu_new" (tanh form), "relu", "silu", "tanh".
-    hidden_dropout_prob, attention_probs_dropout_prob : float
+    hidden_dropout_prob, attention_probs_dropout_prob
         Dropout after the embeddings and both sub-layers, and on the attention weights.
-    classifier_dropout : float or None
+    classifier_dropout
         Dropout in front of a classifier; None takes `hidden_dropout_prob`.
-    classifier : mapping
+    classifier
         Kind of classification head and its options, for instance
         ``{"type": "cnn", "kernel_sizes": [3, 4, 5]}``; `bert_kit.model.CLASSIFIERS` lists the
         kinds. Empty is the standard head, and so is ``{"type": "standard"}``. A copy is kept, in
         which tuples are lists, as in config.json.
-    initializer_range : float
+    initializer_range
         Standard deviation of the initial weights.
-    layer_norm_eps : float
+    layer_norm_eps
         Added to the variance in every LayerNorm.
-    window_stride : int
+    window_stride
         Tokens from one window to the next of a text that is longer than a row; with 0 there are
         no windows, and such a text is cut off.
-    window_pooling : str
+    window_pooling
         "mean" or "max" of the logits of a text's windows.
-    pad_token_id : int
+    pad_token_id
         Id written into padding. It never changes a result.
-    labels : tuple of str
+    labels
         Names of the C classes, in the order of the logits.
-    fused : bool
+    fused
         True takes the fast paths, False runs each formula line by line. On a CPU the fast paths
         have first derivatives only, and are not for torch.func. A choice of this process: it is
         not stored in config.json.
-    extra : mapping
+    extra
         Keys of config.json that the kit does not use; they are written back.
 
     Examples
@@ -111,39 +113,29 @@ class BertConfig:
     fused: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (low, high) in _WHOLE.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ConfigError(
-                    f"{name} is {value!r}; expected a whole number from {low} to {high:,}")
+            object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
         for name in _PROBABILITIES:
             value = getattr(self, name)
-            if value is None and name == "classifier_dropout":
-                continue
-            if not _is_number(value) or not 0 <= value <= 1:
-                raise ConfigError(f"{name} is {value!r}; expected a probability from 0 to 1")
-        for name in ("initializer_range", "layer_norm_eps"):
-            value = getattr(self, name)
-            if not _is_number(value) or not 0 < value < 1e3:
-                raise ConfigError(f"{name} is {value!r}; expected a positive number")
+            if value is not None or name != "classifier_dropout":
+                share(name, value)
+        number("initializer_range", self.initializer_range, 0, 1e3, above=True)
+        number("layer_norm_eps", self.layer_norm_eps, 0, 1e3, above=True)
+        one_of("hidden_act", self.hidden_act, ACTIVATIONS)
+        one_of("window_pooling", self.window_pooling, ("mean", "max"))
+        if not isinstance(self.fused, bool):
+            raise ConfigError(f"fused is {self.fused!r}; expected True or False")
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(f"hidden_size {self.hidden_size} is not a multiple of "
                               f"num_attention_heads {self.num_attention_heads}")
         if self.pad_token_id >= self.vocab_size:
             raise ConfigError(f"pad_token_id {self.pad_token_id} is not below "
                               f"vocab_size {self.vocab_size}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise ConfigError(f"hidden_act is {self.hidden_act!r}; "
-                              f"expected one of {', '.join(ACTIVATIONS)}")
-        if self.window_pooling not in ("mean", "max"):
-            raise ConfigError(f"window_pooling is {self.window_pooling!r}; expected mean or max")
-        if not isinstance(self.fused, bool):
-            raise ConfigError(f"fused is {self.fused!r}; expected True or False")
         self._check_classifier()
         self._check_labels()
 
-    def _check_classifier(self):
+    def _check_classifier(self) -> None:
         """Keep a plain copy; which options a kind of head has is the head's business."""
         if not isinstance(self.classifier, Mapping):
             raise ConfigError(f"classifier is {self.classifier!r}; "
@@ -162,43 +154,41 @@ class BertConfig:
                               f"expected the name of a kind of head")
         object.__setattr__(self, "classifier", {} if plain == {"type": "standard"} else plain)
 
-    def _check_labels(self):
-        if isinstance(self.labels, str) or not isinstance(self.labels, list | tuple):
-            raise ConfigError(f"labels is {self.labels!r}; expected a list of names")
-        object.__setattr__(self, "labels", tuple(self.labels))
-        if not 1 <= len(self.labels) <= 100_000:
-            raise ConfigError(f"labels has {len(self.labels)} names; expected 1 to 100,000")
-        if not all(isinstance(name, str) for name in self.labels):
-            raise ConfigError("labels holds something that is not a string")
+    def _check_labels(self) -> None:
+        if isinstance(self.labels, str) or not isinstance(self.labels, list | tuple) or not all(
+                isinstance(name, str) for name in self.labels):
+            raise ConfigError(f"labels is {self.labels!r}; expected a list of strings")
+        whole("the number of labels", len(self.labels), 1, _MOST_LABELS)
         if len(set(self.labels)) != len(self.labels):
-            raise ConfigError("labels holds the same name twice")
+            unique("labels", self.labels)  # says which one
+        object.__setattr__(self, "labels", tuple(self.labels))
 
     @property
-    def head_size(self):
+    def head_size(self) -> int:
         """Width W of one attention head, D / H."""
         return self.hidden_size // self.num_attention_heads
 
     @property
-    def num_labels(self):
+    def num_labels(self) -> int:
         """Number of classes C."""
         return len(self.labels)
 
     @property
-    def id2label(self):
+    def id2label(self) -> dict[int, str]:
         """Class names by number."""
         return dict(enumerate(self.labels))
 
     @property
-    def label2id(self):
+    def label2id(self) -> dict[str, int]:
         """Class numbers by name."""
         return {name: number for number, name in enumerate(self.labels)}
 
-    def replace(self, num_labels=None, **changes):
+    def replace(self, num_labels: int | None = None, **changes: Any) -> "BertConfig":
         """Return a copy with some fields changed; the copy is checked like any other.
 
         Parameters
         ----------
-        num_labels : int, optional
+        num_labels
             Number of classes; keeps the names when their number already fits, else names them
             LABEL_0, LABEL_1, …
         **changes
@@ -209,18 +199,19 @@ class BertConfig:
             if name not in fields:
                 raise ConfigError(f"unknown setting {name!r}; expected one of {', '.join(fields)}")
         if num_labels is not None and num_labels != len(changes.get("labels", self.labels)):
-            if isinstance(num_labels, bool) or not isinstance(num_labels, int):
-                raise ConfigError(f"num_labels is {num_labels!r}; expected a whole number")
+            whole("num_labels", num_labels, 1, _MOST_LABELS)
             if "labels" in changes:
                 raise ConfigError(f"num_labels is {num_labels} but labels has "
                                   f"{len(changes['labels'])} names")
             changes["labels"] = tuple(f"LABEL_{i}" for i in range(num_labels))
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the content of config.json; unknown keys that were read come back."""
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
                  if f.name not in ("labels", "fused", "extra")}
+        known = {name: value.item() if hasattr(value, "item") else value  # of numpy
+                 for name, value in known.items()}
         known = {name: value for name, value in known.items()
                  if name not in _OWN or value != _OWN[name]}
         return {**self.extra, "model_type": "bert", **known,
@@ -228,7 +219,7 @@ class BertConfig:
                 "label2id": self.label2id}
 
     @classmethod
-    def from_dict(cls, values, source="config"):
+    def from_dict(cls, values: Mapping[str, Any], source: str = "config") -> "BertConfig":
         """Build a configuration from the content of a config.json.
 
         Raises
@@ -244,33 +235,31 @@ class BertConfig:
         values.pop("model_type", None)
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
-        labels = _read_labels(values, source)
+        if (labels := _read_labels(values, source)) is not None:
+            known["labels"] = labels
         for key in ("pad_token_id", "classifier"):
             if key in known and known[key] is None:
                 del known[key]
         try:
-            return cls(**known, **labels, extra=values)
+            return cls(**known, extra=values)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
-    def save(self, folder):
+    def save(self, folder: StrPath) -> None:
         """Write config.json into an existing folder."""
         write_json(Path(folder) / "config.json", self.to_dict())
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: StrPath) -> "BertConfig":
         """Read config.json from a model folder (or the file itself)."""
         path = Path(folder)
         path = path / "config.json" if path.is_dir() else path
         return cls.from_dict(read_json(path), source=str(path))
 
 
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _read_labels(values, source):
-    """Take id2label, label2id and num_labels out of `values`; return {"labels": names} or {}."""
+def _read_labels(values: dict[str, Any], source: str) -> tuple[str, ...] | None:
+    """Take id2label, label2id and num_labels out of `values`; return the names, if there are any.
+    """
     id2label, label2id = values.pop("id2label", None), values.pop("label2id", None)
     count = values.pop("num_labels", None)
     if id2label is None and label2id is not None:
@@ -279,10 +268,9 @@ def _read_labels(values, source):
         id2label = {number: name for name, number in label2id.items()}
     if id2label is None:
         if count is None:
-            return {}
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 100_000:
-            raise ConfigError(f"{source}: num_labels is {count!r}; expected 1 to 100,000")
-        return {"labels": tuple(f"LABEL_{i}" for i in range(count))}
+            return None
+        whole(f"{source}: num_labels", count, 1, _MOST_LABELS)
+        return tuple(f"LABEL_{i}" for i in range(count))
     try:
         by_number = {int(number): name for number, name in id2label.items()}
     except (AttributeError, TypeError, ValueError):
@@ -290,7 +278,7 @@ def _read_labels(values, source):
     if sorted(by_number) != list(range(len(by_number))):
         raise ConfigError(f"{source}: id2label has the numbers {sorted(by_number)[:9]}; "
                           f"expected 0 to {len(by_number) - 1}")
-    return {"labels": tuple(by_number[i] for i in range(len(by_number)))}
+    return tuple(by_number[i] for i in range(len(by_number)))
 
 
 # (L, D, H) of the published models: BERT's base and large, and the miniatures of Turc et al. 2019.
@@ -305,12 +293,12 @@ _SIZES = {
 _VOCABULARIES = {"uncased": 30_522, "cased": 28_996}
 
 
-def create_model_config(name, **changes):
+def create_model_config(name: str, **changes: Any) -> BertConfig:
     """Return the configuration of a published BERT.
 
     Parameters
     ----------
-    name : str
+    name
         "bert-<size>-<uncased|cased>" with size tiny, mini, small, medium, base or large;
         without a case, uncased. A size in parentheses, as in "bert-base-uncased (110M)", is
         accepted and ignored.

@@ -16,7 +16,7 @@ class BertKitError(ValueError):
     the name is \x1b[31mred ; expected text
     """
 
-    def __str__(self):
+    def __str__(self) -> str:
         line = " ".join(super().__str__().splitlines())
         if len(line) > _LONGEST:
             line = f"{line[:_LONGEST * 2 // 3]} … {line[3 - _LONGEST // 3:]}"

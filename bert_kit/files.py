@@ -17,16 +17,21 @@ import reprlib
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from bert_kit.errors import BertKitError, ConfigError
+
+StrPath = str | os.PathLike[str]
+T = TypeVar("T")
 
 TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
 JSON_DEPTH = 100  # levels of lists and objects; no file in use has ten
 
 
-def _flush(path):
+def _flush(path: StrPath) -> None:
     """Ask the operating system to put a file or a folder's entries on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -36,7 +41,7 @@ def _flush(path):
 
 
 @contextlib.contextmanager
-def _errors_named(target):
+def _errors_named(target: StrPath) -> Iterator[None]:
     """Say in one line what could not be written: a full disk is not a fault of the program."""
     try:
         yield
@@ -44,7 +49,7 @@ def _errors_named(target):
         raise BertKitError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _prepare(target, folder=False):
+def _prepare(target: StrPath, folder: bool = False) -> tuple[Path, int]:
     """Return the target as a path, with its folder made, and the bits that the umask allows."""
     target = Path(target)
     with _errors_named(target):
@@ -60,7 +65,7 @@ def _prepare(target, folder=False):
 
 
 @contextlib.contextmanager
-def atomic_file(target):
+def atomic_file(target: StrPath) -> Iterator[Path]:
     """Yield a temporary path; on success it replaces `target`, on an error it is removed.
 
     Raises
@@ -84,7 +89,7 @@ def atomic_file(target):
 
 
 @contextlib.contextmanager
-def atomic_folder(target):
+def atomic_folder(target: StrPath) -> Iterator[Path]:
     """Yield a temporary folder; on success it becomes `target`, which it replaces if present.
 
     Raises
@@ -108,7 +113,7 @@ def atomic_folder(target):
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _put_in_place(work, target):
+def _put_in_place(work: Path, target: Path) -> None:
     """Rename a folder; one that it replaces cannot go in the same step, so it is set aside."""
     if not target.exists():
         os.replace(work, target)
@@ -124,7 +129,7 @@ def _put_in_place(work, target):
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def remove_folder(folder):
+def remove_folder(folder: StrPath) -> None:
     """Remove a folder; killed half-way, it leaves nothing under the folder's own name."""
     folder = Path(folder)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
@@ -132,7 +137,7 @@ def remove_folder(folder):
     shutil.rmtree(work)
 
 
-def write_text(path, text):
+def write_text(path: StrPath, text: str) -> None:
     r"""Write a text in UTF-8, atomically. What UTF-8 cannot hold, half a character, is \ud83d.
 
     File names that are no UTF-8 have such halves, and labels from broken JSON; JSON reads them
@@ -142,7 +147,7 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def file_name(name):
+def file_name(name: str) -> str:
     """Return a name as that of a file on any system, the same each time, and another for another.
 
     Examples
@@ -157,12 +162,12 @@ def file_name(name):
     return f"{clean}-{hashlib.sha256(repr(name).encode()).hexdigest()[:8]}"
 
 
-def write_json(path, value):
+def write_json(path: StrPath, value: object) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def parse_json(text, name):
+def parse_json(text: str, name: object) -> Any:
     """Parse JSON strictly: no duplicate keys, no NaN or infinity, at most 100 levels of nesting.
 
     Raises
@@ -170,18 +175,18 @@ def parse_json(text, name):
     BertKitError
         Names `name` and what is wrong with the text.
     """
-    def unique(pairs):
-        result = {}
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
                 raise BertKitError(f"{name}: key {key!r} appears twice; expected it once")
             result[key] = value
         return result
 
-    def refuse(constant):
+    def refuse(constant: str) -> NoReturn:
         raise BertKitError(f"{name}: {constant} is not a JSON number")
 
-    def finite(digits):  # 1e999 is spelled like a number and read as infinity
+    def finite(digits: str) -> float:  # 1e999 is spelled like a number and read as infinity
         return number if math.isfinite(number := float(digits)) else refuse(digits[:20])
 
     try:
@@ -197,7 +202,7 @@ def parse_json(text, name):
     return value
 
 
-def check_depth(value):
+def check_depth(value: object) -> None:
     """Raise a RecursionError where nesting has no end: what walks the value need not fear one."""
     level = [value]
     for _ in range(JSON_DEPTH + 1):
@@ -208,7 +213,7 @@ def check_depth(value):
     raise RecursionError("it is nested too deeply")
 
 
-def check_readable(path, most):
+def check_readable(path: StrPath, most: float) -> None:
     """Check that a file is one, and of at most so many bytes, before it is read as a whole.
 
     A link to a device has no end, and who opens a pipe waits for its other end.
@@ -229,7 +234,7 @@ def check_readable(path, most):
         raise BertKitError(f"{path}: {about.st_size:,} bytes; at most {most:,} are read")
 
 
-def read_json(path, kind=dict):
+def read_json(path: StrPath, kind: type[T] = dict) -> T:
     """Read a JSON file strictly (see `parse_json`) and check that its top level is a `kind`."""
     path = Path(path)
     try:
@@ -246,15 +251,14 @@ def read_json(path, kind=dict):
     return value
 
 
-def check_kinds(values, kinds, name):
+def check_kinds(values: object, kinds: Mapping[str, Any], name: object) -> None:
     """Check that an object of JSON has some keys, and values of their kinds.
 
     Parameters
     ----------
-    values : object
-    kinds : dict
+    kinds
         {key: type or union of types}; None among them lets a key be absent.
-    name : object
+    name
         What the message calls the object.
 
     Raises
@@ -278,8 +282,41 @@ def check_kinds(values, kinds, name):
                                f"{getattr(kind, '__name__', kind)}")
 
 
+def check_same(folder: StrPath, before: Mapping[str, object], now: Mapping[str, object],
+               free: Collection[str] = (), error: type[BertKitError] = ConfigError) -> None:
+    """Check that a run that goes on in a folder has the settings that it began with.
+
+    Both as JSON has them. What was not stored counts as the same: an earlier version did not know
+    it. The names in `free` may change.
+
+    Examples
+    --------
+    >>> check_same("runs/a", {"seed": 1}, {"seed": 2})
+    Traceback (most recent call last):
+    bert_kit.errors.ConfigError: runs/a: seed was 1 and is now 2; a resumed run needs the same ...
+    """
+    for name, value in now.items():
+        if name not in free and before.get(name, value) != value:
+            raise error(f"{folder}: {name} was {before[name]!r} and is now {value!r}; "
+                        "a resumed run needs the same settings")
+
+
+def numbered_folder(parent: StrPath, name: str, latest: bool = False) -> Path:
+    """Return parent/name, or with a number the first that is not there yet.
+
+    With `latest` it is the last one that is there, if any is.
+    """
+    taken, number = Path(parent, name), 2
+    while taken.exists():
+        following = Path(parent, f"{name}-{number}")
+        if latest and not following.exists():
+            break
+        taken, number = following, number + 1
+    return taken
+
+
 @contextlib.contextmanager
-def held(folder, wait=False):
+def held(folder: StrPath, wait: bool = False) -> Iterator[None]:
     """Keep a folder to this process and block of code, as long as both live.
 
     Others that ask for it meanwhile are told so, or wait for it; where there are no such locks
@@ -311,7 +348,7 @@ def held(folder, wait=False):
 
 
 @contextlib.contextmanager
-def working_folder(folder):
+def working_folder(folder: StrPath) -> Iterator[None]:
     """Make a folder and keep it to this process and block of code; one that stays empty goes again.
 
     Raises
@@ -334,7 +371,7 @@ def working_folder(folder):
                 path.rmdir()
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: StrPath) -> None:
     """Remove what a killed `atomic_file` or `atomic_folder` left in a folder.
 
     A folder that was being replaced when the process died is put back under its name.

@@ -4,16 +4,19 @@ Nothing here touches the network unless `download=True`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from bert_kit.errors import WeightsError
+from bert_kit.errors import BertKitError, WeightsError
+from bert_kit.files import StrPath
 
 # Small files that go with any wanted one: the configuration and the vocabulary.
 _SMALL_FILES = ("*config*.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt",
                 "modules.json")
 
 
-def find_folder(name, wanted, download=False, error=WeightsError):
+def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
+                error: type[BertKitError] = WeightsError) -> Path:
     """Find the local folder of a model.
 
     The places, in this order: the folder `name` itself; `name` under the folder that the
@@ -23,24 +26,14 @@ def find_folder(name, wanted, download=False, error=WeightsError):
 
     Parameters
     ----------
-    name : str or path
+    name
         A folder, or a name such as "bert-base-uncased".
-    wanted : tuple of str
+    wanted
         File names, the best first; the folder must hold at least one of them.
-    download : bool
+    download
         Fetch the files from the hub when they are not on this machine.
-    error : type
-        The error to raise, a subclass of BertKitError.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
     error
-        If no folder is found, it holds none of `wanted`, or the download fails.
+        What to raise if no folder is found, it holds none of `wanted`, or the download fails.
     """
     if not str(name).strip():
         raise error("the model's name is empty; expected a folder or a name")
@@ -63,7 +56,7 @@ def find_folder(name, wanted, download=False, error=WeightsError):
     return folder
 
 
-def _find_cached(name, wanted):
+def _find_cached(name: str, wanted: Sequence[str]) -> Path | None:
     """Return the folder of a model in the local Hugging Face cache, or None."""
     try:
         import huggingface_hub  # arrives with tokenizers; imported only when it is needed
@@ -77,7 +70,7 @@ def _find_cached(name, wanted):
     return Path(paths[0]).parent if paths else None
 
 
-def _download(name, wanted, error):
+def _download(name: str, wanted: Sequence[str], error: type[BertKitError]) -> Path:
     """Fetch the first of the wanted files that the hub has, with the small files beside it."""
     try:
         import huggingface_hub

@@ -18,7 +18,7 @@ from bert_kit import (BertKitError, BERTForMaskedLM, BERTForPreTraining, MLMData
                       create_model_config, load_pretrained, save_pretrained, train_tokenizer)
 from bert_kit.data import load_corpus, make_loader
 from bert_kit.evaluation import unigram_loss
-from bert_kit.recipes.settings import numbered_folder
+from bert_kit.files import numbered_folder
 from bert_kit.training import best_precision, check_new_run, compute_pretraining_loss
 from bert_kit.weights import load_weights
 

@@ -21,7 +21,7 @@ from bert_kit.data import (first_of_each_class, library_task, make_loader, read_
                            stratified_split)
 from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
                                  predict_logits, tfidf_baseline)
-from bert_kit.recipes.settings import numbered_folder
+from bert_kit.files import numbered_folder
 from bert_kit.training import best_precision, check_new_run
 from bert_kit.weights import load_weights
 

@@ -5,6 +5,7 @@ Two processes share the files of tests, with one thread each; `-n 0` runs them i
 
 import importlib.util
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -15,6 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there; small mo
 import torch  # noqa: E402
 
 from bert_kit import BertConfig  # noqa: E402
+
+
+# In a background job, and under nohup, Ctrl-C is ignored from the start, and by all that is started.
+# The tests of interrupts send it to themselves and to their children, which are to hear it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -180,6 +180,16 @@ def memory_runs_out(processes):
     trainer.train()
 
 
+def shared_work(processes):
+    """(this process's share, everyone's results in order) of 0, 1, … 5 items, a generator's."""
+    found = []
+    for count in range(6):
+        mine = list(processes.mine(iter(range(count))))
+        found.append((mine, processes.in_order(-item for item in mine)))
+        assert found[-1][1] == processes.share_out(range(count), lambda own: [-n for n in own])
+    return found
+
+
 def everything(processes, folder):
     found = {f"small run {masked}": small_run(masked, processes) for masked in (False, True)}
     for name, (head, options) in HEADS.items():
@@ -188,6 +198,7 @@ def everything(processes, folder):
     found["unfrozen"] = unfrozen(processes)
     found["learning rate"] = learning_rate(processes)
     found["rows"] = rows_seen(processes)
+    found["shared work"] = shared_work(processes)
     for count in (150, 10):
         found[f"logits {count}"] = logits(count, processes, folder)
     found["job batches"] = job_batches(processes, folder)

@@ -1,80 +1,43 @@
 """Texts as rows of numbers: for masked tokens, and for classes, label sets or numbers.
 
-Next-sentence pairs are in `sentence_pairs`.
-
-A dataset is indexed by a row number, which means epoch 0, or by an (epoch, row) pair; see `draws`
-for what depends on the epoch.
+Next-sentence pairs are in `sentence_pairs`. What depends on the epoch is said in `seeding`.
 """
 
 from array import array
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from bert_kit.data.batches.batching import make_loader
-from bert_kit.data.batches.seeding import epoch_and_row
+from bert_kit.checks import whole
+from bert_kit.data.batches.batching import Row, RowDataset, make_loader
+from bert_kit.data.labels import row_labels, row_weights
+from bert_kit.data.read.tables import Text
 from bert_kit.data.rows.masking import Masking
-from bert_kit.data.targets import row_labels, row_weights
-from bert_kit.data.store.token_store import TokenStore
+from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.data.rows.windows import windows
-from bert_kit.tokenization.words import word_pieces
+from bert_kit.data.store.token_store import TokenStore
 from bert_kit.errors import DataError
-from bert_kit.tokenization import fit_pair
+from bert_kit.tokenization import Tokenizer, fit_pair
 
 
-class Ragged:
-    """Lists of small whole numbers of any lengths, in one array: 4 bytes a number.
-
-    Attributes
-    ----------
-    values : array of int
-        All lists one after the other.
-    bounds : array of int
-        List i is `values[bounds[i]:bounds[i + 1]]`.
-
-    Examples
-    --------
-    >>> rows = Ragged([[5, 6], [], [7]])
-    >>> len(rows), rows[0].tolist(), rows.lengths.tolist()
-    (3, [5, 6], [2, 0, 1])
-    """
-
-    def __init__(self, lists):
-        values, bounds = array("i"), array("q", [0])
-        for numbers in lists:
-            values.extend(numbers)
-            bounds.append(len(values))
-        self.values = np.frombuffer(values, np.intc)  # not a copy: they may fill half the memory
-        self.bounds = np.frombuffer(bounds, np.int64)
-
-    @property
-    def lengths(self):
-        return np.diff(self.bounds)
-
-    def __len__(self):
-        return len(self.bounds) - 1
-
-    def __getitem__(self, index):
-        return self.values[self.bounds[index]:self.bounds[index + 1]]
-
-
-class MLMDataset(Dataset):
+class MLMDataset(RowDataset):
     """Rows for masked-language modelling, masked anew every epoch (Liu et al. 2019, section 4.1).
 
-    A text longer than a row is cut into several rows; none of it is lost.
+    A text longer than a row is cut into several rows; none of it is lost. A row has `input_ids`,
+    `token_type_ids` and `labels` (S,).
 
     Parameters
     ----------
-    texts : sequence of str, or TokenStore
+    texts
         A store of the same texts gives the same rows, read from the disk as they are needed.
-    tokenizer : Tokenizer
-    max_length : int
+    max_length
         Longest row, [CLS] and [SEP] included.
-    mask_probability : float
+    mask_probability
         Share of tokens to predict.
-    whole_word : bool
+    whole_word
         Mask all pieces of a word or none.
-    seed : int
 
     Raises
     ------
@@ -82,8 +45,9 @@ class MLMDataset(Dataset):
         If no text has a token, a store is another tokenizer's, or a parameter is out of its range.
     """
 
-    def __init__(self, texts, tokenizer, max_length=128, mask_probability=0.15, whole_word=False,
-                 seed=0):
+    def __init__(self, texts: Iterable[str] | TokenStore, tokenizer: Tokenizer,
+                 max_length: int = 128, mask_probability: float = 0.15, whole_word: bool = False,
+                 seed: int = 0) -> None:
         self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
         self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
         if isinstance(texts, TokenStore):
@@ -96,41 +60,37 @@ class MLMDataset(Dataset):
             raise DataError("none of the texts has a token; expected at least one")
         self.lengths = self.rows.lengths
 
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` and `labels`, arrays (S,)."""
-        epoch, row = epoch_and_row(key, len(self))
+    def make_row(self, row: int, epoch: int) -> Row:
         ids, labels = self.masking(self.rows[row], epoch, row)
         return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "labels": labels}
 
 
-class ClassificationDataset(Dataset):
+class ClassificationDataset(RowDataset):
     """Texts, or pairs of texts, with what is to be told of them: class, label set or number.
 
     Rows are [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with segment 1 from B on. In a pair that is
-    too long the longer text is cut first, at its end.
+    too long the longer text is cut first, at its end. A row has `input_ids`, `token_type_ids`
+    (S,), `labels`, and any weight; with a stride it has a list `windows` of such ids and types
+    instead of the first two.
 
     Parameters
     ----------
-    texts : sequence of str, or of (str, str)
-    labels : sequence of int, or array
+    labels
         Class numbers from 0; or an array of floats (N,), or of 0 and 1 (N, C), see `row_labels`.
-    tokenizer : Tokenizer
-    max_length : int
+    max_length
         Longest row, [CLS] and [SEP] included; the rest of a longer text is cut off.
-    sample_weights : sequence of float, optional
+    sample_weights
         How much each row counts in the loss. They come out as `sample_weights`, (B,) float32 in
         a batch.
-    stride : int
+    stride
         Read a longer text in `windows` of `max_length` that begin so many tokens apart, instead
         of cutting it off; 0 cuts. A batch then has K windows a text, (B, K, S); see `pad_batch`.
 
     Attributes
     ----------
-    labels : list of int, or array of float32
-    lengths : array of int
+    labels
+        A list of int, or an array of float32.
+    lengths
         Tokens of each row, those of all its windows counted once.
 
     Raises
@@ -141,42 +101,34 @@ class ClassificationDataset(Dataset):
         leave out tokens.
     """
 
-    def __init__(self, texts, labels, tokenizer, max_length=128, sample_weights=None, stride=0):
-        texts, pairs = _checked_rows(texts)
+    def __init__(self, texts: Iterable[Text], labels: Iterable[int] | np.ndarray | Tensor,
+                 tokenizer: Tokenizer, max_length: int = 128,
+                 sample_weights: Iterable[float] | None = None, stride: int = 0) -> None:
+        texts, second = _sides(texts)
         self.labels = row_labels(texts, labels)
         self.sample_weights = row_weights(texts, sample_weights)
-        self.pad_id, self.room = tokenizer.pad_id, row_room(max_length, texts=1 + pairs)
-        self.stride, self.second_from = _checked_stride(stride, self.room, pairs), None
-        cls, sep = tokenizer.cls_id, tokenizer.sep_id
-        if pairs:
-            self.second_from = array("i")
-            pieces = zip(*(piece_ids([pair[i] for pair in texts], tokenizer) for i in (0, 1)))
-            self.rows = Ragged(self._join(first, second, cls, sep) for first, second in pieces)
+        self.pad_id, self.second_from = tokenizer.pad_id, None
+        self.room = row_room(max_length, texts=1 if second is None else 2)
+        self.stride = whole("stride", stride, 0, self.room, error=DataError)
+        pieces = piece_ids(texts, tokenizer)
+        if second is None:
+            end = None if self.stride else self.room
+            self.rows = Ragged([tokenizer.cls_id, *ids[:end], tokenizer.sep_id] for ids in pieces)
+        elif self.stride:
+            raise DataError(f"stride is {stride} for pairs of texts; expected 0 (windows are for "
+                            "single texts)")
         else:
-            kept = None if self.stride else self.room
-            self.rows = Ragged([cls, *ids[:kept], sep] for ids in piece_ids(texts, tokenizer))
+            self.second_from = array("i")  # where segment 1 begins
+            pairs = zip(pieces, piece_ids(second, tokenizer), strict=True)
+            self.rows = Ragged(_joined(pairs, tokenizer, self.room, self.second_from))
         self.lengths = self.rows.lengths
 
-    def _join(self, first, second, cls, sep):
-        """Return the ids of a pair, and note where its segment 1 begins."""
-        keep_first, keep_second = fit_pair(len(first), len(second), self.room)
-        self.second_from.append(keep_first + 2)
-        return [cls, *first[:keep_first], sep, *second[:keep_second], sep]
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` (S,), `labels`, and any weight.
-
-        With a stride there is a list `windows` of such ids and types instead of the first two.
-        """
-        _, row = epoch_and_row(key, len(self))
+    def make_row(self, row: int, epoch: int) -> Row:
         ids = self.rows[row].astype(np.int64)  # a copy: the row may be changed, the dataset not
         types = np.zeros_like(ids)
         if self.second_from is not None:
             types[self.second_from[row]:] = 1
-        item = {"input_ids": ids, "token_type_ids": types}
+        item: Row = {"input_ids": ids, "token_type_ids": types}
         if self.stride:
             item = {"windows": [_window(ids, start, end) for start, end in windows(
                 len(ids) - 2, self.room, self.stride)]}
@@ -186,66 +138,42 @@ class ClassificationDataset(Dataset):
         return item
 
 
-def _window(ids, start, end):
+def _sides(texts: Iterable[Text]) -> tuple[list[str], list[str] | None]:
+    """Return the texts, and the second ones where they are pairs."""
+    if isinstance(texts, str):
+        raise DataError("texts is one string; expected a sequence of strings")
+    rows: list = texts if isinstance(texts, list) else list(texts)
+    if not rows:
+        raise DataError("no texts; expected at least one")
+    if not isinstance(rows[0], tuple | list):
+        return rows, None
+    for row, pair in enumerate(rows):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DataError(f"row {row} of texts is {str(pair)[:40]!r}; expected two texts")
+    return [first for first, _ in rows], [second for _, second in rows]
+
+
+def _joined(pairs: Iterable[tuple[list[int], list[int]]], tokenizer: Tokenizer, room: int,
+            second_from: array) -> Iterator[list[int]]:
+    """Yield the ids of each pair as a row, and note where its segment 1 begins."""
+    for first, second in pairs:
+        end_first, end_second = fit_pair(len(first), len(second), room)
+        second_from.append(end_first + 2)
+        yield [tokenizer.cls_id, *first[:end_first], tokenizer.sep_id, *second[:end_second],
+               tokenizer.sep_id]
+
+
+def _window(ids: np.ndarray, start: int, end: int) -> Row:
     """Return some tokens of a row [CLS] … [SEP] as a row of their own."""
     row = np.insert(ids[[0, -1]], 1, ids[start + 1:end + 1])
     return {"input_ids": row, "token_type_ids": np.zeros_like(row)}
 
 
-def piece_ids(texts, tokenizer):
-    """Return an iterator over the piece ids of each text, without special tokens."""
-    return word_pieces(_checked(texts), tokenizer)
-
-
-def row_room(max_length, texts):
-    """Return how many tokens of a row of one text, or of two, are not special.
-
-    >>> row_room(128, texts=1), row_room(128, texts=2)
-    (126, 125)
-    """
-    least = 2 * texts + 1  # [CLS], and of each text one token and its [SEP]
-    if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < least:
-        raise DataError(f"max_length is {max_length!r}; expected a whole number from {least}")
-    return max_length - texts - 1
-
-
-def _checked_rows(texts):
-    """Return the texts as a list of strings or of pairs, and whether they are pairs."""
-    texts = texts if isinstance(texts, str | list) else list(texts)
-    if not texts:
-        raise DataError("no texts; expected at least one")
-    if not isinstance(texts[0], tuple | list):
-        return _checked(texts), False
-    for row, pair in enumerate(texts):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise DataError(f"row {row} of texts is {str(pair)[:40]!r}; expected two texts")
-    return texts, True
-
-
-def _checked_stride(stride, room, pairs):
-    if isinstance(stride, bool) or not isinstance(stride, int) or not 0 <= stride <= room:
-        raise DataError(f"stride is {stride!r}; expected 0, or 1 to the {room} tokens of a window")
-    if stride and pairs:
-        raise DataError(f"stride is {stride} for pairs of texts; expected 0 (windows are for "
-                        "single texts)")
-    return stride
-
-
-def _checked(texts):
-    """Return the texts as a list of strings; a list is not copied."""
-    if isinstance(texts, str):
-        raise DataError("texts is one string; expected a sequence of strings")
-    texts = texts if isinstance(texts, list) else list(texts)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"row {row} of texts is {str(text)[:40]!r}, of type "
-                            f"{type(text).__name__}; expected a string")
-    return texts
-
-
-def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15, max_length=128,
-                          whole_word=False, shuffle=True, seed=0, group_by_length=False,
-                          num_workers=0):
+def create_mlm_dataloader(texts: Iterable[str] | TokenStore, tokenizer: Tokenizer,
+                          batch_size: int = 8, mask_probability: float = 0.15,
+                          max_length: int = 128, whole_word: bool = False, shuffle: bool = True,
+                          seed: int = 0, group_by_length: bool = False,
+                          num_workers: int = 0) -> DataLoader:
     """Return a DataLoader of masked batches; see `MLMDataset` and `make_loader`.
 
     For evaluation take `shuffle=False`: then every pass hides the same tokens.
@@ -254,9 +182,11 @@ def create_mlm_dataloader(texts, tokenizer, batch_size=8, mask_probability=0.15,
     return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)
 
 
-def create_classification_dataloader(texts, labels, tokenizer, batch_size=8, max_length=128,
-                                     shuffle=True, seed=0, group_by_length=False, num_workers=0,
-                                     sample_weights=None, stride=0):
+def create_classification_dataloader(
+        texts: Iterable[Text], labels: Iterable[int] | np.ndarray | Tensor, tokenizer: Tokenizer,
+        batch_size: int = 8, max_length: int = 128, shuffle: bool = True, seed: int = 0,
+        group_by_length: bool = False, num_workers: int = 0,
+        sample_weights: Iterable[float] | None = None, stride: int = 0) -> DataLoader:
     """Return a DataLoader of texts and classes; see `ClassificationDataset` and `make_loader`."""
     dataset = ClassificationDataset(texts, labels, tokenizer, max_length, sample_weights, stride)
     return make_loader(dataset, batch_size, shuffle, seed, group_by_length, num_workers)

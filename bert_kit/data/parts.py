@@ -1,24 +1,35 @@
 """The labelled parts of a job: rows to train on, to choose by, and to score once.
 
-Classes and labels are numbered in sorted order, whatever order the rows have. The numbers, the
-split and the fingerprint are those of the rows: the same for files and for lists.
+They are read from files or made of lists. Parts that are given are used as they are; the others
+are cut from the training rows, class by class. Classes and labels are numbered in sorted order,
+whatever order the rows have. The numbers, the split and the fingerprint are those of the rows: the
+same for files and for lists.
 """
 
 import hashlib
+import os
 import re
 from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
-from bert_kit.data.split_file import split_rows
+from bert_kit.data.labels import AnyKind, Numbers, OneClass
+from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
+from bert_kit.data.read.text_lines import find_data
+from bert_kit.data.splits import split_rows
 from bert_kit.errors import ConfigError, DataError
 
-PARTS = ("train", "validation", "test")
-
+# The names of the files in a folder, without their suffixes.
+_STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation"),
+          "test": ("test",)}
+_SUFFIXES = (".csv", ".tsv", ".jsonl")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
@@ -30,10 +41,10 @@ class Part:
     numbers.
     """
 
-    texts: list[str] | list[tuple[str, str]]
-    labels: list[int] | np.ndarray
+    texts: Sequence[Text]
+    labels: Numbers
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.texts)
 
 
@@ -43,18 +54,17 @@ class LabelledParts:
 
     Attributes
     ----------
-    train : Part
-    validation, test : Part or None
+    validation, test
         None where there is no such part.
-    classes : tuple of str
+    classes
         The name of each class or label, sorted; for numbers the one name of their column.
-    fingerprint : str
+    fingerprint
         SHA-256 of all texts and labels as given, before any split: equal for equal data, whatever
         the files are called and however they are quoted.
-    in_train_too : int
+    in_train_too
         Test texts that also stand in the training rows, but for case, spaces and punctuation. A
         score on those measures memory.
-    description : str
+    description
         One line for people: where each part comes from, and its size.
     """
 
@@ -67,27 +77,177 @@ class LabelledParts:
     description: str
 
 
-def make_parts(tables, ratios, seed, split_file, text_column, kind):
+def read_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
+               validation_file: str | Path | None = None, test_file: str | Path | None = None, *,
+               text_column: str | Sequence[str] = "text",
+               label_column: str | AnyKind = "category", delimiter: str | None = None,
+               encoding: str = "utf-8-sig", train_size: float = 0.8, val_size: float = 0.1,
+               test_size: float = 0.1, seed: int = 0,
+               split_file: str | Path | None = None) -> LabelledParts:
+    """Read labelled parts from files.
+
+    Parameters
+    ----------
+    data_file
+        One file, which is split, or a folder with train.csv (or .tsv, .jsonl) and, where they
+        exist, dev.* (or val.*, valid.*, validation.*) and test.*.
+    train_file, validation_file, test_file
+        The parts file by file, instead of `data_file`.
+    text_column, label_column, delimiter, encoding
+        As in `read_table`: two text columns for pairs, and a kind of label instead of a name for
+        anything but one class a row.
+    train_size, val_size, test_size
+        Shares of a single `data_file`, adding up to 1. Otherwise a part that has no file is cut
+        from the training rows by its share, and `train_size` is not used. 0 means no such part.
+    seed
+        Of the split.
+    split_file
+        Where the split is stored, and found again by a later call; see `split_rows`.
+
+    Raises
+    ------
+    ConfigError
+        If the arguments do not go together.
+    DataError
+        If a file cannot be used: what `read_table` refuses, fewer than two classes, texts in
+        place of classes, or a class that training does not know; names the row. A label that no
+        training row has is allowed: a model can only miss it.
+    """
+    seed = check_seed(seed)
+    files, single = find_parts(data_file, train_file, validation_file, test_file)
+    sizes = {"train": train_size, "validation": val_size, "test": test_size}
+    ratios = _ratios(sizes, files, single)
+    kind = OneClass(label_column) if isinstance(label_column, str) else label_column
+    tables = {part: read_table(path, text_column, kind, delimiter, encoding)
+              for part, path in files.items()}
+    return _make_parts(tables, ratios, seed, split_file, text_column, kind)
+
+
+def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
+                     validation: tuple[Iterable[Text], Iterable[Any]] | None = None,
+                     test: tuple[Iterable[Text], Iterable[Any]] | None = None, *,
+                     val_size: float = 0.1, test_size: float = 0.1, seed: int = 0,
+                     split_file: str | Path | None = None,
+                     kind: AnyKind | None = None) -> LabelledParts:
+    """Return labelled parts from lists, under the rules of `read_parts`.
+
+    Parameters
+    ----------
+    labels
+        The class of each text. Numbers are names too, but sorted as numbers. With another `kind`
+        sequences of names, or floats.
+    validation, test
+        Texts and labels of a part; without them it is cut from the training rows by its share.
+    val_size, test_size, seed, split_file
+        As in `read_parts`.
+    kind
+        What the labels are, if not classes.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `read_parts`.
+
+    Examples
+    --------
+    >>> parts = parts_from_lists(["good", "bad", "fine"], ["+", "-", "+"], val_size=0, test_size=0)
+    >>> parts.classes, parts.train.labels, parts.test
+    (('+', '-'), [0, 1, 0], None)
+    """
+    seed, labels = check_seed(seed), list(labels)
+    given = {"train": (texts, labels), "validation": validation, "test": test}
+    ratios = _ratios({"train": 1.0, "validation": val_size, "test": test_size},
+                     [part for part, pair in given.items() if pair is not None], single=False)
+    if kind is None:
+        kind = OneClass("labels", int if all(
+            isinstance(label, Integral) and not isinstance(label, bool) for label in labels)
+            else str)
+    tables = {part: table_from_lists(f"the {part} list", *pair, kind=kind)
+              for part, pair in given.items() if pair is not None}
+    return _make_parts(tables, ratios, seed, split_file, "texts", kind)
+
+
+def find_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
+               validation_file: str | Path | None = None, test_file: str | Path | None = None,
+               suffixes: Sequence[str] = _SUFFIXES) -> tuple[dict[str, str | Path], bool]:
+    """Return the path of each part that has a file, and whether it is one file to be split.
+
+    Parameters
+    ----------
+    data_file
+        A file, or a folder with a file for "train" and maybe for "validation" and "test".
+    train_file, validation_file, test_file
+        The parts file by file, instead of `data_file`.
+    suffixes
+        How the names of the files in a folder may end.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the arguments do not go together, or a folder has no file to train on.
+    """
+    files = {"train": train_file, "validation": validation_file, "test": test_file}
+    given = {part: path for part, path in files.items() if path is not None}
+    if data_file is not None and given or data_file is None and "train" not in given:
+        names = [f"{part}_file" for part in given] + ["data_file"] * (data_file is not None)
+        raise ConfigError(f"given {' and '.join(names) or 'no file'}; expected data_file alone, "
+                          "or train_file with or without validation_file and test_file")
+    if data_file is None:
+        return given, False
+    place = find_data(data_file)
+    return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
+
+
+def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, str | Path]:
+    """Return the path of each part that has a file in a folder."""
+    try:
+        present = set(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
+    files: dict[str, str | Path] = {}
+    for part, stems in _STEMS.items():
+        names = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in present]
+        if len(names) > 1:
+            raise DataError(f"{folder}: holds {' and '.join(names)}; expected one file for {part}")
+        if names:
+            files[part] = folder / names[0]
+    if "train" not in files:
+        names = [f"train{suffix}" for suffix in suffixes]
+        expected = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        raise DataError(f"{folder}: no {expected}; expected one of them in a folder of data")
+    return files
+
+
+def _ratios(sizes: dict[str, float], given: Iterable[str], single: bool) -> dict[str, float]:
+    """Return the shares that the training rows are cut into, by part."""
+    sizes = {part: share(f"size of the {part} part", size) for part, size in sizes.items()}
+    if single and abs(sum(sizes.values()) - 1) > 1e-6:
+        raise ConfigError(f"sizes {', '.join(f'{part} {size}' for part, size in sizes.items())} "
+                          f"add up to {sum(sizes.values()):.6g}; expected 1")
+    cut = {part: size for part, size in sizes.items() if part not in {"train", *given} and size}
+    train = sizes["train"] if single else 1 - sum(cut.values())
+    if train <= 0:
+        raise ConfigError(f"cutting {' and '.join(f'{part} {size}' for part, size in cut.items())} "
+                          "leaves nothing to train on; expected a share above 0")
+    return {"train": float(train), **cut}
+
+
+def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: int,
+                split_file: str | Path | None, text_column: str | Sequence[str],
+                kind: AnyKind) -> LabelledParts:
     """Cut, number and count the rows of tables.
 
     Parameters
     ----------
-    tables : dict of Table
+    tables
         By part; "train" is among them.
-    ratios : dict of float
+    ratios
         What the rows of the table "train" are cut into: "train" and parts without a table.
     seed, split_file
         As in `split_rows`. Rows are drawn class by class, those with several labels by their
         rarest one.
-    text_column : str
+    text_column
         What messages call the texts.
-    kind : OneClass, LabelList, LabelColumns or Number
-        What the labels of the tables are.
-
-    Raises
-    ------
-    DataError
-        As `read_parts`.
     """
     train = tables["train"]
     kind.check(train, text_column)
@@ -96,35 +256,36 @@ def make_parts(tables, ratios, seed, split_file, text_column, kind):
     classes = kind.classes([label for table in known for label in table.labels])
     for table in tables.values():  # before the split is stored; a cut leaves each class a row
         _check_known(table, range(len(table.labels)), classes, kind)
-    names = {part: _shown(table.path) for part, table in tables.items()}
+    names = {part: _without_folders(table.path) for part, table in tables.items()}
     fingerprint = _fingerprint(tables, kind)
     rows, stored = split_rows(_strata(train.labels, kind), ratios, seed, split_file, fingerprint,
                               names)
     trained = [train.labels[row] for row in rows["train"]]
     if kind.is_trained_on:
         classes = kind.classes(trained)
-    parts, places = {}, []
-    for part in PARTS:
+    parts: dict[str, Part] = {}
+    notes = []
+    for part in _STEMS:
         if part in ratios or part in tables:
             table = tables.get(part, train)
             parts[part] = _numbered(table, rows.get(part, range(len(table.texts))), classes, kind)
-            places.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
-                          f"{names.get(part, names['train'])}")
+            notes.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
+                         f"{names.get(part, names['train'])}")
     if len(ratios) > 1:
-        places.append(f"cut as stored in {_shown(split_file)}" if stored
-                      else f"cut with seed {seed}")
-    places.append(kind.describe(train.labels, classes))
+        notes.append(f"cut as stored in {_without_folders(split_file)}" if stored
+                     else f"cut with seed {seed}")
+    notes.append(kind.describe(train.labels, classes))
     seen = {name for label in trained for name in kind.names(label)}
     if unseen := [name for name in classes if seen and name not in seen]:  # none in a number
-        places.append(f"no training row has {', '.join(unseen):.200}: counted as missed")
+        notes.append(f"no training row has {', '.join(unseen):.200}: counted as missed")
     shared = _in_train_too(parts["train"], parts.get("test"))
     if shared:
-        places.append(f"{shared:,} test texts also stand in train")
+        notes.append(f"{shared:,} test texts also stand in train")
     return LabelledParts(parts["train"], parts.get("validation"), parts.get("test"),
-                         classes, fingerprint, shared, "; ".join(places))
+                         classes, fingerprint, shared, "; ".join(notes))
 
 
-def _strata(labels, kind):
+def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
     """Return for each row the rarest of its names, "" if it has none; for a class that is it."""
     counts = Counter(name for label in labels for name in kind.names(label))
     rarest = {label: min(kind.names(label), key=lambda name: (counts[name], name), default="")
@@ -132,7 +293,7 @@ def _strata(labels, kind):
     return [rarest[label] for label in labels]
 
 
-def _check_known(table, rows, classes, kind):
+def _check_known(table: Table, rows: Iterable[int], classes: Sequence[str], kind: AnyKind) -> None:
     """Check that every name in some rows of a table is known from training."""
     known = set(classes)
     for row in rows:
@@ -143,58 +304,52 @@ def _check_known(table, rows, classes, kind):
                                 f"{', '.join(map(repr, sorted(known)))[:200]}")
 
 
-def _fingerprint(tables, kind):
+def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:
     """Return the SHA-256 of the rows; lengths keep neighbours apart, whatever they hold."""
     digest = hashlib.sha256()
     for part, table in tables.items():
         digest.update(f"{part} {len(table.texts)}:".encode())
-        for text, label in zip(table.texts, table.labels):
+        for text, label in zip(table.texts, table.labels, strict=True):
             cells = [*([text] if isinstance(text, str) else text), kind.text(label)]
             digest.update(f"{' '.join(str(len(cell)) for cell in cells)}:"
                           f"{''.join(cells)}".encode())
     return digest.hexdigest()
 
 
-def _numbered(table, rows, classes, kind):
+def _numbered(table: Table, rows: Sequence[int], classes: Sequence[str], kind: AnyKind) -> Part:
     """Return some rows of a table as a part."""
     _check_known(table, rows, classes, kind)  # a stored split may be anyone's
     return Part([table.texts[row] for row in rows],
                 kind.encode([table.labels[row] for row in rows], classes))
 
 
-def _in_train_too(train, test):
+def _in_train_too(train: Part, test: Part | None) -> int:
     """Count the test texts that the training part holds too."""
     keys = [_key(text) for text in test.texts] if test else []
     tested = set(keys)
-    shared = {key for key in map(_key, train.texts) if key in tested} if keys else ()
+    shared = {key for key in map(_key, train.texts) if key in tested} if keys else set()
     return sum(key in shared for key in keys)
 
 
-def _key(text):
+def _key(text: Text) -> Hashable:
     """Return a number that texts share when they differ in case, spaces and marks only."""
     if not isinstance(text, str):
         return hash(tuple(map(_key, text)))
     return hash(_NOT_ALPHANUMERIC.sub("", text.casefold()) or text)  # "!" and "?" stay different
 
 
-def _shown(path):
+def _without_folders(path: str | Path | None) -> str:
     """Return a name to store and print: without the folders of this machine, and always text."""
-    path = Path(path)
+    path = Path(path or "")
     name = path.name if path.is_absolute() else str(path)
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def limit(part, count, seed=0):
+def limit(part: Part, count: int, seed: int = 0) -> Part:
     """Return `count` rows of a part, drawn so that the class shares stay.
 
     Every class keeps a row, unless there are more classes than rows to keep. Rows with label sets
     or numbers are drawn from all alike. The order stays.
-
-    Parameters
-    ----------
-    part : Part
-    count : int
-    seed : int
 
     Raises
     ------
@@ -206,21 +361,18 @@ def limit(part, count, seed=0):
     >>> limit(Part(["a", "b", "c", "d", "e"], [0, 0, 0, 0, 1]), 3).labels
     [0, 0, 1]
     """
-    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-        raise ConfigError(f"the number of rows to keep is {count!r}; expected a whole number "
-                          "from 1")
-    if count >= len(part):
+    if whole("the number of rows to keep", count, 1) >= len(part):
         return part
     generator = np.random.default_rng(check_seed(seed))
-    one_class = isinstance(part.labels, list)
-    labels = np.array(part.labels) if one_class else np.zeros(len(part), int)
-    mixed = generator.permutation(len(labels))
-    rows = mixed[labels[mixed].argsort(kind="stable")]  # class by class, each in a random order
-    _, first, sizes = np.unique(labels[rows], return_index=True, return_counts=True)
+    labels = part.labels
+    codes = np.array(labels) if isinstance(labels, list) else np.zeros(len(part), int)
+    mixed = generator.permutation(len(codes))
+    rows = mixed[codes[mixed].argsort(kind="stable")]  # class by class, each in a random order
+    _, first, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
     rank = np.arange(len(rows)) - np.repeat(first, sizes)
     # The smaller, the sooner a row is taken: evenly from each class, and one of each before all.
     turn = np.where(rank == 0, 0, (rank + 0.5) / np.repeat(sizes, sizes))
     order = np.lexsort((generator.random(len(rows)), turn))
-    kept = np.sort(rows[order[:count]]).tolist()
-    return Part([part.texts[row] for row in kept],
-                [part.labels[row] for row in kept] if one_class else part.labels[kept])
+    chosen: list[int] = np.sort(rows[order[:count]]).tolist()
+    return Part([part.texts[row] for row in chosen],
+                [labels[row] for row in chosen] if isinstance(labels, list) else labels[chosen])

@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from bert_kit.model.classifiers.classifiers import (
         CLASSIFIERS as CLASSIFIERS, LinearClassifier as LinearClassifier,
         MLPClassifier as MLPClassifier, make_classifier as make_classifier)
-    from bert_kit.model.fast.dropout import Dropout as Dropout
     from bert_kit.model.encoder import (
         BERTModel as BERTModel, EncoderOutput as EncoderOutput,
-        TransformerEncoderBlock as TransformerEncoderBlock)
+        TransformerEncoderBlock as TransformerEncoderBlock,
+        encoder_without_pooler as encoder_without_pooler)
     from bert_kit.model.heads import (
         MaskedLMHead as MaskedLMHead, NextSentenceHead as NextSentenceHead, Pooler as Pooler)
     from bert_kit.model.classifiers.kan import (
         FourierBasis as FourierBasis, FourierKANClassifier as FourierKANClassifier,
         KANLayer as KANLayer, WaveletKANClassifier as WaveletKANClassifier)
     from bert_kit.model.layers import (
-        Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU, LayerNorm as LayerNorm,
-        init_weights as init_weights)
+        Dropout as Dropout, Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU,
+        LayerNorm as LayerNorm, Linear as Linear, init_weights as init_weights)
     from bert_kit.model.fast.packing import Packing as Packing
-    from bert_kit.model.classifiers.pooling import AttentionPooling as AttentionPooling
+    from bert_kit.model.classifiers.pooling import AttentionPooling as AttentionPooling, POOLINGS as POOLINGS
     from bert_kit.model.classifiers.sequences import (
         AttentionClassifier as AttentionClassifier, BiLSTMClassifier as BiLSTMClassifier,
         CNNClassifier as CNNClassifier)
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         BERTForQuestionAnswering as BERTForQuestionAnswering,
         BERTForSequenceClassification as BERTForSequenceClassification,
         BERTForTokenClassification as BERTForTokenClassification,
-        PreTrainingOutput as PreTrainingOutput)
+        PreTrainingOutput as PreTrainingOutput, TaskModel as TaskModel)
     from bert_kit.model.classifiers.wavelets import WaveletBasis as WaveletBasis
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

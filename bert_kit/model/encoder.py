@@ -4,14 +4,15 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from bert_kit.config import BertConfig
 from bert_kit.errors import DataError
 from bert_kit.model.attention import MultiHeadAttention
+from bert_kit.model.fast.packing import Packing
 from bert_kit.model.heads import Pooler
 from bert_kit.model.layers import Embeddings, FeedForward, LayerNorm, init_weights
-from bert_kit.model.fast.packing import Packing
 
 
 class TransformerEncoderBlock(nn.Module):
@@ -22,14 +23,15 @@ class TransformerEncoderBlock(nn.Module):
     before the learned scale.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(config)
         self.attention_norm = LayerNorm(config)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = LayerNorm(config)
 
-    def forward(self, x, mask=None, packing=None, return_weights=False):
+    def forward(self, x: Tensor, mask: Tensor | None = None, packing: Packing | None = None,
+                return_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """(B, S, D), or (N, D) with a packing -> the same shape, and the weights or None."""
         attended, weights = self.attention(x, mask, packing, return_weights)
         x = self.attention_norm(x + attended)
@@ -42,20 +44,20 @@ class EncoderOutput(NamedTuple):
 
     Attributes
     ----------
-    last_hidden_state : Tensor (B, S, D)
-        One vector a token, zero at padding.
-    pooler_output : Tensor (B, D) or None
-        The [CLS] vector after the pooler; None for an encoder without one.
-    hidden_states : tuple of L + 1 Tensors (B, S, D), or None
-        Embeddings and every block's output, on request.
-    attentions : tuple of L Tensors (B, H, S, S), or None
-        Attention weights of every block, on request.
+    last_hidden_state
+        (B, S, D), one vector a token, zero at padding.
+    pooler_output
+        (B, D), the [CLS] vector after the pooler; None for an encoder without one.
+    hidden_states
+        L + 1 times (B, S, D): embeddings and every block's output, on request.
+    attentions
+        L times (B, H, S, S): attention weights of every block, on request.
     """
 
-    last_hidden_state: torch.Tensor
-    pooler_output: torch.Tensor | None
-    hidden_states: tuple[torch.Tensor, ...] | None
-    attentions: tuple[torch.Tensor, ...] | None
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None
+    hidden_states: tuple[Tensor, ...] | None
+    attentions: tuple[Tensor, ...] | None
 
 
 class BERTModel(nn.Module):
@@ -63,8 +65,9 @@ class BERTModel(nn.Module):
 
     Parameters
     ----------
-    config : BertConfig
-    pooler : bool
+    config
+        Sizes and rates.
+    pooler
         Whether to have a pooler. MLM, tagging and span models are published without one.
 
     Attributes
@@ -82,7 +85,7 @@ class BERTModel(nn.Module):
     torch.Size([1, 4, 128])
     """
 
-    def __init__(self, config, pooler=True):
+    def __init__(self, config: BertConfig, pooler: bool = True) -> None:
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
@@ -93,20 +96,22 @@ class BERTModel(nn.Module):
         for part in (self.embeddings, self.blocks):  # the pooler has done its own
             init_weights(part, config)
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None,
-                output_attentions=False, output_hidden_states=False):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None,
+                token_type_ids: Tensor | None = None, output_attentions: bool = False,
+                output_hidden_states: bool = False) -> EncoderOutput:
         """(B, S) ids, masks and segments -> EncoderOutput.
 
         Parameters
         ----------
-        input_ids : Tensor (B, S) of whole numbers below `vocab_size`
-        attention_mask : Tensor (B, S) of bool or 0 and 1, optional
-            True at real tokens; default all. It may stay on the CPU when the rest is on an
-            accelerator, which saves a wait. A row without any real token has hidden states of
-            zero and finite logits.
-        token_type_ids : Tensor (B, S), optional
-            0 for the first sentence, 1 for the second; default 0.
-        output_attentions, output_hidden_states : bool
+        input_ids
+            (B, S) whole numbers below `vocab_size`.
+        attention_mask
+            (B, S) booleans, or 0 and 1: True at real tokens; default all. It may stay on the CPU
+            when the rest is on an accelerator, which saves a wait. A row without any real token
+            has hidden states of zero and finite logits.
+        token_type_ids
+            (B, S), 0 for the first sentence, 1 for the second; default 0.
+        output_attentions, output_hidden_states
             Return these too. Attention weights are computed by the formula, whatever
             `config.fused` says.
 
@@ -147,12 +152,18 @@ class BERTModel(nn.Module):
             attentions=tuple(attentions) if output_attentions else None)
 
 
-def _zero_padding(x, mask):
+def encoder_without_pooler(config: BertConfig) -> BERTModel:
+    """Build the encoder of a folder that holds no pooler."""
+    return BERTModel(config, pooler=False)
+
+
+def _zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
     """(B, S, D) -> (B, S, D): the formula computes padding too; no caller should see it."""
     return x if mask is None else x.masked_fill(~mask[..., None], 0)
 
 
-def check_inputs(config, input_ids, attention_mask=None, token_type_ids=None):
+def check_inputs(config: BertConfig, input_ids: Tensor, attention_mask: Tensor | None = None,
+                 token_type_ids: Tensor | None = None) -> Tensor | None:
     """Check a batch against the configuration; return its mask as bool, or None.
 
     Raises
@@ -184,11 +195,11 @@ def check_inputs(config, input_ids, attention_mask=None, token_type_ids=None):
     return mask
 
 
-def _describe(tensor):
+def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _check_range(name, ids, limit, limit_name):
+def _check_range(name: str, ids: Tensor, limit: int, limit_name: str) -> None:
     """Raise unless all ids lie in [0, limit). On an accelerator this would stall, so not there."""
     if ids.device.type != "cpu" or ids.numel() == 0:
         return

@@ -1,10 +1,12 @@
 """The heads BERT is pre-trained with: each takes hidden states and returns logits."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from bert_kit.model.layers import LayerNorm, activation, init_weights
-from bert_kit.model.fast.linear import Linear, linear
+from bert_kit.config import BertConfig
+from bert_kit.model.fast.linear import fast_linear
+from bert_kit.model.layers import LayerNorm, Linear, activation, init_weights
 
 
 class Pooler(nn.Module):
@@ -13,12 +15,12 @@ class Pooler(nn.Module):
     Only next-sentence prediction trains it; after MLM alone it is as it was initialised.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         init_weights(self, config)
 
-    def forward(self, hidden):
+    def forward(self, hidden: Tensor) -> Tensor:
         """(B, S, D) -> (B, D)."""
         first = hidden[:, 0]  # (B, S, D) -> (B, D)
         return torch.tanh(self.dense(first))
@@ -31,7 +33,7 @@ class MaskedLMHead(nn.Module):
     in: the decoder has no weight of its own, only a bias.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size, config.fused)
         self.activation = activation(config)
@@ -40,20 +42,22 @@ class MaskedLMHead(nn.Module):
         self.fused = config.fused
         init_weights(self, config)
 
-    def forward(self, hidden, word_embeddings):
+    def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
         """(…, D), (V, D) -> (…, V)."""
         transformed = self.norm(self.activation(self.dense(hidden)))
-        return linear(transformed, word_embeddings, self.bias, self.fused)  # (…, D) -> (…, V)
+        if self.fused:
+            return fast_linear(transformed, word_embeddings, self.bias)
+        return F.linear(transformed, word_embeddings, self.bias)  # (…, D) -> (…, V)
 
 
 class NextSentenceHead(nn.Module):
     """Does sentence B follow A? Logit 0: it does, logit 1: B is random (section 3.1 task 2)."""
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.output = nn.Linear(config.hidden_size, 2)
         init_weights(self, config)
 
-    def forward(self, pooled):
+    def forward(self, pooled: Tensor) -> Tensor:
         """(B, D) -> (B, 2)."""
         return self.output(pooled)

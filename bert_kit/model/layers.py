@@ -1,17 +1,72 @@
 """The parts that treat every token on its own: LayerNorm, GELU, feed-forward, embeddings.
 
-Each class shows its formula in plain tensor operations (`fused=False`) beside the call of torch's
-kernel that computes the same thing faster (`fused=True`).
+Each class shows its formula in plain tensor operations, which runs with `fused=False`. One line in
+front of it calls what computes the same thing faster: torch's kernel, or a twin in `fast/`.
 """
 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bert_kit.model.fast.dropout import Dropout, on_cpu
-from bert_kit.model.fast.linear import Linear, gelu_between
+from bert_kit.config import BertConfig
+from bert_kit.model.fast.dropout import fast_dropout
+from bert_kit.model.fast.linear import fast_linear, gelu_between
+
+
+class Linear(nn.Linear):
+    """y = x W^T + b, with W of shape (out, in).
+
+    Tools that look for `nn.Linear` by its exact type, such as torch's dynamic quantisation, pass
+    over it.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Sizes of the vectors x and y.
+    fused
+        Whether the faster product may be taken. It has first derivatives only.
+    """
+
+    def __init__(self, in_features: int, out_features: int, fused: bool = True) -> None:
+        super().__init__(in_features, out_features)
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out)."""
+        if self.fused:
+            return fast_linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
+
+
+class Dropout(nn.Module):
+    """Zero each element with probability p and scale the rest by 1 / (1 - p) (Srivastava 2014).
+
+    So the mean stays what it is outside training, where nothing is dropped.
+    """
+
+    def __init__(self, p: float, fused: bool = True) -> None:
+        super().__init__()
+        self.p, self.fused = p, fused
+
+    @property
+    def rate(self) -> float:
+        """The probability with which an element is dropped now: 0 outside training."""
+        return self.p if self.training else 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…) -> (…), unchanged outside training."""
+        if self.rate == 0:
+            return x
+        if self.fused:
+            return fast_dropout(x, self.p)
+        # In float32 whatever x is: there are only 256 numbers from 0 to 1 in bfloat16.
+        keep = torch.rand(x.shape, device=x.device) >= self.p
+        return x * keep / (1 - self.p or 1)  # with p = 1 nothing is left to be scaled
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
 
 class LayerNorm(nn.Module):
@@ -29,7 +84,7 @@ class LayerNorm(nn.Module):
     1.7320...
     """
 
-    def __init__(self, config, size=None):
+    def __init__(self, config: BertConfig, size: int | None = None) -> None:
         super().__init__()
         size = config.hidden_size if size is None else size  # D, if nothing else is said
         self.weight = nn.Parameter(torch.ones(size))
@@ -37,7 +92,7 @@ class LayerNorm(nn.Module):
         self.eps = config.layer_norm_eps
         self.fused = config.fused
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
         if self.fused:
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
@@ -61,11 +116,11 @@ class GELU(nn.Module):
     tensor([-0.1587,  0.0000,  0.8413])
     """
 
-    def __init__(self, tanh=False, fused=True):
+    def __init__(self, tanh: bool = False, fused: bool = True) -> None:
         super().__init__()
         self.tanh, self.fused = tanh, fused
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…) -> (…), element by element."""
         if self.fused:
             return F.gelu(x, approximate="tanh" if self.tanh else "none")
@@ -74,7 +129,7 @@ class GELU(nn.Module):
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
-def activation(config, name=None):
+def activation(config: BertConfig, name: str | None = None) -> nn.Module:
     """Return the module for an activation by name; default `config.hidden_act`."""
     return {
         "gelu": GELU(fused=config.fused),
@@ -88,7 +143,7 @@ def activation(config, name=None):
 class FeedForward(nn.Module):
     """Two linear layers with an activation between (Vaswani et al. 2017, section 3.3)."""
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.inner = Linear(config.hidden_size, config.intermediate_size, config.fused)
         self.activation = activation(config)
@@ -96,9 +151,9 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
         self.fused = config.fused and isinstance(self.activation, GELU)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
-        if self.fused and on_cpu(x):
+        if self.fused:
             return self.dropout(gelu_between(self.inner, self.output, self.activation, x))
         widened = self.inner(x)  # (…, D) -> (…, intermediate_size)
         active = self.activation(widened)
@@ -112,7 +167,7 @@ class Embeddings(nn.Module):
     trains the [PAD] row like any other. Padding is kept out by the attention instead.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
@@ -120,13 +175,13 @@ class Embeddings(nn.Module):
         self.norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
 
-    def forward(self, input_ids, token_type_ids, positions):
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor, positions: Tensor) -> Tensor:
         """(…) whole numbers, three times (any shapes that broadcast) -> (…, D)."""
         summed = self.word(input_ids) + self.segment(token_type_ids) + self.position(positions)
         return self.dropout(self.norm(summed))
 
 
-def init_weights(module, config):
+def init_weights(module: nn.Module, config: BertConfig) -> None:
     """Give every linear and embedding weight N(0, initializer_range), every linear bias 0.
 
     Source: Devlin et al. 2019's code (modeling.py, there truncated at two standard deviations).

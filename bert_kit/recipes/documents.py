@@ -9,8 +9,7 @@ import json
 from tqdm import tqdm
 
 from bert_kit.data import (MLMDataset, NSPDataset, build_token_store, held_out, load_corpus,
-                           read_documents)
-from bert_kit.data.datasets import row_room
+                           read_documents, row_room)
 from bert_kit.errors import DataError
 from bert_kit.tokenization import get_tokenizer, train_tokenizer
 

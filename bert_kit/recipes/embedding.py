@@ -16,7 +16,7 @@ from bert_kit.data import ClassificationDataset, pad_batch, stream_texts
 from bert_kit.errors import ConfigError, WeightsError
 from bert_kit.files import atomic_file
 from bert_kit.lookup import find_folder
-from bert_kit.model import BERTModel
+from bert_kit.model import BERTModel, encoder_without_pooler
 from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.recipes.prediction import choose_device
 from bert_kit.tokenization import get_tokenizer
@@ -146,11 +146,6 @@ def _load_encoder(folder):
                                classifier={})
     model.pooler.requires_grad_(False)  # nothing asks for its gradient
     return model
-
-
-def encoder_without_pooler(config):
-    """Build a BERTModel without a pooler."""
-    return BERTModel(config, pooler=False)
 
 
 def embed_file(encoder, data_file, output_file, text_column="text", delimiter=None,

@@ -15,8 +15,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, DataError, WeightsError
 from bert_kit.files import atomic_file
 from bert_kit.lookup import find_folder
-from bert_kit.model import BERTForMaskedLM
-from bert_kit.recipes.embedding import encoder_without_pooler
+from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
 from bert_kit.recipes.exploring_page import PAGE
 from bert_kit.recipes.prediction import text_columns
 from bert_kit.recipes.tasks import task_of

@@ -17,7 +17,7 @@ from bert_kit.recipes.calibration import read_calibration
 from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.tasks import task_of
 from bert_kit.tokenization import get_tokenizer
-from bert_kit.training import ALONE, autocast, join_processes, keep_freed_memory
+from bert_kit.training import ALONE, autocast, choose_device, join_processes, keep_freed_memory
 from bert_kit.weights import WEIGHT_FILES, load_pretrained
 
 # What the architectures of config.json are, and the job that uses such a model.
@@ -30,31 +30,6 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 WINDOW_BATCH = 8  # the same for texts in windows, of which each may have many
 CHUNK = 64 * BATCH  # rows of a file held at a time
-
-
-def choose_device(name="auto"):
-    """Return the device called "auto", "cpu", "cuda", "cuda:1" or "mps"; auto takes the fastest.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available()
-                            else "mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is {name!r}; expected auto, cpu, cuda or mps") from None
-    if device.type == "cpu":
-        return torch.device("cpu")
-    here = {"cpu": True, "cuda": torch.cuda.is_available(),
-            "mps": torch.backends.mps.is_available()}
-    if not here.get(device.type, False):
-        raise ConfigError(f"device {name!r} is not on this machine; "
-                          f"expected {', '.join(kind for kind, there in here.items() if there)}")
-    return device
 
 
 def check_kind(folder, config, job):

@@ -6,10 +6,10 @@
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from bert_kit.errors import ConfigError
+from bert_kit.files import numbered_folder
 from bert_kit.recipes.options import check_fields, option
 
 HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
@@ -30,20 +30,6 @@ _masking = partial(option, group="masking")
 _training = partial(option, group="training")
 _stopping = partial(option, group="early stopping")
 _running = partial(option, group="running")
-
-
-def numbered_folder(parent, name, latest):
-    """Return parent/name, or with a number the first that is not there yet.
-
-    With `latest` it is the last one that is there, if any is.
-    """
-    taken, number = Path(parent, name), 2
-    while taken.exists():
-        following = Path(parent, f"{name}-{number}")
-        if latest and not following.exists():
-            break
-        taken, number = following, number + 1
-    return taken
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert_kit.data import ClassificationDataset, Part
+from bert_kit.data import ClassificationDataset, Part, stratified_folds
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import stratified_folds
 from bert_kit.recipes.classification import TextClassificationTrainer
 from bert_kit.recipes.fine_tuning import make_model, make_tokenizer
 from bert_kit.recipes.rows import read_rows

@@ -13,7 +13,7 @@ import torch
 
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import format_leaderboard, logit_metrics, require_plots
-from bert_kit.files import held, read_json, remove_folder, write_json
+from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
 from bert_kit.recipes import classification
 from bert_kit.recipes.best_configs import load_best_config, write_best_config
 from bert_kit.recipes.fine_tuning import check_settings, default_length, for_head
@@ -25,7 +25,7 @@ from bert_kit.recipes.run_folder import (check_place, check_same, manifest,
 from bert_kit.recipes.search_log import shown
 from bert_kit.recipes.search_spaces import search_space
 from bert_kit.recipes.searches import SEARCHES, Search, draw_report, workers
-from bert_kit.recipes.settings import HEADS, ClassificationSettings, numbered_folder
+from bert_kit.recipes.settings import HEADS, ClassificationSettings
 from bert_kit.recipes.shared_rows import tokenized_rows
 from bert_kit.recipes.trials import trial_settings
 from bert_kit.recipes.tuning_settings import BY_LEGS, TuningSettings

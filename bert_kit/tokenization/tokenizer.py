@@ -10,12 +10,16 @@ Hugging Face `tokenizers` library does that part, in Rust. What a row looks like
 
 import functools
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Encoding as BackendEncoding
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from bert_kit.errors import TokenizerError
+from bert_kit.checks import whole
+from bert_kit.errors import BertKitError, TokenizerError
 from bert_kit.lookup import find_folder
 from bert_kit.tokenization.vocabulary import SPECIAL_TOKENS, read_vocabulary, write_vocabulary
 from bert_kit.tokenization.wordpiece import count_words, train_wordpiece
@@ -29,22 +33,22 @@ class Encoding(NamedTuple):
 
     Attributes
     ----------
-    ids : list of int
+    ids
         Numbers of the pieces.
-    type_ids : list of int
+    type_ids
         Segment, 0 or 1.
-    word_ids : list of (int or None)
+    word_ids
         Number of the word in its text, counted from 0 in A and again in B; None at a special
         token. Pieces with the same number are one word.
-    offsets : list of (int, int)
+    offsets
         The characters of the text that the piece stands for, as in `text[start:end]`; (0, 0) at
-        a special token. None where they were not asked for.
+        a special token. Empty where they were not asked for.
     """
 
-    ids: list
-    type_ids: list
-    word_ids: list
-    offsets: list | None
+    ids: list[int]
+    type_ids: list[int]
+    word_ids: list[int | None]
+    offsets: Sequence[tuple[int, int]]
 
 
 class Tokenizer:
@@ -56,29 +60,29 @@ class Tokenizer:
 
     Parameters
     ----------
-    pieces : sequence of str
+    pieces
         The vocabulary; the place of a piece is its id.
-    lowercase : bool
+    lowercase
         Whether case is dropped.
-    strip_accents : bool or None
+    strip_accents
         Whether accents are dropped; None does as `lowercase` does.
-    split_chinese : bool
+    split_chinese
         Whether each Chinese character is a word of its own.
-    special_tokens : dict, optional
+    special_tokens
         Spellings by role (pad, unk, cls, sep, mask) where they differ from "[PAD]" and so on.
-    added_tokens : sequence of tokenizers.AddedToken
+    added_tokens
         Tokens outside WordPiece; those not among the pieces get the ids after them.
-    max_length : int or None
+    max_length
         Longest row, special tokens included, when a call names no other; None sets no limit.
 
     Attributes
     ----------
-    backend : tokenizers.Tokenizer
-    special_tokens : dict
+    backend
+        The tokenizer of the Hugging Face library.
+    special_tokens
         The five spellings by role.
-    vocab_size, pad_id, unk_id, cls_id, sep_id, mask_id : int
-    special_ids : frozenset of int
-        The five above and the added tokens that are marked special.
+    special_ids
+        The five ids `pad_id` to `mask_id`, and the added tokens that are marked special.
 
     Raises
     ------
@@ -93,9 +97,11 @@ class Tokenizer:
     [2, 5, 6, 3, 5, 3]
     """
 
-    def __init__(self, pieces, lowercase=True, strip_accents=None, split_chinese=True,
-                 special_tokens=None, added_tokens=(), max_length=None):
-        special = SPECIAL_TOKENS | (special_tokens or {})
+    def __init__(self, pieces: Sequence[str], lowercase: bool = True,
+                 strip_accents: bool | None = None, split_chinese: bool = True,
+                 special_tokens: Mapping[str, str] | None = None,
+                 added_tokens: Sequence[AddedToken] = (), max_length: int | None = None) -> None:
+        special = {**SPECIAL_TOKENS, **(special_tokens or {})}
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         if len(vocabulary) != len(pieces):
             raise TokenizerError(f"{len(pieces)} pieces, of which {len(vocabulary)} differ; "
@@ -114,50 +120,54 @@ class Tokenizer:
         backend.decoder = decoders.WordPiece(prefix="##")
         backend.add_tokens(list(added_tokens))
         backend.add_special_tokens(list(dict.fromkeys(special.values())))
-        sep, cls = ((special[role], backend.token_to_id(special[role])) for role in ("sep", "cls"))
+        sep, cls = ((special[role], _id_of(backend, special[role])) for role in ("sep", "cls"))
         backend.post_processor = processors.BertProcessing(sep, cls)  # for readers of the file
         self._take(backend, special, max_length)
 
-    def _take(self, backend, special_tokens, max_length):
+    def _take(self, backend: Backend, special_tokens: dict[str, str],
+              max_length: int | None) -> None:
         """Set every attribute from these three, which are also what a pickle holds."""
         backend.encode_special_tokens = True  # "[SEP]" in a text is text; pickles forget this
         self.backend, self.special_tokens = backend, special_tokens
-        if max_length is not None:
-            _check_whole("max_length", max_length, 3)
         self.max_length = max_length
+        if max_length is not None:
+            self.max_length = whole("max_length", max_length, 3, error=TokenizerError)
         self.vocab_size = backend.get_vocab_size(with_added_tokens=True)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            backend.token_to_id(special_tokens[role]) for role in SPECIAL_TOKENS)
+            _id_of(backend, special_tokens[role]) for role in SPECIAL_TOKENS)
         self.special_ids = frozenset(
             number for number, token in backend.get_added_tokens_decoder().items()
             if token.special)
         for role, token in special_tokens.items():
-            found = backend.encode(token, add_special_tokens=False).ids
-            if role != "unk" and backend.token_to_id(token) in found:
+            as_text = backend.encode(token, add_special_tokens=False).ids
+            if role != "unk" and backend.token_to_id(token) in as_text:
                 raise TokenizerError(f"the {role} token {token!r} can be part of a text; expected "
                                      "a spelling with punctuation, such as '[PAD]'")
 
-    def __getstate__(self):
+    def __getstate__(self) -> tuple[str, dict[str, str], int | None]:
         return self.backend.to_str(), self.special_tokens, self.max_length
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple[str, dict[str, str], int | None]) -> None:
         backend, special_tokens, max_length = state
         self._take(Backend.from_str(backend), special_tokens, max_length)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Tokenizer({self.vocab_size} pieces, max_length={self.max_length})"
 
     @functools.cached_property
-    def _reads_special_tokens(self):
+    def _reads_special_tokens(self) -> Backend:
         """A second backend, in which "[MASK]" in a text is the special token."""
         return Backend.from_str(self.backend.to_str())
 
-    def encode(self, text, pair=None, max_length=None, allow_special_tokens=False):
+    def encode(self, text: str, pair: str | None = None, max_length: int | None = None,
+               allow_special_tokens: bool = False) -> Encoding:
         """Encode one text, or one pair of texts; see `encode_batch`."""
         pairs = None if pair is None else [pair]
         return self.encode_batch([text], pairs, max_length, allow_special_tokens)[0]
 
-    def encode_batch(self, texts, pairs=None, max_length=None, allow_special_tokens=False):
+    def encode_batch(self, texts: Iterable[str], pairs: Iterable[str] | None = None,
+                     max_length: int | None = None,
+                     allow_special_tokens: bool = False) -> list[Encoding]:
         """Encode texts, or pairs of texts, into rows.
 
         A row that is too long loses pieces at the end of its text, a pair at the end of the
@@ -165,19 +175,15 @@ class Tokenizer:
 
         Parameters
         ----------
-        texts : sequence of str
+        texts
             The first texts A.
-        pairs : sequence of str, optional
+        pairs
             The second texts B, as many.
-        max_length : int, optional
+        max_length
             Longest row, special tokens included; None takes the tokenizer's own `max_length`.
-        allow_special_tokens : bool
+        allow_special_tokens
             Read "[MASK]" and the other special tokens in a text as such. For prompts that the
             user writes, never for data.
-
-        Returns
-        -------
-        list of Encoding
 
         Raises
         ------
@@ -188,42 +194,37 @@ class Tokenizer:
         backend = self._reads_special_tokens if allow_special_tokens else self.backend
         limit = self.max_length if max_length is None else max_length
         if limit is not None:
-            _check_whole("max_length", limit, 3 if pairs is None else 5)
-        texts = list(_checked(texts, "texts"))
+            whole("max_length", limit, 3 if pairs is None else 5, error=TokenizerError)
+        texts = list(check_texts(texts, "texts"))
         if pairs is None:
             return [self._single(first, limit) for first in _split(backend, texts)]
-        pairs = list(_checked(pairs, "pairs"))
+        pairs = list(check_texts(pairs, "pairs"))
         if len(texts) != len(pairs):
             raise TokenizerError(f"{len(texts)} texts but {len(pairs)} pairs; expected as many")
         return [self._pair(first, second, limit) for first, second
-                in zip(_split(backend, texts), _split(backend, pairs))]
+                in zip(_split(backend, texts), _split(backend, pairs), strict=True)]
 
-    def encode_pieces(self, texts, with_offsets=False):
+    def encode_pieces(self, texts: Iterable[str], with_offsets: bool = False) -> list[Encoding]:
         """Encode texts without special tokens and without a limit, to pack or to window them.
 
         Parameters
         ----------
-        texts : sequence of str
-        with_offsets : bool
+        with_offsets
             Fill in the offsets; they take most of the memory, and packing needs none.
-
-        Returns
-        -------
-        list of Encoding
-            With `offsets` None unless asked for.
         """
-        return [Encoding(row.ids, row.type_ids, row.word_ids, row.offsets if with_offsets else None)
-                for row in _split(self.backend, list(_checked(texts, "texts")))]
+        return [Encoding(row.ids, row.type_ids, row.word_ids, row.offsets if with_offsets else ())
+                for row in _split(self.backend, list(check_texts(texts, "texts")))]
 
-    def _single(self, first, limit):
+    def _single(self, first: BackendEncoding, limit: int | None) -> Encoding:
         """Build [CLS] A [SEP]."""
         ids = first.ids
-        kept = len(ids) if limit is None else min(len(ids), limit - 2)
-        return Encoding([self.cls_id, *ids[:kept], self.sep_id], [0] * (kept + 2),
-                        [None, *first.word_ids[:kept], None],
-                        [(0, 0), *first.offsets[:kept], (0, 0)])
+        end = len(ids) if limit is None else min(len(ids), limit - 2)
+        return Encoding([self.cls_id, *ids[:end], self.sep_id], [0] * (end + 2),
+                        [None, *first.word_ids[:end], None],
+                        [(0, 0), *first.offsets[:end], (0, 0)])
 
-    def _pair(self, first, second, limit):
+    def _pair(self, first: BackendEncoding, second: BackendEncoding,
+              limit: int | None) -> Encoding:
         """Build [CLS] A [SEP] B [SEP]."""
         a, b = len(first.ids), len(second.ids)
         if limit is not None:
@@ -234,15 +235,15 @@ class Tokenizer:
             [None, *first.word_ids[:a], None, *second.word_ids[:b], None],
             [(0, 0), *first.offsets[:a], (0, 0), *second.offsets[:b], (0, 0)])
 
-    def tokens(self, ids):
+    def tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the pieces of some ids, as strings."""
-        return [self.backend.id_to_token(number) for number in self._check_ids(ids)]
+        return [str(self.backend.id_to_token(number)) for number in self._check_ids(ids)]
 
-    def decode(self, ids, skip_special_tokens=True):
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Return ids as a text: pieces joined into words, one space before each word."""
         return self.backend.decode(self._check_ids(ids), skip_special_tokens)
 
-    def _check_ids(self, ids):
+    def _check_ids(self, ids: Iterable[int]) -> list[int]:
         ids = [int(number) for number in ids]
         for number in ids:
             if not 0 <= number < self.vocab_size:
@@ -250,21 +251,21 @@ class Tokenizer:
                                      f"expected 0 to {self.vocab_size - 1}")
         return ids
 
-    def save(self, folder):
-        """Write the tokenizer into a model folder; see `bert_kit.tokenization.vocabulary` for the files."""
+    def save(self, folder: str | Path) -> None:
+        """Write the tokenizer into a model folder; the files are those of `write_vocabulary`."""
         write_vocabulary(folder, self.backend, self.special_tokens, self.max_length)
 
     @classmethod
-    def load(cls, folder):
-        """Read the tokenizer of a model folder; see `bert_kit.tokenization.vocabulary` for the files."""
-        fields = read_vocabulary(folder)
+    def load(cls, folder: str | Path) -> "Tokenizer":
+        """Read the tokenizer of a model folder; the files are those of `read_vocabulary`."""
+        vocabulary = read_vocabulary(folder)
         try:
-            return cls(**fields)
+            return cls(*vocabulary)
         except TokenizerError as error:
             raise TokenizerError(f"{folder}: {error}") from None
 
 
-def fit_pair(first, second, room):
+def fit_pair(first: int, second: int, room: int) -> tuple[int, int]:
     """Return how many pieces of each text stay when `room` are free, the longer cut first.
 
     >>> fit_pair(3, 90, room=10), fit_pair(50, 90, room=11)
@@ -276,7 +277,14 @@ def fit_pair(first, second, room):
     return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
-def _split(backend, texts):
+def _id_of(backend: Backend, token: str) -> int:
+    """Return the id of a token that the vocabulary has."""
+    number = backend.token_to_id(token)
+    assert number is not None
+    return number
+
+
+def _split(backend: Backend, texts: Sequence[str]) -> Iterator[BackendEncoding]:
     """Yield each text as the library's encoding, without special tokens."""
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start:start + _CHUNK]
@@ -287,30 +295,26 @@ def _split(backend, texts):
             yield from backend.encode_batch(chunk, add_special_tokens=False)
 
 
-def _checked(texts, name):
-    """Yield the texts, after a look at each."""
+def check_texts(texts: Iterable[str], name: str,
+                error: type[BertKitError] = TokenizerError) -> Iterator[str]:
+    """Yield the texts, after a look at each: the first that is no string is an `error`."""
     if isinstance(texts, str):
-        raise TokenizerError(f"{name} is one string; expected a sequence of strings")
+        raise error(f"{name} is one string; expected a sequence of strings")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TokenizerError(f"row {row} of {name} is {str(text)[:40]!r}, of type "
-                                 f"{type(text).__name__}; expected a string")
+            raise error(f"row {row} of {name} is {str(text)[:40]!r}, of type "
+                        f"{type(text).__name__}; expected a string")
         yield text
 
 
-def _check_whole(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise TokenizerError(f"{name} is {value!r}; expected a whole number from {least}")
-
-
-def get_tokenizer(name_or_folder, download=False):
+def get_tokenizer(name_or_folder: str | Path, download: bool = False) -> Tokenizer:
     """Return the tokenizer of a model.
 
     Parameters
     ----------
-    name_or_folder : str or path
+    name_or_folder
         A folder; else a name that is looked up as `bert_kit.lookup.find_folder` says.
-    download : bool
+    download
         Whether the Hugging Face hub may be asked when nothing is found here.
 
     Raises
@@ -322,23 +326,20 @@ def get_tokenizer(name_or_folder, download=False):
         name_or_folder, ("tokenizer.json", "vocab.txt"), download, error=TokenizerError))
 
 
-def train_tokenizer(texts, vocab_size=8_000, min_frequency=2, lowercase=True):
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 8_000, min_frequency: int = 2,
+                    lowercase: bool = True) -> Tokenizer:
     """Learn a WordPiece vocabulary from texts: the same texts, the same tokenizer, to the byte.
 
     Parameters
     ----------
-    texts : iterable of str
+    texts
         Read once; may be a generator. The order of the texts does not matter.
-    vocab_size : int
+    vocab_size
         Number of pieces wanted, special tokens (ids 0 to 4) included; small corpora give fewer.
-    min_frequency : int
+    min_frequency
         How often two neighbouring pieces must occur to be joined into one.
-    lowercase : bool
+    lowercase
         Whether case and accents are dropped.
-
-    Returns
-    -------
-    Tokenizer
 
     Raises
     ------
@@ -351,12 +352,12 @@ def train_tokenizer(texts, vocab_size=8_000, min_frequency=2, lowercase=True):
     >>> train_tokenizer(["hug hugs", "hugs"], vocab_size=99).encode("Hugs").ids
     [2, 14, 3]
     """
-    _check_whole("vocab_size", vocab_size, 1)
-    _check_whole("min_frequency", min_frequency, 1)
+    whole("vocab_size", vocab_size, 1, error=TokenizerError)
+    whole("min_frequency", min_frequency, 1, error=TokenizerError)
     special = list(SPECIAL_TOKENS.values())
     backend = Tokenizer(special, lowercase).backend
-    whole = (_SURROGATE.sub("\ufffd", text) for text in _checked(texts, "texts"))
-    counts = count_words(whole, backend.normalizer, backend.pre_tokenizer)
+    clean = (_SURROGATE.sub("\ufffd", text) for text in check_texts(texts, "texts"))
+    counts = count_words(clean, backend.normalizer, backend.pre_tokenizer)
     if not counts:
         raise TokenizerError("the texts hold no words; expected some to learn from")
     return Tokenizer(train_wordpiece(counts, vocab_size, min_frequency, special), lowercase)

@@ -6,12 +6,15 @@ library, or in tokenizer.json. Every other kind of tokenizer is refused.
 """
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
 
 from bert_kit.errors import TokenizerError
-from bert_kit.files import JSON_LIMIT, atomic_file, check_readable, read_json, write_json
+from bert_kit.files import JSON_LIMIT, check_readable, read_json, write_json, write_text
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 NO_LIMIT = 10**9  # a model_max_length above it (usually 1e30) means "no limit"
@@ -20,17 +23,28 @@ NO_LIMIT = 10**9  # a model_max_length above it (usually 1e30) means "no limit"
 _CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
             "PreTrainedTokenizer", "TokenizersBackend")
 
-# Key of tokenizer_config.json -> (parameter of Tokenizer, key of tokenizer.json's normalizer,
-# allowed values).
+# Key of tokenizer_config.json -> (key of tokenizer.json's normalizer, allowed values).
 _CLEANING = {
-    "do_lower_case": ("lowercase", "lowercase", (True, False)),
-    "strip_accents": ("strip_accents", "strip_accents", (True, False, None)),
-    "tokenize_chinese_chars": ("split_chinese", "handle_chinese_chars", (True, False)),
+    "do_lower_case": ("lowercase", (True, False)),
+    "strip_accents": ("strip_accents", (True, False, None)),
+    "tokenize_chinese_chars": ("handle_chinese_chars", (True, False)),
 }
 
 
-def read_vocabulary(folder):
-    """Return the parameters of `bert_kit.tokenization.Tokenizer` that describe a folder.
+class Vocabulary(NamedTuple):
+    """The parameters of `bert_kit.tokenization.Tokenizer`, in their order."""
+
+    pieces: list[str]
+    lowercase: bool
+    strip_accents: bool | None
+    split_chinese: bool
+    special_tokens: dict[str, str]
+    added_tokens: list[AddedToken]
+    max_length: int | None
+
+
+def read_vocabulary(folder: str | Path) -> Vocabulary:
+    """Return what a folder says of its tokenizer, as the parameters that make it.
 
     Raises
     ------
@@ -45,23 +59,25 @@ def read_vocabulary(folder):
     folder = Path(folder)
     config_path = folder / "tokenizer_config.json"
     config = read_json(config_path) if config_path.exists() else {}
+    added_tokens, cleaning = [], {}
     if (folder / "tokenizer.json").exists():
-        found = _read_tokenizer_json(folder / "tokenizer.json")
+        pieces, added_tokens, cleaning = _read_tokenizer_json(folder / "tokenizer.json")
     elif (folder / "vocab.txt").exists():
-        found = _read_old_folder(folder, config)
+        pieces = _read_old_folder(folder, config)
     else:
         raise TokenizerError(f"{folder}: no tokenizer.json and no vocab.txt; expected one of them")
-    for key, (parameter, _, allowed) in _CLEANING.items():
-        if key in config:
-            found[parameter] = _one_of(config[key], allowed, config_path, key)
-    if "lowercase" not in found:
-        found["lowercase"] = _guess_lowercase(found["pieces"], folder)
-    found["special_tokens"] = _read_special_tokens(folder, config)
-    found["max_length"] = _read_max_length(config, config_path)
-    return found
+    cleaning |= {key: _flag(config[key], allowed, config_path, key)
+                 for key, (_, allowed) in _CLEANING.items() if key in config}
+    if "do_lower_case" not in cleaning:
+        cleaning["do_lower_case"] = _guess_lowercase(pieces, folder)
+    return Vocabulary(pieces, bool(cleaning["do_lower_case"]), cleaning.get("strip_accents"),
+                      bool(cleaning.get("tokenize_chinese_chars", True)),
+                      _read_special_tokens(folder, config), added_tokens,
+                      _read_max_length(config, config_path))
 
 
-def write_vocabulary(folder, backend, special_tokens, max_length):
+def write_vocabulary(folder: str | Path, backend: Backend, special_tokens: Mapping[str, str],
+                     max_length: int | None) -> None:
     """Write a tokenizer into a folder as the four files that new and old readers look for.
 
     tokenizer.json holds everything; vocab.txt, tokenizer_config.json and
@@ -70,20 +86,17 @@ def write_vocabulary(folder, backend, special_tokens, max_length):
 
     Parameters
     ----------
-    folder : str or path
-    backend : tokenizers.Tokenizer
-    special_tokens : dict
+    backend
+        Cleans as BERT does: its normalizer is a `BertNormalizer`.
+    special_tokens
         Spellings by role.
-    max_length : int or None
     """
     folder, normalizer = Path(folder), backend.normalizer
     numbers = backend.get_vocab(with_added_tokens=False)
     names = {f"{role}_token": token for role, token in special_tokens.items()}
-    with atomic_file(folder / "tokenizer.json") as path:
-        path.write_text(backend.to_str(pretty=True) + "\n", encoding="utf-8", newline="\n")
-    with atomic_file(folder / "vocab.txt") as path:
-        path.write_text("".join(f"{piece}\n" for piece in sorted(numbers, key=numbers.get)),
-                        encoding="utf-8", newline="\n")
+    pieces = sorted(numbers, key=numbers.__getitem__)
+    write_text(folder / "tokenizer.json", backend.to_str(pretty=True) + "\n")
+    write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in pieces))
     write_json(folder / "special_tokens_map.json", names)
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "BertTokenizer",
@@ -94,7 +107,8 @@ def write_vocabulary(folder, backend, special_tokens, max_length):
         **names})
 
 
-def _read_tokenizer_json(path):
+def _read_tokenizer_json(
+        path: Path) -> tuple[list[str], list[AddedToken], dict[str, bool | None]]:
     """Return pieces, added tokens and cleaning of a tokenizer.json."""
     content = read_json(path)
     model, normalizer, pre_tokenizer = (
@@ -107,17 +121,15 @@ def _read_tokenizer_json(path):
             ("pre_tokenizer", pre_tokenizer.get("type"), "BertPreTokenizer")):
         if kind != expected:
             raise TokenizerError(f"{path}: {what} is {kind!r}; expected {expected!r}")
-    found = {"pieces": _in_order(_object(model, "vocab", path), path)}
-    for _, (parameter, key, allowed) in _CLEANING.items():
-        if key in normalizer:
-            found[parameter] = _one_of(normalizer[key], allowed, path, f"normalizer's {key}")
-    found["added_tokens"] = _read_added_tokens(content.get("added_tokens") or [], found["pieces"],
-                                               path)
-    return found
+    pieces = _in_order(_object(model, "vocab", path), path)
+    cleaning = {name: _flag(normalizer[key], allowed, path, f"normalizer's {key}")
+                for name, (key, allowed) in _CLEANING.items() if key in normalizer}
+    added = _read_added_tokens(content.get("added_tokens") or [], pieces, path)
+    return pieces, added, cleaning
 
 
-def _read_added_tokens(entries, pieces, path):
-    """Return the added tokens, in the order of their ids; check that those ids are kept."""
+def _read_added_tokens(entries: list[dict], pieces: Sequence[str], path: Path) -> list[AddedToken]:
+    """Return the added tokens in the order of their ids, which must be the next free ones."""
     numbers = {piece: number for number, piece in enumerate(pieces)}
     try:
         entries = sorted(entries, key=lambda entry: entry["id"])
@@ -134,7 +146,7 @@ def _read_added_tokens(entries, pieces, path):
                              "and flags") from None
 
 
-def _read_old_folder(folder, config):
+def _read_old_folder(folder: Path, config: dict) -> list[str]:
     """Return the pieces of vocab.txt; refuse a folder in which they are not the whole truth."""
     path = folder / "vocab.txt"
     kind = config.get("tokenizer_class") or "BertTokenizer"
@@ -146,10 +158,10 @@ def _read_old_folder(folder, config):
     if extra:
         raise TokenizerError(f"{added}: adds {min(extra)!r} to vocab.txt; expected such a "
                              "vocabulary as tokenizer.json")
-    return {"pieces": pieces}
+    return pieces
 
 
-def read_vocab_txt(path):
+def read_vocab_txt(path: Path) -> list[str]:
     """Return the pieces of a vocab.txt, in the order of their ids.
 
     Raises
@@ -179,7 +191,7 @@ def read_vocab_txt(path):
     return pieces
 
 
-def _in_order(vocabulary, path):
+def _in_order(vocabulary: dict[str, int], path: Path) -> list[str]:
     """Return the pieces of a {piece: id} object as a list."""
     numbers = list(vocabulary.values())
     if not all(type(number) is int for number in numbers):
@@ -193,10 +205,10 @@ def _in_order(vocabulary, path):
     except UnicodeEncodeError:
         raise TokenizerError(f"{path}: vocab has a piece with a lone surrogate; expected "
                              "whole characters") from None
-    return sorted(vocabulary, key=vocabulary.get)
+    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def _guess_lowercase(pieces, folder):
+def _guess_lowercase(pieces: Sequence[str], folder: Path) -> bool:
     """Decide from the pieces: one upper-case letter outside "[...]" means that case matters."""
     lowercase = all(piece == piece.lower() or (piece.startswith("[") and piece.endswith("]"))
                     for piece in pieces)
@@ -206,7 +218,7 @@ def _guess_lowercase(pieces, folder):
     return lowercase
 
 
-def _read_special_tokens(folder, config):
+def _read_special_tokens(folder: Path, config: dict) -> dict[str, str]:
     """Return the spellings by role that the folder declares."""
     path = folder / "special_tokens_map.json"
     older = read_json(path) if path.exists() else {}
@@ -222,7 +234,7 @@ def _read_special_tokens(folder, config):
     return spellings
 
 
-def _read_max_length(config, path):
+def _read_max_length(config: dict, path: Path) -> int | None:
     length = config.get("model_max_length")
     if length is None:
         return None
@@ -231,13 +243,14 @@ def _read_max_length(config, path):
     return int(length) if length <= NO_LIMIT else None
 
 
-def _one_of(value, allowed, path, key):
-    if not any(value is choice for choice in allowed):
+def _flag(value: bool | None, allowed: tuple[bool | None, ...], path: Path,
+          key: str) -> bool | None:
+    if not any(value is choice for choice in allowed):  # 1 == True, but it is none
         raise TokenizerError(f"{path}: {key} is {value!r}; expected true or false")
     return value
 
 
-def _object(content, key, path):
+def _object(content: dict, key: str, path: Path) -> dict:
     value = content.get(key)
     if not isinstance(value, dict):
         raise TokenizerError(f"{path}: {key} is {value!r:.40}; expected an object")

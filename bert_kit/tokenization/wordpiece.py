@@ -13,6 +13,11 @@ The library's trainer gives other ids on every run, since its ties follow the or
 
 import heapq
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from tokenizers.normalizers import Normalizer
+from tokenizers.pre_tokenizers import PreTokenizer
 
 from bert_kit.errors import TokenizerError
 
@@ -20,7 +25,11 @@ ALPHABET_LIMIT = 1_000  # characters; the rarest beyond it become [UNK]
 WORD_LIMIT = 100  # characters; encoding turns longer words into [UNK], so they teach nothing
 
 
-def count_words(texts, normalizer, pre_tokenizer):
+Pair = tuple[str, str]
+
+
+def count_words(texts: Iterable[str], normalizer: Normalizer,
+                pre_tokenizer: PreTokenizer) -> Counter[str]:
     """Count the words of the texts, as the tokenizer will see them.
 
     Spaces and line ends always separate words, so each distinct stretch between them is
@@ -28,14 +37,13 @@ def count_words(texts, normalizer, pre_tokenizer):
 
     Parameters
     ----------
-    texts : iterable of str
+    texts
         Read once; may be a generator.
     normalizer, pre_tokenizer
         Those of a `tokenizers.Tokenizer`.
 
     Returns
     -------
-    collections.Counter
         Words and how often each occurs; words over 100 characters are left out.
     """
     stretches = Counter()
@@ -49,23 +57,23 @@ def count_words(texts, normalizer, pre_tokenizer):
     return words
 
 
-def train_wordpiece(counts, vocab_size, min_frequency=2, special_tokens=()):
+def train_wordpiece(counts: Mapping[str, int], vocab_size: int, min_frequency: int = 2,
+                    special_tokens: Sequence[str] = ()) -> list[str]:
     """Learn a vocabulary from word counts.
 
     Parameters
     ----------
-    counts : mapping of str to int
+    counts
         Words and how often each occurs.
-    vocab_size : int
+    vocab_size
         Number of pieces wanted; fewer come back when no pair is frequent enough.
-    min_frequency : int
+    min_frequency
         A pair must occur this often to be joined.
-    special_tokens : sequence of str
+    special_tokens
         Get the first ids, in this order.
 
     Returns
     -------
-    list of str
         The special tokens, the characters in sorted order (those seen inside words again with
         "##"), then the joined pieces in the order they were learnt. The place is the id.
 
@@ -89,7 +97,7 @@ def train_wordpiece(counts, vocab_size, min_frequency=2, special_tokens=()):
     pairs = _PairCounts(spelled, frequencies)
     while len(pieces) < vocab_size:
         count, pair = pairs.most_frequent()
-        if count < max(min_frequency, 1):
+        if pair is None or count < min_frequency:
             break
         piece = pairs.join(pair)
         if piece not in known:  # "abc" may come from a + bc and again from ab + c
@@ -98,7 +106,7 @@ def train_wordpiece(counts, vocab_size, min_frequency=2, special_tokens=()):
     return pieces
 
 
-def _spell(counts):
+def _spell(counts: Mapping[str, int]) -> tuple[list[list[str]], list[int], list[str]]:
     """Return the words as lists of characters, their counts, and the characters to know.
 
     Words with a character beyond the 1,000 most frequent are left out: they become [UNK].
@@ -108,11 +116,11 @@ def _spell(counts):
         for character in word:
             characters[character] += count
     ranked = sorted(characters, key=lambda character: (-characters[character], character))
-    kept = set(ranked[:ALPHABET_LIMIT])
-    words = sorted(word for word in counts if word and kept.issuperset(word))
+    alphabet = set(ranked[:ALPHABET_LIMIT])
+    words = sorted(word for word in counts if word and alphabet.issuperset(word))
     spelled = [[word[0], *("##" + character for character in word[1:])] for word in words]
     inner = {character for symbols in spelled for character in symbols[1:]}
-    return spelled, [counts[word] for word in words], [*sorted(kept), *sorted(inner)]
+    return spelled, [counts[word] for word in words], [*sorted(alphabet), *sorted(inner)]
 
 
 class _PairCounts:
@@ -123,18 +131,18 @@ class _PairCounts:
     is pushed, and an entry that no longer tells the truth is dropped when it comes up.
     """
 
-    def __init__(self, words, frequencies):
+    def __init__(self, words: list[list[str]], frequencies: list[int]) -> None:
         self.words, self.frequencies = words, frequencies
-        self.counts = defaultdict(int)
-        self.where = defaultdict(set)  # pair -> numbers of the words that hold or held it
+        self.counts: defaultdict[Pair, int] = defaultdict(int)
+        self.where: defaultdict[Pair, set[int]] = defaultdict(set)  # words that hold or held it
         for number, symbols in enumerate(words):
-            for pair in zip(symbols, symbols[1:]):
+            for pair in pairwise(symbols):
                 self.counts[pair] += frequencies[number]
                 self.where[pair].add(number)
         self.heap = [(-count, pair) for pair, count in self.counts.items()]
         heapq.heapify(self.heap)
 
-    def most_frequent(self):
+    def most_frequent(self) -> tuple[int, Pair | None]:
         """Return (count, pair) of the best pair; (0, None) when every word is one piece."""
         while self.heap:
             negative, pair = self.heap[0]
@@ -143,17 +151,17 @@ class _PairCounts:
             heapq.heappop(self.heap)
         return 0, None
 
-    def join(self, pair):
+    def join(self, pair: Pair) -> str:
         """Join a pair wherever it occurs and return the new piece."""
         piece = pair[0] + pair[1].removeprefix("##")
-        before = {}
+        before: dict[Pair, int] = {}
         for number in self.where.pop(pair):
             symbols, frequency = self.words[number], self.frequencies[number]
             joined = _join_symbols(symbols, pair, piece)
-            for old in zip(symbols, symbols[1:]):
+            for old in pairwise(symbols):
                 before.setdefault(old, self.counts[old])
                 self.counts[old] -= frequency
-            for new in zip(joined, joined[1:]):
+            for new in pairwise(joined):
                 before.setdefault(new, self.counts[new])
                 self.counts[new] += frequency
                 self.where[new].add(number)
@@ -166,7 +174,7 @@ class _PairCounts:
         return piece
 
 
-def _join_symbols(symbols, pair, piece):
+def _join_symbols(symbols: list[str], pair: Pair, piece: str) -> list[str]:
     """Return the symbols with each non-overlapping occurrence of the pair, from the left, joined.
 
     >>> _join_symbols(["a", "##b", "##b", "##b"], ("##b", "##b"), "##bb")

@@ -1,27 +1,22 @@
-"""Piece ids of much text: every different word is encoded once and then looked up.
+"""The pieces of much text, word by word, and where pieces stand in their text.
 
 The tokenizer cleans a text character by character and splits it at every space at least, so a
 text's pieces are those of its words one after the other. Most words of a text are frequent ones:
 looking them up in a dict is several times faster than encoding them again.
 """
 
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+
+from bert_kit.tokenization.tokenizer import Encoding, Tokenizer
 
 LIMIT = 2**19  # words to remember, some 150 MB; then all are forgotten and learned anew
 LONGEST = 100  # characters of a word to remember; a longer one hardly comes twice
 
 
-def word_pieces(texts, tokenizer):
+def word_pieces(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[int]]:
     """Yield the piece ids of each text, without special tokens.
-
-    Parameters
-    ----------
-    texts : iterable of str
-    tokenizer : Tokenizer
-
-    Yields
-    ------
-    list of int
 
     Examples
     --------
@@ -35,16 +30,39 @@ def word_pieces(texts, tokenizer):
         for text in texts:  # "New York" may be one piece, so that words are not all there is
             yield from (encoding.ids for encoding in tokenizer.encode_pieces([text]))
         return
-    known = {"": ()}
+    known: dict[str, tuple[int, ...]] = {"": ()}
     for text in texts:
         words = text.split(" ")
         new = list(set(words).difference(known))
         if len(known) + len(new) > LIMIT:
             known = {"": ()}
             new = list(set(words).difference(known))
-        for word, encoding in zip(new, tokenizer.encode_pieces(new)):
+        for word, encoding in zip(new, tokenizer.encode_pieces(new), strict=True):
             known[word] = tuple(encoding.ids)
         yield list(chain.from_iterable(map(known.__getitem__, words)))
         for word in new:
             if len(word) > LONGEST:
                 del known[word]
+
+
+def encode_with_offsets(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Encoding]:
+    """Yield the Encoding of each text, without special tokens, with offsets.
+
+    A tokenizer that drops accents leaves those out that are characters of their own (combining
+    marks, U+0301 for instance). They belong to the letter before: its offset ends behind them.
+
+    Examples
+    --------
+    >>> from bert_kit import train_tokenizer
+    >>> row, = encode_with_offsets(["cafe\\u0301 cafe"], train_tokenizer(["cafe cafe"], 50))
+    >>> row.offsets
+    [(0, 5), (6, 10)]
+    """
+    for text, row in zip(texts, tokenizer.encode_pieces(texts, with_offsets=True), strict=True):
+        whole = []
+        limits = [start for start, _ in [*row.offsets, (len(text), 0)]][1:]  # the next one's start
+        for (start, end), limit in zip(row.offsets, limits, strict=True):
+            while end < limit and unicodedata.category(text[end]) == "Mn":
+                end += 1
+            whole.append((start, end))
+        yield row._replace(offsets=whole)

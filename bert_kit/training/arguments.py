@@ -3,22 +3,20 @@
 import dataclasses
 from dataclasses import dataclass
 
+from bert_kit.checks import number, one_of, share, whole
 from bert_kit.errors import TrainingError
+from bert_kit.files import StrPath
 from bert_kit.training.amp import PRECISIONS
 from bert_kit.training.optim import OPTIMIZERS, SCHEDULES
 
 STRATEGIES = ("no", "steps", "epoch")
 CHOICES = {"lr_scheduler_type": SCHEDULES, "precision": PRECISIONS, "optim": OPTIMIZERS,
-           "eval_strategy": STRATEGIES, "save_strategy": STRATEGIES, "verbosity": (0, 1, 2)}
+           "eval_strategy": STRATEGIES, "save_strategy": STRATEGIES, "verbosity": (0, 1, 2),
+           "greater_is_better": (None, False, True), "load_best_model_at_end": (False, True)}
 COUNTS = ("num_train_epochs", "gradient_accumulation_steps", "logging_steps", "eval_steps",
           "save_steps", "save_total_limit")
-FROM_0 = (lambda value: value >= 0, "from 0")
-ABOVE_0 = (lambda value: value > 0, "above 0")
-RANGES = {"learning_rate": FROM_0, "head_learning_rate": FROM_0, "weight_decay": FROM_0,
-          "warmup_steps": FROM_0, "max_grad_norm": ABOVE_0, "adam_epsilon": ABOVE_0,
-          "time_limit": ABOVE_0,
-          "layer_decay": (lambda value: 0 < value <= 1, "above 0, at most 1"),
-          "momentum": (lambda value: 0 <= value < 1, "from 0, below 1")}
+FROM_0 = ("learning_rate", "head_learning_rate", "weight_decay", "warmup_steps")
+ABOVE_0 = ("max_grad_norm", "adam_epsilon", "time_limit")
 MAY_BE_NONE = ("head_learning_rate", "max_grad_norm", "time_limit")
 LOWER_IS_BETTER = ("loss", "perplexity", "error", "mae", "mse", "rmse", "brier", "brier_score",
                    "ece", "nll")
@@ -30,54 +28,50 @@ class TrainingArguments:
 
     Attributes
     ----------
-    output_dir : str or None
+    output_dir
         Folder for checkpoints and logs; None saves nothing.
-    num_train_epochs : int
+    num_train_epochs
         Passes over the data, unless `max_steps` is positive.
-    max_steps : int
+    max_steps
         Optimizer steps to take instead; -1 leaves it to the epochs.
-    time_limit : float or None
+    time_limit
         Seconds after which the run ends, with the step that passes it and an evaluation and a
         checkpoint as at any end. Earlier parts of a resumed run count.
-    learning_rate, weight_decay, max_grad_norm : float
-    head_learning_rate : float or None
+    head_learning_rate
         Learning rate of what is not the encoder; None takes `learning_rate`.
-    layer_decay : float
+    layer_decay
         Factor on the learning rate from one encoder layer to the one below; see
         `layerwise_rates`.
-    optim : str
-        "adamw", "adam", "sgd" or "rmsprop"; see `make_optimizer` for what they take of the next
-        three.
-    betas : (float, float)
-    adam_epsilon : float
-    momentum : float
-    warmup_steps : float
+    optim
+        "adamw", "adam", "sgd" or "rmsprop"; see `make_optimizer` for what they take of `betas`,
+        `adam_epsilon` and `momentum`.
+    warmup_steps
         Steps of rising learning rate; below 1 a share of all steps.
-    lr_scheduler_type : str
+    lr_scheduler_type
         "linear", "cosine" or "constant".
-    gradient_accumulation_steps : int
+    gradient_accumulation_steps
         Batches that make one optimizer step.
-    precision : str
+    precision
         "float32", "bfloat16" or "float16".
-    logging_steps : int
+    logging_steps
         A log row every so many steps.
-    eval_strategy, save_strategy : str
+    eval_strategy, save_strategy
         "no", "steps" or "epoch"; with "steps" every `eval_steps` and `save_steps`. The end of
         the run is always evaluated and saved unless the strategy is "no", and so is, unless
         `save_strategy` is "no", every evaluation that is the best so far.
-    save_total_limit : int
+    save_total_limit
         Newest checkpoints to keep; the best one is kept besides.
-    metric_for_best_model : str
+    metric_for_best_model
         Key of the evaluation's result, with or without "eval_".
-    greater_is_better : bool or None
+    greater_is_better
         None takes False for names that end in `LOWER_IS_BETTER`, else True.
-    load_best_model_at_end : bool
+    load_best_model_at_end
         Put the best checkpoint's weights back when the run ends.
-    verbosity : int
+    verbosity
         0 shows only warnings, 1 progress, 2 the parameter groups and sizes at the start as well.
     """
 
-    output_dir: str | None = None
+    output_dir: StrPath | None = None
     num_train_epochs: int = 3
     max_steps: int = -1
     time_limit: float | None = None
@@ -105,27 +99,24 @@ class TrainingArguments:
     load_best_model_at_end: bool = False
     verbosity: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; "
-                                    f"expected one of {', '.join(map(str, allowed))}")
+            one_of(name, getattr(self, name), allowed, TrainingError)
         for name in COUNTS:
+            whole(name, getattr(self, name), 1, error=TrainingError)
+        if whole("max_steps", self.max_steps, -1, error=TrainingError) == 0:
+            raise TrainingError("max_steps is 0; expected a whole number from 1, or -1 to leave it "
+                                "to the epochs")
+        for name in FROM_0 + ABOVE_0:
             value = getattr(self, name)
-            if not _is_number(value, int) or value < 1:
-                raise TrainingError(f"{name} is {value!r}; expected a whole number from 1")
-        if not _is_number(self.max_steps, int) or (self.max_steps < 1 and self.max_steps != -1):
-            raise TrainingError(f"max_steps is {self.max_steps!r}; expected a whole number from "
-                                "1, or -1 to leave it to the epochs")
-        for name, (fits, expected) in RANGES.items():
-            value = getattr(self, name)
-            if not (value is None and name in MAY_BE_NONE) and not (
-                    _is_number(value, int | float) and fits(value) and value < float("inf")):
-                none = ", or None" if name in MAY_BE_NONE else ""
-                raise TrainingError(f"{name} is {value!r}; expected a number {expected}{none}")
-        if not (isinstance(self.betas, tuple | list) and len(self.betas) == 2 and all(
-                _is_number(beta, int | float) and 0 <= beta < 1 for beta in self.betas)):
+            if value is not None or name not in MAY_BE_NONE:
+                number(name, value, 0, above=name in ABOVE_0, error=TrainingError)
+        share("layer_decay", self.layer_decay, above=True, error=TrainingError)
+        share("momentum", self.momentum, below=True, error=TrainingError)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
             raise TrainingError(f"betas is {self.betas!r}; expected two numbers from 0, below 1")
+        for beta in self.betas:
+            share("betas", beta, below=True, error=TrainingError)
         object.__setattr__(self, "betas", tuple(self.betas))  # a file of settings gives a list
         if self.load_best_model_at_end and "no" in (self.eval_strategy, self.save_strategy):
             raise TrainingError("load_best_model_at_end needs eval_strategy and save_strategy "
@@ -134,18 +125,18 @@ class TrainingArguments:
             raise TrainingError("load_best_model_at_end needs an output_dir to save to")
 
     @property
-    def best_metric(self):
+    def best_metric(self) -> str:
         """The metric that decides, as it stands in the log: "eval_<name>"."""
         return "eval_" + self.metric_for_best_model.removeprefix("eval_")
 
     @property
-    def more_is_better(self):
+    def more_is_better(self) -> bool:
         """Whether a greater value of the best metric is the better one."""
         if self.greater_is_better is None:
             return not self.best_metric.endswith(LOWER_IS_BETTER)
         return self.greater_is_better
 
-    def is_better(self, value, best):
+    def is_better(self, value: float, best: float | None) -> bool:
         """Say whether `value` beats `best`. NaN beats nothing; anything else beats None."""
         if value != value:
             return False
@@ -153,11 +144,9 @@ class TrainingArguments:
             return True
         return value > best if self.more_is_better else value < best
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, object]:
         """Return the settings as plain values, those of JSON."""
-        return {**dataclasses.asdict(self), "betas": list(self.betas),
+        plain = {name: value.item() if hasattr(value, "item") else value  # of numpy
+                 for name, value in dataclasses.asdict(self).items()}
+        return {**plain, "betas": list(self.betas),
                 "output_dir": None if self.output_dir is None else str(self.output_dir)}
-
-
-def _is_number(value, kind):
-    return isinstance(value, kind) and not isinstance(value, bool)

@@ -10,13 +10,19 @@ import contextlib
 import gc
 import itertools
 import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch import distributed as dist
 
 from bert_kit.errors import BertKitError, TrainingError
+
+T = TypeVar("T")
+Item = TypeVar("Item")
 
 FROM_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
 # A process that ends is noticed at once. One that waits is not in need of help: the first may well
@@ -33,15 +39,15 @@ class Processes:
 
     Attributes
     ----------
-    rank : int
+    rank
         Number of this process, from 0.
-    size : int
+    size
         How many there are.
 
     Examples
     --------
     >>> alone = Processes()
-    >>> alone.first, alone.gather("a"), alone.share_out([1, 2, 3], lambda mine: [-n for n in mine])
+    >>> alone.first, alone.gather("a"), alone.in_order(-n for n in alone.mine([1, 2, 3]))
     (True, ['a'], [-1, -2, -3])
     """
 
@@ -49,51 +55,52 @@ class Processes:
     size: int = 1
 
     @property
-    def first(self):
+    def first(self) -> bool:
         """Whether this is the one that writes files and talks to people."""
         return self.rank == 0
 
     @property
-    def share(self):
+    def share(self) -> tuple[int, int]:
         """What `bert_kit.data.make_loader` needs to know: (rank, size)."""
         return self.rank, self.size
 
-    def sum(self, tensor):
+    def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes: the same bits in all of them."""
         if self.size > 1:
             tensor = tensor.clone()
             dist.all_reduce(tensor)
         return tensor
 
-    def sum_counts(self, counts):
+    def sum_counts(self, counts: dict[str, int]) -> dict[str, int]:
         """Return the sums of {kind: count}, with the same kinds in every process."""
         if self.size == 1 or not counts:
             return counts
-        return dict(zip(counts, self.sum(torch.tensor(list(counts.values()))).tolist()))
+        return dict(zip(counts, self.sum(torch.tensor(list(counts.values()))).tolist(),
+                        strict=True))
 
-    def any(self, flag):
+    def any(self, flag: bool) -> bool:
         """Say whether a flag is set in any process."""
         return bool(flag) if self.size == 1 else bool(self.sum(torch.tensor(int(flag))))
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until all processes are here."""
         self.any(False)
 
-    def gather(self, value):
+    def gather(self, value: T) -> list[T]:
         """Return the list of what each process has."""
         values = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(values, value)
         return values
 
-    def from_first(self, work):
+    def from_first(self, work: Callable[[], T]) -> T:
         """Return in every process what `work()` returns in the first one, the only one to do it.
 
         A BertKitError that it raises is raised in all of them.
         """
         if self.size == 1:
             return work()
-        answer = [None, None]
+        answer: list[Any] = [None, None]
         if self.first:
             try:
                 answer[0] = work()
@@ -105,27 +112,35 @@ class Processes:
             raise error
         return result
 
-    def share_out(self, items, work):
-        """Return one result for each item, in their order, of work that is shared by turns.
-
-        Parameters
-        ----------
-        items : iterable
-        work : callable
-            `work(items)` -> as many results, for the items r, r + size, r + 2 size, … of process
-            r. It is not called without any.
+    def mine(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield this process's share of some work: the items r, r + size, r + 2 size, … for rank r.
         """
-        mine = itertools.islice(items, self.rank, None, self.size)
-        head = list(itertools.islice(mine, 1))
-        parts = self.gather(list(work(itertools.chain(head, mine))) if head else [])
+        return itertools.islice(items, self.rank, None, self.size)
+
+    def in_order(self, results: Iterable[T]) -> list[T]:
+        """Return in every process the results of all, in the order of the items.
+
+        `results` are this process's own: one for each item that `mine` gave it.
+        """
+        parts = self.gather(list(results))
         return [parts[i % self.size][i // self.size] for i in range(sum(map(len, parts)))]
+
+    def share_out(self, items: Iterable[Item],
+                  work: Callable[[Iterator[Item]], Iterable[T]]) -> list[T]:
+        """Return one result for each item, in their order; `work(items)` gives those of a share.
+
+        It is not called without any items.
+        """
+        mine = self.mine(items)
+        head = list(itertools.islice(mine, 1))
+        return self.in_order(work(itertools.chain(head, mine)) if head else [])
 
 
 ALONE = Processes()
 
 
 @contextlib.contextmanager
-def join_processes(device="cpu"):
+def join_processes(device: str | torch.device = "cpu") -> Iterator[Processes]:
     """Join the other processes that torchrun started, as a context that yields `Processes`.
 
     Without torchrun, and with one process, there is nothing to join. Inside another
@@ -133,7 +148,7 @@ def join_processes(device="cpu"):
 
     Parameters
     ----------
-    device : torch.device
+    device
         "cpu", where they talk by gloo, or "cuda", where they do by nccl, and each takes the GPU of
         its number on the machine.
 
@@ -170,15 +185,17 @@ def join_processes(device="cpu"):
     dist.destroy_process_group()
 
 
-def _connect(backend):
+def _connect(backend: str) -> None:
     """Let the processes find one another, under keys that no earlier job of theirs has used."""
-    store, rank, size = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+    from torch.distributed.distributed_c10d import PrefixStore  # some torches have neither
+    from torch.distributed.rendezvous import rendezvous
+    store, rank, size = next(rendezvous("env://", timeout=LONGEST_WAIT))
     number = store.add(f"bert_kit/jobs/{rank}", 1)  # the same in every process
-    dist.init_process_group(backend, store=dist.PrefixStore(f"bert_kit/{number}", store),
+    dist.init_process_group(backend, store=PrefixStore(f"bert_kit/{number}", store),
                             rank=rank, world_size=size, timeout=LONGEST_WAIT)
 
 
-def _take_device(device, local_rank):
+def _take_device(device: torch.device, local_rank: int) -> str:
     """Make the GPU of this process the current one, and return how the processes talk."""
     if device.type == "cpu":
         return "gloo"

@@ -1,12 +1,17 @@
 """Training only a part of the encoder: lower layers are frozen, for good or for some epochs."""
 
+from collections.abc import Callable
+
+from torch import nn
+
+from bert_kit.checks import whole
 from bert_kit.errors import TrainingError
 from bert_kit.training.optim import encoder_layers
 
 ENCODER = "encoder"  # all of it
 
 
-def freeze(model, layers):
+def freeze(model: nn.Module, layers: int | str | None) -> None:
     """Freeze the lower layers of the encoder and unfreeze the others; leave the head alone.
 
     A frozen parameter gets no gradient, so no optimizer moves it, and nothing is computed for it
@@ -14,9 +19,9 @@ def freeze(model, layers):
 
     Parameters
     ----------
-    model : Module
+    model
         A task model, with its encoder under the name `bert`.
-    layers : int, "encoder" or None
+    layers
         0 freezes the embeddings, k the embeddings and the first k blocks; "encoder" or -1 the
         whole encoder with its pooler; None nothing. All blocks and the whole encoder are the
         same: the pooler belongs to the last block.
@@ -43,17 +48,15 @@ def freeze(model, layers):
         frozen = top
     elif layers is None:
         frozen = -1
-    elif isinstance(layers, bool) or not isinstance(layers, int) or not 0 <= layers <= top:
-        raise TrainingError(f"layers to freeze is {layers!r}; expected 0 to {top} blocks, "
-                            f"-1 or {ENCODER!r} for the whole encoder, or None")
     else:
-        frozen = layers
+        frozen = whole(f"blocks to freeze (-1 and {ENCODER!r} are the whole encoder)", layers, 0,
+                       top, TrainingError)
     for name, parameter in model.named_parameters():
         if name in layer_of:
             parameter.requires_grad_(layer_of[name] > frozen)
 
 
-def gradual_unfreezing(model):
+def gradual_unfreezing(model: nn.Module) -> Callable[[int], None]:
     """Return the function of an epoch that unfreezes the encoder from the top, a block at a time.
 
     Epoch 0 trains the head alone, epoch 1 the last block and the pooler too, and so on; the
@@ -63,7 +66,7 @@ def gradual_unfreezing(model):
     """
     top = max((layer for layer in encoder_layers(model).values() if layer is not None), default=0)
 
-    def before_epoch(epoch):
+    def before_epoch(epoch: int) -> None:
         left = top - epoch
         freeze(model, left if left >= 0 else None)
 

@@ -9,15 +9,31 @@ whole window's, handed in as `counts`, so that several small batches give exactl
 one large batch, however unevenly their labels are spread.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
 import torch
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-from bert_kit.modes import IGNORE, ROUND
+from bert_kit.modes import IGNORE, ROUND, evaluation_mode
+
+Batch = Mapping[str, Tensor]
+Counts = Mapping[str, int]
 
 
-def count_labels(batch):
+class Loss(Protocol):
+    """What the training loop calls: any function of this shape is a loss.
+
+    `counts` are the label counts to divide by, those of the whole window, from `count_labels`;
+    without them the batch's own.
+    """
+
+    def __call__(self, model: nn.Module, batch: Batch, counts: Counts, /) -> Tensor: ...
+
+
+def count_labels(batch: Batch) -> dict[str, int]:
     """Return how many labels of each kind a batch has.
 
     Every entry whose name ends in "label", "labels" or "positions" is one kind: masked or tagged
@@ -32,22 +48,22 @@ def count_labels(batch):
             for key, labels in batch.items() if key.endswith(("label", "labels", "positions"))}
 
 
-def count_rows(batch):
+def count_rows(batch: Batch) -> int:
     """Return how many rows B a batch has."""
     return len(next(iter(batch.values())))
 
 
-def compute_mlm_loss(model, batch, counts=None):
+def compute_mlm_loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
     """Mean cross-entropy of the masked tokens (Devlin et al. 2019, section 3.1 task 1).
 
     Parameters
     ----------
-    model : callable
+    model
         `model(input_ids, attention_mask, token_type_ids, positions)` -> (M, V) logits.
-    batch : dict of Tensor
+    batch
         `input_ids`, `attention_mask`, `token_type_ids` and `labels` (B, S), -100 where no token
         is to be predicted.
-    counts : dict, optional
+    counts
         What to divide by, from `count_labels`; default this batch's own counts.
 
     Returns
@@ -57,54 +73,55 @@ def compute_mlm_loss(model, batch, counts=None):
     """
     labels, positions = _masked(model, batch)
     logits = model(**model_inputs(model, batch), positions=positions)
-    return _mean_cross_entropy(logits, labels, _count(batch, counts, "labels"))
+    return _mean_cross_entropy(model, logits, labels, label_count(batch, counts, "labels"))
 
 
-def compute_nsp_loss(model, batch, counts=None):
+def compute_nsp_loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
     """Mean cross-entropy of next-sentence prediction; `labels` (B,): 0 is next, 1 is random."""
     return compute_classification_loss(model, batch, counts)
 
 
-def compute_pretraining_loss(model, batch, counts=None):
+def compute_pretraining_loss(model: nn.Module, batch: Batch,
+                             counts: Counts | None = None) -> Tensor:
     """Sum of the MLM loss and the next-sentence loss (Devlin et al. 2019, appendix A.2).
 
     The batch has `labels` (B, S) for the tokens and `next_sentence_label` (B,).
     """
     labels, positions = _masked(model, batch)
     output = model(**model_inputs(model, batch), positions=positions)
-    mlm = _mean_cross_entropy(output.mlm, labels, _count(batch, counts, "labels"))
-    follows = batch["next_sentence_label"]
-    nsp = _mean_cross_entropy(output.next_sentence, follows,
-                              _count(batch, counts, "next_sentence_label"))
+    mlm = _mean_cross_entropy(model, output.mlm, labels, label_count(batch, counts, "labels"))
+    nsp = _mean_cross_entropy(model, output.next_sentence, batch["next_sentence_label"],
+                              label_count(batch, counts, "next_sentence_label"))
     return mlm + nsp
 
 
-def compute_tagging_loss(model, batch, counts=None):
+def compute_tagging_loss(model: nn.Module, batch: Batch, counts: Counts | None = None) -> Tensor:
     """Mean cross-entropy of the tagged tokens (Devlin et al. 2019, section 5.3).
 
     The model gives (B, S, C) logits; `labels` (B, S) are class numbers, -100 where a token has no
     tag. Counted by tokens over the whole window, as the MLM loss is.
     """
     logits = model(**model_inputs(model, batch)).flatten(0, 1)  # (B, S, C) -> (B * S, C)
-    return _mean_cross_entropy(logits, batch["labels"].flatten(),
-                               _count(batch, counts, "labels"))
+    return _mean_cross_entropy(model, logits, batch["labels"].flatten(),
+                               label_count(batch, counts, "labels"))
 
 
-def compute_answering_loss(model, batch, counts=None):
+def compute_answering_loss(model: nn.Module, batch: Batch,
+                           counts: Counts | None = None) -> Tensor:
     """Mean of the cross-entropies of the answer's start and end (section 4.2).
 
     The model gives (B, S, 2) logits. `start_positions` and `end_positions` (B,) are places in the
     row, -100 for one outside of it, which has no loss.
     """
     logits = model(**model_inputs(model, batch))
-    # Cloned: the backward pass works in the place of the float32 logits it was given.
-    start, end = (_mean_cross_entropy(logits[..., side].clone(), batch[key],
-                                      _count(batch, counts, key))
+    start, end = (_mean_cross_entropy(model, logits[..., side], batch[key],
+                                      label_count(batch, counts, key))
                   for side, key in enumerate(("start_positions", "end_positions")))
     return (start + end) / 2
 
 
-def compute_classification_loss(model, batch, counts=None):
+def compute_classification_loss(model: nn.Module, batch: Batch,
+                                counts: Counts | None = None) -> Tensor:
     """Mean cross-entropy over rows; `labels` (B,) of class numbers.
 
     Parameters, result and units as in `compute_mlm_loss`. If the batch has `sample_weights` (B,),
@@ -117,7 +134,8 @@ def compute_classification_loss(model, batch, counts=None):
     return mean_over_rows(rows, batch, counts)
 
 
-def compute_regression_loss(model, batch, counts=None):
+def compute_regression_loss(model: nn.Module, batch: Batch,
+                            counts: Counts | None = None) -> Tensor:
     """Mean squared error of one number a row; `labels` (B,) of float, the model's logits (B, 1).
 
     Parameters and `sample_weights` as in `compute_classification_loss`; in squared units of the
@@ -132,8 +150,9 @@ def compute_regression_loss(model, batch, counts=None):
     return mean_over_rows((numbers - labels).square(), batch, counts)
 
 
-def compute_mlm_loader_loss(model, loader, device=None):
-    """Return the MLM loss over a whole loader, each masked token counted once (float, nats).
+def compute_mlm_loader_loss(model: nn.Module, loader: Iterable[Batch],
+                            device: str | torch.device | None = None) -> float:
+    """Return the MLM loss over a whole loader, each masked token counted once, in nats.
 
     The model is moved to `device` if one is given, runs without dropout, and comes back in the
     mode it was in.
@@ -141,31 +160,25 @@ def compute_mlm_loader_loss(model, loader, device=None):
     return mean_loss(compute_mlm_loss, model, loader, device)
 
 
-def mean_loss(loss, model, loader, device=None):
-    """Return `loss` averaged over all labels of a loader, not over its batches (float, nats).
+def mean_loss(loss: Loss, model: nn.Module, loader: Iterable[Batch],
+              device: str | torch.device | None = None) -> float:
+    """Return `loss` averaged over all labels of a loader, not over its batches, in nats.
 
     `loss` is one of the functions above with one kind of label, or with as many of each, as the
     starts and ends of answers are. An empty loader is a DataError.
     """
-    if device is not None:
-        model.to(device)
-    training = model.training
-    model.eval()
     total, count = 0.0, 0
-    try:
-        with torch.inference_mode():
-            for batch in loader:
-                counts = count_labels(batch)
-                total += float(loss(model, batch, dict.fromkeys(counts, 1)))
-                count += max(counts.values(), default=0)
-    finally:
-        model.train(training)
+    with evaluation_mode(model, device):
+        for batch in loader:
+            counts = count_labels(batch)
+            total += float(loss(model, batch, dict.fromkeys(counts, 1)))
+            count += max(counts.values(), default=0)
     if count == 0:
         raise DataError("the loader gave no label to evaluate; expected at least one")
     return total / count
 
 
-def model_inputs(model, batch):
+def model_inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return the model's three inputs; the attention mask stays where it is."""
     device = _device(model)
     return {
@@ -175,16 +188,15 @@ def model_inputs(model, batch):
     }
 
 
-def class_labels(batch, logits):
+def class_labels(batch: Batch, logits: Tensor) -> Tensor:
     """Return `labels` (B,) on the device of the logits (B, C); DataError for no such class.
 
     On an accelerator the check would be a wait, so only labels on the CPU are checked.
     """
-    _check_labels(logits, batch["labels"])
-    return batch["labels"].to(logits.device, non_blocking=True)
+    return checked_labels(batch["labels"], logits)
 
 
-def mean_over_rows(rows, batch, counts=None):
+def mean_over_rows(rows: Tensor, batch: Batch, counts: Counts | None = None) -> Tensor:
     """(B,) losses -> (): their sum over the number of labelled rows of the window.
 
     If the batch has `sample_weights` (B,), each loss is multiplied by its own first.
@@ -197,14 +209,14 @@ def mean_over_rows(rows, batch, counts=None):
         if weights.device.type == "cpu" and not (weights >= 0).all():
             raise DataError(f"a sample weight is {float(weights.min())}; expected numbers from 0")
         rows = rows * weights.to(rows.device, non_blocking=True)
-    return rows.sum() / _count(batch, counts, "labels")
+    return rows.sum() / label_count(batch, counts, "labels")
 
 
-def _device(model):
+def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _masked(model, batch):
+def _masked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, S) labels -> the labels (M,) that count and their flat positions (M,), on the device.
 
     Filled up to a multiple of `ROUND` with labels that do not count: a product with the vocabulary
@@ -218,57 +230,32 @@ def _masked(model, batch):
     return labels, positions.to(_device(model), non_blocking=True)
 
 
-def _count(batch, counts, key):
+def label_count(batch: Batch, counts: Counts | None, key: str) -> int:
+    """Return what a loss is divided by: the labels of a kind in the window, or in the batch."""
     return max((count_labels(batch) if counts is None else counts)[key], 1)
 
 
-def _check_labels(logits, labels):
+def checked_labels(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return labels on the logits' device, after a look, if they are on the CPU, at the largest."""
     if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
         raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
                         "classes, numbered from 0")
+    return labels.to(logits.device, non_blocking=True)
 
 
-def _mean_cross_entropy(logits, labels, count):
-    """(…, C) logits, (…) labels -> (); the sum of -log softmax at the labels, over `count`.
+def _mean_cross_entropy(model: nn.Module, logits: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(M, C) logits, (M,) labels -> (); the sum of -log softmax at the labels, over `count`.
+
+    The kit's task models have a `cross_entropy` of their own, the formula or something faster.
+    """
+    labels = checked_labels(labels, logits)
+    model = getattr(model, "module", model)  # what is inside a DistributedDataParallel
+    return getattr(model, "cross_entropy", sum_cross_entropy)(logits, labels) / count
+
+
+def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """(M, C) logits, (M,) labels -> (): the sum of -log softmax at the labels; -100 has none.
 
     Taken in float32: the logarithm of a bfloat16 sum is off in the second digit.
     """
-    _check_labels(logits, labels)
-    labels = labels.to(logits.device, non_blocking=True)
-    if logits.device.type == "cpu" and logits.ndim == 2:
-        return _CrossEntropy.apply(logits, labels) / count
-    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / count
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """(M, C) logits, (M,) labels -> (): log sum_j exp(z_j) - z_label, summed over the rows.
-
-    A vocabulary's logits are the largest tensor of pre-training. They are read some rows at a
-    time, so that what is computed of them in float32 stays in the cache and is never kept; the
-    gradient is softmax minus 1 at the label.
-    """
-
-    ROWS = 16
-
-    @staticmethod
-    def forward(ctx, logits, labels):
-        log_sums = torch.cat([rows.float().logsumexp(-1)
-                              for rows in logits.split(_CrossEntropy.ROWS)])
-        counted = labels != IGNORE
-        at_labels = logits.gather(1, (labels * counted)[:, None])[:, 0].float()
-        ctx.save_for_backward(logits, labels, log_sums)
-        return ((log_sums - at_labels) * counted).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        logits, labels, log_sums = ctx.saved_tensors
-        counted = (labels != IGNORE)[:, None]
-        to_logits = torch.empty_like(logits)
-        for out, rows, label, log_sum, counts in zip(*(
-                tensor.split(_CrossEntropy.ROWS) for tensor in (
-                    to_logits, logits, labels[:, None], log_sums[:, None], counted))):
-            softmax = rows.float().sub_(log_sum).exp_()
-            softmax.scatter_add_(1, label * counts, torch.full(label.shape, -1.0))
-            out.copy_(softmax.mul_(counts * gradient))
-        return to_logits, None
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")

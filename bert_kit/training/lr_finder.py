@@ -4,16 +4,20 @@ import contextlib
 import copy
 import itertools
 import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
+from bert_kit.checks import number, whole
 from bert_kit.errors import TrainingError
-from bert_kit.training.amp import AMPTrainer
-from bert_kit.training.distributed import ALONE
+from bert_kit.training.distributed import ALONE, Processes
+from bert_kit.training.losses import Batch, Loss
 from bert_kit.training.optim import make_optimizer
 from bert_kit.training.state import random_state, restore_random_state
+from bert_kit.training.trainer import AMPTrainer
 
 SMOOTHING = 0.9  # share of the old mean that a new loss leaves; about ten steps count
 DIVERGED = 4.0  # the sweep ends when the smoothed loss is so many times its least
@@ -24,10 +28,10 @@ class LearningRateSweep(NamedTuple):
 
     Attributes
     ----------
-    suggestion : float or None
+    suggestion
         The rate at which the loss fell fastest, by its smoothed curve, whose lag is taken off;
         None if it never fell.
-    rates, losses, smoothed : list of float
+    rates, losses, smoothed
         The curve: rate and loss of each step, and the smoothed loss.
     """
 
@@ -37,9 +41,11 @@ class LearningRateSweep(NamedTuple):
     smoothed: list[float]
 
 
-def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=100,
-                       precision="float32", weight_decay=0.01, optimizer=None,
-                       processes=ALONE):
+def find_learning_rate(model: nn.Module, loss: Loss, loader: Iterable[Batch],
+                       smallest: float = 1e-7, largest: float = 1.0, steps: int = 100,
+                       precision: str = "float32", weight_decay: float = 0.01,
+                       optimizer: torch.optim.Optimizer | None = None,
+                       processes: Processes = ALONE) -> LearningRateSweep:
     """Train for a few steps at rates from `smallest` to `largest` and suggest one.
 
     The range test of Smith 2017, section 3.3, with rates in equal ratios: too low a rate leaves
@@ -49,40 +55,32 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
 
     Parameters
     ----------
-    model : Module
-    loss : callable
+    loss
         As of `Trainer`.
-    loader : iterable of dict
+    loader
         As of `Trainer`; passed over again when it ends.
-    smallest, largest : float
-    steps : int
+    steps
         Steps from the one rate to the other, at least 10. It stops early when the loss is no
         number or has risen to `DIVERGED` times its least.
-    precision : str
+    precision
         "float32", "bfloat16" or "float16".
-    weight_decay : float
+    weight_decay
         Of AdamW, which is what is swept unless there is an `optimizer`.
-    optimizer : torch.optim.Optimizer, optional
+    optimizer
         The run's own, on the model's parameters, with relative rates: made with a learning rate
         of 1, a group's `lr` says how many times the swept rate it has. Its rates and its state
         are as before at the end.
-    processes : Processes
+    processes
         As of `AMPTrainer`; all of them find the same.
-
-    Returns
-    -------
-    LearningRateSweep
 
     Raises
     ------
     TrainingError
         If the range makes no sense, or the loader is empty.
     """
-    if not 0 < smallest < largest < math.inf:
-        raise TrainingError(f"learning rates run from {smallest} to {largest}; "
-                            "expected 0 < smallest < largest")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
-        raise TrainingError(f"steps is {steps!r}; expected a whole number from 10")
+    number("smallest learning rate", smallest, 0, above=True, error=TrainingError)
+    number("largest learning rate", largest, smallest, above=True, error=TrainingError)
+    whole("steps", steps, 10, error=TrainingError)
     if optimizer is None:
         optimizer = make_optimizer(model, 1.0, weight_decay)
     amp = AMPTrainer(model, optimizer, precision=precision, processes=processes)
@@ -96,7 +94,7 @@ def find_learning_rate(model, loss, loader, smallest=1e-7, largest=1.0, steps=10
 
 
 @contextlib.contextmanager
-def _put_back(model, optimizer):
+def _put_back(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Undo at the end what training inside did to the model, the optimizer and the numbers."""
     numbers, state = random_state(), copy.deepcopy(optimizer.state_dict())
     modes = [(module, module.training) for module in model.modules()]
@@ -115,12 +113,15 @@ def _put_back(model, optimizer):
         restore_random_state(numbers)
 
 
-def _sweep(amp, loss, batches, rates):
+def _sweep(amp: AMPTrainer, loss: Loss, batches: Iterator[Batch],
+           rates: list[float]) -> LearningRateSweep:
     """Take one step at each rate until the loss diverges."""
-    losses, smoothed, mean = [], [], 0.0
+    losses: list[float] = []
+    smoothed: list[float] = []
+    mean = 0.0
     factors = [group["lr"] for group in amp.optimizer.param_groups]
-    for i, (rate, batch) in enumerate(zip(rates, batches)):
-        for group, factor in zip(amp.optimizer.param_groups, factors):
+    for i, (rate, batch) in enumerate(zip(rates, batches, strict=False)):  # batches have no end
+        for group, factor in zip(amp.optimizer.param_groups, factors, strict=True):
             group["lr"] = factor * rate
         value = float(amp.train_step(loss, [batch]).loss)
         if not math.isfinite(value):
@@ -134,7 +135,7 @@ def _sweep(amp, loss, batches, rates):
     return LearningRateSweep(_steepest(rates, smoothed), rates, losses, smoothed)
 
 
-def _steepest(rates, smoothed):
+def _steepest(rates: list[float], smoothed: list[float]) -> float | None:
     """Return the rate of the steepest descent against log rate, or None.
 
     The smoothed curve shows a slow descent later than it was, by its mean lag, and a sudden one
@@ -147,7 +148,7 @@ def _steepest(rates, smoothed):
     return rates[round(i - _lag(i))] if slopes[i] < 0 else None
 
 
-def _lag(i):
+def _lag(i: int) -> float:
     """Return the mean age, in steps, of the losses in the smoothed loss of step i.
 
     >>> [round(_lag(i), 2) for i in (0, 1, 10, 99)]
@@ -157,7 +158,7 @@ def _lag(i):
     return SMOOTHING / (1 - SMOOTHING) - (i + 1) * left / (1 - left)
 
 
-def _endless(loader):
+def _endless(loader: Iterable[Batch]) -> Iterator[Batch]:
     """Yield the loader's batches, pass after pass, from its first epoch on."""
     _to_the_start(loader)
     for passes in itertools.count():
@@ -169,7 +170,7 @@ def _endless(loader):
             raise TrainingError(f"pass {passes + 1} over the training data gave no batches")
 
 
-def _to_the_start(loader):
-    sampler = getattr(loader, "batch_sampler", None)
-    if hasattr(sampler, "start_at"):
-        sampler.start_at(0)
+def _to_the_start(loader: Iterable[Batch]) -> None:
+    start_at = getattr(getattr(loader, "batch_sampler", None), "start_at", None)
+    if start_at is not None:
+        start_at(0)

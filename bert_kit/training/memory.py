@@ -10,21 +10,24 @@ import ctypes
 import gc
 import os
 import platform
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from bert_kit.checks import share, whole
 from bert_kit.errors import TrainingError
-from bert_kit.training.losses import count_rows
-from bert_kit.training.state import random_state, restore_random_state
+from bert_kit.training.losses import Batch, count_rows
+from bert_kit.training.state import Stepper, random_state, restore_random_state
 
 # How a CPU says that there is no memory left; an accelerator has an error class for it.
 SIGNS = ("DefaultCPUAllocator", "not enough memory", "Cannot allocate memory")
 
 
-def memory_used(device):
+def memory_used(device: torch.device) -> float | None:
     """Return the share of memory that is in use, 0 to 1, or None where it cannot be told.
 
     On a CUDA device, of all its memory, by anyone. Elsewhere the memory of this process
@@ -42,7 +45,7 @@ def memory_used(device):
     return processes * pages * os.sysconf("SC_PAGE_SIZE") / _memory_limit()
 
 
-def _memory_limit():
+def _memory_limit() -> int:
     """Return the bytes this process may use: the machine's, or the control group's if fewer."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     try:
@@ -64,14 +67,14 @@ def _memory_limit():
     return min(limits)
 
 
-def _read_limit(path):
+def _read_limit(path: Path) -> list[int]:
     try:
         return [int(path.read_text())]
     except (OSError, ValueError):  # no such file, or "max"
         return []
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for its next allocations; say whether that is so.
 
     A training step allocates and frees the same large tensors as the step before. The GNU C
@@ -87,12 +90,12 @@ def keep_freed_memory():
     return bool(library.mallopt(-1, 2**31 - 1) and large)
 
 
-def _c_library():
+def _c_library() -> ctypes.CDLL | None:
     """Return the GNU C library, or None where there is another."""
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
-def give_back_memory(device):
+def give_back_memory(device: str | torch.device) -> None:
     """Give what is only kept for the next allocations back to the system.
 
     Until then it counts as used, whether torch keeps it (CUDA) or the C library; see
@@ -105,7 +108,7 @@ def give_back_memory(device):
         library.malloc_trim(0)
 
 
-def reset_peak_memory(device):
+def reset_peak_memory(device: str | torch.device) -> None:
     """Let `peak_memory` count from now on; where the system cannot, it counts from the start.
 
     What is no longer used is given back first, so that one job's peak is not the next one's.
@@ -118,7 +121,7 @@ def reset_peak_memory(device):
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory(device):
+def peak_memory(device: str | torch.device) -> int | None:
     """Return the most bytes held at a time, of the GPU by torch or of main memory by the process.
 
     None where the system does not say.
@@ -132,13 +135,13 @@ def peak_memory(device):
         return None
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception means that memory ran out, on whatever device."""
     return (isinstance(error, torch.OutOfMemoryError | MemoryError)
             or isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS))
 
 
-def cut(batch, rows):
+def cut(batch: Batch, rows: int) -> list[Batch]:
     """Cut a batch into batches of at most `rows` rows.
 
     Examples
@@ -149,12 +152,12 @@ def cut(batch, rows):
     if count_rows(batch) <= rows:
         return [batch]
     pieces = zip(*(value.split(rows) for value in batch.values()), strict=True)
-    return [dict(zip(batch, piece)) for piece in pieces]
+    return [dict(zip(batch, piece, strict=True)) for piece in pieces]
 
 
 @dataclass
 class MemoryManager:
-    """Runs training steps with as many rows at a time as memory allows.
+    """Keeps the training loop to as many rows at a time as memory allows.
 
     The rows of an optimizer step, and so its result, stay the same; only how many of them are
     worked on at once is halved, between steps, when memory gets short, or when it has run out: the
@@ -164,14 +167,14 @@ class MemoryManager:
 
     Attributes
     ----------
-    threshold : float
+    threshold
         Share of memory above which the rows at a time are halved, once a step at most. With 1
         nothing is measured: only memory that has run out counts.
-    smallest, largest : int
+    smallest, largest
         Limits of the rows at a time.
-    current : int or None
+    current
         Rows at a time; None begins with the largest. It is stored in checkpoints.
-    measure : callable
+    measure
         `measure(device)` -> share of memory in use, 0 to 1, or None if it cannot be told.
 
     Raises
@@ -185,105 +188,103 @@ class MemoryManager:
     smallest: int = 8
     largest: int = 64
     current: int | None = None
-    measure: Callable = field(default=memory_used, repr=False)
+    measure: Callable[[torch.device], float | None] = field(default=memory_used, repr=False)
+    _most: int = field(default=0, init=False, repr=False)  # rows really worked on at a time
+    _short: bool = field(default=False, init=False, repr=False)  # whether this step saw it so
 
-    def __post_init__(self):
-        if not 0 < self.threshold <= 1:
-            raise TrainingError(f"memory threshold is {self.threshold!r}; "
-                                "expected a share of memory above 0, at most 1")
-        if self.current is None:
-            self.current = self.largest
-        if not 1 <= self.smallest <= self.current <= self.largest:
-            raise TrainingError(f"rows at a time are {self.current!r} of {self.smallest!r} to "
-                                f"{self.largest!r}; expected 1 <= smallest <= current <= largest")
+    def __post_init__(self) -> None:
+        share("memory threshold", self.threshold, above=True, error=TrainingError)
+        whole("the most rows at a time", self.largest, 1, error=TrainingError)
+        self.current = whole("rows at a time", self.rows, 1, self.largest, error=TrainingError)
+        whole("the fewest rows at a time", self.smallest, 1, self.current, error=TrainingError)
 
-    def go_on_with(self, rows):
+    @property
+    def rows(self) -> int:
+        """Rows at a time from here on."""
+        return self.largest if self.current is None else self.current
+
+    def go_on_with(self, rows: int | None) -> int:
         """Take over the rows at a time of a checkpoint, if any, within the limits of this run."""
         if rows is not None:
             self.current = min(self.largest, max(self.smallest, rows))
-        return self.current
+        return self.rows
 
-    def train_step(self, amp, loss, batches):
-        """Take one optimizer step of an AMPTrainer over a window of batches; see its `train_step`.
+    def cut(self, window: Sequence[Batch]) -> list[Batch]:
+        """Cut the batches of a window into pieces of as many rows as fit at a time."""
+        return [piece for batch in window for piece in cut(batch, self.rows)]
+
+    @contextlib.contextmanager
+    def attempt(self, step: Stepper, window: Sequence[Batch]) -> Iterator[None]:
+        """Run forward and backward inside; if memory runs out, undo them and halve the rows.
+
+        Then the block ends without an error, and everything that it changed is put back: random
+        numbers, buffers, gradients. So the next attempt does not depend on how far this one came.
+
+        Raises
+        ------
+        TrainingError
+            If memory runs out and the rows cannot be fewer, or other processes are in the step.
         """
-        batches = list(batches)
-        device = next(amp.model.parameters()).device
-        short = False
-
-        def watched(model, batch, counts):
-            # After forward everything that backward needs is held: here memory is fullest.
-            nonlocal short
-            value = loss(model, batch, counts)
-            short = short or self._is_short(batches, device)
-            return value
-
-        while (total := self._try(amp, watched, batches)) is None:
-            if amp.processes.size > 1:
-                raise TrainingError(
-                    f"out of memory with {self._rows(batches)} rows at a time in one of several "
-                    "processes; go on with --resume auto and more processes, "
-                    "gradient_checkpointing or a lower memory_threshold")
-            short = False  # what the failed attempt saw is dealt with here
-            if not self._halve(batches, device):
-                raise TrainingError(
-                    f"out of memory with {self._rows(batches)} rows at a time, the fewest allowed; "
-                    "fewer tokens a row, a smaller model, precision 'bfloat16' or a smaller "
-                    "least number of rows would need less")
-        result = self._update(amp, total)
-        if self.threshold < 1 and amp.processes.any(short):
-            self._halve(batches, device)
-            self.current = amp.processes.from_first(lambda: self.current)
-        return result
-
-    def _is_short(self, batches, device):
-        """Say whether more memory is really in use than the threshold, and fewer rows may help."""
-        if self.threshold == 1 or self._rows(batches) <= self.smallest:
-            return False
-        if (self.measure(device) or 0.0) <= self.threshold:
-            return False
-        give_back_memory(device)  # a longer batch or an evaluation may have left it behind
-        return (self.measure(device) or 0.0) > self.threshold
-
-    def _update(self, amp, total):
-        """Take the optimizer's half of the step; it cannot be begun again, nor in pieces."""
-        try:
-            return amp.update(total)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        raise TrainingError(
-            "out of memory in the optimizer's step, which needs as much for any number of rows; "
-            "a smaller model, frozen layers or optim 'sgd' would need less")
-
-    def _try(self, amp, loss, batches):
-        """Return the loss of the window with its gradient in place, or None if memory ran out.
-
-        After a failure everything that the attempt changed is put back: random numbers, buffers,
-        gradients. So the next attempt does not depend on how far this one came.
-        """
+        self._most = min(self.rows, max(count_rows(batch) for batch in window))
+        self._short = False
         before = random_state()
-        buffers = [(buffer, buffer.clone()) for buffer in amp.model.buffers()]
+        buffers = [(buffer, buffer.clone()) for buffer in step.model.buffers()]
         try:
-            return amp.accumulate(
-                loss, [piece for batch in batches for piece in cut(batch, self.current)])
+            yield
+            return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        amp.optimizer.zero_grad(set_to_none=True)
+            # What the attempt allocated would else live as long as the error is handled.
+            traceback.clear_frames(error.__traceback__)
+        step.optimizer.zero_grad(set_to_none=True)
         restore_random_state(before)
         for buffer, value in buffers:
             buffer.copy_(value)
-        return None
+        if step.processes.size > 1:
+            raise TrainingError(
+                f"out of memory with {self._most} rows at a time in one of several processes; go "
+                "on with --resume auto and more processes, gradient_checkpointing or a lower "
+                "memory_threshold") from None
+        if self._most <= self.smallest:
+            raise TrainingError(
+                f"out of memory with {self._most} rows at a time, the fewest allowed; fewer tokens "
+                "a row, a smaller model, precision 'bfloat16' or a smaller least number of rows "
+                "would need less") from None
+        self._halve(next(step.model.parameters()).device)
 
-    def _rows(self, batches):
-        """Return the most rows that are really worked on at a time."""
-        return min(self.current, max(count_rows(batch) for batch in batches))
+    def watch(self, loss: Tensor) -> None:
+        """Look, after a forward pass, whether more memory is in use than the threshold.
 
-    def _halve(self, batches, device):
-        """Halve the rows at a time and give unused memory back; say whether that was possible."""
-        rows = self._rows(batches)
-        if rows <= self.smallest:
-            return False
-        self.current = max(self.smallest, rows // 2)
-        give_back_memory(device)
-        return True
+        Everything that backward needs is held then: memory is at its fullest.
+        """
+        if self.threshold == 1 or self._short or self._most <= self.smallest:
+            return
+        if (self.measure(loss.device) or 0.0) > self.threshold:
+            give_back_memory(loss.device)  # a longer batch or an evaluation may have left it behind
+            self._short = (self.measure(loss.device) or 0.0) > self.threshold
+
+    @contextlib.contextmanager
+    def no_second_attempt(self) -> Iterator[None]:
+        """Take the optimizer's half of a step inside: it cannot be begun again, nor in pieces."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                "out of memory in the optimizer's step, which needs as much for any number of "
+                "rows; a smaller model, frozen layers or optim 'sgd' would need less") from None
+
+    def halve_if_short(self, step: Stepper) -> None:
+        """Halve the rows at a time, in all processes, if memory was short in the step just taken.
+        """
+        if self.threshold < 1 and step.processes.any(self._short):
+            self._halve(next(step.model.parameters()).device)
+            self.current = step.processes.from_first(lambda: self.rows)
+
+    def _halve(self, device: torch.device) -> None:
+        """Halve the rows at a time, if they may be fewer, and give unused memory back."""
+        if self._most > self.smallest:
+            self.current = max(self.smallest, self._most // 2)
+            give_back_memory(device)

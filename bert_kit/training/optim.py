@@ -2,15 +2,23 @@
 
 import math
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
+from bert_kit.checks import one_of
 from bert_kit.errors import TrainingError
 
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("linear", "cosine", "constant")
+RateOf = Callable[[str], float]  # the learning rate of the parameter of a name
 
 
-def parameter_groups(model, weight_decay, rate_of=None):
+def parameter_groups(model: nn.Module, weight_decay: float,
+                     rate_of: RateOf | None = None) -> list[dict[str, Any]]:
     """Split the parameters by whether they decay, and by learning rate.
 
     Matrices decay: linear and embedding weights. Vectors do not: biases and LayerNorm's weight
@@ -19,17 +27,8 @@ def parameter_groups(model, weight_decay, rate_of=None):
     parameters are listed too, since they may be unfrozen later: an optimizer passes over what
     has no gradient, so neither decay nor momentum moves them.
 
-    Parameters
-    ----------
-    model : Module
-    weight_decay : float
-    rate_of : callable, optional
-        `rate_of(name)` -> the learning rate of the parameter of that name; see `layerwise_rates`.
-
-    Returns
-    -------
-    list of dict
-        One group for each rate and decay that occur, the highest rate first.
+    `rate_of(name)` gives each parameter a learning rate; see `layerwise_rates`. There is one group
+    for each rate and decay that occur, the highest rate first.
 
     Examples
     --------
@@ -37,7 +36,7 @@ def parameter_groups(model, weight_decay, rate_of=None):
     >>> [(group["weight_decay"], len(group["params"])) for group in groups]
     [(0.1, 1), (0.0, 1)]
     """
-    groups = {}
+    groups: dict[tuple, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decay = weight_decay if parameter.ndim >= 2 else 0.0
         rate = None if rate_of is None else rate_of(name)
@@ -48,48 +47,25 @@ def parameter_groups(model, weight_decay, rate_of=None):
             for rate, matrices, decay in sorted(groups, reverse=True)]
 
 
-def _adamw(groups, learning_rate, betas, eps, momentum):
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
-
-
-def _adam(groups, learning_rate, betas, eps, momentum):
-    return torch.optim.Adam(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
-
-
-def _sgd(groups, learning_rate, betas, eps, momentum):
-    # Not fused: torch's fused kernel fails when some parameters have moved and others, frozen
-    # until now, have not.
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
-
-
-def _rmsprop(groups, learning_rate, betas, eps, momentum):
-    return torch.optim.RMSprop(groups, lr=learning_rate, alpha=betas[1], eps=eps,
-                               momentum=momentum)
-
-
-OPTIMIZERS = {"adamw": _adamw, "adam": _adam, "sgd": _sgd, "rmsprop": _rmsprop}
-
-
-def make_optimizer(model, learning_rate, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8,
-                   kind="adamw", momentum=0.9, rate_of=None):
+def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float = 0.01,
+                   betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8, kind: str = "adamw",
+                   momentum: float = 0.9, rate_of: RateOf | None = None) -> torch.optim.Optimizer:
     """Return an optimizer on `parameter_groups`.
 
     Parameters
     ----------
-    model : Module
-    learning_rate, weight_decay : float
-    betas : (float, float)
+    betas
         How much of the old mean of the gradient, and of its square, is kept in a step of "adamw"
         and "adam"; the second one also in "rmsprop" (its alpha).
-    eps : float
+    eps
         Added to the root of the mean square, except in "sgd".
-    kind : str
+    kind
         "adamw" (Loshchilov & Hutter 2019) takes the decay off the weights; unlike BERT's own
         optimizer it corrects the bias of the moments, without which short fine-tunings are
         unstable (Mosbach et al. 2021). "adam", "sgd" and "rmsprop" add the decay to the gradient.
-    momentum : float
+    momentum
         Of "sgd" and "rmsprop".
-    rate_of : callable, optional
+    rate_of
         Each parameter's own rate instead of `learning_rate`; see `parameter_groups`.
 
     Raises
@@ -97,20 +73,26 @@ def make_optimizer(model, learning_rate, weight_decay=0.01, betas=(0.9, 0.999), 
     TrainingError
         If the kind is unknown.
     """
-    if kind not in OPTIMIZERS:
-        raise TrainingError(f"optim is {kind!r}; expected one of {', '.join(OPTIMIZERS)}")
-    groups = parameter_groups(model, weight_decay, rate_of)
-    return OPTIMIZERS[kind](groups, learning_rate, tuple(betas), eps, momentum)
+    one_of("optim", kind, OPTIMIZERS, TrainingError)
+    groups, (first, second) = parameter_groups(model, weight_decay, rate_of), betas
+    if kind == "sgd":
+        # Not fused: torch's fused kernel fails when some parameters have moved and others, frozen
+        # until now, have not.
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
+    if kind == "rmsprop":
+        return torch.optim.RMSprop(groups, learning_rate, second, eps, momentum=momentum)
+    adam = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return adam(groups, learning_rate, (first, second), eps, fused=True)
 
 
-def encoder_layers(model):
+def encoder_layers(model: nn.Module) -> dict[str, int | None]:
     """Return {parameter name: layer}, counted from below.
 
     The embeddings are layer 0, block i is layer i + 1, and the pooler belongs to the last block.
     What is not part of the encoder, the head, is None. Names are those of the kit's task models,
     `bert.embeddings.`, `bert.blocks.<i>.` and `bert.pooler.`.
     """
-    layers = {}
+    layers: dict[str, int | None] = {}
     for name, _ in model.named_parameters():
         block = re.match(r"bert\.blocks\.(\d+)\.", name)
         layers[name] = (int(block[1]) + 1 if block else
@@ -120,7 +102,8 @@ def encoder_layers(model):
             for name, layer in layers.items()}
 
 
-def layerwise_rates(model, learning_rate, head_learning_rate=None, layer_decay=1.0):
+def layerwise_rates(model: nn.Module, learning_rate: float, head_learning_rate: float | None = None,
+                    layer_decay: float = 1.0) -> RateOf:
     """Return the function that gives each parameter, by name, a learning rate of its own.
 
     A layer's rate is `learning_rate` * layer_decay^(L - layer), with the layers of
@@ -141,14 +124,14 @@ def layerwise_rates(model, learning_rate, head_learning_rate=None, layer_decay=1
     top = max((layer for layer in layers.values() if layer is not None), default=0)
     head = learning_rate if head_learning_rate is None else head_learning_rate
 
-    def rate_of(name):
+    def rate_of(name: str) -> float:
         layer = layers.get(name)
         return head if layer is None else learning_rate * layer_decay**(top - layer)
 
     return rate_of
 
 
-def describe_groups(optimizer):
+def describe_groups(optimizer: torch.optim.Optimizer) -> list[str]:
     """Return one line of text for each parameter group of an optimizer."""
     return [f"{len(group['params'])} tensors, {sum(p.numel() for p in group['params']):,} numbers, "
             f"{sum(p.numel() for p in group['params'] if not p.requires_grad):,} of them frozen; "
@@ -156,20 +139,19 @@ def describe_groups(optimizer):
             f"weight decay {group.get('weight_decay', 0):g}" for group in optimizer.param_groups]
 
 
-def schedule_factor(step, kind, warmup_steps, total_steps):
+def schedule_factor(step: int, kind: str, warmup_steps: int, total_steps: int) -> float:
     """Return the factor on the learning rate at one optimizer step.
 
     Parameters
     ----------
-    step : int
+    step
         Number of steps done, from 0.
-    kind : str
+    kind
         "linear" falls to 0 at `total_steps`, "cosine" does so along half a cosine, "constant"
         stays at 1.
-    warmup_steps : int
+    warmup_steps
         The factor climbs in equal strides over so many steps; the very first is not lost to a
         rate of zero, and the peak of 1 is reached at `step == warmup_steps`.
-    total_steps : int
 
     Examples
     --------
@@ -186,7 +168,8 @@ def schedule_factor(step, kind, warmup_steps, total_steps):
     }[kind]
 
 
-def make_schedule(optimizer, kind, warmup_steps, total_steps):
+def make_schedule(optimizer: torch.optim.Optimizer, kind: str, warmup_steps: float,
+                  total_steps: int) -> LambdaLR:
     """Return a scheduler that applies `schedule_factor` after each `step()`.
 
     `warmup_steps` below 1 is a share of `total_steps`. Every parameter group keeps its ratio to
@@ -197,12 +180,10 @@ def make_schedule(optimizer, kind, warmup_steps, total_steps):
     TrainingError
         If the kind is unknown or the warm-up is longer than the run.
     """
-    if kind not in SCHEDULES:
-        raise TrainingError(f"lr_scheduler_type is {kind!r}; "
-                            f"expected one of {', '.join(SCHEDULES)}")
+    one_of("lr_scheduler_type", kind, SCHEDULES, TrainingError)
     warmup = round(warmup_steps * total_steps) if 0 <= warmup_steps < 1 else warmup_steps
     if warmup != int(warmup) or not 0 <= warmup <= total_steps:
         raise TrainingError(f"warmup_steps is {warmup_steps}; expected a share below 1 or a whole "
                             f"number up to the {total_steps} steps of the run")
-    return torch.optim.lr_scheduler.LambdaLR(
+    return LambdaLR(
         optimizer, lambda step: schedule_factor(step, kind, int(warmup), total_steps))

@@ -5,6 +5,7 @@ with that of another run.
 """
 
 import sys
+from collections.abc import Mapping
 from time import monotonic
 
 from tqdm import tqdm
@@ -15,33 +16,33 @@ class Progress:
 
     Parameters
     ----------
-    total : int
+    total
         Steps of the whole run.
-    done : int
+    done
         Steps taken before, in an earlier part of a resumed run.
-    verbosity : int
+    verbosity
         0 shows only warnings, on the standard error; from 1 on everything is shown.
     """
 
-    def __init__(self, total, done, verbosity):
+    def __init__(self, total: int, done: int, verbosity: int) -> None:
         self.total, self.first, self.step, self.rows = total, done, done, 0
         self.shown, self.started = verbosity > 0, monotonic()
         # None is tqdm's word for: only on a terminal.
         self.bar = tqdm(total=total, initial=done, unit="step",
                         disable=None if self.shown else True)
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
 
-    def advance(self, rows):
+    def advance(self, rows: int) -> None:
         """Count one step of so many rows."""
         self.step, self.rows = self.step + 1, self.rows + rows
         self.bar.update()
 
-    def report(self, row):
+    def report(self, row: Mapping[str, float]) -> None:
         """Show a row of the log, with the speed and the time left since this part began.
 
         Both include evaluating and saving, as the time that somebody waits does.
@@ -56,22 +57,22 @@ class Progress:
             self.bar.set_postfix_str(
                 f"loss={row['loss']:.3f}, lr={row['learning_rate']:.1e}, {speed}")
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         """Show a line about the step just taken."""
         self.say(f"step {self.step}/{self.total}  {text}")
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Show a line, unless only warnings are wanted."""
         if self.shown:
             self.bar.write(text)
             sys.stdout.flush()
 
-    def warn(self, text):
+    def warn(self, text: str) -> None:
         """Show a line in any case, on the standard error."""
         self.bar.write(f"step {self.step}/{self.total}  {text}", file=sys.stderr)
 
 
-def in_words(seconds):
+def in_words(seconds: float) -> str:
     """Return a time as a person would estimate it.
 
     Examples

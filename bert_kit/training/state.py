@@ -10,14 +10,21 @@ import csv
 import dataclasses
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from bert_kit.errors import BertKitError, TrainingError
-from bert_kit.files import (atomic_file, atomic_folder, read_json, remove_folder,
-                            remove_leftovers, write_json)
+from bert_kit.files import (StrPath, atomic_file, atomic_folder, check_same, read_json,
+                            remove_folder, remove_leftovers, write_json)
+from bert_kit.training.distributed import Processes
+
+LogRow = dict[str, float | None]  # numbers by name, None for what is not a finite number
+RandomState = dict[str, Any]  # a state of torch's generators: {"cpu": Tensor, "cuda": [Tensor, …]}
 
 # Settings that a resumed run may change. They say what is kept and shown, when to end, and how
 # many rows are worked on at a time: no step's result depends on them (on the last one by rounding
@@ -32,60 +39,78 @@ class TrainerState:
 
     Attributes
     ----------
-    step : int
+    step
         Optimizer steps taken.
-    epoch, batch : int
+    epoch, batch
         Epoch in progress, and batches of it already used.
-    loss_sum : float
-    loss_steps : int
-        Loss summed since the last log row, and over how many steps.
-    skipped : int
+    loss_sum, loss_steps
+        Loss summed since the last log row, on the device until it is stored, and over how many
+        steps.
+    skipped
         Steps skipped because float16 gradients overflowed.
-    best_value : float or None
-    best_step : int or None
+    best_value, best_step
         The best evaluation so far and its step.
-    log : list of dict
-        Every log row: numbers by name, None for what is not a finite number.
-    elapsed : float
+    log
+        Every log row.
+    elapsed
         Seconds spent training, evaluating and saving, earlier parts of a resumed run included.
-    stopped : str or None
+    stopped
         Why the run ended before its last step.
-    rows_at_a_time : int or None
+    rows_at_a_time
         Where a MemoryManager stands.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    loss_sum: float = 0.0
+    loss_sum: float | Tensor = 0.0
     loss_steps: int = 0
     skipped: int = 0
     best_value: float | None = None
     best_step: int | None = None
-    log: list = field(default_factory=list)
+    log: list[LogRow] = field(default_factory=list)
     elapsed: float = 0.0
     stopped: str | None = None
     rows_at_a_time: int | None = None
 
 
-def save_checkpoint(output_dir, state, amp, save_model, random_states):
+class Stateful(Protocol):
+    """What tells its state and takes it back."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Stepper(Protocol):
+    """What takes the optimizer steps of a run, an AMPTrainer: all that a checkpoint asks of it."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    processes: Processes
+
+    def parts(self) -> Mapping[str, Stateful]: ...
+
+
+def save_checkpoint(output_dir: StrPath, state: TrainerState, stepper: Stepper,
+                    save_model: Callable[[Path], object],
+                    random_states: Sequence[RandomState]) -> Path:
     """Write checkpoint-<step> whole or not at all, and return its path.
 
-    `save_model(folder)` writes the model; `amp` is the AMPTrainer whose optimizer, schedule and
-    scale are stored; `random_states` has the `random_state` of each process.
+    `save_model(folder)` writes the model; `random_states` has the `random_state` of each process.
     """
     target = Path(output_dir) / f"checkpoint-{state.step}"
     with atomic_folder(target) as folder:
         save_model(folder)
-        torch.save(amp.optimizer.state_dict(), folder / "optimizer.pt")
-        torch.save(amp.scheduler.state_dict(), folder / "scheduler.pt")
-        torch.save(amp.state_dict(), folder / "scaler.pt")
+        for name, part in stepper.parts().items():
+            torch.save(part.state_dict(), folder / name)
         torch.save(random_states, folder / "rng_state.pt")
         write_json(folder / "trainer_state.json", dataclasses.asdict(state))
     return target
 
 
-def load_checkpoint(folder, amp, load_model):
+def load_checkpoint(folder: StrPath, stepper: Stepper,
+                    load_model: Callable[[Path], object]) -> TrainerState:
     """Restore model, optimizer, schedule, scale and random numbers; return the TrainerState.
 
     Random numbers belong to a process. If their number has changed, they stay as they are.
@@ -98,15 +123,14 @@ def load_checkpoint(folder, amp, load_model):
     folder = Path(folder)
     load_model(folder)
     try:
-        amp.optimizer.load_state_dict(_load(folder / "optimizer.pt"))
-        amp.scheduler.load_state_dict(_load(folder / "scheduler.pt"))
-        amp.load_state_dict(_load(folder / "scaler.pt"))
+        for name, part in stepper.parts().items():
+            part.load_state_dict(_load(folder / name))
         state = TrainerState(**read_json(folder / "trainer_state.json"))
         random_states = _load(folder / "rng_state.pt")
         if isinstance(random_states, dict):  # as it was written before there were processes
             random_states = [random_states]
-        if len(random_states) == amp.processes.size:
-            restore_random_state(random_states[amp.processes.rank])
+        if len(random_states) == stepper.processes.size:
+            restore_random_state(random_states[stepper.processes.rank])
     except BertKitError:
         raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -114,7 +138,7 @@ def load_checkpoint(folder, amp, load_model):
     return state
 
 
-def _load(path):
+def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -124,22 +148,22 @@ def _load(path):
         raise TrainingError(f"{path}: cannot be read ({reason})") from None
 
 
-def random_state():
+def random_state() -> RandomState:
     """Return the states of torch's default generators; no other generator takes part in a run."""
-    state = {"cpu": torch.get_rng_state()}
+    state: RandomState = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 
 
-def restore_random_state(state):
+def restore_random_state(state: RandomState) -> None:
     """Put back what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"][:torch.cuda.device_count()])
 
 
-def checkpoints(output_dir):
+def checkpoints(output_dir: StrPath) -> list[Path]:
     """Return the whole checkpoints of a run, oldest first."""
     found = []
     for path in Path(output_dir).glob("checkpoint-*"):
@@ -149,14 +173,14 @@ def checkpoints(output_dir):
     return [path for _, path in sorted(found)]
 
 
-def rotate_checkpoints(output_dir, keep, best_step):
+def rotate_checkpoints(output_dir: StrPath, keep: int, best_step: int | None) -> None:
     """Remove all but the newest `keep` checkpoints and the best one."""
     for path in checkpoints(output_dir)[:-keep]:
         if path.name != f"checkpoint-{best_step}":
             remove_folder(path)
 
 
-def check_new_run(output_dir, resume=None):
+def check_new_run(output_dir: StrPath, resume: StrPath | None = None) -> None:
     """Raise a TrainingError if a folder has checkpoints that `resume` does not go on from.
 
     The Trainer does so too; a script that reads its data before would rather know at once.
@@ -167,16 +191,18 @@ def check_new_run(output_dir, resume=None):
                             "(--resume auto) to go on, or choose another folder")
 
 
-def open_run(output_dir, settings, resume):
+def open_run(output_dir: StrPath, settings: Mapping[str, object],
+             resume: StrPath | None) -> Path | None:
     """Prepare an output folder and return the checkpoint to resume from, or None.
 
     Parameters
     ----------
-    output_dir : path
-    settings : dict
+    output_dir
+        Made if it does not exist.
+    settings
         The run's arguments, written to training_args.json. A resumed run must have the same
         ones, `FREE` excepted: with others it would be another run.
-    resume : None, "auto" or path
+    resume
         None starts anew and refuses a folder that has checkpoints; "auto" takes the newest
         checkpoint if there is one; a path must be the newest one of this folder.
     """
@@ -187,7 +213,7 @@ def open_run(output_dir, settings, resume):
     present = checkpoints(output_dir)
     stored = output_dir / "training_args.json"
     if present and stored.is_file():
-        _check_same(read_json(stored), settings, output_dir)
+        check_same(output_dir, read_json(stored), settings, FREE, TrainingError)
     else:
         write_json(stored, settings)
     if resume is None or resume == "auto":
@@ -200,14 +226,7 @@ def open_run(output_dir, settings, resume):
     return present[-1]
 
 
-def _check_same(before, now, output_dir):
-    for key, value in now.items():
-        if key not in FREE and before.get(key, value) != value:
-            raise TrainingError(f"{output_dir}: {key} was {before[key]!r} and is now {value!r}; "
-                                "a resumed run needs the same settings")
-
-
-def finite_numbers(row):
+def finite_numbers(row: Mapping[str, Any]) -> LogRow:
     """Return a log row as JSON and CSV can hold it: numbers only, NaN and infinity as None.
 
     Tensors and numpy numbers of one element become Python's.
@@ -223,17 +242,17 @@ def finite_numbers(row):
             if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
-def write_metrics(output_dir, log):
+def write_metrics(output_dir: StrPath, log: Sequence[LogRow]) -> None:
     """Write metrics.csv anew, one row a log entry."""
     columns = list(dict.fromkeys(key for row in log for key in row))
-    with atomic_file(Path(output_dir) / "metrics.csv") as path:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(log)
+    with (atomic_file(Path(output_dir) / "metrics.csv") as path,
+          open(path, "w", newline="", encoding="utf-8") as file):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(log)
 
 
-def append_metrics(output_dir, log):
+def append_metrics(output_dir: StrPath, log: Sequence[LogRow]) -> None:
     """Add the last log entry to metrics.csv; an entry with a new column makes it anew."""
     path = Path(output_dir) / "metrics.csv"
     if len(log) > 1 and path.is_file():

@@ -6,8 +6,11 @@ to the same one.
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from bert_kit.checks import number, whole
 from bert_kit.errors import TrainingError
 
 
@@ -17,21 +20,21 @@ class EarlyStopping:
 
     Attributes
     ----------
-    patience : int or None
+    patience
         Evaluations in a row without improvement; None does not count them.
-    min_delta : float
+    min_delta
         How much better than the best an evaluation must be to count as an improvement.
-    min_epochs : int
+    min_epochs
         Evaluations that must happen before any reason counts.
-    smoothing_window : int
+    smoothing_window
         Improvement and trend are judged on the mean of so many last values; 1 takes them as they
         are.
-    trend_window : int or None
+    trend_window
         Evaluations over which a falling trend is looked for; None does not look.
-    trend_slope : float
+    trend_slope
         The trend is too bad if the least-squares slope, in units of the metric an evaluation with
         upwards for better, is below this.
-    regression : float or None
+    regression
         Stop when the mean of the last 3 evaluations is worse than the best one by more than this
         share of it, 0.2 for a fifth; None does not look.
 
@@ -49,29 +52,23 @@ class EarlyStopping:
     trend_slope: float = -0.01
     regression: float | None = None
 
-    REGRESSION_WINDOW = 3  # evaluations: enough that one unlucky value does not end a run
+    # Evaluations: enough that one unlucky value does not end a run.
+    REGRESSION_WINDOW: ClassVar[int] = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("patience", 1), ("min_epochs", 0), ("smoothing_window", 1),
                             ("trend_window", 2)):
             value = getattr(self, name)
-            if value is None and name in ("patience", "trend_window"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise TrainingError(f"early stopping's {name} is {value!r}; "
-                                    f"expected a whole number from {least}")
-        if not 0 <= self.min_delta < math.inf:
-            raise TrainingError(f"early stopping's min_delta is {self.min_delta!r}; "
-                                "expected a number from 0")
-        if not math.isfinite(self.trend_slope):
-            raise TrainingError(f"early stopping's trend_slope is {self.trend_slope!r}; "
-                                "expected a number")
-        if self.regression is not None and not 0 < self.regression < math.inf:
-            raise TrainingError(f"early stopping's regression is {self.regression!r}; "
-                                "expected a number above 0, or None")
+            if value is not None or name not in ("patience", "trend_window"):
+                whole(f"early stopping's {name}", value, least, error=TrainingError)
+        number("early stopping's min_delta", self.min_delta, 0, error=TrainingError)
+        number("early stopping's trend_slope", self.trend_slope, error=TrainingError)
+        if self.regression is not None:
+            number("early stopping's regression", self.regression, 0, above=True,
+                   error=TrainingError)
 
     @classmethod
-    def adaptive(cls, trial_number, num_epochs):
+    def adaptive(cls, trial_number: int, num_epochs: int) -> "EarlyStopping":
         """Return the settings for one of many trials: later ones are given more patience.
 
         patience = max(3, min(8, trial_number // 2)) and min_epochs = max(5, num_epochs // 4),
@@ -81,14 +78,11 @@ class EarlyStopping:
                    min_epochs=min(num_epochs, max(5, num_epochs // 4)), smoothing_window=3,
                    trend_window=5, regression=0.2)
 
-    def reason(self, values, greater_is_better):
+    def reason(self, values: Sequence[float | None], greater_is_better: bool) -> str | None:
         """Say in one line why a run with these evaluations should stop, or return None.
 
-        Parameters
-        ----------
-        values : sequence of float or None
-            The metric, one value an evaluation. None, NaN and infinity are no improvement.
-        greater_is_better : bool
+        `values` are those of the metric, one an evaluation; None, NaN and infinity are no
+        improvement.
         """
         if len(values) < max(1, self.min_epochs):
             return None
@@ -99,8 +93,9 @@ class EarlyStopping:
         return (self._no_improvement(smooth, sign) or self._regression(scores, sign)
                 or self._trend(smooth))
 
-    def _no_improvement(self, scores, sign):
-        best, at = None, -1
+    def _no_improvement(self, scores: list[float], sign: int) -> str | None:
+        best: float | None = None
+        at = -1
         for i, score in enumerate(scores):
             if not math.isnan(score) and (best is None or score > best + self.min_delta):
                 best, at = score, i
@@ -114,7 +109,7 @@ class EarlyStopping:
         return (f"no improvement{enough} in {since} evaluations; "
                 f"the best was {sign * best:.4g}{mean}, evaluation {at + 1}")
 
-    def _regression(self, scores, sign):
+    def _regression(self, scores: list[float], sign: int) -> str | None:
         known = [score for score in scores if not math.isnan(score)]
         if self.regression is None or len(scores) <= self.REGRESSION_WINDOW or not known:
             return None
@@ -127,7 +122,7 @@ class EarlyStopping:
                 f"{sign * recent:.4g}, more than {self.regression:.0%} worse than the best, "
                 f"{sign * best:.4g}")
 
-    def _trend(self, scores):
+    def _trend(self, scores: list[float]) -> str | None:
         if self.trend_window is None or len(scores) < self.trend_window:
             return None
         recent = scores[-self.trend_window:]
@@ -138,7 +133,7 @@ class EarlyStopping:
                 f"more than {-self.trend_slope:g}")
 
 
-def _moving_average(scores, window):
+def _moving_average(scores: list[float], window: int) -> list[float]:
     """Return the mean of each score and those before it in its window, without NaN.
 
     A score that is NaN stays so: it cannot be an improvement.

@@ -6,14 +6,24 @@ them go on.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from bert_kit.errors import ConfigError
-from bert_kit.tuner.space import check_whole
-from bert_kit.tuner.trial import COMPLETE
+from bert_kit.checks import share, whole
+from bert_kit.tuner.ask_tell import COMPLETE, Trial
+
+Rungs = tuple[tuple[int, int], ...]  # (configurations, epochs that each has had by then)
+
+
+class Pruner(Protocol):
+    """Says which trials end early, by limits that are fixed when a trial is asked for."""
+
+    def cuts(self, trials: Sequence[Trial], maximize: bool) -> dict[int, float]:
+        """Return {step: limit}."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,11 +32,11 @@ class Percentile:
 
     Parameters
     ----------
-    share : float
+    share
         0.25 lets a quarter go on, were they all alike.
-    warmup : int
+    warmup
         Steps up to this one have no limit; nor has the last.
-    startup : int
+    startup
         Complete trials that must be there before any limit.
     """
 
@@ -34,19 +44,18 @@ class Percentile:
     warmup: int = 0
     startup: int = 5
 
-    def __post_init__(self):
-        if not 0 < self.share < 1:
-            raise ConfigError(f"share is {self.share!r}; expected a number between 0 and 1")
+    def __post_init__(self) -> None:
+        share("share", self.share, above=True, below=True)
 
-    def cuts(self, trials, maximize):
+    def cuts(self, trials: Sequence[Trial], maximize: bool) -> dict[int, float]:
         """Return {step: limit}."""
-        at = {}
+        at: dict[int, list[float]] = {}
         for trial in trials:
             for step, value in trial.reports.items():
                 if trial.state == COMPLETE and math.isfinite(value):
                     at.setdefault(step, []).append(value)
-        share = 1 - self.share if maximize else self.share
-        return {step: float(np.quantile(at[step], share)) for step in sorted(at)[:-1]
+        place = 1 - self.share if maximize else self.share
+        return {step: float(np.quantile(at[step], place)) for step in sorted(at)[:-1]
                 if step > self.warmup and len(at[step]) >= self.startup}
 
 
@@ -63,30 +72,41 @@ class Threshold:
 
     Parameters
     ----------
-    limits : dict
+    limits
         {step: limit}; ``dict.fromkeys(range(3, 100), 0.2)`` has the same for many.
     """
 
-    limits: Mapping
+    limits: Mapping[int, float]
 
-    def cuts(self, trials, maximize):
+    def cuts(self, trials: Sequence[Trial], maximize: bool) -> dict[int, float]:
         """Return {step: limit}."""
         return dict(self.limits)
 
 
-class _Plan:
-    @property
-    def epochs(self):
-        """All that the plan trains, unless something fails."""
-        return sum(count * (budget - before) for rungs in self.brackets
-                   for (count, budget), (_, before) in zip(rungs, ((0, 0), *rungs)))
+class Plan:
+    """How many configurations are trained how long: brackets of rungs, one after another."""
+
+    min_budget: int
+    max_budget: int
+    eta: int
 
     @property
-    def configurations(self):
+    def brackets(self) -> tuple[Rungs, ...]:
+        """The rungs of each bracket, (configurations, epochs that each has had by then)."""
+        raise NotImplementedError
+
+    @property
+    def epochs(self) -> int:
+        """All that the plan trains, unless something fails."""
+        return sum(count * (budget - before) for rungs in self.brackets for (count, budget),
+                   (_, before) in zip(rungs, ((0, 0), *rungs[:-1]), strict=True))
+
+    @property
+    def configurations(self) -> int:
         """How many the plan begins with."""
         return sum(rungs[0][0] for rungs in self.brackets)
 
-    def __str__(self):
+    def __str__(self) -> str:
         full = self.configurations * self.max_budget
         lines = [f"{self.configurations} configurations in {self.epochs} epochs "
                  f"({full} without stopping any)"]
@@ -94,14 +114,15 @@ class _Plan:
             lines.append("  " + ", ".join(f"{count} up to {budget}" for count, budget in rungs))
         return "\n".join(lines)
 
-    def __post_init__(self):
-        check_whole(1, n=getattr(self, "n", 1), min_budget=self.min_budget)
-        check_whole(self.min_budget, max_budget=self.max_budget)
-        check_whole(2, eta=self.eta)
+    def __post_init__(self) -> None:
+        whole("n", getattr(self, "n", 1), 1)
+        whole("min_budget", self.min_budget, 1)
+        whole("max_budget", self.max_budget, self.min_budget)
+        whole("eta", self.eta, 2)
 
 
 @dataclass(frozen=True)
-class SuccessiveHalving(_Plan):
+class SuccessiveHalving(Plan):
     """Train n configurations a little, the best `eta`-th of them `eta` times as long, and so on.
 
     The first are trained for at least `min_budget` epochs, the last for `max_budget`
@@ -120,7 +141,7 @@ class SuccessiveHalving(_Plan):
     eta: int = 3
 
     @property
-    def brackets(self):
+    def brackets(self) -> tuple[Rungs, ...]:
         """The rungs, (configurations, epochs that each has had by then), as the only bracket."""
         last = _times(self.min_budget, self.max_budget, self.eta)
         return (tuple((max(1, self.n // self.eta ** rung), self.max_budget // self.eta ** (
@@ -128,7 +149,7 @@ class SuccessiveHalving(_Plan):
 
 
 @dataclass(frozen=True)
-class Hyperband(_Plan):
+class Hyperband(Plan):
     """Halvings that begin with many configurations and few epochs, down to few and all epochs.
 
     Nobody knows beforehand how many epochs are enough to judge (Li et al. 2018, algorithm 1).
@@ -139,7 +160,7 @@ class Hyperband(_Plan):
     min_budget: int = 1
 
     @property
-    def brackets(self):
+    def brackets(self) -> tuple[Rungs, ...]:
         """Tuples of rungs (configurations, epochs that each has had by then)."""
         most = _times(self.min_budget, self.max_budget, self.eta)
         return tuple(SuccessiveHalving(
@@ -148,7 +169,7 @@ class Hyperband(_Plan):
             for times in range(most, -1, -1))
 
 
-def _times(low, high, factor):
+def _times(low: int, high: int, factor: int) -> int:
     """Return how often `low` can be multiplied without passing `high`; logarithms round."""
     times = 0
     while low * factor ** (times + 1) <= high:

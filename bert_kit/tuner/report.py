@@ -16,9 +16,9 @@ import numpy as np
 
 from bert_kit.errors import BertKitError
 from bert_kit.files import write_text
-from bert_kit.tuner.importance import importance
-from bert_kit.tuner.samplers import best_first, pareto_front
-from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
+from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, RUNNING, Trial, best_first
+from bert_kit.tuner.parameter_importance import importance
+from bert_kit.tuner.pareto import pareto_front
 
 # Okabe & Ito 2008: told apart with any kind of colour vision.
 COLORS = {COMPLETE: "#0072B2", PRUNED: "#D55E00", FAILED: "#767676", RUNNING: "#009E73"}

@@ -13,17 +13,22 @@ import os
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import (ALL_COMPLETED, FIRST_COMPLETED, BrokenExecutor, Executor, Future,
                                 ProcessPoolExecutor, wait)
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from typing import Any, TypeVar
 
+from bert_kit.checks import is_number, one_of, whole
 from bert_kit.errors import ConfigError, TuningError
-from bert_kit.tuner.samplers import Exhausted
-from bert_kit.tuner.space import check_whole
-from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED
+from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, Exhausted, Trial
+from bert_kit.tuner.stored_study import StoredStudy
+from bert_kit.tuner.trial_files import export
 
 MODES = {"async": FIRST_COMPLETED, "waves": ALL_COMPLETED}
+Objective = Callable[[Trial], Any]  # returns a number, or {objective: number}
+Task = TypeVar("Task")
 ENDS = {COMPLETE: "on_trial_complete", PRUNED: "on_trial_pruned", FAILED: "on_trial_failed"}
 EVENTS = ("on_study_start", "on_trial_start", *ENDS.values(), "on_new_best", "on_study_end")
 
@@ -35,7 +40,7 @@ class WorkerDied(TuningError):
 class Serial(Executor):
     """Runs every call at once, in this thread."""
 
-    def submit(self, function, /, *args):
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
         """Return the future of a call that is over."""
         future = Future()
         try:
@@ -51,10 +56,10 @@ class Isolated(Executor):
     After `limit` seconds it ends, whatever it hangs in, and says on stderr where it was.
     """
 
-    def __init__(self, limit=None):
-        self.begin = limit and partial(faulthandler.dump_traceback_later, limit, exit=True)
+    def __init__(self, limit: float | None = None) -> None:
+        self.begin = partial(faulthandler.dump_traceback_later, limit, exit=True) if limit else None
 
-    def submit(self, function, /, *args):
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
         """Return the future of a call that has its own process."""
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), self.begin)
         future = pool.submit(function, *args)
@@ -62,44 +67,45 @@ class Isolated(Executor):
         return future
 
 
-def run_trials(study, objective, n_trials, timeout=None, executor=None, in_flight=1, retries=0,
-               callbacks=(), mode="async", devices=(), isolate=False, trial_timeout=None,
-               raise_errors=False):
+def run_trials(study: StoredStudy, objective: Objective, n_trials: int,
+               timeout: float | None = None, executor: Executor | None = None, in_flight: int = 1,
+               retries: int = 0, callbacks: Sequence[object] = (), mode: str = "async",
+               devices: Sequence[str] = (), isolate: bool = False,
+               trial_timeout: float | None = None, raise_errors: bool = False) -> None:
     """Ask for trials, run the objective, and tell the study, until there are enough.
 
     Parameters
     ----------
-    study : Study
-    objective : callable
+    objective
         ``objective(trial) -> float``, or a dict of them. It finds the parameters in
         `trial.params` and may call `trial.report`. For other processes it must be picklable.
-    n_trials : int
+    n_trials
         How many trials this call finishes; those of an interrupted call that it takes up count.
-    timeout : float, optional
+    timeout
         Seconds after which no new trial begins.
-    executor : concurrent.futures.Executor, optional
+    executor
         Where trials run; None: here, one after another.
-    in_flight : int
+    in_flight
         How many trials run, or wait to run, at a time.
-    retries : int
+    retries
         How often a trial that raised is run again, with the same parameters and seed. To be
         interrupted does not count.
-    callbacks : sequence
+    callbacks
         Objects with some of the methods on_study_start(study), on_trial_start(trial),
         on_trial_complete(trial), on_trial_pruned(trial), on_trial_failed(trial),
         on_new_best(trial, improvement) (infinite for the first, never with several objectives)
         and on_study_end(study). They run in this process.
-    mode : str
+    mode
         "async" asks for the next trial as soon as one is told. "waves" waits for `in_flight` of
         them and tells them in order: the study is the same on every executor.
-    devices : sequence of str
+    devices
         Handed out to the slots in turn, as `trial.device`.
-    isolate : bool
+    isolate
         Give each trial a process of its own.
-    trial_timeout : float, optional
+    trial_timeout
         Seconds, after the import of the main script, until an isolated trial's process is ended
         and the trial has failed. Others cannot be ended: one that hangs is waited for.
-    raise_errors : bool
+    raise_errors
         Raise what an objective raises, once the trial is told as failed.
 
     Raises
@@ -109,10 +115,10 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
     TuningError
         If the executor breaks down; its trials can be taken up.
     """
-    check_whole(0, n_trials=n_trials, retries=retries)
-    check_whole(1, in_flight=in_flight)
-    if mode not in MODES:
-        raise ConfigError(f"mode is {mode!r}; expected {' or '.join(MODES)}")
+    whole("n_trials", n_trials, 0)
+    whole("retries", retries, 0)
+    whole("in_flight", in_flight, 1)
+    one_of("mode", mode, MODES)
     executor = _isolated(executor, isolate, trial_timeout)
     end = math.inf if timeout is None else time.monotonic() + timeout
     run = _Run(study, callbacks, retries, raise_errors, n_trials, end)
@@ -124,11 +130,13 @@ def run_trials(study, objective, n_trials, timeout=None, executor=None, in_fligh
             run.receive(trial, future)
 
 
-def _isolated(executor, isolate, trial_timeout):
+def _isolated(executor: Executor | None, isolate: bool,
+              trial_timeout: float | None) -> Executor | None:
     """Return the executor that these arguments ask for."""
     if isolate and executor is not None:
         raise ConfigError("isolate gives each trial a process; expected no executor beside it")
-    if trial_timeout is not None and not (isolate and 0 < trial_timeout < math.inf):
+    if trial_timeout is not None and not (isolate and is_number(trial_timeout)
+                                          and trial_timeout > 0):
         raise ConfigError(f"trial_timeout is {trial_timeout!r}, isolate {isolate!r}; expected "
                           "seconds, for trials in processes of their own")
     return Isolated(trial_timeout) if isolate else executor
@@ -137,13 +145,15 @@ def _isolated(executor, isolate, trial_timeout):
 class _Run:
     """What a call of `run_trials` has still to do."""
 
-    def __init__(self, study, callbacks, retries, raise_errors, left, end):
+    def __init__(self, study: StoredStudy, callbacks: Sequence[object], retries: int,
+                 raise_errors: bool, left: int, end: float) -> None:
         self.study, self.callbacks = study, callbacks
         self.retries, self.raise_errors = retries, raise_errors
         self.left, self.end = left, end
-        self.again, self.unfinished = deque(), set()
+        self.again: deque[Trial] = deque()
+        self.unfinished: set[int] = set()
 
-    def take(self, device):
+    def take(self, device: str | None) -> Trial | None:
         """Return the trial to run next on a device, or None."""
         if self.again:
             return dataclasses.replace(self.again.popleft(), device=device)
@@ -159,14 +169,14 @@ class _Run:
         announce(self.callbacks, "on_trial_start", trial)
         return dataclasses.replace(trial, device=device)
 
-    def receive(self, trial, future):
+    def receive(self, trial: Trial, future: Future) -> None:
         """Tell what came of a trial, or have it run again."""
         error = future.exception()
         if error and not isinstance(error, Exception):
             raise error  # a worker was told to stop, not the objective
         if isinstance(error, BrokenExecutor):  # of an isolated trial; any other ends the search
             error = TuningError("its process died (is memory short?) or ran into trial_timeout")
-        result = dataclasses.replace(trial, error=described(error)) if error else future.result()
+        result = dataclasses.replace(trial, error=describe(error)) if error else future.result()
         if result.error and trial.failures < self.retries and not self.raise_errors:
             self.again.append(self.study.begin_again(trial))
             return
@@ -176,7 +186,7 @@ class _Run:
             raise error
 
 
-def evaluate(objective, catch, trial):
+def evaluate(objective: Objective, catch: bool, trial: Trial) -> Trial:
     """Run an objective on a copy of a trial, in whatever process this is, and return the copy."""
     trial = dataclasses.replace(trial, reports={}, notes={}, started=time.time())
     if trial.folder:
@@ -186,7 +196,7 @@ def evaluate(objective, catch, trial):
     except Exception as error:  # as text, since not every exception survives pickling
         if not catch:
             raise
-        trial.error = described(error)
+        trial.error = describe(error)
     trial.finished = time.time()
     if trial.folder:
         with suppress(OSError):  # it stays if something was kept in it
@@ -194,12 +204,14 @@ def evaluate(objective, catch, trial):
     return trial
 
 
-def described(error):
+def describe(error: BaseException) -> str:
     """Return what an exception says in one line, and below where it came from."""
     return f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error))
 
 
-def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
+def spread(take: Callable[[str | None], Task | None], function: Callable[[Task], Any],
+           slots: Sequence[str | None], executor: Executor | None = None,
+           until: str = FIRST_COMPLETED) -> Generator[tuple[Task, Future]]:
     """Keep a call of ``function(task)`` in flight for every slot; yield (task, future).
 
     `take(device)` returns the next task for the device of a slot, or None if there is none now.
@@ -211,7 +223,8 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
         If the executor breaks down.
     """
     executor = executor or Serial()
-    free, busy = list(range(len(slots))), {}
+    free = list(range(len(slots)))
+    busy: dict[Future, tuple[int, Task]] = {}
     try:
         while True:
             while free and (task := take(slots[free[0]])) is not None:
@@ -237,34 +250,9 @@ def spread(take, function, slots, executor=None, until=FIRST_COMPLETED):
             future.cancel()
 
 
-def run_legs(step, legs, executor=None, devices=()):
-    """Train legs, one on a device at a time; yield (place, score, error) as each is over.
-
-    The error is text, None where the step returned a score.
-    """
-    left = iter(enumerate(legs))
-
-    def take(device):
-        return next(((place, leg.replace(device=device)) for place, leg in left), None)
-
-    slots = list(devices) or [None] * len(legs)
-    slots = slots if executor else slots[:1]  # here: each is over before the next begins
-    with closing(spread(take, partial(_run_leg, step), slots, executor)) as calls:
-        for (place, _), future in calls:
-            error = future.exception()
-            yield place, *((None, described(error)) if error else future.result())
-
-
-def _run_leg(step, task):
-    """Run a leg, in whatever process this is; return its score, or None, and the error."""
-    try:
-        return float(step(task[1])), None
-    except Exception as error:
-        return None, described(error)
-
-
 @contextmanager
-def watched(study, callbacks, unfinished):
+def watched(study: StoredStudy, callbacks: Sequence[object],
+            unfinished: Collection[int]) -> Iterator[None]:
     """Announce both ends of a search; whatever happens, give unfinished trials back and export."""
     for callback in callbacks:
         if not any(hasattr(callback, event) for event in EVENTS):
@@ -279,17 +267,17 @@ def watched(study, callbacks, unfinished):
     finally:
         study.release(unfinished, failed=died)
         if study.path:
-            study.export()
+            export(study)
         announce(callbacks, "on_study_end", study)
 
 
-def announce(callbacks, event, *args):
+def announce(callbacks: Sequence[object], event: str, *args: object) -> None:
     """Call a method of those callbacks that have it."""
     for callback in callbacks:
         getattr(callback, event, lambda *_: None)(*args)
 
 
-def tell(study, trial, callbacks):
+def tell(study: StoredStudy, trial: Trial, callbacks: Sequence[object]) -> None:
     """Tell a study what came of a trial, and the callbacks what the study made of it."""
     leader = study.leader
     trial = study.tell(trial, trial.value, trial.error)
@@ -297,4 +285,5 @@ def tell(study, trial, callbacks):
         announce(callbacks, ENDS[trial.state], trial)
     if study.leader is trial:
         announce(callbacks, "on_new_best", trial,
-                 leader.losses[0] - trial.losses[0] if leader else math.inf)
+                 leader.losses[0] - trial.losses[0]
+                 if leader and leader.losses and trial.losses else math.inf)

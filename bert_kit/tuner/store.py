@@ -13,10 +13,13 @@ import socket
 import sqlite3
 import threading
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bert_kit.errors import TuningError
 from bert_kit.files import check_kinds
+from bert_kit.tuner.ask_tell import Trial
 
 RENEWED, LOST = 5, 60  # seconds after which a lease is renewed, and after which it has run out
 
@@ -40,7 +43,7 @@ class Store:
 
     Parameters
     ----------
-    path : path, optional
+    path
         The file; None keeps everything in memory.
 
     Raises
@@ -49,10 +52,10 @@ class Store:
         If the file cannot be used, by any method.
     """
 
-    def __init__(self, path=None):
+    def __init__(self, path: str | Path | None = None) -> None:
         self.path = path
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-        self._closed, self._db = threading.Event(), None
+        self._closed = threading.Event()
         with self._errors_named():
             self._db = sqlite3.connect(path or ":memory:", timeout=30, isolation_level=None,
                                        check_same_thread=False)
@@ -66,14 +69,14 @@ class Store:
                              daemon=True).start()
 
     @contextlib.contextmanager
-    def transaction(self):
+    def transaction(self) -> Iterator[None]:
         """All or nothing of what happens inside, and nobody else writes meanwhile."""
         with self._errors_named(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
     @contextlib.contextmanager
-    def _errors_named(self, *damage):
+    def _errors_named(self, *damage: type[Exception]) -> Iterator[None]:
         """Say in one line what is wrong with the file; `damage` is what else is its fault."""
         try:
             yield
@@ -81,17 +84,17 @@ class Store:
             raise TuningError(f"{self.path or 'study in memory'}: {error}; expected the file of a "
                               "study, readable and writable") from None
 
-    def settings(self):
+    def settings(self) -> list[dict[str, Any]]:
         """Return what the study was begun with and what it went on with, the latest last."""
         with self._errors_named(*DAMAGE):
             rows = self._db.execute("SELECT settings FROM study ORDER BY number").fetchall()
             return [_fields(text, SETTINGS) for text, in rows]
 
-    def add_settings(self, settings):
+    def add_settings(self, settings: dict[str, Any]) -> None:
         """Begin with these settings, or go on with them."""
         self._db.execute("INSERT INTO study (settings) VALUES (?)", (json.dumps(settings),))
 
-    def news(self, number, told):
+    def news(self, number: int, told: int) -> list[tuple[Any, ...]]:
         """Return what is stored of the trials from `number` on or told since."""
         with self._errors_named(*DAMAGE):
             rows = self._db.execute(
@@ -100,13 +103,13 @@ class Store:
                 "WHERE told > ?) ORDER BY number", (number, told)).fetchall()
             return [(*row, _fields(record, RECORD)) for *row, record in rows]
 
-    def insert(self, trial, knew):
+    def insert(self, trial: Trial, knew: int) -> None:
         """Add a trial that begins now and is ours."""
         self._db.execute(
             "INSERT INTO trial VALUES (?, 1, 0, (SELECT MAX(number) FROM study), ?, NULL, ?, "
             f"{NOW}, ?)", (trial.number, knew, self.owner, _record(trial)))
 
-    def update(self, trial, over=False):
+    def update(self, trial: Trial, over: bool = False) -> bool:
         """Write down a trial that is ours and runs, perhaps for the last time; return if it did."""
         return self._db.execute(
             "UPDATE trial SET record = ?, told = "
@@ -114,19 +117,19 @@ class Store:
             + "WHERE number = ? AND told IS NULL AND owner = ? AND attempt = ?",
             (_record(trial), trial.number, self.owner, trial.attempt)).rowcount == 1
 
-    def take(self, number, attempt, failed):
+    def take(self, number: int, attempt: int, failed: bool) -> None:
         """Make a trial ours, for one attempt more, if the last was this one and is not over."""
         self._db.execute(f"UPDATE trial SET owner = ?, beat = {NOW}, attempt = attempt + 1, "
                          "failures = failures + ? WHERE number = ? AND attempt = ? "
                          "AND told IS NULL", (self.owner, failed, number, attempt))
 
-    def release(self, numbers, failed):
+    def release(self, numbers: Iterable[int], failed: bool) -> None:
         """Let anyone take these trials, if they are ours."""
         self._db.executemany("UPDATE trial SET owner = '', failures = failures + ? "
                              "WHERE number = ? AND owner = ?",
                              [(failed, number, self.owner) for number in numbers])
 
-    def lost(self):
+    def lost(self) -> list[tuple[int, int, bool]]:
         """Return (number, attempt, whether it died) of the trials that nobody runs.
 
         One that was released has not died.
@@ -138,7 +141,7 @@ class Store:
             return [(number, attempt, owner != "") for number, attempt, owner, age in rows
                     if age > LOST or not _may_live(owner)]
 
-    def origin(self, number):
+    def origin(self, number: int) -> tuple[dict[str, Any], set[int]]:
         """Return the settings of a trial, and the numbers of those whose results it knew."""
         with self._errors_named(*DAMAGE):
             settings, knew = self._db.execute(
@@ -148,16 +151,16 @@ class Store:
                                     (number, knew)).fetchall()
             return _fields(settings, SETTINGS), {known for known, in rows}
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; leases are no longer renewed."""
         self._closed.set()
-        if self._db:
+        if hasattr(self, "_db"):  # else the file could not be opened
             self._db.close()
 
     __del__ = close  # the thread that renews holds only `_closed`
 
 
-def _renew(path, owner, closed):
+def _renew(path: str | Path, owner: str, closed: threading.Event) -> None:
     """Renew the leases of an owner until it says that it is done."""
     address = f"{Path(path).resolve().as_uri()}?mode=rw"  # a file that was removed stays so
     while not closed.wait(RENEWED):
@@ -167,7 +170,7 @@ def _renew(path, owner, closed):
                            (owner,))
 
 
-def _may_live(owner):
+def _may_live(owner: str) -> bool:
     """Return False if it is certain that an owner released the trial or is gone."""
     host, _, process = owner.rpartition("/")[0].rpartition("/")
     if os.name != "posix" or host != socket.gethostname():
@@ -181,17 +184,17 @@ def _may_live(owner):
     return True
 
 
-def _fields(text, kinds):
+def _fields(text: str, kinds: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON object in a column, which has fields of these kinds and no other."""
     values = json.loads(text)
     check_kinds(values, kinds, "a record")
     return {name: values[name] for name in kinds}
 
 
-def _record(trial):
+def _record(trial: Trial) -> str:
     return json.dumps({name: getattr(trial, name) for name in RECORD}, default=_plain)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Turn what an objective left in its notes into something that JSON can hold."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

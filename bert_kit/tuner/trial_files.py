@@ -3,15 +3,17 @@
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
+from bert_kit.checks import whole
 from bert_kit.errors import ConfigError
 from bert_kit.files import write_json
-from bert_kit.tuner.space import check_whole
+from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 from bert_kit.tuner.store import RECORD
-from bert_kit.tuner.trial import COMPLETE, FAILED, PRUNED, RUNNING
+from bert_kit.tuner.stored_study import StoredStudy
 
 
-def export(study):
+def export(study: StoredStudy) -> None:
     """Write what is known of a study into its folder.
 
     trial_history.json has all trials, statistics.json the counts and times, best_parameters.json
@@ -24,7 +26,7 @@ def export(study):
              "directions": study.directions, "value": trial.value, "params": trial.params}
             for trial in (study.pareto if study.several else study.top(1))]
     write_json(study.path / "trial_history.json", [history(trial) for trial in study.trials])
-    write_json(study.path / "statistics.json", study.statistics())
+    write_json(study.path / "statistics.json", statistics(study))
     write_json(study.path / "best_parameters.json",
                best if study.several else next(iter(best), None))
     write_json(study.path / "checkpoint.json", {
@@ -32,20 +34,21 @@ def export(study):
         "space": study.space.to_dict(), "trials": len(study.trials), "store": "study.sqlite"})
 
 
-def history(trial):
+def history(trial: Trial) -> dict[str, Any]:
     """Return all of a trial in values that JSON can hold; a number that is not finite is None."""
-    duration = trial.finished - trial.started if trial.finished else None
+    duration = trial.finished - (trial.started or 0.0) if trial.finished else None
     names = ("number", "attempt", "failures", *RECORD)
     return _finite({name: getattr(trial, name) for name in names} | {"duration": duration})
 
 
-def statistics(study):
+def statistics(study: StoredStudy) -> dict[str, Any]:
     """Return counts by state, rates, seconds, errors and the best trial, for people."""
     trials = study.trials
     counts = {state: sum(trial.state == state for trial in trials)
               for state in (COMPLETE, PRUNED, FAILED, RUNNING)}
     over = [trial for trial in trials if trial.over]
-    seconds = [trial.finished - trial.started for trial in over]
+    times = [(trial.started or 0.0, trial.finished or 0.0) for trial in over]
+    seconds = [end - start for start, end in times]
     errors = [trial.error.splitlines()[0] for trial in over if trial.error]
     best = None if study.several else next(iter(study.top(1)), None)
     return {"trials": len(trials), **counts,
@@ -53,8 +56,8 @@ def statistics(study):
             "pruning_rate": counts[PRUNED] / len(over) if over else None,
             "total_seconds": sum(seconds),
             "mean_seconds": sum(seconds) / len(over) if over else None,
-            "elapsed_seconds": (max(trial.finished for trial in over)
-                                - min(trial.started for trial in over)) if over else None,
+            "elapsed_seconds": (max(end for _, end in times) - min(start for start, _ in times)
+                                if over else None),
             "errors": {error: errors.count(error) for error in errors},
             "best_trial": best and best.number, "best_value": best and best.value}
 
@@ -64,30 +67,34 @@ class KeepTop:
 
     Parameters
     ----------
-    k : int
+    k
+        How many folders stay.
     """
 
-    def __init__(self, k):
-        check_whole(0, k=k)
-        self.k, self.study = k, None
+    def __init__(self, k: int) -> None:
+        self.k = whole("k", k, 0)
+        self.study: StoredStudy | None = None
 
-    def on_study_start(self, study):
+    def on_study_start(self, study: StoredStudy) -> None:
         """Remember the study."""
         if study.path is None:
             raise ConfigError(f"{study.name} is in memory; expected a path, with folders to keep")
         self.study = study
 
-    def on_trial_complete(self, trial):
+    def on_trial_complete(self, trial: Trial) -> None:
         """Remove what is not needed any more."""
+        assert self.study and self.study.path and trial.folder  # on_study_start has seen to it
         folders = {*Path(trial.folder).parent.glob("*")}  # before we see which trials run by now
         running = [each for each in self.study.trials if each.state == RUNNING]
-        for folder in folders - {Path(each.folder) for each in [*self.study.top(self.k), *running]}:
-            shutil.rmtree(folder, ignore_errors=True)
+        needed = {each.folder for each in [*self.study.top(self.k), *running]}
+        for folder in folders:
+            if str(folder) not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
 
     on_trial_pruned = on_trial_failed = on_trial_complete
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -18,14 +18,14 @@ from pairs import Side, machine, model_folder, ratios, spread, take_turns, write
 from sides import FILLED, our_step, random_batch, with_labels
 from torch.nn import functional as F
 
-import bert_kit.model.attention
-import bert_kit.model.fast.dropout
 import bert_kit.model.encoder
+import bert_kit.model.fast.attention
+import bert_kit.model.fast.dropout
 import bert_kit.model.fast.linear
 import bert_kit.model.fast.packing
 import bert_kit.training.losses
 import bert_kit.training.memory
-from bert_kit.model import FeedForward, MultiHeadAttention
+from bert_kit.model import Dropout, FeedForward, attend
 from bert_kit.training import best_precision
 
 
@@ -61,7 +61,9 @@ def one_number_each():
 
 def keep_weights():
     """Keep the attention weights for the backward pass."""
-    MultiHeadAttention._recomputing = MultiHeadAttention._by_formula
+    def keep(by_head, seen, p):
+        return attend(*by_head, seen, Dropout(p))[0]
+    bert_kit.model.fast.attention._recomputing = keep
 
 
 def keep_gelu():

@@ -23,9 +23,9 @@ import torch
 from bert_kit import BertKitError, train_tagger
 from bert_kit.data import find_parts, read_conll
 from bert_kit.evaluation import entity_metrics
-from bert_kit.recipes.prediction import choose_device
 from bert_kit.recipes.tagging import TaggingJob
-from bert_kit.training import autocast, best_precision, make_optimizer, make_schedule
+from bert_kit.training import (autocast, best_precision, choose_device, make_optimizer,
+                               make_schedule)
 
 
 def parse_arguments(arguments=None):

@@ -191,7 +191,7 @@ def test_rows_are_those_of_the_reference(minilm):
 
 def test_logits_loss_and_gradient_are_those_of_the_reference(tmp_path):
     pytest.importorskip("transformers")
-    from test_reference import CONFIGS, batch, gradients_agree, pair
+    from ground.test_reference import CONFIGS, batch, gradients_agree, pair
     for padding in ("none", "ragged"):
         config = BertConfig(**CONFIGS[2])
         theirs, ours = pair(BERTForQuestionAnswering, config, tmp_path)

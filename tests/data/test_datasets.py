@@ -17,7 +17,7 @@ from bert_kit import (BertConfig, BERTForMaskedLM, BERTForSequenceClassification
                       ClassificationDataset, MLMDataset, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss, create_classification_dataloader,
                       create_mlm_dataloader, evaluate_classification_metrics)
-from bert_kit.data.datasets import Ragged
+from bert_kit.data.rows.pieces import Ragged
 from bert_kit.errors import DataError
 
 TEXTS = ["", *make_texts(50), " ", "[SEP] [MASK] [CLS]", "kato mire\n", "last line"]
@@ -84,7 +84,7 @@ def test_masks_change_with_epoch_row_and_seed_only():
 
 def test_same_rows_in_a_new_process():
     """Another interpreter, with another order of sets, makes the same tokenizer and rows."""
-    program = ("from texts import make_texts, tokenizer\nfrom test_datasets import digest\n"
+    program = ("from data.test_datasets import digest\n"
                "print(digest())")
     here = Path(__file__).resolve().parents[1]
     path = os.pathsep.join([str(here), str(here.parent)])

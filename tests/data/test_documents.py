@@ -4,40 +4,13 @@ import json
 import random
 
 import pytest
+from tiny_documents import made_documents, write_gaps, write_json, write_lines
 
-from bert_kit.data import documents as documents_file
 from bert_kit.data import read_documents
+from bert_kit.data.read import documents as documents_file
 from bert_kit.data.read.documents import cut_file, read_range
 from bert_kit.data.read.text_lines import text_lines
 from bert_kit.errors import DataError
-
-WORDS = ["ka", "to", "mi.", "\u00e9t\u00e9", "\u4e2d\u6587", "\u2603"]
-
-
-def made_document(rng, longest=6):
-    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 9)))
-            for _ in range(rng.randint(1, longest))]
-
-
-def made_documents(count, seed=0, longest=6):
-    rng = random.Random(seed)
-    return [made_document(rng, longest) for _ in range(count)]
-
-
-def write_gaps(path, documents, end="\n", mark="", gap=("",)):
-    """Write documents with empty lines (or what stands in `gap`) between them."""
-    lines = [line for document in documents for line in [*document, *gap]]
-    path.write_bytes((mark + end.join(lines) + end).encode())
-
-
-def write_lines(path, documents):
-    path.write_text("".join(" ".join(document) + "\n" for document in documents), "utf-8")
-
-
-def write_json(path, documents, ascii=False):
-    path.write_text("".join(json.dumps({"id": 5, "text": "\n".join(document)}, ensure_ascii=ascii)
-                            + "\n" for document in documents), "utf-8")
-
 
 def cut_and_read(path, size):
     return [document for part in cut_file(path, size) for document in read_range(part)]

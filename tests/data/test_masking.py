@@ -142,7 +142,7 @@ def test_row_without_candidates_stays():
 
 @pytest.mark.parametrize("probability", BAD_PROBABILITIES)
 def test_probability_is_checked_before_any_work(probability):
-    with pytest.raises(DataError, match="expected above 0 and at most 1"):
+    with pytest.raises(DataError, match="expected a share above 0, at most 1"):
         mask_tokens([CLS, 7, SEP], [-1, 0, -1], np.random.default_rng(0), MASK, ORDINARY,
                     probability)
     with pytest.raises(DataError, match="mask_probability is"):

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bert_kit.data.splits import first_of_each_class, grouped_split, held_out, stratified_split
+from bert_kit.data.splits import (first_of_each_class, grouped_split, held_out, stratified_folds,
+                                  stratified_split)
 from bert_kit.errors import ConfigError, DataError
 
 
@@ -99,3 +100,25 @@ def test_first_of_each_class():
     labels = list("abcabcaab")
     assert first_of_each_class(labels, 2) == [0, 1, 2, 3, 4, 5]
     assert first_of_each_class(labels, 99) == list(range(9)) and first_of_each_class([], 3) == []
+
+
+@pytest.mark.parametrize("folds", [2, 7, 10])
+def test_folds_are_stratified(folds):
+    labels = np.repeat([0, 1, 2, 5], [101, 53, 7, 3])
+    fold = stratified_folds(labels, folds, seed=1)
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.sum() == 164 and sizes.max() - sizes.min() <= 1
+    for label in (0, 1, 2, 5):
+        inside = np.bincount(fold[labels == label], minlength=folds)
+        assert inside.max() - inside.min() <= 1
+    assert (fold == stratified_folds(labels.tolist(), folds, seed=1)).all()
+    assert (fold != stratified_folds(labels, folds, seed=2)).any()
+    assert fold[labels == 0].tolist() != sorted(fold[labels == 0])  # mixed, not in file order
+
+
+def test_folds_that_cannot_be():
+    for folds in (1, 0, -3, 2.0, True):
+        with pytest.raises(ConfigError, match="folds is .*expected a whole number from 2"):
+            stratified_folds([0, 1, 0], folds)
+    with pytest.raises(DataError, match="3 rows for 7 folds"):
+        stratified_folds([0, 1, 0])

@@ -29,7 +29,7 @@ GOOD = {
     "other columns": ("a.csv", b"id,category,text\n7,x,one\n", {}, ["one"], ["x"]),
     "other names": ("a.csv", b"q,a\none,x\n", {"text_column": "q", "label_column": "a"},
                     ["one"], ["x"]),
-    "texts only": ("a.csv", b"text\none\n", {"label_column": None}, ["one"], None),
+    "texts only": ("a.csv", b"text\none\n", {"label_column": None}, ["one"], []),
     "tsv": ("a.tsv", b"text\tcategory\none, two\tx\n", {}, ["one, two"], ["x"]),
     "semicolon": ("a.csv", b"text;category\none;x\n", {"delimiter": ";"}, ["one"], ["x"]),
     "typed tab": ("a.csv", b"text\tcategory\none\tx\n", {"delimiter": "\\t"}, ["one"], ["x"]),

@@ -163,7 +163,7 @@ def test_without_tags_there_are_no_labels():
     (["ka to"], [[1, 2]], "sentence 0 is 'ka to'; expected a list of words"),
     ([["ka"], []], [[1], []], "sentence 1 is '[]'; expected a list of words"),
     ([["ka", 3]], [[1, 2]], "row 1 of texts is '3', of type int; expected a string"),
-    ([["ka"]], [[1], [2]], "1 sentences but tags of 2; expected as many"),
+    ([["ka"]], [[1], [2]], "1 sentences but 2 tags; expected as many"),
     ([["ka"], ["to", "mi"]], [[1], [2]], "sentence 1 has 2 words but 1 tags; expected as many"),
     ([["ka"]], [["O"]], "tags of sentence 0 are ['O']; expected class numbers from 0"),
     ([["ka"]], [[-1]], "tags of sentence 0 are [-1]; expected class numbers from 0"),
@@ -214,7 +214,7 @@ def test_words_keep_the_accents_at_their_end(minilm):
 
 def test_logits_loss_and_gradient_are_those_of_the_reference(tmp_path):
     pytest.importorskip("transformers")
-    from test_reference import CONFIGS, batch, gradients_agree, pair
+    from ground.test_reference import CONFIGS, batch, gradients_agree, pair
     for padding in ("none", "ragged"):
         config = BertConfig(**CONFIGS[0], labels=tuple("abcde"))
         theirs, ours = pair(BERTForTokenClassification, config, tmp_path)

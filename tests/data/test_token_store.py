@@ -13,14 +13,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tiny_documents import made_documents, write_gaps, write_json, write_lines
 from tiny_jobs import environment
-from test_documents import made_documents, write_gaps, write_json, write_lines
 from tiny_texts import make_texts, telltale_tokenizer, tokenizer
 
 from bert_kit import train_tokenizer
-from bert_kit.data import (MLMDataset, TokenStore, build_token_store, make_loader, read_documents,
-                           store_building)
-from bert_kit.data import token_store as store_file
+from bert_kit.data import (MLMDataset, TokenStore, build_token_store, make_loader, read_documents)
+from bert_kit.data.store import building as store_building
+from bert_kit.data.store import token_store as store_file
 from bert_kit.data.store.token_store import fingerprint, token_type
 from bert_kit.errors import BertKitError, DataError
 
@@ -205,7 +205,8 @@ def test_a_killed_build_goes_on(tmp_path, files, small_shards, monkeypatch):
 PARENT = """
 import multiprocessing, signal, sys
 from bert_kit import get_tokenizer
-from bert_kit.data import build_token_store, store_building
+from bert_kit.data import build_token_store
+from bert_kit.data.store import building as store_building
 store_building.SHARD_BYTES = 700
 def report(done, total):
     if done:

@@ -19,6 +19,7 @@ from bert_kit.cli import main
 from bert_kit.data import SimilarityDataset, make_loader, pad_batch, split_pairs, stream_texts
 from bert_kit.data.samples.corpus import Corpus, Document
 from bert_kit.evaluation import pearson_correlation, spearman_correlation
+from bert_kit.model import encoder_without_pooler
 from bert_kit.recipes import embedding
 from bert_kit.recipes.embedding import embed_file
 from bert_kit.recipes.semantic_search import nearest, search
@@ -42,7 +43,7 @@ def folder(bert, tmp_path):
 
 
 def write(bert, folder, layout):
-    model = load_pretrained(embedding.encoder_without_pooler, bert, report=lambda line: None)
+    model = load_pretrained(encoder_without_pooler, bert, report=lambda line: None)
     save_sentence_folder(model, folder, get_tokenizer(bert), layout)
     return folder
 

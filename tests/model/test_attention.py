@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from bert_kit.model import Dropout, MultiHeadAttention, Packing, TransformerEncoderBlock, attend
-from bert_kit.model.attention import _Attend
+from bert_kit.model import MultiHeadAttention, Packing, TransformerEncoderBlock, attend
+from bert_kit.model.fast.attention import _Attend, fast_attention
+from bert_kit.model.fast.dropout import draw_for
 
 
 def slow_attention(layer, x, mask):
@@ -78,15 +79,23 @@ def test_packed_equals_grid_in_value_and_gradient(config, ragged, train):
     assert packing.fill and not gradient[real:].any()  # what fills up is seen by nothing
 
 
-def test_the_path_of_accelerators_equals_the_cpu_path(config, ragged):
-    # On an accelerator the packed tokens are spread over the grid for one masked kernel.
-    _, mask, _ = ragged
-    layer = MultiHeadAttention(config).eval()
-    packing = Packing.of(mask.bool(), mask.shape, mask.device)
-    x = packing.pack(torch.randn(*mask.shape, 30))
-    spread, _ = layer._over_rows(packing.unpack(layer.qkv(x)), packing.mask, layer._by_kernel)
-    blockwise = layer._over_blocks(layer.qkv(x), packing)
-    torch.testing.assert_close(packing.unpack(blockwise), packing.unpack(packing.pack(spread)))
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+@pytest.mark.parametrize("layout", ["whole", "masked", "packed"])
+def test_the_fast_path_equals_the_formula(monkeypatch, ragged, device, layout):
+    """On an accelerator packed tokens are spread over the grid for one masked kernel."""
+    monkeypatch.setattr("bert_kit.model.fast.attention.on_cpu", lambda x: device == "cpu")
+    mask = ragged[1].bool() if layout != "whole" else torch.ones(7, 13).bool()
+    qkv = torch.randn(7, 13, 3 * 30, dtype=torch.float64, requires_grad=True)
+    parts = [part.unflatten(-1, (5, 6)).transpose(1, 2) for part in qkv.chunk(3, -1)]
+    want = attend(*parts, mask[:, None, None])[0].transpose(1, 2).flatten(2)
+    if layout == "packed":
+        packing = Packing.of(mask, mask.shape, mask.device)
+        got = packing.unpack(fast_attention(packing.pack(qkv), 5, packing=packing))
+    else:
+        got = fast_attention(qkv, 5, mask if layout == "masked" else None)
+    torch.testing.assert_close(got[mask], want[mask])
+    direction = torch.randn_like(want) * mask[..., None]
+    torch.testing.assert_close(*(torch.autograd.grad(y, qkv, direction)[0] for y in (got, want)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -134,7 +143,7 @@ def test_the_gradient_without_kept_weights_is_the_formulas(dropped, masked):
     heads = torch.randn(3, 2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([2, 0] if masked else [5, 5])  # the second row sees nothing at all
     seen = (torch.arange(5) < lengths[:, None])[:, None, None] if masked else None
-    draw = Dropout(0.4).draw((2, 3, 5, 5)) if dropped else None
+    draw = draw_for((2, 3, 5, 5), 0.4) if dropped else None
     keep = torch.ones(2, 3, 5, 5) if draw is None else (draw.bits >= draw.lowest_kept) * draw.scale
     got = _Attend.apply(heads, seen, draw)
     want, _ = attend(*heads, seen, lambda weights: weights * keep)

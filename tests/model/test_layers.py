@@ -98,13 +98,16 @@ def test_dropout_drops_and_scales(fused, p):
     torch.testing.assert_close(x.grad, y.detach())  # what was dropped has no gradient
 
 
-def test_dropout_formula_and_fused_draw_the_same():
-    x = torch.randn(5, 7, 11)
-    results = []
-    for fused in (True, False):
-        torch.manual_seed(3)
-        results.append(Dropout(0.3, fused)(x))
-    torch.testing.assert_close(*results)
+@pytest.mark.parametrize("p", [0.25, 0.7, 1.0])
+def test_the_same_random_numbers_drop_the_same(monkeypatch, p):
+    x, bits = torch.randn(5, 7, 11, requires_grad=True), torch.randint(-2**15, 2**15, (5, 7, 11))
+    monkeypatch.setattr("bert_kit.model.fast.dropout._random_16_bits", lambda _: bits.short())
+    monkeypatch.setattr(torch, "rand", lambda *_, **settings: (bits + 2**15) / 2**16)
+    fast, formula = Dropout(p)(x), Dropout(p, fused=False)(x)
+    direction = torch.randn_like(x)
+    gradients = (torch.autograd.grad(y, x, direction)[0] for y in (fast, formula))
+    for ours, theirs in ((fast, formula), gradients):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=2e-5)  # p in steps of 2^-16
 
 
 def test_dropout_elements_are_independent():
@@ -115,13 +118,14 @@ def test_dropout_elements_are_independent():
     assert (keep.mean(0) - 0.5).abs().max() < 0.008
 
 
-def test_dropout_edges():
+@FUSED
+def test_dropout_edges(fused):
     x = torch.randn(9, 5)
-    assert torch.equal(Dropout(0.0)(x), x)
-    assert torch.equal(Dropout(1.0)(x), torch.zeros(9, 5))
-    assert torch.equal(Dropout(0.7).eval()(x), x)
-    assert Dropout(0.5)(torch.empty(0, 5)).shape == (0, 5)
-    assert Dropout(0.5)(x.bfloat16()).dtype == torch.bfloat16
+    assert torch.equal(Dropout(0.0, fused)(x), x)
+    assert torch.equal(Dropout(1.0, fused)(x), torch.zeros(9, 5))
+    assert torch.equal(Dropout(0.7, fused).eval()(x), x)
+    assert Dropout(0.5, fused)(torch.empty(0, 5)).shape == (0, 5)
+    assert Dropout(0.5, fused)(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_feed_forward_by_hand(config):

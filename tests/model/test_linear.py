@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bert_kit.model import GELU
+from bert_kit.model import GELU, Linear
 from bert_kit.model.fast import linear as module
-from bert_kit.model.fast.linear import Linear, gelu_between, linear
+from bert_kit.model.fast.linear import fast_linear, gelu_between
 
 SHAPES = [((7, 5), 3), ((2, 3, 9), 11), ((1, 4), 1), ((65, 33), 130), ((3, 2, 2, 6), 5)]
 
@@ -40,7 +40,8 @@ def test_the_faster_product_is_taken_where_it_is_said_to_be(product):
     layer, x = Linear(6, 4), torch.randn(5, 6)
     assert ("_Product" in str(layer(x).grad_fn)) == product
     assert "_Product" not in str(Linear(6, 4, fused=False)(x).grad_fn)
-    assert linear(x.double(), layer.weight.double(), layer.bias.double()).dtype == torch.float64
+    doubled = (part.double() for part in (x, layer.weight, layer.bias))
+    assert fast_linear(*doubled).dtype == torch.float64
 
 
 @pytest.mark.parametrize("frozen", ["x", "weight", "bias"])

@@ -8,7 +8,8 @@ import torch
 from bert_kit.model import (AttentionClassifier, AttentionPooling, BiLSTMClassifier, CNNClassifier,
                             EncoderOutput, MLPClassifier)
 from bert_kit.model.classifiers.classifiers import decreasing_sizes
-from bert_kit.model.classifiers.pooling import first_token, last_states, max_of_tokens, mean_of_tokens
+from bert_kit.model.classifiers.pooling import (first_token, last_states, max_of_tokens,
+                                                mean_of_tokens)
 
 LENGTHS = torch.tensor([9, 1, 4, 0, 7])
 

@@ -7,7 +7,7 @@ from tiny_texts import make_texts, tokenizer
 from tokenizers import AddedToken
 
 from bert_kit import Tokenizer, train_tokenizer
-from bert_kit.data import word_pieces as file
+from bert_kit.tokenization import words as file
 from bert_kit.tokenization.words import word_pieces
 
 # White space of all kinds, control and joining characters, accents that combine, a final sigma,

@@ -176,6 +176,15 @@ def test_all_end_together_whoever_has_a_reason(pair):
             "without patience": 8, "short of memory": (1, 1)}
 
 
+def test_work_is_shared_by_turns_and_comes_back_in_order(pair, alone):
+    for rank, found in enumerate(pair):
+        for count, (mine, results) in enumerate(found["shared work"]):
+            assert mine == list(range(rank, count, 2))
+            assert results == [-item for item in range(count)]
+    assert [results for _, results in alone["shared work"]] == [
+        results for _, results in pair[0]["shared work"]]
+
+
 def test_an_error_of_the_first_process_is_everyones(pair):
     assert [found["refused"] for found in pair] == [("no such file", 0)] * 2
 

@@ -93,15 +93,27 @@ def test_a_run_in_another_thread_leaves_signals_alone():
     assert during == [(handlers, False)]
 
 
+def test_a_signal_that_is_ignored_from_the_start_stays_so():
+    """As Ctrl-C is under nohup, and in a shell's background job: it is meant for others."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        trainer = build(None, loss=signalling(signal.SIGINT, 3))
+        assert trainer.train().step == 8 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        with pytest.raises(KeyboardInterrupt):
+            build(None, loss=signalling(signal.SIGTERM, 3)).train()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_that_is_told_to_end(tmp_path, number):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
         f"sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]\n"
-        "import runs\n"
+        "import tiny_runs\n"
         "from pathlib import Path\n"
-        "trainer = runs.build(Path(sys.argv[1]), num_train_epochs=500, logging_steps=1)\n"
+        "trainer = tiny_runs.build(Path(sys.argv[1]), num_train_epochs=500, logging_steps=1)\n"
         "trainer.train(resume='auto')\n")
     command = [sys.executable, str(script), str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -2,15 +2,19 @@ import copy
 import platform
 import subprocess
 import sys
+import traceback
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_rows import rows_loader
 from tiny_runs import CONFIG, assert_same_bits, build, weights
 
-from bert_kit import (AMPTrainer, BERTForMaskedLM, BERTForSequenceClassification, TrainingError,
-                      compute_classification_loss, compute_mlm_loss)
+from bert_kit import (AMPTrainer, BERTForMaskedLM, BERTForSequenceClassification, Trainer,
+                      TrainingArguments, TrainingError, compute_classification_loss,
+                      compute_mlm_loss)
 from bert_kit.training import MemoryManager, make_optimizer, memory_used
 from bert_kit.training import memory as memory_module
 from bert_kit.training.memory import cut, is_out_of_memory
@@ -46,15 +50,29 @@ def exhausted(rows, loss=compute_classification_loss, where="forward"):
     return failing
 
 
+class Batches(list):
+    """A loader that gives the same batches in every pass."""
+
+    batch_sampler = SimpleNamespace(start_at=lambda epoch, batch=0: None)
+
+
+def one_step_trainer(model, memory, loss, batches, optimizer, precision="float32", **options):
+    """A trainer that takes one step over all the batches."""
+    args = TrainingArguments(max_steps=1, gradient_accumulation_steps=len(batches),
+                             warmup_steps=0, lr_scheduler_type="constant", verbosity=0,
+                             precision=precision)
+    trainer = Trainer(model, args, loss, Batches(batches), optimizer=optimizer, memory=memory)
+    trainer.amp = AMPTrainer(model, optimizer, precision=precision, **options)
+    return trainer
+
+
 def step(model, memory, loss, batches, precision="float32", **options):
     """One step of plain gradient descent on a copy of the model."""
     model = copy.deepcopy(model)
-    amp = AMPTrainer(model, torch.optim.SGD(model.parameters(), lr=1.0), precision=precision,
-                     **options)
+    trainer = one_step_trainer(model, memory, loss, batches,
+                               torch.optim.SGD(model.parameters(), lr=1.0), precision, **options)
     torch.manual_seed(3)
-    result = (amp.train_step(loss, batches) if memory is None
-              else memory.train_step(amp, loss, batches))
-    return model.state_dict(), result
+    return model.state_dict(), trainer.train().log[-1]
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -70,8 +88,8 @@ def test_a_step_that_ran_out_of_memory_equals_one_with_enough(masked, where):
     want, expected = step(model, None, loss, batches)
     assert memory.current == 3 and failing.calls == [3, 13, 3, 6, 3, *[3, 3, 3, 3, 1] * 2]
     torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(result.loss, expected.loss, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(result.grad_norm, expected.grad_norm, atol=1e-6, rtol=1e-6)
+    for name in ("loss", "grad_norm"):
+        assert result[name] == pytest.approx(expected[name], abs=1e-6, rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -135,6 +153,9 @@ class Resident:
         self.live = self.resident = 0.1
         monkeypatch.setattr(memory_module, "_c_library", lambda: self)
 
+    def mallopt(self, option, value):
+        return 1
+
     def malloc_trim(self, pad):
         self.resident = self.live
 
@@ -182,19 +203,19 @@ def test_too_little_memory_for_the_optimizer_is_one_line_of_advice(error):
     def no_memory(*args):
         raise error
 
-    model = BERTForSequenceClassification(PLAIN)
-    amp = AMPTrainer(model, make_optimizer(model, 0.01), precision="float32")
-    amp.optimizer.register_step_pre_hook(no_memory)
+    def train():
+        model = BERTForSequenceClassification(PLAIN)
+        optimizer = make_optimizer(model, 0.01)
+        optimizer.register_step_pre_hook(no_memory)
+        one_step_trainer(model, MemoryManager(measure=plenty), compute_classification_loss,
+                         list(rows_loader(4, 4)), optimizer).train()
+
     with pytest.raises(TrainingError, match="out of memory in the optimizer") as caught:
-        MemoryManager(measure=plenty).train_step(
-            amp, compute_classification_loss, list(rows_loader(4, 4)))
+        train()
     assert "\n" not in str(caught.value)
     error = RuntimeError("something else")
-    amp = AMPTrainer(model, make_optimizer(model, 0.01), precision="float32")
-    amp.optimizer.register_step_pre_hook(no_memory)
     with pytest.raises(RuntimeError, match="something else"):
-        MemoryManager(measure=plenty).train_step(
-            amp, compute_classification_loss, list(rows_loader(4, 4)))
+        train()
 
 
 def test_a_threshold_of_1_measures_nothing_and_reacts_to_memory_that_has_run_out():
@@ -245,17 +266,20 @@ def test_a_process_that_really_runs_out_of_memory_goes_on(tmp_path):
     script.write_text(
         "import resource, sys, torch\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from bert_kit.training import AMPTrainer, MemoryManager\n"
+        "from types import SimpleNamespace\n"
+        "from bert_kit.training import MemoryManager, Trainer, TrainingArguments\n"
+        "class Batches(list):\n"
+        "    batch_sampler = SimpleNamespace(start_at=lambda epoch, batch=0: None)\n"
         "model = torch.nn.Linear(1, 1)\n"
-        "amp = AMPTrainer(model, torch.optim.SGD(model.parameters(), lr=1.0),\n"
-        "                 precision='float32')\n"
         "def loss(model, batch, counts):  # 20 MB a row\n"
         "    rows = len(batch['labels'])\n"
         "    return (model.weight[0] * torch.ones(rows, 5_000_000)).mean() * rows / 32\n"
         "memory = MemoryManager(smallest=1)\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 10**8, -1))\n"
-        "memory.train_step(amp, loss, [{'labels': torch.zeros(32)}])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 5 * 10**8, -1))\n"
+        "Trainer(model, TrainingArguments(max_steps=1, verbosity=0), loss,\n"
+        "        Batches([{'labels': torch.zeros(32)}]), memory=memory,\n"
+        "        optimizer=torch.optim.SGD(model.parameters(), lr=1.0)).train()\n"
         "print(memory.current)\n")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -291,13 +315,55 @@ def test_impossible_limits_are_refused(settings):
 
 def test_an_attempt_that_failed_is_no_step_of_the_optimizer():
     model = BERTForSequenceClassification(PLAIN)
-    amp = AMPTrainer(model, make_optimizer(model, 0.01), precision="float32")
-    batches = list(rows_loader(6, 6))
-    amp.train_step(compute_classification_loss, batches)
-    steps = [state["step"].item() for state in amp.optimizer.state.values()]
-    MemoryManager(smallest=1, measure=plenty).train_step(amp, exhausted(2), batches)
-    assert [state["step"].item() for state in amp.optimizer.state.values()] == [
-        count + 1 for count in steps]
+    optimizer, batches = make_optimizer(model, 0.01), list(rows_loader(6, 6))
+    for count, (memory, loss) in enumerate((
+            (None, compute_classification_loss),
+            (MemoryManager(smallest=1, measure=plenty), exhausted(2))), 1):
+        one_step_trainer(model, memory, loss, batches, optimizer).train()
+        assert {state["step"].item() for state in optimizer.state.values()} == {count}
+
+
+def test_without_a_manager_memory_that_runs_out_is_one_line_too():
+    with pytest.raises(TrainingError, match="out of memory with 4 rows at a time, the fewest"):
+        step(BERTForSequenceClassification(PLAIN), None, exhausted(3), list(rows_loader(4, 4)))
+
+
+def test_what_a_failed_attempt_held_is_free_before_the_next_one(monkeypatch):
+    alive, given_back = [], []
+
+    class Held:
+        """What a loss holds while memory runs out."""
+
+    def loss(model, batch, counts):
+        held = Held()
+        alive.append(weakref.ref(held))
+        if len(batch["labels"]) > 2:
+            torch.empty(1 << 50)
+        return compute_classification_loss(model, batch, counts)
+
+    monkeypatch.setattr(memory_module, "give_back_memory",
+                        lambda device: given_back.append([ref() for ref in alive]))
+    step(BERTForSequenceClassification(PLAIN), MemoryManager(smallest=1, measure=plenty), loss,
+         list(rows_loader(4, 4)))
+    assert given_back == [[None]]
+
+
+def test_between_the_loop_and_the_loss_stands_one_function_of_the_kit():
+    seen = {}
+
+    def look(name, value):
+        stack = [Path(frame.filename).parts[-2:] + (frame.name,)
+                 for frame in traceback.extract_stack()
+                 if "bert_kit" in Path(frame.filename).parts[-3:]]
+        seen.setdefault(name, [function for *_, function in stack[-4:]])
+        return value
+
+    trainer = build(None, loss=lambda model, batch, counts: look(
+        "loss", compute_classification_loss(model, batch, counts)),
+        evaluate=lambda: look("evaluate", {"loss": 1.0}), memory=MemoryManager(measure=plenty))
+    trainer.train()
+    assert seen == {"loss": ["train", "accumulate"],
+                    "evaluate": ["train", "_after_step", "_evaluate"]}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told")

@@ -19,22 +19,21 @@ _MIXING = [(np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
            (np.uint64(27), np.uint64(0x94D049BB133111EB))]
 
 
-def permute(positions, size, rng):
+def permute(positions: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return what stands at some positions of a shuffled range(size).
 
     Parameters
     ----------
-    positions : array of int
+    positions
         Each from 0 to size - 1.
-    size : int
+    size
         At most 2**62.
-    rng : numpy.random.Generator
+    rng
         The keys are its next draws: generators in the same state give the same order.
 
     Returns
     -------
-    array of int64
-        As many numbers; those of all positions are range(size) in another order.
+        As many int64 numbers; those of all positions are range(size) in another order.
 
     Examples
     --------
@@ -52,7 +51,7 @@ def permute(positions, size, rng):
     return numbers.astype(np.int64)
 
 
-def _encrypt(numbers, keys, bits):
+def _encrypt(numbers: np.ndarray, keys: np.ndarray, bits: np.uint64) -> np.ndarray:
     """Shuffle the numbers below 4**bits: each round adds a hash of one half to the other."""
     left, right = numbers >> bits, numbers & ((np.uint64(1) << bits) - np.uint64(1))
     for key in keys:

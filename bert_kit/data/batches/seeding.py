@@ -9,19 +9,22 @@ import operator
 
 import numpy as np
 
+from bert_kit.checks import whole
 from bert_kit.errors import DataError
+
+Key = int | tuple[int, int]  # of a dataset: a row number, which means epoch 0, or (epoch, row)
 
 # What the numbers are for. Without it row 0 would be masked by the draws that ordered its epoch:
 # numpy fills up a short seed with zeros.
 ORDER, MASKS, PAIRS, TIES, STRETCHES = range(5)
 
 
-def generator_for(purpose, seed, epoch, row=0):
+def generator_for(purpose: int, seed: int, epoch: int, row: int = 0) -> np.random.Generator:
     """Return the numpy Generator of one row (or stretch; or, with row 0, of a whole epoch)."""
     return np.random.default_rng((seed, epoch, row, purpose))
 
 
-def check_seed(seed):
+def check_seed(seed: int) -> int:
     """Return the seed.
 
     Raises
@@ -29,19 +32,17 @@ def check_seed(seed):
     DataError
         If it is not a whole number from 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DataError(f"seed is {seed!r}; expected a whole number from 0")
-    return seed
+    return whole("seed", seed, 0, error=DataError)
 
 
-def epoch_and_row(key, rows):
+def epoch_and_row(key: Key, rows: int) -> tuple[int, int]:
     """Return (epoch, row) from either form of a dataset's index.
 
     Parameters
     ----------
-    key : int or (int, int)
-        A row number, which means epoch 0, or an (epoch, row) pair. A row may count from the end.
-    rows : int
+    key
+        A row may count from the end.
+    rows
         Rows of the dataset.
 
     Raises

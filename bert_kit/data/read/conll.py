@@ -1,6 +1,7 @@
 """Sentences with a tag a word, from files of one word a line (CoNLL, TSV)."""
 
 from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,9 @@ class TaggedSentences:
 
     Attributes
     ----------
-    path : Path
-    words : list of list of str
-    tags : list of list of str, or None
+    tags
         One for each word; None where no column was asked for.
-    lines : array of int
+    lines
         The line on which each sentence starts. Its words follow on the next lines, but for
         comments.
     """
@@ -30,15 +29,15 @@ class TaggedSentences:
     tags: list[list[str]] | None
     lines: array
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
     @property
-    def classes(self):
+    def classes(self) -> list[str]:
         """The different tags, sorted."""
         return sorted({tag for tags in self.tags or () for tag in tags})
 
-    def numbers(self, classes):
+    def numbers(self, classes: Sequence[str]) -> list[list[int]]:
         """Return the tags as numbers: their places among `classes`.
 
         Raises
@@ -47,15 +46,17 @@ class TaggedSentences:
             For a tag that is not among them; names the sentence.
         """
         number_of = {name: number for number, name in enumerate(classes)}
-        for line, tags in zip(self.lines, self.tags or ()):
+        for row, tags in enumerate(self.tags or ()):
             for tag in tags:
                 if tag not in number_of:
-                    raise DataError(f"{self.path}: the sentence on line {line} has the tag "
-                                    f"{tag!r:.40}; expected one of {', '.join(classes):.200}")
+                    raise DataError(f"{self.path}: the sentence on line {self.lines[row]} has "
+                                    f"the tag {tag!r:.40}; expected one of "
+                                    f"{', '.join(classes):.200}")
         return [[number_of[tag] for tag in tags] for tags in self.tags or ()]
 
 
-def read_conll(path, word_column=0, tag_column=-1, encoding="utf-8-sig"):
+def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = -1,
+               encoding: str = "utf-8-sig") -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
 
     A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
@@ -65,17 +66,13 @@ def read_conll(path, word_column=0, tag_column=-1, encoding="utf-8-sig"):
 
     Parameters
     ----------
-    path : path
+    path
         A relative path that does not exist is looked up in $DATADIR too.
-    word_column, tag_column : int
+    word_column, tag_column
         Numbers of the columns from 0, or from -1 at the end. With `tag_column=None` only the
         words are read.
-    encoding : str
+    encoding
         UTF-8 by default, with or without a byte order mark. Others are never guessed.
-
-    Returns
-    -------
-    TaggedSentences
 
     Raises
     ------
@@ -89,7 +86,7 @@ def read_conll(path, word_column=0, tag_column=-1, encoding="utf-8-sig"):
     table = [_cut(line, separator) for line in lines]
     is_comment = _comments(table, separator, width)
     sentences, starts, rows = [], array("q"), []
-    for number, (line, row) in enumerate(zip(lines, table), 1):
+    for number, (line, row) in enumerate(zip(lines, table, strict=True), 1):
         if not line.strip() or line.startswith(DOCUMENT):
             rows = []
         elif not is_comment(row):
@@ -103,7 +100,7 @@ def read_conll(path, word_column=0, tag_column=-1, encoding="utf-8-sig"):
     return TaggedSentences(path, words, tags[0] if tags else None, starts)
 
 
-def _layout(path, lines, chosen):
+def _layout(path: Path, lines: Sequence[str], chosen: Sequence[int]) -> tuple[str, int]:
     """Return what separates the columns, and how many there are."""
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(("#", DOCUMENT)):
@@ -119,12 +116,13 @@ def _layout(path, lines, chosen):
     raise DataError(f"{path}: no sentence; expected one word a line")
 
 
-def _comments(table, separator, width):
+def _comments(table: Sequence[list[str]], separator: str,
+              width: int) -> Callable[[list[str]], bool]:
     """Return a function that says whether a row is a comment; # may be a word, as in tweets."""
     known = {pair for row in table if len(row) == width and row[0] != "#"
              for pair in enumerate(row)}
 
-    def is_comment(row):
+    def is_comment(row: list[str]) -> bool:
         if not row[0].startswith("#"):
             return False
         alone = separator == " " and row[0] == "#" and width > 1
@@ -133,7 +131,7 @@ def _comments(table, separator, width):
     return is_comment
 
 
-def _check_row(where, row, width):
+def _check_row(where: str, row: list[str], width: int) -> None:
     if len(row) != width:
         raise DataError(f"{where}: {len(row)} column{'s' * (len(row) != 1)}; expected {width} as "
                         "on the first line with a word")
@@ -142,7 +140,7 @@ def _check_row(where, row, width):
                         "and blank lines between sentences")
 
 
-def _cut(line, separator):
+def _cut(line: str, separator: str) -> list[str]:
     """Cut a line at tabs, or at runs of spaces; other white space may be part of a word."""
     if separator == "\t":
         return [column.strip() for column in line.split("\t")]

@@ -12,12 +12,13 @@ begins, so that the ranges hold the documents of the file in their order, whatev
 
 import codecs
 import os
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from bert_kit.data.read.text_lines import check_file, find_data, text_lines
 from bert_kit.data.read.tables import FIELD_LIMIT, JSON_SUFFIXES, json_rows
+from bert_kit.data.read.text_lines import check_file, find_data, text_lines
 from bert_kit.errors import DataError
 
 
@@ -26,10 +27,9 @@ class ByteRange(NamedTuple):
 
     Attributes
     ----------
-    path : Path
-    start, end : int
+    start, end
         Bytes; the first and the one after the last.
-    gaps : bool
+    gaps
         Whether empty lines separate the documents; else each line is one.
     """
 
@@ -39,17 +39,16 @@ class ByteRange(NamedTuple):
     gaps: bool
 
 
-def read_documents(files):
+def read_documents(files: str | Path | Iterable[str | Path]) -> Iterator[list[str]]:
     """Yield the documents of text files.
 
     Parameters
     ----------
-    files : path, or sequence of paths
+    files
         A relative path that does not exist is looked up in $DATADIR too.
 
     Yields
     ------
-    list of str
         The lines of a document that are not empty, without line ends and spaces around them. Their
         text is `" ".join(lines)`.
 
@@ -65,19 +64,17 @@ def read_documents(files):
             yield from read_range(part)
 
 
-def cut_file(path, size=None):
+def cut_file(path: str | Path, size: int | None = None) -> list[ByteRange]:
     """Cut a file into ranges of whole documents.
 
     Parameters
     ----------
-    path : path
-    size : int, optional
+    size
         Bytes of a range, which ends with the document that reaches them. None cuts nothing.
 
     Returns
     -------
-    list of ByteRange
-        None for an empty file.
+        No range for an empty file.
     """
     path = find_data(path)
     try:
@@ -90,7 +87,7 @@ def cut_file(path, size=None):
     return [ByteRange(path, start, end, gaps) for start, end in pairwise(cuts) if start < end]
 
 
-def _has_gaps(handle):
+def _has_gaps(handle: BinaryIO) -> bool:
     """Return whether an empty line stands between two others."""
     seen = gap = False
     while line := _next_line(handle):
@@ -102,7 +99,7 @@ def _has_gaps(handle):
     return False
 
 
-def _cuts(handle, size, gaps):
+def _cuts(handle: BinaryIO, size: int | None, gaps: bool) -> list[int]:
     """Return where the ranges begin, and the end of the file."""
     total, mark = handle.seek(0, os.SEEK_END), codecs.BOM_UTF8
     handle.seek(0)
@@ -116,7 +113,7 @@ def _cuts(handle, size, gaps):
     return [*cuts, total]
 
 
-def _next_line(handle):
+def _next_line(handle: BinaryIO) -> bytes:
     """Return the next line; refuse to read one without an end into memory."""
     limit = 4 * FIELD_LIMIT  # a character has at most four bytes
     line = handle.readline(limit)
@@ -126,7 +123,7 @@ def _next_line(handle):
     return line
 
 
-def read_range(part):
+def read_range(part: ByteRange) -> Iterator[list[str]]:
     """Yield the documents of a `ByteRange`, each as `read_documents` does."""
     try:
         yield from _documents(part)
@@ -137,7 +134,7 @@ def read_range(part):
         raise
 
 
-def _documents(part):
+def _documents(part: ByteRange) -> Iterator[list[str]]:
     """Yield the documents of a range, as lists of lines."""
     lines = _lines(part)
     if part.path.suffix.lower() in JSON_SUFFIXES:
@@ -160,7 +157,7 @@ def _documents(part):
         yield document
 
 
-def _lines(part):
+def _lines(part: ByteRange) -> Iterator[str]:
     """Yield the lines of a range, line ends kept."""
     place = part.start
     lines = text_lines(part.path, start=part.start, limit=FIELD_LIMIT + 1)

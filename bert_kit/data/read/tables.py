@@ -6,17 +6,23 @@ two rows, or a byte that became another letter, would only show up as a slightly
 
 import contextlib
 import csv
+import itertools
 from array import array
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bert_kit.data.labels import OneClass
-from bert_kit.data.read.text_lines import FORBIDDEN, check_text, find_data, text_lines
+from bert_kit.data.labels import AnyKind, OneClass
+from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import parse_json
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+Text = str | tuple[str, str]  # of a row: one, or a pair
+Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
 
 
 @dataclass(frozen=True)
@@ -25,58 +31,57 @@ class Table:
 
     Attributes
     ----------
-    path : Path or str
+    path
         The file, or what to call the lists.
-    texts : list of str, or of (str, str)
-    labels : list or None
-        As their kind reads them: names, tuples of names or numbers. None where no column was
+    labels
+        As their kind reads them: names, tuples of names or numbers. Empty where no column was
         asked for.
-    lines : array of int or None
+    lines
         The line on which each row of the file starts; None for lists.
     """
 
     path: Path | str
-    texts: list[str] | list[tuple[str, str]]
-    labels: list | None
+    texts: Sequence[Text]
+    labels: Sequence[Any]
     lines: array | None = None
 
     @property
-    def classes(self):
+    def classes(self) -> list[Any]:
         """The different labels, sorted."""
-        return sorted(set(self.labels or ()))
+        return sorted(set(self.labels))
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """Return how a message names a row (counted from 0): by its line in the file."""
         if self.lines is None:
             return f"row {row} of {self.path}"
         return f"{self.path} line {self.lines[row]}"
 
 
-def read_table(path, text_column="text", label_column="category", delimiter=None,
-               encoding="utf-8-sig", field_limit=FIELD_LIMIT):
+def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
+               label_column: str | AnyKind | None = "category", delimiter: str | None = None,
+               encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT) -> Table:
     """Read the texts and labels of a CSV file with a header, or of a file with one object a line.
 
     Parameters
     ----------
-    path : path
+    path
         Ending in .jsonl, .ndjson or .json: one JSON object a line. Otherwise CSV, quoted by the
         usual rules (RFC 4180). A relative path that does not exist is looked up in $DATADIR too.
-    text_column : str, or (str, str)
+    text_column
         Header name, or key of the objects; two of them for pairs of texts. Other columns are
         ignored.
-    label_column : str, or a kind of label
+    label_column
         A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`. With None
         only the texts are read.
-    delimiter : str, optional
+    delimiter
         By default a tab for .tsv and .tab, else a comma.
-    encoding : str
+    encoding
         UTF-8 by default, with or without a byte order mark. Other encodings are never guessed.
-    field_limit : int
+    field_limit
         Longest field in characters.
 
     Returns
     -------
-    Table
         Texts as they stand in the file, names without surrounding spaces. "NA" or "null" in a
         CSV file is text like any other. Blank lines are skipped.
 
@@ -95,36 +100,51 @@ def read_table(path, text_column="text", label_column="category", delimiter=None
     if twice:
         raise ConfigError(f"text column and label column are both {twice[0]!r}; "
                           "expected two columns")
-    lines = text_lines(path, encoding)
-    if path.suffix.lower() in JSON_SUFFIXES:
-        rows = json_rows(path, lines, columns, field_limit, len(text_columns))
-    else:
-        rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
-    with contextlib.closing(lines), contextlib.closing(rows):  # also when a row is refused
-        texts, labels, starts = _texts_and_labels(path, rows, text_columns, kind)
+    texts: list[Text] = []
+    labels, starts, same = [], array("q"), {}
+    with contextlib.closing(_rows(path, columns, len(text_columns), delimiter, encoding,
+                                  field_limit)) as rows:  # also when a label is refused
+        for line, values in rows:
+            starts.append(line)
+            pair = values[:len(text_columns)]
+            texts.append(pair[0] if len(pair) == 1 else tuple(pair))
+            if kind:
+                label = kind.read(f"{path} line {line}", values[len(text_columns):])
+                labels.append(same.setdefault(label, label))  # one object for all that are equal
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header")
-    return Table(path, texts, labels if kind else None, starts)
+    return Table(path, texts, labels, starts)
 
 
-def _texts_and_labels(path, rows, text_columns, kind):
-    """Return the texts, labels and lines of rows (line, values)."""
-    texts, labels, starts = [], [], array("q")
-    same = {}  # one object for each different label, however many rows have it
-    for line, values in rows:
-        where = f"{path} line {line}"
-        for column, value in zip(text_columns, values):
-            if not value or value.isspace():
-                raise DataError(f"{where}: {column!r} is empty; expected text")
-        starts.append(line)
-        texts.append(values[0] if len(text_columns) == 1 else tuple(values[:len(text_columns)]))
-        if kind:
-            label = kind.read(where, values[len(text_columns):])
-            labels.append(same.setdefault(label, label))
-    return texts, labels, starts
+def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | None = None,
+                 encoding: str = "utf-8-sig") -> Iterator[str]:
+    """Return an iterator over the texts of a file, which may be larger than memory.
+
+    Parameters
+    ----------
+    path
+        Ending in .txt: a text a line, blank lines left out. Otherwise a table; see `read_table`,
+        also for the other parameters.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `read_table`; a bad row when it is reached.
+    """
+    path = find_data(path)
+    if path.suffix.lower() == ".txt":
+        texts = (line.rstrip("\r\n") for line in text_lines(path, encoding) if line.strip())
+    else:
+        texts = (text for _, (text,) in _rows(path, [text_column], 1, delimiter, encoding,
+                                              FIELD_LIMIT))
+    first = next(texts, None)
+    if first is None:
+        raise DataError(f"{path}: holds no text; expected at least one")
+    return itertools.chain([first], texts)
 
 
-def column_names(path, delimiter=None, encoding="utf-8-sig"):
+def column_names(path: str | Path, delimiter: str | None = None,
+                 encoding: str = "utf-8-sig") -> list[str]:
     """Return the columns of a file: the names in its header, or the keys of its first object.
 
     Raises
@@ -141,17 +161,16 @@ def column_names(path, delimiter=None, encoding="utf-8-sig"):
     return [name.strip() for name in header]
 
 
-def table_from_lists(name, texts, labels, kind=OneClass()):
+def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
+                     kind: AnyKind = OneClass()) -> Table:
     """Return lists as a table, checked as a file would be.
 
     Parameters
     ----------
-    name : str
+    name
         What messages call the lists.
-    texts : sequence of str, or of (str, str)
-    labels : sequence
+    labels
         What the kind takes: for one class names or whole numbers.
-    kind : OneClass, LabelList or Number
 
     Raises
     ------
@@ -166,22 +185,18 @@ def table_from_lists(name, texts, labels, kind=OneClass()):
                         "expected as many of each")
     if not texts:
         raise DataError(f"{name}: no rows; expected at least one")
-    for row, (text, label) in enumerate(zip(texts, labels)):
+    for row, (text, label) in enumerate(zip(texts, labels, strict=True)):
         where = f"row {row} of {name}"
         label = kind.take(where, label)
         labels[row] = same.setdefault(label, label)
         pair = isinstance(text, tuple | list) and len(text) == 2
         if pair != isinstance(texts[0], tuple | list) or not all(
-                map(_is_clean, text if pair else [text])):
+                map(is_clean, text if pair else [text])):
             raise DataError(f"{where}: the text is {text!r:.40}; expected text")
     return Table(name, texts, labels)
 
 
-def _is_clean(text):
-    return isinstance(text, str) and text and not text.isspace() and not FORBIDDEN.search(text)
-
-
-def _delimiter(path, delimiter):
+def _delimiter(path: Path, delimiter: str | None) -> str:
     if delimiter is None:
         return "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     delimiter = "\t" if delimiter == "\\t" else delimiter  # as typed in a shell
@@ -191,28 +206,25 @@ def _delimiter(path, delimiter):
     return delimiter
 
 
-def column_texts(path, column, delimiter=None, encoding="utf-8-sig", field_limit=FIELD_LIMIT):
-    """Yield the texts of one column of a file, however large it is; see `read_table`.
-
-    Raises
-    ------
-    DataError, ConfigError
-        As `read_table`; a bad row when it is reached.
-    """
-    lines = text_lines(path, encoding)
-    if path.suffix.lower() in JSON_SUFFIXES:
-        rows = json_rows(path, lines, [column], field_limit)
-    else:
-        rows = _csv_rows(path, lines, [column], _delimiter(path, delimiter), field_limit)
-    with contextlib.closing(lines), contextlib.closing(rows):  # also when a row is refused
-        for line, (text,) in rows:
-            if not text or text.isspace():
-                raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
-            yield text
+def _rows(path: Path, columns: Sequence[str], texts: int, delimiter: str | None, encoding: str,
+          field_limit: int) -> Rows:
+    """Yield the rows of a file, however large it is; the first `texts` values are text."""
+    with contextlib.closing(text_lines(path, encoding)) as lines:
+        if path.suffix.lower() in JSON_SUFFIXES:
+            rows = json_rows(path, lines, columns, field_limit, texts)
+        else:
+            rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
+        with contextlib.closing(rows):
+            for line, values in rows:
+                for column, value in zip(columns[:texts], values[:texts], strict=True):
+                    if not value or value.isspace():
+                        raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
+                yield line, values
 
 
-def _csv_rows(path, lines, columns, delimiter, field_limit):
-    """Yield (first line, values of the columns) for every row below the header."""
+def _csv_rows(path: Path, lines: Iterable[str], columns: Sequence[str], delimiter: str,
+              field_limit: int) -> Rows:
+    """Yield every row below the header."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     first = 1
     old_limit = csv.field_size_limit(field_limit)  # the csv module has only this global setting
@@ -236,7 +248,7 @@ def _csv_rows(path, lines, columns, delimiter, field_limit):
         csv.field_size_limit(old_limit)
 
 
-def _places(path, header, columns, delimiter):
+def _places(path: Path, header: list[str], columns: Sequence[str], delimiter: str) -> list[int]:
     """Return where the columns stand in the header. A column without a name is never read."""
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
@@ -253,18 +265,19 @@ def _places(path, header, columns, delimiter):
     return [header.index(column) for column in columns]
 
 
-def _other_case(column, names):
+def _other_case(column: str, names: Iterable[str]) -> str:
     """Return a hint at a name that differs in case or outer spaces only, or nothing."""
     alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
     return f" (is it {alike[0]!r}?)" if alike else ""
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))[:200] or "nothing"
 
 
-def json_rows(path, lines, columns, field_limit, texts=None):
-    """Yield (line, values of the keys) for every object of a file with one a line.
+def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
+              texts: int | None = None) -> Rows:
+    """Yield every object of a file with one a line.
 
     The first `texts` of the values must be text; by default all.
     """
@@ -284,7 +297,7 @@ def json_rows(path, lines, columns, field_limit, texts=None):
         yield number, [row[column] for column in columns]
 
 
-def _json_object(line, where):
+def _json_object(line: str, where: str) -> dict[str, Any]:
     """Return a line of JSON as a dict."""
     try:
         row = parse_json(line, where)

@@ -6,8 +6,10 @@ The encoding is never guessed: as latin-1 every file can be read, and most are t
 import codecs
 import os
 import re
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 from bert_kit.errors import ConfigError, DataError
 
@@ -30,7 +32,7 @@ _SIGNATURES = {
 }
 
 
-def find_data(path):
+def find_data(path: str | Path) -> Path:
     """Return where a file or folder is: as given, else below $DATADIR if the path is relative.
 
     Raises
@@ -52,7 +54,8 @@ def find_data(path):
                     "or JSONL")
 
 
-def text_lines(path, encoding="utf-8", start=0, limit=-1):
+def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
+               limit: int = -1) -> Generator[str, None, None]:
     """Yield the lines of a file, line ends kept; refuse the first that is not clean text.
 
     Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text. Of UTF-8
@@ -75,8 +78,8 @@ def text_lines(path, encoding="utf-8", start=0, limit=-1):
             if start:
                 handle.seek(start)
             for number, line in enumerate(iter(partial(handle.readline, limit), ""), 1):
-                if "\0" in line or not line.isascii() and FORBIDDEN.search(line):
-                    raise _not_clean(f"{path} line {number}", line, encoding)
+                if ("\0" in line or not line.isascii()) and (bad := FORBIDDEN.search(line)):
+                    raise _not_clean(f"{path} line {number}", bad[0], encoding)
                 yield line
     except LookupError:
         raise _unknown(encoding) from None
@@ -87,7 +90,7 @@ def text_lines(path, encoding="utf-8", start=0, limit=-1):
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _codec(encoding):
+def _codec(encoding: str) -> str:
     """Return the name of the codec, UTF-8 as the one that skips a byte order mark."""
     try:
         name = codecs.lookup(encoding).name
@@ -96,12 +99,12 @@ def _codec(encoding):
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def _unknown(encoding):
+def _unknown(encoding: str) -> ConfigError:
     return ConfigError(f"unknown encoding {encoding!r}; expected a name such as utf-8, "
                        "latin-1 or utf-16")
 
 
-def check_file(path, codec="utf-8-sig"):
+def check_file(path: Path, codec: str = "utf-8-sig") -> None:
     """Refuse what is no text by its kind or its first bytes, before anything waits for a pipe.
 
     Raises
@@ -123,8 +126,14 @@ def check_file(path, codec="utf-8-sig"):
                         "UTF-16 does: give --encoding utf-16")
 
 
-def check_text(where, column, value):
-    """Refuse a value of a JSON object that is no text, or holds what is no character.
+def is_clean(text: object) -> TypeGuard[str]:
+    """Say whether something is text, not only spaces, of which each character is one."""
+    return isinstance(text, str) and bool(text) and not text.isspace() and (
+        not FORBIDDEN.search(text))
+
+
+def check_text(where: str, column: str, value: object) -> str:
+    """Return a value of a JSON object; refuse what is no text, or holds what is no character.
 
     Raises
     ------
@@ -134,13 +143,12 @@ def check_text(where, column, value):
     if not isinstance(value, str):
         found = f"a {type(value).__name__}" if isinstance(value, list | dict) else str(value)[:50]
         raise DataError(f"{where}: {column!r} is {found}, expected text")
-    bad = FORBIDDEN.search(value)
-    if bad:
+    if bad := FORBIDDEN.search(value):
         raise DataError(f"{where}: {column!r} holds U+{ord(bad[0]):04X}, which is not a character")
+    return value
 
 
-def _not_clean(where, line, encoding):
-    bad = FORBIDDEN.search(line)[0]
+def _not_clean(where: str, bad: str, encoding: str) -> DataError:
     if bad == "\0":
         return DataError(f"{where}: holds a NUL character; expected text (for UTF-16, give "
                          "--encoding utf-16)")

@@ -1,15 +1,17 @@
 """Which tokens to hide, and behind what (Devlin et al. 2019, section 3.1 task 1)."""
 
-import numbers
-
 import numpy as np
 
+from bert_kit.checks import share
 from bert_kit.data.batches.seeding import MASKS, check_seed, generator_for
 from bert_kit.errors import DataError
 from bert_kit.modes import IGNORE
+from bert_kit.tokenization import Tokenizer
 
 
-def mask_tokens(ids, words, rng, mask_id, ordinary_ids, probability=0.15, whole_word=False):
+def mask_tokens(ids: np.ndarray, words: np.ndarray, rng: np.random.Generator, mask_id: int,
+                ordinary_ids: np.ndarray, probability: float = 0.15,
+                whole_word: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Hide some tokens of one row and return what to read and what to predict.
 
     Each token is chosen with `probability`. Of the chosen ones 80% become [MASK], 10% a random
@@ -19,34 +21,31 @@ def mask_tokens(ids, words, rng, mask_id, ordinary_ids, probability=0.15, whole_
 
     Parameters
     ----------
-    ids : array (S,) of int
-        The row with its special tokens. It is not changed.
-    words : array (S,) of int
-        A number from 0 for each word, the same at all of its tokens; -1 at tokens that are never
-        chosen.
-    rng : numpy.random.Generator
-    mask_id : int
+    ids
+        The row (S,) with its special tokens. It is not changed.
+    words
+        (S,): a number from 0 for each word, the same at all of its tokens; -1 at tokens that are
+        never chosen.
+    mask_id
         Id of [MASK].
-    ordinary_ids : array of int
+    ordinary_ids
         Ids that a random replacement may take.
-    probability : float
+    probability
         Share of tokens to choose.
-    whole_word : bool
+    whole_word
         Choose words instead of tokens: the pieces of a word are chosen all together or not at
         all, each then replaced on its own.
 
     Returns
     -------
-    inputs : array (S,) of int
-    labels : array (S,) of int
-        The original id at chosen places, -100 elsewhere.
+        Inputs (S,), and labels (S,): the original id at chosen places, -100 elsewhere.
 
     Raises
     ------
     DataError
         If the probability is not above 0 and at most 1.
     """
-    _check_probability(probability)
+    share("mask_probability", probability, above=True, error=DataError)
     inputs = np.array(ids, dtype=np.int64)
     labels, words = np.full_like(inputs, IGNORE), np.asarray(words)
     candidates = np.flatnonzero(words >= 0)
@@ -75,9 +74,10 @@ class Masking:
     code).
     """
 
-    def __init__(self, tokenizer, probability, whole_word, seed):
-        _check_probability(probability)
-        self.probability, self.whole_word = probability, whole_word
+    def __init__(self, tokenizer: Tokenizer, probability: float, whole_word: bool,
+                 seed: int) -> None:
+        self.probability = share("mask_probability", probability, above=True, error=DataError)
+        self.whole_word = whole_word
         self.seed, self.mask_id = check_seed(seed), tokenizer.mask_id
         every_id = np.arange(tokenizer.vocab_size)
         special = list(tokenizer.special_ids)
@@ -86,15 +86,10 @@ class Masking:
         self.begins_word = np.array([not piece.startswith("##")
                                      for piece in tokenizer.tokens(every_id)])
 
-    def __call__(self, ids, epoch, row):
+    def __call__(self, ids: np.ndarray, epoch: int, row: int) -> tuple[np.ndarray, np.ndarray]:
         return mask_tokens(ids, self.words(ids), generator_for(MASKS, self.seed, epoch, row),
                            self.mask_id, self.ordinary_ids, self.probability, self.whole_word)
 
-    def words(self, ids):
+    def words(self, ids: np.ndarray) -> np.ndarray:
         """Return the word number of each token of a row, -1 at special tokens; (S,) -> (S,)."""
         return np.where(self.is_barred[ids], -1, np.cumsum(self.begins_word[ids]))
-
-
-def _check_probability(probability):
-    if not isinstance(probability, numbers.Real) or not 0 < probability <= 1:
-        raise DataError(f"mask_probability is {probability!r}; expected above 0 and at most 1")

@@ -4,51 +4,49 @@ A batch has a pair a row, so that a step's rows can be counted, cut and shared o
 `split_pairs` makes two rows of it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from numpy.typing import ArrayLike
 
-from bert_kit.data.datasets import Ragged, piece_ids, row_room
-from bert_kit.data.batches.seeding import epoch_and_row
-from bert_kit.data.targets import row_labels
+from bert_kit.data.batches.batching import Batch, Row, RowDataset
+from bert_kit.data.labels import row_labels
+from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.errors import DataError
+from bert_kit.tokenization import Tokenizer
 
 
-class SimilarityDataset(Dataset):
+class SimilarityDataset(RowDataset):
     """Scored pairs as rows [CLS] A [SEP] [CLS] B [SEP], segment 1 from the second [CLS] on.
+
+    A row has `input_ids`, `token_type_ids` (S,) and `labels`, the score.
 
     Parameters
     ----------
-    pairs : list of (str, str)
-    scores : sequence of float
-    tokenizer : Tokenizer
-    max_length : int
+    max_length
         Longest row of one text, [CLS] and [SEP] included; the rest of a longer text is cut off.
     """
 
-    def __init__(self, pairs, scores, tokenizer, max_length=128):
+    def __init__(self, pairs: Sequence[tuple[str, str]], scores: ArrayLike, tokenizer: Tokenizer,
+                 max_length: int = 128) -> None:
         if not pairs:
             raise DataError("no pairs; expected at least one")
         self.labels, self.pad_id = row_labels(pairs, np.asarray(scores, float)), tokenizer.pad_id
-        first, second = zip(*pairs)
+        first, second = zip(*pairs, strict=True)
         room = row_room(max_length, texts=1)
         self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
                            for ids in piece_ids([*first, *second], tokenizer))
         self.lengths = self.rows.lengths.reshape(2, -1).sum(0)  # (2 N,) -> (N,)
 
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` (S,) and `labels`, the score."""
-        _, row = epoch_and_row(key, len(self))
+    def make_row(self, row: int, epoch: int) -> Row:
         first, second = self.rows[row], self.rows[len(self) + row]
         segments = np.repeat([0, 1], [len(first), len(second)])
         return {"input_ids": np.concatenate([first, second]).astype(np.int64),
                 "token_type_ids": segments, "labels": self.labels[row]}
 
 
-def split_pairs(batch):
+def split_pairs(batch: Batch) -> Batch:
     """Make a batch of 2 B texts of a batch of B pairs: all first texts, then all second ones.
 
     Examples

@@ -1,26 +1,29 @@
 """Sentence pairs for next-sentence prediction."""
 
-import numpy as np
-from torch.utils.data import Dataset
+from collections.abc import Iterable, Sequence
 
-from bert_kit.data.datasets import Ragged, piece_ids, row_room
-from bert_kit.data.batches.seeding import PAIRS, TIES, check_seed, epoch_and_row, generator_for
+import numpy as np
+
+from bert_kit.data.batches.batching import Row, RowDataset
+from bert_kit.data.batches.seeding import PAIRS, TIES, check_seed, generator_for
 from bert_kit.data.rows.masking import Masking
+from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.errors import DataError
-from bert_kit.tokenization import fit_pair
+from bert_kit.tokenization import Tokenizer, fit_pair
 
 IS_NEXT, IS_RANDOM = 0, 1  # the numbers of the two answers, as in every published checkpoint
 REACH = 100  # random B's are drawn among the 200 nearest to the true one in length
 
 
-class NSPDataset(Dataset):
+class NSPDataset(RowDataset):
     """Sentence pairs for next-sentence prediction, masked too (Devlin et al. 2019, appendix A.2).
 
     Each row comes from a stretch of consecutive sentences of one document that just fills it,
     cut at a random sentence into A and the rest. With probability 1/2 B is the rest (`IS_NEXT`),
     else the rest of a stretch of another document (`IS_RANDOM`). That one is about as long, and
     every B is the rest of some stretch, so that neither the lengths nor B alone tell the answer;
-    in Google's code, which begins a random B anywhere and fills the row with it, they do.
+    in Google's code, which begins a random B anywhere and fills the row with it, they do. A row has
+    `input_ids`, `token_type_ids` (S,) and the labels.
 
     A stretch has at least two sentences; a last sentence that is left alone is not used. In a row
     that is too long the longer text is cut, A at its beginning and B at its end, so that they
@@ -28,16 +31,13 @@ class NSPDataset(Dataset):
 
     Parameters
     ----------
-    documents : sequence of list of str
+    documents
         The sentences of each document, in order.
-    tokenizer : Tokenizer
-    max_length : int
+    max_length
         Longest row, [CLS] and both [SEP] included.
-    mask_probability : float or None
+    mask_probability
         Share of tokens to predict. None masks nothing, and the answer is called `labels`, as
         `BERTForNextSentencePrediction` trains on it; else it is `next_sentence_label`.
-    whole_word : bool
-    seed : int
 
     Raises
     ------
@@ -45,8 +45,9 @@ class NSPDataset(Dataset):
         If fewer than two documents have two sentences, or a parameter is out of its range.
     """
 
-    def __init__(self, documents, tokenizer, max_length=128, mask_probability=0.15,
-                 whole_word=False, seed=0):
+    def __init__(self, documents: Iterable[Sequence[str]], tokenizer: Tokenizer,
+                 max_length: int = 128, mask_probability: float | None = 0.15,
+                 whole_word: bool = False, seed: int = 0) -> None:
         self.masking = None
         if mask_probability is not None:
             self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
@@ -61,21 +62,22 @@ class NSPDataset(Dataset):
             sizes.append(len(document))
             sentences.extend(document)
         encoded = Ragged(piece_ids(sentences, tokenizer))
-        kept = np.flatnonzero(encoded.lengths)  # a sentence without a piece cannot be A or B
+        usable = np.flatnonzero(encoded.lengths)  # a sentence without a piece cannot be A or B
         self.pieces = encoded.values
-        self.bounds = np.append(encoded.bounds[kept], encoded.bounds[-1])  # sentence i: i to i + 1
-        self.document_of = np.repeat(np.arange(len(sizes)), np.array(sizes, int))[kept]
+        # The pieces of sentence i are those from bounds[i] to bounds[i + 1].
+        self.bounds = np.append(encoded.bounds[usable], encoded.bounds[-1])
+        self.document_of = np.repeat(np.arange(len(sizes)), np.array(sizes, int))[usable]
         self.stretches = self._find_stretches()
         starts, ends = self.stretches.T
-        found = len(np.unique(self.document_of[starts]))
-        if found < 2:
+        count = len(np.unique(self.document_of[starts]))
+        if count < 2:
             raise DataError("next-sentence pairs need two documents of two sentences or more; "
-                            f"found {found} (in a text file an empty line separates documents)")
+                            f"found {count} (in a text file an empty line separates documents)")
         self._rank_rests()
         # Exact if B is the rest, and nearly so if it is another: enough to group rows by.
         self.lengths = np.minimum(self.bounds[ends] - self.bounds[starts], self.room) + 3
 
-    def _find_stretches(self):
+    def _find_stretches(self) -> np.ndarray:
         """Return the first sentence of each stretch and the one after its last; (rows, 2)."""
         bounds, document_of = self.bounds.tolist(), [*self.document_of.tolist(), None]
         stretches, start = [], 0
@@ -87,7 +89,7 @@ class NSPDataset(Dataset):
                 start = end
         return np.array(stretches, dtype=np.int64).reshape(-1, 2)
 
-    def _rank_rests(self):
+    def _rank_rests(self) -> None:
         """Sort all rests of stretches by length; equal ones randomly, not document by document."""
         self.end_of = np.zeros(len(self.document_of), dtype=np.int64)
         self.weight_of = np.zeros(len(self.document_of))  # how often a rest is cut off its stretch
@@ -100,33 +102,28 @@ class NSPDataset(Dataset):
         self.rank_of = np.zeros_like(self.end_of)
         self.rank_of[self.by_length] = np.arange(len(cuts))
 
-    def __len__(self):
-        return len(self.stretches)
-
-    def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` (S,) and the labels (see the class)."""
-        epoch, row = epoch_and_row(key, len(self))
+    def make_row(self, row: int, epoch: int) -> Row:
         rng = generator_for(PAIRS, self.seed, epoch, row)
         start, end = self.stretches[row]
         cut = int(rng.integers(start + 1, end))
         answer = int(rng.integers(2))
         other = cut if answer == IS_NEXT else self._other_rest(cut, rng)
         a, b = self._text(start, cut), self._text(other, self.end_of[other])
-        keep_a, keep_b = fit_pair(len(a), len(b), self.room)
-        ids = np.concatenate([[self.cls_id], a[len(a) - keep_a:], [self.sep_id], b[:keep_b],
+        size_a, size_b = fit_pair(len(a), len(b), self.room)
+        ids = np.concatenate([[self.cls_id], a[len(a) - size_a:], [self.sep_id], b[:size_b],
                               [self.sep_id]])
-        types = np.repeat([0, 1], [keep_a + 2, keep_b + 1])
+        types = np.repeat([0, 1], [size_a + 2, size_b + 1])
         if self.masking is None:
             return {"input_ids": ids, "token_type_ids": types, "labels": answer}
         ids, labels = self.masking(ids, epoch, row)
         return {"input_ids": ids, "token_type_ids": types, "labels": labels,
                 "next_sentence_label": answer}
 
-    def _text(self, start, end):
+    def _text(self, start: int, end: int) -> np.ndarray:
         """Return the pieces of some consecutive sentences."""
         return self.pieces[self.bounds[start]:self.bounds[end]]
 
-    def _other_rest(self, cut, rng):
+    def _other_rest(self, cut: int, rng: np.random.Generator) -> int:
         """Return where a rest about as long, of another document, begins."""
         own, rank, reach = self.document_of[cut], self.rank_of[cut], REACH
         while True:

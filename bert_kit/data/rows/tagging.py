@@ -1,38 +1,40 @@
 """Sentences of words with a tag each, as rows of pieces."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from bert_kit.data.datasets import Ragged, piece_ids, row_room
-from bert_kit.data.batches.seeding import epoch_and_row
-from bert_kit.modes import IGNORE
-from bert_kit.tokenization.offsets import encode_with_offsets
+from bert_kit.checks import same_length
+from bert_kit.data.batches.batching import Row, RowDataset
+from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.data.rows.windows import shares, windows
 from bert_kit.errors import DataError
+from bert_kit.modes import IGNORE
+from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.words import encode_with_offsets
 
 NO_WORD = -1
 
 
-class TaggingDataset(Dataset):
+class TaggingDataset(RowDataset):
     """Words with tags; the first piece of a word carries its tag (Devlin et al. 2019, section 5.3).
 
     The other pieces of a word, [CLS] and [SEP] have the label -100. A sentence that is too long
     stands in several rows that overlap (see `windows`), but each of its words has its label in one
     of them only: it counts once in the loss, and is predicted once. A word that the tokenizer
-    drops, such as a lone control character, stands as [UNK].
+    drops, such as a lone control character, stands as [UNK]. A row has `input_ids`,
+    `token_type_ids` and, with tags, `labels` (S,).
 
     Parameters
     ----------
-    sentences : sequence of list of str
+    sentences
         The words of each sentence.
-    tags : sequence of list of int, or None
+    tags
         The class number of each word, from 0; None for words to be tagged.
-    tokenizer : Tokenizer
-    max_length : int
+    max_length
         Longest row, [CLS] and [SEP] included.
-    stride : int, optional
+    stride
         How many pieces further each row of a long sentence starts; default half a row.
 
     Raises
@@ -50,7 +52,8 @@ class TaggingDataset(Dataset):
     ([2, 5, 6, 5, 7, 3], [-100, 1, -100, 0, -100, -100])
     """
 
-    def __init__(self, sentences, tags, tokenizer, max_length=128, stride=None):
+    def __init__(self, sentences: Iterable[Sequence[str]], tags: Iterable[Sequence[int]] | None,
+                 tokenizer: Tokenizer, max_length: int = 128, stride: int | None = None) -> None:
         sentences = _checked(sentences)
         self.sizes = [len(words) for words in sentences]
         self.tags = None if tags is None else _class_numbers(tags, self.sizes)
@@ -60,43 +63,37 @@ class TaggingDataset(Dataset):
         self.rows = Ragged(_rows(self.sizes, pieces, tokenizer, room, stride))
         self.lengths = self.rows.lengths // 2
 
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, key):
-        """Return `input_ids`, `token_type_ids` and, with tags, `labels`; arrays (S,)."""
-        _, row = epoch_and_row(key, len(self))
+    def make_row(self, row: int, epoch: int) -> Row:
         ids, words = self._row(row)
-        item = {"input_ids": ids.astype(np.int64), "token_type_ids": np.zeros(len(ids), np.int64)}
+        item: Row = {"input_ids": ids.astype(np.int64),
+                     "token_type_ids": np.zeros(len(ids), np.int64)}
         if self.tags is not None:
             item["labels"] = np.where(words == NO_WORD, IGNORE, self.tags[words])
         return item
 
-    def _row(self, row):
+    def _row(self, row: int) -> np.ndarray:
         """Return the ids (S,), and the number of the word that each token answers for."""
         return self.rows[row].reshape(2, -1)
 
-    def word_values(self, rows):
+    def word_values(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Take what a model says of each word from what it says of each token.
 
         Parameters
         ----------
-        rows : sequence of array (S, …)
-            One value a token, for instance logits (S, C), of each row of the dataset in order.
+        rows
+            (S, …): one value a token, for instance logits (S, C), of each row in order.
 
         Returns
         -------
-        list of array (words, …)
-            One value a word, of each sentence.
+            (words, …): one value a word, of each sentence.
         """
         if len(rows) != len(self):
             raise DataError(f"values of {len(rows)} rows; expected those of {len(self)}")
-        found = [np.asarray(values)[self._row(row)[1] != NO_WORD]
-                 for row, values in enumerate(rows)]
-        return np.split(np.concatenate(found), np.cumsum(self.sizes)[:-1])
+        values = [np.asarray(each)[self._row(row)[1] != NO_WORD] for row, each in enumerate(rows)]
+        return np.split(np.concatenate(values), np.cumsum(self.sizes)[:-1])
 
 
-def word_spans(text, tokenizer):
+def word_spans(text: str, tokenizer: Tokenizer) -> list[tuple[int, int]]:
     """Return the (start, end) characters of the words of a text, as BERT's cleaning cuts them.
 
     At spaces and around each punctuation sign: so a running text is made ready for tagging.
@@ -109,13 +106,13 @@ def word_spans(text, tokenizer):
     """
     (encoding,) = encode_with_offsets([text], tokenizer)
     spans = {}
-    for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
+    for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
         first, _ = spans.get(word, (start, end))
         spans[word] = first, end
     return list(spans.values())
 
 
-def _checked(sentences):
+def _checked(sentences: Iterable[Sequence[str]]) -> list[Sequence[str]]:
     """Return the sentences as a list; what is in them is checked as texts are."""
     sentences = list(sentences)
     if not sentences:
@@ -126,33 +123,32 @@ def _checked(sentences):
     return sentences
 
 
-def _class_numbers(tags, sizes):
+def _class_numbers(tags: Iterable[Sequence[int]], sizes: Sequence[int]) -> np.ndarray:
     """Return the tags of all words in one array."""
-    tags = list(tags)
-    if len(tags) != len(sizes):
-        raise DataError(f"{len(sizes)} sentences but tags of {len(tags)}; expected as many")
-    for number, (own, size) in enumerate(zip(tags, sizes)):
-        if len(own) != size:
-            raise DataError(f"sentence {number} has {size} words but {len(own)} tags; expected as "
-                            "many")
-        values = np.asarray(own)
+    arrays = [np.asarray(each) for each in tags]
+    same_length(sentences=sizes, tags=arrays)
+    for number, (values, size) in enumerate(zip(arrays, sizes, strict=True)):
+        if len(values) != size:
+            raise DataError(f"sentence {number} has {size} words but {len(values)} tags; expected "
+                            "as many")
         if values.dtype.kind not in "iu" or values.ndim != 1 or values.min() < 0:
-            raise DataError(f"tags of sentence {number} are {str(list(own)):.40}; expected class "
-                            "numbers from 0")
-    return np.concatenate([np.asarray(own, dtype=np.int64) for own in tags])
+            raise DataError(f"tags of sentence {number} are {str(values.tolist()):.40}; expected "
+                            "class numbers from 0")
+    return np.concatenate(arrays, dtype=np.int64)
 
 
-def _rows(sizes, pieces, tokenizer, room, stride):
+def _rows(sizes: Sequence[int], pieces: Iterator[list[int]], tokenizer: Tokenizer, room: int,
+          stride: int | None) -> Iterator[list[int]]:
     """Yield of each row the ids and then the numbers of the words that it answers for."""
     numbered = enumerate(pieces)
     for size in sizes:
         ids, words = [], []
-        for word, found in islice(numbered, size):
-            found = found or [tokenizer.unk_id]
-            ids += found
-            words += [word] + [NO_WORD] * (len(found) - 1)
+        for word, own in islice(numbered, size):
+            own = own or [tokenizer.unk_id]
+            ids += own
+            words += [word] + [NO_WORD] * (len(own) - 1)
         cuts = windows(len(ids), room, stride)
-        for (start, end), (first, last) in zip(cuts, shares(cuts)):
+        for (start, end), (first, last) in zip(cuts, shares(cuts), strict=True):
             outside = [NO_WORD] * (first - start + 1), [NO_WORD] * (end - last + 1)
             yield [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id,
                    *outside[0], *words[first:last], *outside[1]]

@@ -8,9 +8,11 @@ The rule for sentences is short and therefore not perfect. A sentence ends
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from bert_kit.data.samples.docstrings import MIN_LENGTH, load_docstrings
+from bert_kit.data.samples.docstrings import MIN_LENGTH, Package, load_docstrings
 from bert_kit.data.splits import held_out
 
 # :role:`text`, :domain:role:`text <target>`, ``code``, `name`_
@@ -36,7 +38,7 @@ class Document:
     sentences: tuple[str, ...]
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The whole document in one line."""
         return " ".join(self.sentences)
 
@@ -47,14 +49,14 @@ class Corpus:
 
     documents: list[Document]
 
-    def split(self, share=0.1, salt=""):
+    def split(self, share: float = 0.1, salt: str = "") -> tuple["Corpus", "Corpus"]:
         """Return the corpus to train on and the one held out, by source file (`held_out`)."""
-        parts = ([], [])
+        parts: tuple[list[Document], list[Document]] = ([], [])
         for document in self.documents:
             parts[held_out(document.source, share, salt)].append(document)
         return Corpus(parts[0]), Corpus(parts[1])
 
-    def describe(self):
+    def describe(self) -> str:
         """Return the size in one line."""
         texts = [document.text for document in self.documents]
         return (f"{len(texts):,} documents, {sum(len(d.sentences) for d in self.documents):,} "
@@ -62,7 +64,8 @@ class Corpus:
                 f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB")
 
 
-def load_corpus(cache=None, packages=None):
+def load_corpus(cache: str | Path | None = None,
+                packages: list[Package] | None = None) -> Corpus:
     """Return the docstrings of the installed packages as a corpus without near-duplicates.
 
     Parameters
@@ -72,7 +75,6 @@ def load_corpus(cache=None, packages=None):
 
     Returns
     -------
-    Corpus
         About 17,000 documents; the same for the same versions of Python, numpy, scikit-learn
         and torch.
     """
@@ -81,11 +83,11 @@ def load_corpus(cache=None, packages=None):
         sentences = tuple(split_sentences(plain(text)))
         if sum(map(len, sentences)) >= MIN_LENGTH:
             documents.append(Document(package, source, sentences))
-    kept = distinct([document.text for document in documents], width=8, share=0.8)
-    return Corpus([documents[i] for i in kept])
+    different = distinct([document.text for document in documents], width=8, share=0.8)
+    return Corpus([documents[i] for i in different])
 
 
-def plain(text):
+def plain(text: str) -> str:
     """Return the text without reStructuredText's marks of roles, code and directives.
 
     Examples
@@ -96,7 +98,7 @@ def plain(text):
     return _DIRECTIVE.sub("", _QUOTED.sub(r"\1", _ROLE.sub(r"\1", text)))
 
 
-def split_sentences(text):
+def split_sentences(text: str) -> list[str]:
     """Split a text into sentences by the rule at the top of this file.
 
     Examples
@@ -108,7 +110,7 @@ def split_sentences(text):
     return [sentence for sentence in sentences if _WORD.search(sentence)]
 
 
-def _paragraphs(text):
+def _paragraphs(text: str) -> Iterator[str]:
     """Yield runs of lines that belong together, each joined into one line."""
     lines, doctest, fenced = [], False, False
     for line in [*text.splitlines(), ""]:
@@ -127,7 +129,7 @@ def _paragraphs(text):
             lines.append(line)
 
 
-def distinct(texts, width=5, share=0.5):
+def distinct(texts: Iterable[str], width: int = 5, share: float = 0.5) -> list[int]:
     """Return the numbers of the texts that do not repeat earlier ones.
 
     A text repeats when more than `share` of its runs of `width` words were all seen in texts kept
@@ -138,12 +140,12 @@ def distinct(texts, width=5, share=0.5):
     >>> distinct(["Sort the list in place.", "Sort the list in place!", "Sort a copy."], width=2)
     [0, 2]
     """
-    numbers, seen, kept = {}, set(), []
+    numbers, seen, different = {}, set(), []
     for i, text in enumerate(texts):
         words = [numbers.setdefault(word, len(numbers)) for word in _LETTERS.findall(text.lower())]
         # Hashes of tuples of numbers, unlike those of strings, are the same in every process.
         runs = {hash(tuple(words[j:j + width])) for j in range(max(1, len(words) - width + 1))}
         if len(runs & seen) <= share * len(runs):
             seen |= runs
-            kept.append(i)
-    return kept
+            different.append(i)
+    return different

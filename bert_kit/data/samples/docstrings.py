@@ -17,6 +17,7 @@ import re
 import sys
 import sysconfig
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ class Docstring(NamedTuple):
     text: str
 
 
-def installed_packages():
+def installed_packages() -> list[Package]:
     """Locate the standard library ("python"), numpy, scikit-learn and torch without importing them.
 
     A package that is not installed is left out.
@@ -70,27 +71,27 @@ def installed_packages():
     return packages
 
 
-def _version(name):
+def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # a source tree on the path
         return "unknown"
 
 
-def load_docstrings(cache=None, packages=None):
+def load_docstrings(cache: str | Path | None = None,
+                    packages: list[Package] | None = None) -> list[Docstring]:
     """Return the docstrings of the packages, from the cache where it has them.
 
     Parameters
     ----------
-    cache : path, optional
+    cache
         Folder of the cache file; by default `bert_kit` in $XDG_CACHE_HOME or ~/.cache. A damaged
         file is built again; a folder that cannot be written is reported and done without.
-    packages : list of Package, optional
+    packages
         What to read; by default `installed_packages()`.
 
     Returns
     -------
-    list of Docstring
         In the order of packages, file names and lines; each has at least 80 characters.
 
     Raises
@@ -122,18 +123,18 @@ def load_docstrings(cache=None, packages=None):
     return docstrings
 
 
-def _cache_folder():
+def _cache_folder() -> str:
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG rules: a relative path counts as not set
         base = os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "bert_kit")
 
 
-def _digest(rows):
+def _digest(rows: list[list[str]]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _read_cache(path, versions):
+def _read_cache(path: Path, versions: dict[str, str]) -> list[Docstring]:
     """Read a cache file; raise BertKitError unless it is exactly what was written."""
     content = read_json(path)
     if content.get("format") != _FORMAT or content.get("versions") != versions:
@@ -144,7 +145,7 @@ def _read_cache(path, versions):
     return [Docstring(*row) for row in rows]
 
 
-def read_docstrings(packages):
+def read_docstrings(packages: Iterable[Package]) -> list[Docstring]:
     """Parse every source file of the packages and return the docstrings, in a fixed order.
 
     Test code and vendored copies of other projects are left out, and so is a file that this
@@ -160,8 +161,8 @@ def read_docstrings(packages):
                 tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
-        found = _topics(tree) if name == TOPICS else [("", text) for text in _documentation(tree)]
-        for suffix, text in found:
+        texts = _topics(tree) if name == TOPICS else [("", text) for text in _documentation(tree)]
+        for suffix, text in texts:
             text = _UNPRINTABLE.sub(" ", text).strip()
             if len(text) >= MIN_LENGTH:
                 source = f"{package.name}/{name}{suffix}"
@@ -169,7 +170,7 @@ def read_docstrings(packages):
     return docstrings
 
 
-def _source_files(folder):
+def _source_files(folder: Path) -> Iterator[Path]:
     """Yield the Python files below a folder, sorted at every level."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders
@@ -179,9 +180,9 @@ def _source_files(folder):
                 yield Path(parent, name)
 
 
-def _documentation(tree):
+def _documentation(tree: ast.Module) -> Iterator[str]:
     """Yield the docstrings of a module in the order of its lines."""
-    stack = [tree]
+    stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
         text = None
@@ -195,7 +196,7 @@ def _documentation(tree):
             stack.extend(reversed(getattr(node, block, ())))
 
 
-def _attached(call):
+def _attached(call: ast.Call) -> str | None:
     """Return the text that an `add_newdoc(…)` call attaches: its longest string."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if not _ATTACHING.fullmatch(name):
@@ -206,7 +207,7 @@ def _attached(call):
     return inspect.cleandoc(longest)
 
 
-def _topics(tree):
+def _topics(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield ("#name", text) of `topics = {name: text, …}`; each topic counts as a file."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):

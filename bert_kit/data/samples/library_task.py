@@ -9,12 +9,15 @@ random split scores several points higher for no good reason.
 """
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bert_kit.data.samples.corpus import distinct, plain
-from bert_kit.data.samples.docstrings import MIN_LENGTH, TOPICS, load_docstrings
+from bert_kit.data.samples.docstrings import (
+    MIN_LENGTH, TOPICS, Docstring, Package, load_docstrings)
 from bert_kit.data.splits import grouped_split
 from bert_kit.errors import DataError
 
@@ -67,29 +70,31 @@ class TextTask:
     """Labelled texts: a class name or a tuple of names for each, and the file it stands in."""
 
     texts: list[str]
-    labels: list
+    labels: Sequence[str | tuple[str, ...]]
     groups: list[str]
     classes: list[str]
 
-    def split(self, share=0.2, salt=""):
+    def split(self, share: float = 0.2, salt: str = "") -> tuple["TextTask", "TextTask"]:
         """Return the task to train on and the one held out, by source file (`held_out`).
 
         `Corpus.split` with the same share and salt holds out the same files.
         """
-        return tuple(TextTask([self.texts[i] for i in rows], [self.labels[i] for i in rows],
-                              [self.groups[i] for i in rows], self.classes)
-                     for rows in grouped_split(self.groups, share, salt))
+        train, test = (TextTask([self.texts[i] for i in rows], [self.labels[i] for i in rows],
+                                [self.groups[i] for i in rows], self.classes)
+                       for rows in grouped_split(self.groups, share, salt))
+        return train, test
 
 
-def library_task(per_class=900, seed=0, cache=None, packages=None):
+def library_task(per_class: int | None = 900, seed: int = 0, cache: str | Path | None = None,
+                 packages: list[Package] | None = None) -> TextTask:
     """Return the task "which library does this description come from" (one class a text).
 
     Parameters
     ----------
-    per_class : int or None
+    per_class
         Texts of each class, drawn at random; fewer when the smallest class has fewer, so that the
         classes stay balanced. None takes everything there is.
-    seed : int
+    seed
         Seed of the draw.
     cache, packages
         As in `load_docstrings`.
@@ -100,7 +105,7 @@ def library_task(per_class=900, seed=0, cache=None, packages=None):
         If fewer than two packages have usable descriptions.
     """
     rows = _without_repeats(_descriptions(cache, packages))
-    rows_of = {}
+    rows_of: dict[str, list[int]] = {}
     for i, (docstring, _) in enumerate(rows):
         rows_of.setdefault(docstring.package, []).append(i)
     if len(rows_of) < 2:
@@ -109,13 +114,15 @@ def library_task(per_class=900, seed=0, cache=None, packages=None):
     if per_class is not None:
         count = min(per_class, *map(len, rows_of.values()))
         generator = np.random.default_rng(seed)
-        rows_of = {name: generator.permutation(found)[:count] for name, found in rows_of.items()}
-    chosen = sorted(i for found in rows_of.values() for i in found)
+        rows_of = {name: generator.permutation(own)[:count].tolist()
+                   for name, own in rows_of.items()}
+    chosen = sorted(i for own in rows_of.values() for i in own)
     return TextTask([rows[i][1] for i in chosen], [rows[i][0].package for i in chosen],
                     [rows[i][0].source for i in chosen], sorted(rows_of))
 
 
-def parameter_task(cache=None, packages=None):
+def parameter_task(cache: str | Path | None = None,
+                   packages: list[Package] | None = None) -> TextTask:
     """Return the task "which kinds of parameter does it take" (any of the `KINDS` a text).
 
     Only functions and classes that state the type of a parameter take part; the label of a text
@@ -140,7 +147,8 @@ def parameter_task(cache=None, packages=None):
                     [docstring.source for docstring, _ in rows], sorted(KINDS))
 
 
-def _descriptions(cache, packages):
+def _descriptions(cache: str | Path | None,
+                  packages: list[Package] | None) -> Iterator[tuple[Docstring, str]]:
     """Yield (docstring, description) for every description that is long enough."""
     for docstring in load_docstrings(cache, packages):
         if TOPICS not in docstring.source:
@@ -149,12 +157,12 @@ def _descriptions(cache, packages):
                 yield docstring, text
 
 
-def _without_repeats(rows):
+def _without_repeats(rows: Iterable[tuple[Docstring, str]]) -> list[tuple[Docstring, str]]:
     rows = list(rows)
     return [rows[i] for i in distinct([text for _, text in rows])]
 
 
-def description(docstring):
+def description(docstring: str) -> str:
     """Return the description before the first section, without what names the library.
 
     Examples
@@ -171,7 +179,7 @@ def description(docstring):
                     if not _BOILERPLATE.search(sentence))
 
 
-def parameter_kinds(docstring):
+def parameter_kinds(docstring: str) -> tuple[str, ...]:
     """Return the kinds of parameter that a docstring states, sorted.
 
     Examples
@@ -179,9 +187,8 @@ def parameter_kinds(docstring):
     >>> parameter_kinds("Sort.\\n\\nArgs:\\n    x (Tensor): what\\n    dim (int, optional): where")
     ('array', 'int')
     """
-    types = [found for section in _NUMPY_SECTION.findall(docstring)
-             for found in _NUMPY_TYPE.findall(section)]
-    types += [found for section in _GOOGLE_SECTION.findall(docstring)
-              for found in _GOOGLE_TYPE.findall(section)]
-    types = [_DEFAULT.sub("", found) for found in types]
+    types = [_DEFAULT.sub("", text)
+             for sections, entries in ((_NUMPY_SECTION, _NUMPY_TYPE),
+                                       (_GOOGLE_SECTION, _GOOGLE_TYPE))
+             for section in sections.findall(docstring) for text in entries.findall(section)]
     return tuple(kind for kind, pattern in _KINDS.items() if any(map(pattern.search, types)))

@@ -3,13 +3,14 @@
 import io
 import mmap
 import os
+from pathlib import Path
 
 import numpy as np
 
 from bert_kit.errors import DataError
 
 
-def header(dtype, count):
+def header(dtype: np.dtype, count: int) -> bytes:
     """Return the bytes with which a .npy file of so many numbers begins."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -22,9 +23,7 @@ class MappedArray:
 
     Parameters
     ----------
-    path : Path
-    dtype : numpy.dtype
-    count : int or None
+    count
         How many it must hold; None takes what there is.
 
     Raises
@@ -33,7 +32,7 @@ class MappedArray:
         If the file is missing, cut short, or holds anything else.
     """
 
-    def __init__(self, path, dtype, count=None):
+    def __init__(self, path: Path, dtype: np.dtype, count: int | None = None) -> None:
         start = len(header(dtype, 0))
         try:
             with open(path, "rb") as handle:
@@ -51,7 +50,7 @@ class MappedArray:
             self._map.madvise(mmap.MADV_RANDOM)  # what follows a row is not what is read next
         self.values = np.frombuffer(self._map, dtype, count, start)
 
-    def drop(self):
+    def drop(self) -> None:
         """Hand the pages that were read back; they are read again when they are needed."""
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)

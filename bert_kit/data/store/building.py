@@ -10,48 +10,52 @@ import contextlib
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat, zip_longest
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bert_kit.data.datasets import Ragged
+from bert_kit.checks import whole
 from bert_kit.data.read.documents import ByteRange, cut_file, read_range
 from bert_kit.data.read.text_lines import find_data
-from bert_kit.data.store.token_store import (INDEX, MANIFEST, PLAN, VERSION, MappedArray, TokenStore,
-                                       fingerprint, shard_files, token_type)
-from bert_kit.tokenization.words import word_pieces
+from bert_kit.data.rows.pieces import Ragged
+from bert_kit.data.store.array_files import MappedArray
+from bert_kit.data.store.token_store import (
+    INDEX, MANIFEST, PLAN, VERSION, TokenStore, fingerprint, shard_files, token_type)
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, working_folder, write_json
+from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.words import word_pieces
 
 SHARD_BYTES = 32 * 2**20  # of text, or more: seconds of work and some 15 MB of tokens
 MOST_SHARDS = 200  # each is an open file of every reader, and some systems allow 256
 
+Report = Callable[[int, int], object]  # told how many bytes of text are done, of how many
 
-def build_token_store(files, tokenizer, folder, workers=1, report=None):
+
+def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Tokenizer,
+                      folder: str | Path, workers: int = 1,
+                      report: Report | None = None) -> TokenStore:
     """Encode text files into a folder, or go on with it, or only open what is there already.
 
     Each process has a shard in memory, of 32 MB of text or of a 200th of it all where that is more.
 
     Parameters
     ----------
-    files : path, or sequence of paths
+    files
         As `read_documents` reads them.
-    tokenizer : Tokenizer
-    folder : path
+    folder
         Where the store goes; one process builds it at a time.
-    workers : int
+    workers
         Processes that encode. More than one are new interpreters, so a script that asks for them
         needs `if __name__ == "__main__":`.
-    report : callable, optional
-        `report(done, total)` in bytes of text, at the beginning and after each shard.
-
-    Returns
-    -------
-    TokenStore
+    report
+        Called as `report(done, total)` at the beginning and after each shard.
 
     Raises
     ------
@@ -60,8 +64,7 @@ def build_token_store(files, tokenizer, folder, workers=1, report=None):
         store of other files (by name and size; for a store that is not finished also by the time
         they were changed) or of another tokenizer, or a process was killed.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise DataError(f"workers is {workers!r}; expected a whole number from 1")
+    whole("workers", workers, 1, error=DataError)
     folder = Path(folder)
     files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
     made_of = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
@@ -77,7 +80,8 @@ def build_token_store(files, tokenizer, folder, workers=1, report=None):
     return TokenStore(folder)
 
 
-def _build(files, made_of, tokenizer, folder, workers, report):
+def _build(files: list[Path], made_of: dict[str, Any], tokenizer: Tokenizer, folder: Path,
+           workers: int, report: Report) -> None:
     remove_leftovers(folder)
     shards = _plan(files, made_of, folder)
     _build_shards(shards, tokenizer, folder, workers, report)
@@ -85,7 +89,7 @@ def _build(files, made_of, tokenizer, folder, workers, report):
     write_json(folder / MANIFEST, {**made_of, "shards": sizes})
 
 
-def _plan(files, made_of, folder):
+def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list[ByteRange]]:
     """Return the ranges of each shard: those of the plan in the folder, else of a new one."""
     # A file that changes between two parts of a build would be in the store half old, half new.
     plan = {**made_of, "modified": [path.stat().st_mtime_ns for path in files]}
@@ -107,14 +111,14 @@ def _plan(files, made_of, folder):
                         "folder to begin anew)") from None
 
 
-def _stored_plan(folder):
+def _stored_plan(folder: Path) -> dict[str, Any]:
     try:
         return read_json(folder / PLAN)
     except BertKitError as error:
         raise DataError(str(error)) from None
 
 
-def _check_same(stored, plan, folder):
+def _check_same(stored: Mapping[str, Any], plan: Mapping[str, Any], folder: Path) -> None:
     """Refuse a folder in which another store was begun."""
     for key, value in plan.items():
         if stored.get(key) != value:
@@ -122,21 +126,22 @@ def _check_same(stored, plan, folder):
                             "expected the same, or another folder")
 
 
-def _difference(key, stored, plan):
+def _difference(key: str, stored: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """Return the first difference in one sentence's part."""
-    pair = stored.get(key), plan[key]
-    if isinstance(pair[0], list) and isinstance(pair[1], list):  # of files
-        pair = next(two for two in zip_longest(*pair) if two[0] != two[1])
-    return f"{key} {str(pair[0])[:100]}, now given {str(pair[1])[:100]}"
+    old, new = stored.get(key), plan[key]
+    if isinstance(old, list) and isinstance(new, list):  # of files
+        old, new = next(pair for pair in zip_longest(old, new) if pair[0] != pair[1])
+    return f"{key} {str(old)[:100]}, now given {str(new)[:100]}"
 
 
-def _cut(files):
+def _cut(files: list[Path]) -> list[list[list]]:
     """Return for each shard its ranges, as lists: number of the file, first byte, end, gaps.
 
     Large files make several shards, small ones share one.
     """
     size = max(SHARD_BYTES, sum(path.stat().st_size for path in files) // MOST_SHARDS)
-    shards, free = [], 0
+    shards: list[list[list]] = []
+    free = 0
     for number, path in enumerate(files):
         for part in cut_file(path, size):
             if free <= 0:
@@ -147,7 +152,8 @@ def _cut(files):
     return shards
 
 
-def _build_shards(shards, tokenizer, folder, workers, report):
+def _build_shards(shards: list[list[ByteRange]], tokenizer: Tokenizer, folder: Path, workers: int,
+                  report: Report) -> None:
     """Make the shards that are missing."""
     sizes = [sum(part.end - part.start for part in parts) for parts in shards]
     missing = [number for number in range(len(shards))
@@ -162,7 +168,7 @@ def _build_shards(shards, tokenizer, folder, workers, report):
 
 
 @contextlib.contextmanager
-def _processes(count, folder):
+def _processes(count: int, folder: Path) -> Iterator[Callable]:
     """Yield a function like `map` that works with so many processes."""
     if count <= 1:
         yield map
@@ -177,19 +183,20 @@ def _processes(count, folder):
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_process():
+def _begin_process() -> None:
     """Make ready a process of its own: one thread of the tokenizers library, not one a core."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with_parent():
+def _end_with(sentinel: int) -> None:
     """End this process when the one that started it does: killed, it cannot say so any more."""
-    connection.wait([multiprocessing.parent_process().sentinel])
+    connection.wait([sentinel])
     os._exit(1)
 
 
-def _build_shard(number, parts, tokenizer, folder):
+def _build_shard(number: int, parts: list[ByteRange], tokenizer: Tokenizer, folder: Path) -> int:
     """Encode some ranges of text into the files of a shard; return its number."""
     texts = (" ".join(lines) for part in parts for lines in read_range(part))
     documents = Ragged(word_pieces(texts, tokenizer))
@@ -199,12 +206,12 @@ def _build_shard(number, parts, tokenizer, folder):
     return number
 
 
-def _save(path, values):
+def _save(path: Path, values: np.ndarray) -> None:
     with atomic_file(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, values, allow_pickle=False)
 
 
-def _shard_sizes(folder, number, tokenizer):
+def _shard_sizes(folder: Path, number: int, tokenizer: Tokenizer) -> list[int]:
     """Return how many documents and tokens a finished shard holds."""
     tokens, ends = shard_files(folder, number)
     return [len(MappedArray(ends, INDEX).values),

@@ -1,6 +1,6 @@
 """A corpus as numbers on the disk, of which only what is read is in memory.
 
-A store is a folder that `build_token_store` makes (see `store_building`):
+A store is a folder that `build_token_store` makes (see `building`):
 
     manifest.json              what it was made of, and the sizes of its shards
     shard-00000.tokens.npy     the piece ids of some documents one after the other, no specials
@@ -18,12 +18,14 @@ process. As a file they cost eight bytes a row, 3% of what it holds, and opening
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bert_kit.data.store.array_files import MappedArray, header
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import atomic_file, read_json
+from bert_kit.tokenization import Tokenizer
 
 VERSION = 1
 MANIFEST, PLAN = "manifest.json", "plan.json"
@@ -31,7 +33,7 @@ INDEX = np.dtype("<i8")
 READS = 512  # rows read before their pages are handed back; each may bring 64 kB of neighbours
 
 
-def fingerprint(tokenizer):
+def fingerprint(tokenizer: Tokenizer) -> str:
     """Return 64 hexadecimal digits that differ for tokenizers that do.
 
     It is the SHA-256 of the tokenizer's JSON.
@@ -39,7 +41,7 @@ def fingerprint(tokenizer):
     return hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()
 
 
-def token_type(vocab_size):
+def token_type(vocab_size: int) -> np.dtype:
     """Return the smallest numpy type that holds every id.
 
     >>> token_type(30_522).str, token_type(250_002).str
@@ -48,7 +50,7 @@ def token_type(vocab_size):
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
-def shard_files(folder, number):
+def shard_files(folder: str | Path, number: int) -> tuple[Path, Path]:
     """Return the paths of a shard's tokens and of its ends."""
     return (Path(folder) / f"shard-{number:05}.tokens.npy",
             Path(folder) / f"shard-{number:05}.ends.npy")
@@ -59,14 +61,14 @@ class TokenStore:
 
     Parameters
     ----------
-    folder : path
+    folder
         A store that `build_token_store` finished.
 
     Attributes
     ----------
-    documents, tokens : int
+    documents, tokens
         How many it holds.
-    fingerprint : str
+    fingerprint
         That of its tokenizer.
 
     Raises
@@ -75,7 +77,7 @@ class TokenStore:
         If the folder is not a finished store, or a file of it is missing or damaged.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
             self._take(read_json(self._manifest()))
@@ -89,18 +91,18 @@ class TokenStore:
                         for number, size in enumerate(np.diff(self.bounds))]
 
     @classmethod
-    def open(cls, folder):
+    def open(cls, folder: str | Path) -> "TokenStore":
         """Return the store in a folder."""
         return cls(folder)
 
-    def _manifest(self):
+    def _manifest(self) -> Path:
         path = self.folder / MANIFEST
         if (self.folder / PLAN).exists() and not path.exists():
             raise DataError(f"{self.folder}: a token store that is not finished; expected "
                             "build_token_store to be called again, which goes on with it")
         return path
 
-    def _take(self, manifest):
+    def _take(self, manifest: dict[str, Any]) -> None:
         """Set the sizes from what the manifest says."""
         if manifest["version"] != VERSION:
             raise ValueError
@@ -111,14 +113,14 @@ class TokenStore:
         self.sizes, self.bounds = sizes, np.append(0, sizes[:, 1].cumsum())
         self.documents, self.tokens = sizes.sum(0).tolist()
 
-    def __reduce__(self):  # a copy in another process maps the files itself
+    def __reduce__(self) -> tuple:  # a copy in another process maps the files itself
         return TokenStore, (self.folder,)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"TokenStore({str(self.folder)!r}: {self.documents:,} documents, "
                 f"{self.tokens:,} tokens)")
 
-    def rows(self, tokenizer, room):
+    def rows(self, tokenizer: Tokenizer, room: int) -> "StoreRows":
         """Return the documents as rows of at most `room` pieces, see `StoreRows`.
 
         Raises
@@ -132,7 +134,7 @@ class TokenStore:
                             f"{fingerprint(tokenizer)[:8]}…")
         return StoreRows(self, room, tokenizer.cls_id, tokenizer.sep_id)
 
-    def read(self, start, end):
+    def read(self, start: int, end: int) -> np.ndarray:
         """Return the piece ids from token `start` to `end`, which are those of one shard."""
         shard = int(self.bounds.searchsorted(start, side="right")) - 1
         ids = self._shards[shard].values[start - self.bounds[shard]:end - self.bounds[shard]]
@@ -141,7 +143,7 @@ class TokenStore:
                             f"{start - self.bounds[shard]}; expected ids below {self.vocab_size}")
         return ids
 
-    def ends(self, shard):
+    def ends(self, shard: int) -> np.ndarray:
         """Return where each document of a shard ends, an array of int64."""
         path, (documents, tokens) = shard_files(self.folder, shard)[1], self.sizes[shard]
         ends = MappedArray(path, INDEX, documents).values
@@ -149,7 +151,7 @@ class TokenStore:
             raise DataError(f"{path}: damaged; expected ascending numbers up to {tokens}")
         return ends
 
-    def drop(self):
+    def drop(self) -> None:
         """Hand the pages that were read back to the operating system."""
         for shard in self._shards:
             shard.drop()
@@ -162,33 +164,30 @@ class StoreRows:
 
     Attributes
     ----------
-    lengths : StoreLengths
+    lengths
         Tokens of each row, [CLS] and [SEP] included.
     """
 
-    def __init__(self, store, room, cls_id, sep_id):
+    def __init__(self, store: TokenStore, room: int, cls_id: int, sep_id: int) -> None:
         self.store, self.room, self.cls_id, self.sep_id = store, room, cls_id, sep_id
-        self._open()
-
-    def _open(self):
-        path = self.store.folder / f"rows-{self.room}.npy"
-        if not path.exists():
-            write_rows(self.store, self.room, path)
-        self.bounds = MappedArray(path, INDEX)
+        self.path = store.folder / f"rows-{room}.npy"
+        if not self.path.exists():
+            write_rows(store, room, self.path)
+        self.bounds = MappedArray(self.path, INDEX)
         edges = self.bounds.values[[0, -1]].tolist() if len(self.bounds.values) else None
-        if edges != [0, self.store.tokens]:
-            raise DataError(f"{path}: not made for this store; expected numbers from 0 to "
-                            f"{self.store.tokens} (delete it to have it made again)")
+        if edges != [0, store.tokens]:
+            raise DataError(f"{self.path}: not made for this store; expected numbers from 0 to "
+                            f"{store.tokens} (delete it to have it made again)")
         self.lengths = StoreLengths(self)
         self._reads = 0
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return StoreRows, (self.store, self.room, self.cls_id, self.sep_id)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.bounds.values) - 1
 
-    def __getitem__(self, row):
+    def __getitem__(self, row: int) -> np.ndarray:
         """Return the ids of a row, an array (S,) of int64."""
         self._reads += 1
         if self._reads % READS == 0:
@@ -196,8 +195,8 @@ class StoreRows:
             self.bounds.drop()
         start, end = self.bounds.values[row:row + 2].tolist()
         if not 0 < end - start <= self.room:
-            raise DataError(f"{self.store.folder / f'rows-{self.room}.npy'}: damaged at row {row}; "
-                            f"expected 1 to {self.room} tokens (delete it to have it made again)")
+            raise DataError(f"{self.path}: damaged at row {row}; expected 1 to {self.room} tokens "
+                            "(delete it to have it made again)")
         ids = np.empty(end - start + 2, dtype=np.int64)
         ids[0], ids[1:-1], ids[-1] = self.cls_id, self.store.read(start, end), self.sep_id
         return ids
@@ -209,30 +208,30 @@ class StoreLengths:
     Indexed with an array of row numbers; `mean()` is that of all rows.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: StoreRows) -> None:
         self.rows = rows
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         rows = np.asarray(rows)
         bounds = self.rows.bounds.values
         lengths = bounds[rows + 1] - bounds[rows] + 2
         self.rows.bounds.drop()
         return lengths
 
-    def mean(self):
+    def mean(self) -> float:
         return self.rows.store.tokens / len(self) + 2
 
 
-def write_rows(store, room, path):
+def write_rows(store: TokenStore, room: int, path: Path) -> None:
     """Write where the rows of at most `room` pieces begin, and the end of the last one.
 
     They are numbers of tokens counted from the first of the store, ascending. One shard is in
     memory at a time.
     """
-    def starts(shard):
+    def starts(shard: int) -> np.ndarray:
         ends = store.ends(shard)
         lengths = np.diff(ends, prepend=0)
         counts = -(-lengths // room)  # rows of each document

@@ -5,18 +5,20 @@
 """
 
 import inspect
+from collections.abc import Callable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
-from bert_kit.config import ACTIVATIONS
+from bert_kit.checks import one_of, whole, wholes
+from bert_kit.config import ACTIVATIONS, BertConfig
 from bert_kit.errors import ConfigError
 from bert_kit.model.classifiers.head_parts import MLP, TokenHead, head_dropout
 from bert_kit.model.classifiers.kan import FourierKANClassifier, WaveletKANClassifier
-from bert_kit.model.layers import init_weights
-from bert_kit.checks import one_of, whole, wholes
 from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.model.classifiers.sequences import (AttentionClassifier, BiLSTMClassifier,
-                                                 CNNClassifier)
+                                                  CNNClassifier)
+from bert_kit.model.encoder import EncoderOutput
+from bert_kit.model.layers import init_weights
 
 
 class LinearClassifier(nn.Module):
@@ -24,18 +26,18 @@ class LinearClassifier(nn.Module):
 
     uses_pooler = True
 
-    def __init__(self, config):
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dropout = head_dropout(config)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
         init_weights(self, config)
 
-    def forward(self, encoded, mask=None):
+    def forward(self, encoded: EncoderOutput, mask: Tensor | None = None) -> Tensor:
         """EncoderOutput with a pooled vector (B, D) -> (B, C)."""
         return self.output(self.dropout(encoded.pooler_output))
 
 
-def decreasing_sizes(depth, start, end):
+def decreasing_sizes(depth: int, start: int, end: int) -> list[int]:
     """Return `depth` even sizes from `start` down to `end`, all in the same ratio to the next.
 
     Examples
@@ -55,23 +57,23 @@ class MLPClassifier(TokenHead):
 
     Parameters
     ----------
-    config : BertConfig
-    hidden_dims : list of int, optional
+    hidden_dims
         Sizes of the hidden layers, up to 16 of them; default D and D/2. With none the head is
         dropout and one linear layer.
-    depth : int, optional
+    depth
         Instead of sizes: 1 to 4 hidden layers whose even sizes fall geometrically from 2 D to
         2 C, or to 64 if that is more.
-    activation : str
+    activation
         "relu", or another that BertConfig knows.
-    pooling : str
+    pooling
         "cls", "mean" or "max" over real tokens, or "pooler": the encoder's own, of its last layer.
-    last_layers : int
+    last_layers
         Read the last k layers of the encoder side by side.
     """
 
-    def __init__(self, config, hidden_dims=None, depth=None, activation="relu", pooling="cls",
-                 last_layers=1):
+    def __init__(self, config: BertConfig, hidden_dims: Sequence[int] | None = None,
+                 depth: int | None = None, activation: str = "relu", pooling: str = "cls",
+                 last_layers: int = 1) -> None:
         super().__init__(config, last_layers)
         self.uses_pooler = one_of("pooling", pooling, (*POOLINGS, "pooler")) == "pooler"
         if self.uses_pooler and last_layers > 1:
@@ -90,14 +92,14 @@ class MLPClassifier(TokenHead):
         self.pool = POOLINGS.get(pooling)
         self.mlp = MLP(config, self.width, sizes, one_of("activation", activation, ACTIVATIONS))
 
-    def forward(self, encoded, mask):
+    def forward(self, encoded: EncoderOutput, mask: Tensor) -> Tensor:
         """EncoderOutput, (B, S) -> (B, C)."""
-        if self.uses_pooler:
+        if self.pool is None:
             return self.mlp(encoded.pooler_output)
         return self.mlp(self.pool(self.tokens(encoded), mask))
 
 
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "standard": LinearClassifier,
     "mlp": MLPClassifier,
     "bilstm": BiLSTMClassifier,
@@ -108,12 +110,12 @@ CLASSIFIERS = {
 }
 
 
-def make_classifier(config):
+def make_classifier(config: BertConfig) -> nn.Module:
     """Build the head that `config.classifier` describes.
 
     Parameters
     ----------
-    config : BertConfig
+    config
         `classifier` is empty (the standard head) or {"type": a key of `CLASSIFIERS`, and any
         options of that head}.
 

@@ -12,17 +12,20 @@ the coefficients c to each connection. So the layer is one matrix product: of th
 inputs, (B, in K), with the coefficients, (out, in K). Nothing of size B x out x in is made.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
-from bert_kit.model.layers import GELU, LayerNorm, init_weights
 from bert_kit.checks import number, one_of, whole
+from bert_kit.config import BertConfig
+from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
 from bert_kit.model.classifiers.pooling import POOLINGS
 from bert_kit.model.classifiers.wavelets import WAVELETS, WaveletBasis
+from bert_kit.model.encoder import EncoderOutput
+from bert_kit.model.layers import GELU, LayerNorm, init_weights
 
 
 class FourierBasis(nn.Module):
@@ -33,27 +36,27 @@ class FourierBasis(nn.Module):
 
     Parameters
     ----------
-    count : int
+    count
         Number G of frequencies.
-    exponent : float
+    exponent
         The coefficients of frequency k start as large as k^-exponent. With 2 ("smooth
         initialisation") a step of x by a tenth of its standard deviation leads to a y that
         correlates with the one before by 0.99, at any G. With 0 the waves lose it, 0.68 at G = 16
         and 0.18 at 64, while the line keeps the sum of both at 0.84 and 0.60.
     """
 
-    def __init__(self, count, exponent=2.0):
+    def __init__(self, count: int, exponent: float = 2.0) -> None:
         super().__init__()
         self.frequencies = nn.Parameter(torch.arange(1.0, count + 1))
         self.exponent = exponent
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…) -> (…, 1 + 2 G)."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # 64 x in bfloat16 is no angle
         angles = x[..., None] * self.frequencies  # (…) -> (…, G)
         return torch.cat([x[..., None], angles.cos(), angles.sin()], -1)
 
-    def initial_std(self):
+    def initial_std(self) -> Tensor:
         """Return (1 + 2 G,): sizes of coefficients that give unit variance to one input's sum.
 
         Half of it comes from the line, for x of variance 1; half from the waves, for any x, as
@@ -64,6 +67,9 @@ class FourierBasis(nn.Module):
         return torch.cat([torch.tensor([0.5]).sqrt(), waves, waves])
 
 
+Basis = FourierBasis | WaveletBasis
+
+
 class KANLayer(nn.Module):
     """y_o = b_o + sum over i and k of c_oik f_k(x_i), with the f_k of a basis.
 
@@ -71,8 +77,10 @@ class KANLayer(nn.Module):
 
     Parameters
     ----------
-    inputs, outputs : int
-    basis : FourierBasis or WaveletBasis
+    inputs, outputs
+        Sizes of the vectors x and y.
+    basis
+        The functions f_k.
 
     Examples
     --------
@@ -81,7 +89,7 @@ class KANLayer(nn.Module):
     (torch.Size([2, 3]), torch.Size([3, 5, 17]))
     """
 
-    def __init__(self, inputs, outputs, basis):
+    def __init__(self, inputs: int, outputs: int, basis: Basis) -> None:
         super().__init__()
         self.basis = basis
         std = basis.initial_std() / inputs**0.5
@@ -89,7 +97,7 @@ class KANLayer(nn.Module):
         self.coefficients = nn.Parameter(torch.randn(outputs, inputs, len(std)) * std)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
         values = self.basis(x).flatten(-2)  # (…, in) -> (…, in K)
         return F.linear(values, self.coefficients.flatten(1), self.bias)  # (…, in K) -> (…, out)
@@ -101,7 +109,7 @@ class KANUnit(nn.Module):
     Each K is behind a LayerNorm, because its functions are laid out for inputs of variance 1.
     """
 
-    def __init__(self, config, width, make_basis):
+    def __init__(self, config: BertConfig, width: int, make_basis: Callable[[], Basis]) -> None:
         super().__init__()
         self.first_norm, self.second_norm = LayerNorm(config, width), LayerNorm(config, width)
         self.first = KANLayer(width, width, make_basis())
@@ -109,7 +117,7 @@ class KANUnit(nn.Module):
         self.activation = GELU(fused=config.fused)
         self.dropout = head_dropout(config)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, width)."""
         inner = self.dropout(self.activation(self.first(self.first_norm(x))))
         return x + self.second(self.second_norm(inner))
@@ -123,18 +131,18 @@ class KANClassifier(TokenHead):
 
     Parameters
     ----------
-    config : BertConfig
-    make_basis : callable
+    make_basis
         Returns a new basis.
-    pooling : str
+    pooling
         "cls", "mean" or "max" over real tokens.
-    width : int or None
+    width
         Size of the projection and of the KAN layers; None takes k D, or 512 if that is less.
-    last_layers : int
+    last_layers
         Read the last k layers of the encoder side by side.
     """
 
-    def __init__(self, config, make_basis, pooling, width, last_layers):
+    def __init__(self, config: BertConfig, make_basis: Callable[[], Basis], pooling: str,
+                 width: int | None, last_layers: int) -> None:
         super().__init__(config, last_layers)
         width = min(self.width, 512) if width is None else whole("width", width, 1, 4_096)
         self.pool = POOLINGS[one_of("pooling", pooling, POOLINGS)]
@@ -147,7 +155,7 @@ class KANClassifier(TokenHead):
         self.unit_norm = LayerNorm(config, width)
         self.mlp = MLP(config, width, [width], "gelu")
 
-    def forward(self, encoded, mask):
+    def forward(self, encoded: EncoderOutput, mask: Tensor) -> Tensor:
         """EncoderOutput, (B, S) -> (B, C)."""
         pooled = self.pool(self.tokens(encoded), mask)  # (B, S, k D) -> (B, k D)
         x = self.projection(self.input_norm(pooled))  # (B, k D) -> (B, width)
@@ -164,17 +172,16 @@ class FourierKANClassifier(KANClassifier):
 
     Parameters
     ----------
-    config : BertConfig
-    num_frequencies : int
+    num_frequencies
         Number G of frequencies of each function.
-    exponent : float
+    exponent
         Initial fall of the coefficients, k^-exponent, 0 to 8.
     pooling, width, last_layers
         As in `KANClassifier`.
     """
 
-    def __init__(self, config, num_frequencies=8, exponent=2.0, pooling="cls", width=None,
-                 last_layers=1):
+    def __init__(self, config: BertConfig, num_frequencies: int = 8, exponent: float = 2.0,
+                 pooling: str = "cls", width: int | None = None, last_layers: int = 1) -> None:
         num_frequencies = whole("num_frequencies", num_frequencies, 1, 1_024)
         exponent = number("exponent", exponent, 0, 8)
         super().__init__(config, partial(FourierBasis, num_frequencies, exponent), pooling, width,
@@ -186,17 +193,16 @@ class WaveletKANClassifier(KANClassifier):
 
     Parameters
     ----------
-    config : BertConfig
-    num_wavelets : int
+    num_wavelets
         Number of wavelets of each function.
-    wavelet_type : str
+    wavelet_type
         "haar", "mexican", "morlet", or "mixed" for a third of each.
     pooling, width, last_layers
         As in `KANClassifier`.
     """
 
-    def __init__(self, config, num_wavelets=8, wavelet_type="mixed", pooling="cls", width=None,
-                 last_layers=1):
+    def __init__(self, config: BertConfig, num_wavelets: int = 8, wavelet_type: str = "mixed",
+                 pooling: str = "cls", width: int | None = None, last_layers: int = 1) -> None:
         num_wavelets = whole("num_wavelets", num_wavelets, 1, 1_024)
         one_of("wavelet_type", wavelet_type, (*WAVELETS, "mixed"))
         super().__init__(config, partial(WaveletBasis, num_wavelets, wavelet_type), pooling,

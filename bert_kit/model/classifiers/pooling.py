@@ -5,18 +5,19 @@ A row without any real token gives a finite vector.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bert_kit.config import BertConfig
 from bert_kit.model.layers import init_weights
 
 
-def first_token(hidden, mask):
+def first_token(hidden: Tensor, mask: Tensor) -> Tensor:
     """(B, S, D) -> (B, D): the [CLS] vector, which attention has filled from the whole row."""
     return hidden[:, 0]  # (B, S, D) -> (B, D)
 
 
-def mean_of_tokens(hidden, mask):
+def mean_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
     """(B, S, D), (B, S) -> (B, D): the mean over real tokens (Reimers & Gurevych 2019, MEAN).
 
     Examples
@@ -29,7 +30,7 @@ def mean_of_tokens(hidden, mask):
     return total / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def max_of_tokens(hidden, mask):
+def max_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
     """(B, S, D), (B, S) -> (B, D): the largest value of each component over real tokens."""
     lowest = torch.finfo(hidden.dtype).min
     # Not amax: it divides the gradient among equal values, which costs ten times the pooling.
@@ -37,7 +38,7 @@ def max_of_tokens(hidden, mask):
     return peak * mask.any(1, keepdim=True)
 
 
-def last_states(hidden, mask):
+def last_states(hidden: Tensor, mask: Tensor) -> Tensor:
     """(B, S, 2h), (B, S) -> (B, 2h): where each direction of a bidirectional network ends.
 
     The forward half of the last real token and the backward half of the first.
@@ -60,13 +61,13 @@ class AttentionPooling(nn.Module):
     no bias: softmax would not feel it.
     """
 
-    def __init__(self, config, inputs, attention_size, heads):
+    def __init__(self, config: BertConfig, inputs: int, attention_size: int, heads: int) -> None:
         super().__init__()
         self.inner = nn.Linear(inputs, attention_size)
         self.outer = nn.Linear(attention_size, heads, bias=False)
         init_weights(self, config)
 
-    def forward(self, hidden, mask):
+    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, D), (B, S) -> pooled (B, R D), and the weights (B, R, S)."""
         scores = self.outer(torch.tanh(self.inner(hidden)))  # (B, S, D) -> (B, S, R)
         scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
@@ -75,8 +76,8 @@ class AttentionPooling(nn.Module):
         return pooled.flatten(1), weights
 
 
-def max_over_time(hidden, mask, filters, fused=True):
-    """Slide one group of filters over the tokens and keep each filter's largest answer.
+def max_over_time(hidden: Tensor, mask: Tensor, filters: nn.Linear, fused: bool = True) -> Tensor:
+    """(B, S, D), (B, S) -> (B, F): the largest answer of each filter that slides over the tokens.
 
     A filter of size k looks at k tokens in a row (Kim 2014, eq. 2 to 4, before the ReLU, which
     may as well come after the maximum). Only windows that lie within the real tokens count. A row
@@ -84,16 +85,12 @@ def max_over_time(hidden, mask, filters, fused=True):
 
     Parameters
     ----------
-    hidden : Tensor (B, S, D)
-    mask : Tensor (B, S) of bool
-    filters : nn.Linear of k D to F
-        A filter is a linear function of k token vectors side by side.
-    fused : bool
+    hidden, mask
+        Token vectors, and True at real tokens.
+    filters
+        k D to F: a filter is a linear function of k token vectors side by side.
+    fused
         True calls torch's convolution, False cuts the windows out.
-
-    Returns
-    -------
-    Tensor (B, F)
     """
     width = hidden.shape[-1]
     size = filters.in_features // width

@@ -3,15 +3,20 @@
 Each ends, as the standard recipe goes, in linear, ReLU, dropout and linear, D wide.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import cast
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
-from bert_kit.model.layers import init_weights
 from bert_kit.checks import one_of, whole, wholes
-from bert_kit.model.classifiers.pooling import (AttentionPooling, last_states, max_of_tokens, max_over_time,
-                                    mean_of_tokens)
+from bert_kit.config import BertConfig
+from bert_kit.model.classifiers.head_parts import MLP, TokenHead, check_size, head_dropout
+from bert_kit.model.classifiers.pooling import (AttentionPooling, last_states, max_of_tokens,
+                                                max_over_time, mean_of_tokens)
+from bert_kit.model.encoder import EncoderOutput
+from bert_kit.model.layers import init_weights
 
 
 class BiLSTM(nn.Module):
@@ -25,7 +30,7 @@ class BiLSTM(nn.Module):
     The weights keep torch's initial values, U(-1/sqrt(h), 1/sqrt(h)).
     """
 
-    def __init__(self, config, inputs, hidden_size, num_layers):
+    def __init__(self, config: BertConfig, inputs: int, hidden_size: int, num_layers: int) -> None:
         super().__init__()
         widths = [inputs] + [2 * hidden_size] * (num_layers - 1)
         check_size(sum(8 * hidden_size * (width + hidden_size) for width in widths))
@@ -35,14 +40,14 @@ class BiLSTM(nn.Module):
         self.dropout = head_dropout(config)
         self.fused = config.fused
 
-    def forward(self, x, mask):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, S, inputs), (B, S) -> (B, S, 2 h); what stands at padding has no meaning."""
         # Not every kernel takes an empty batch; the formula does, and its gradient is zero.
-        run = _kernel if self.fused and len(x) else _gates
+        run = (lambda lstm, x: lstm(x)[0]) if self.fused and len(x) else _gates
         places = torch.arange(x.shape[1], device=x.device)
         last = mask.sum(1, keepdim=True) - 1
         mirror = torch.where(places <= last, last - places, places)  # its own inverse
-        for number, (ahead, back) in enumerate(zip(self.ahead, self.back)):
+        for number, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
             if number:
                 x = self.dropout(x)
             backward = _reorder(run(back, _reorder(x, mirror)), mirror)
@@ -50,27 +55,24 @@ class BiLSTM(nn.Module):
         return x
 
 
-def _reorder(x, places):
+def _reorder(x: Tensor, places: Tensor) -> Tensor:
     """(B, S, D) -> (B, S, D): the tokens of each row in another order."""
     return x.gather(1, places[..., None].expand_as(x))
 
 
-def _kernel(lstm, x):
-    return lstm(x)[0]
-
-
-def _gates(lstm, x):
+def _gates(lstm: nn.Module, x: Tensor) -> Tensor:
     """(B, S, D) -> (B, S, h): one LSTM, token by token (Hochreiter & Schmidhuber 1997).
 
     c = forget * c + input * candidate and h = output * tanh(c); the three gates are sigmoids and
     the candidate a tanh of a linear map of the token and the last h. Torch stores the four maps
     as one matrix, in the order of the line below.
     """
-    hidden = cell = x.new_zeros(len(x), lstm.hidden_size)
+    from_token, from_hidden, token_bias, hidden_bias = lstm.parameters()
+    hidden = cell = x.new_zeros(len(x), from_hidden.shape[1])
     outputs = []
     for token in x.unbind(1):
-        maps = (F.linear(token, lstm.weight_ih_l0, lstm.bias_ih_l0)
-                + F.linear(hidden, lstm.weight_hh_l0, lstm.bias_hh_l0))  # (B, D) -> (B, 4 h)
+        maps = (F.linear(token, from_token, token_bias)
+                + F.linear(hidden, from_hidden, hidden_bias))  # (B, D) -> (B, 4 h)
         take, forget, candidate, show = maps.chunk(4, -1)
         cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
         hidden = show.sigmoid() * cell.tanh()
@@ -83,21 +85,21 @@ class BiLSTMClassifier(TokenHead):
 
     Parameters
     ----------
-    config : BertConfig
-    hidden_size : int
+    hidden_size
         Size h of each direction's state.
-    num_layers : int
+    num_layers
         LSTMs on top of one another, 1 to 4, with dropout between them.
-    pooling : str
+    pooling
         "last" (the last state of each direction: forward at the last real token, backward at the
         first), "mean" or "max" over real tokens.
-    last_layers : int
+    last_layers
         Read the last k layers of the encoder side by side.
     """
 
     POOLINGS = {"last": last_states, "mean": mean_of_tokens, "max": max_of_tokens}
 
-    def __init__(self, config, hidden_size=128, num_layers=1, pooling="last", last_layers=1):
+    def __init__(self, config: BertConfig, hidden_size: int = 128, num_layers: int = 1,
+                 pooling: str = "last", last_layers: int = 1) -> None:
         super().__init__(config, last_layers)
         hidden_size = whole("hidden_size", hidden_size, 1, 4_096)
         num_layers = whole("num_layers", num_layers, 1, 4)
@@ -105,7 +107,7 @@ class BiLSTMClassifier(TokenHead):
         self.lstm = BiLSTM(config, self.width, hidden_size, num_layers)
         self.mlp = MLP(config, 2 * hidden_size, [config.hidden_size], "relu")
 
-    def forward(self, encoded, mask):
+    def forward(self, encoded: EncoderOutput, mask: Tensor) -> Tensor:
         """EncoderOutput, (B, S) -> (B, C)."""
         states = self.lstm(self.tokens(encoded), mask)  # (B, S, k D) -> (B, S, 2 h)
         return self.mlp(self.pool(states, mask))
@@ -119,23 +121,23 @@ class AttentionClassifier(TokenHead):
 
     Parameters
     ----------
-    config : BertConfig
-    attention_size : int
+    attention_size
         Width of the network that weighs a token.
-    num_heads : int
+    num_heads
         Number R of weighted means, which are put side by side.
-    last_layers : int
+    last_layers
         Read the last k layers of the encoder side by side.
     """
 
-    def __init__(self, config, attention_size=128, num_heads=1, last_layers=1):
+    def __init__(self, config: BertConfig, attention_size: int = 128, num_heads: int = 1,
+                 last_layers: int = 1) -> None:
         super().__init__(config, last_layers)
         attention_size = whole("attention_size", attention_size, 1, 4_096)
         num_heads = whole("num_heads", num_heads, 1, 64)
         self.attention = AttentionPooling(config, self.width, attention_size, num_heads)
         self.mlp = MLP(config, num_heads * self.width, [config.hidden_size], "relu")
 
-    def forward(self, encoded, mask):
+    def forward(self, encoded: EncoderOutput, mask: Tensor) -> Tensor:
         """EncoderOutput, (B, S) -> (B, C)."""
         pooled, _ = self.attention(self.tokens(encoded), mask)  # (B, S, k D) -> (B, R k D)
         return self.mlp(pooled)
@@ -149,16 +151,16 @@ class CNNClassifier(TokenHead):
 
     Parameters
     ----------
-    config : BertConfig
-    kernel_sizes : list of int
+    kernel_sizes
         Tokens that a filter sees at once, one group of filters for each.
-    num_filters : int
+    num_filters
         Number F of filters in each group.
-    last_layers : int
+    last_layers
         Read the last k layers of the encoder side by side.
     """
 
-    def __init__(self, config, kernel_sizes=(3, 4, 5), num_filters=100, last_layers=1):
+    def __init__(self, config: BertConfig, kernel_sizes: Sequence[int] = (3, 4, 5),
+                 num_filters: int = 100, last_layers: int = 1) -> None:
         super().__init__(config, last_layers)
         kernel_sizes = wholes("kernel_sizes", kernel_sizes, 1, 64)
         num_filters = whole("num_filters", num_filters, 1, 4_096)
@@ -169,8 +171,9 @@ class CNNClassifier(TokenHead):
         self.mlp = MLP(config, len(kernel_sizes) * num_filters, [config.hidden_size], "relu")
         self.fused = config.fused
 
-    def forward(self, encoded, mask):
+    def forward(self, encoded: EncoderOutput, mask: Tensor) -> Tensor:
         """EncoderOutput, (B, S) -> (B, C)."""
         hidden = self.tokens(encoded)
-        peaks = [max_over_time(hidden, mask, filters, self.fused) for filters in self.filters]
+        peaks = [max_over_time(hidden, mask, filters, self.fused)
+                 for filters in cast(Iterable[nn.Linear], self.filters)]
         return self.mlp(torch.relu(torch.cat(peaks, -1)))  # (B, S, k D) -> (B, groups F) -> (B, C)

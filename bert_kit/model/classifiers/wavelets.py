@@ -3,13 +3,13 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 NARROWEST = 1e-3  # a scale never falls below this
 
 
-def haar(u):
+def haar(u: Tensor) -> Tensor:
     """1 on [0, 1/2), -1 on [1/2, 1) (Haar 1910), with its three jumps smoothed.
 
     The true steps are flat, so nothing in front of them could learn. Each jump is a tanh(20 u)
@@ -24,12 +24,12 @@ def haar(u):
     return (rise - 2 * fall + end) / 2
 
 
-def mexican_hat(u):
+def mexican_hat(u: Tensor) -> Tensor:
     """2 / (sqrt(3) pi^(1/4)) (1 - u^2) exp(-u^2 / 2) (Ricker 1953): a Gaussian bent twice."""
     return 2 / (math.sqrt(3) * math.pi**0.25) * (1 - u * u) * torch.exp(-u * u / 2)
 
 
-def morlet(u):
+def morlet(u: Tensor) -> Tensor:
     """cos(5 u) exp(-u^2 / 2), the real part of Morlet's wavelet (Grossmann & Morlet 1984)."""
     return torch.cos(5 * u) * torch.exp(-u * u / 2)
 
@@ -48,40 +48,41 @@ class WaveletBasis(nn.Module):
 
     Parameters
     ----------
-    count : int
+    count
         Number n of wavelets.
-    wavelet_type : str
+    wavelet_type
         A key of `WAVELETS`, or "mixed": a third of each, the rest of the division to the last.
     """
 
     OCTAVES = 4
 
-    def __init__(self, count, wavelet_type="mixed"):
+    def __init__(self, count: int, wavelet_type: str = "mixed") -> None:
         super().__init__()
         kinds = list(WAVELETS) if wavelet_type == "mixed" else [wavelet_type]
         sizes = [count // len(kinds)] * len(kinds)
         sizes[-1] += count - sum(sizes)
-        self.families = tuple(zip(kinds, sizes))
+        self.families = tuple(zip(kinds, sizes, strict=True))
         places = torch.cat([(torch.arange(n) + 0.5) / max(1, n) * 4 - 2 for n in sizes])
         scales = torch.cat([2.0 ** (1 - torch.arange(n) % self.OCTAVES) for n in sizes])
         self.translations = nn.Parameter(places)
         self.raw_scales = nn.Parameter(torch.log(torch.expm1(scales - NARROWEST)))
 
     @property
-    def scales(self):
+    def scales(self) -> Tensor:
         """(n,) positive widths."""
         return F.softplus(self.raw_scales) + NARROWEST
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(…) -> (…, 1 + n)."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # narrow ones need exact places
         u = (x[..., None] - self.translations) / self.scales  # (…) -> (…, n)
         parts = u.split([size for _, size in self.families], -1)
-        waves = [WAVELETS[kind](part) for (kind, _), part in zip(self.families, parts)]
+        waves = [WAVELETS[kind](part)
+                 for (kind, _), part in zip(self.families, parts, strict=True)]
         return torch.cat([x[..., None], *waves], -1)
 
     @torch.no_grad()
-    def initial_std(self):
+    def initial_std(self) -> Tensor:
         """Return (1 + n,): sizes of coefficients that give unit variance to one input's sum.
 
         For x ~ N(0, 1), half of it comes from the line and half from the wavelets, E[psi_k(x)^2]

@@ -6,10 +6,12 @@ length and taken in blocks (R, n). Rows of one length make a dense block; rows o
 share a block in which a little padding is masked, because many tiny products cost more than it.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from bert_kit.modes import ROUND
 
@@ -25,21 +27,21 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    rows, length : int
+    rows, length
         R, and the tokens n of its longest row.
-    mask : Tensor (R, n) of bool, or None
-        True at real tokens; None when all rows are of one length.
-    places : Tensor (tokens,) or None
-        Where the real tokens stand in the flattened (R, n).
+    mask
+        (R, n), True at real tokens; None when all rows are of one length.
+    places
+        (tokens,), where the real tokens stand in the flattened (R, n); None where `mask` is.
     """
 
     rows: int
     length: int
-    mask: torch.Tensor | None = None
-    places: torch.Tensor | None = None
+    mask: Tensor | None = None
+    places: Tensor | None = None
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         """Number of real tokens."""
         return self.rows * self.length if self.places is None else len(self.places)
 
@@ -50,40 +52,40 @@ class Packing:
 
     Attributes
     ----------
-    rows, length : int
+    rows, length
         B and S of the grid.
-    index : Tensor (N,) or None
-        Place in the flattened grid of each packed token, the N real ones and on a CPU some
-        copies of the first that fill up (see `ROUND`); None when nothing is padded, so that the
-        packed tokens are the grid itself.
-    blocks : tuple of Block
+    index
+        (N,), the place in the flattened grid of each packed token, the N real ones and on a CPU
+        some copies of the first that fill up (see `ROUND`); None when nothing is padded, so that
+        the packed tokens are the grid itself.
+    blocks
         What attention takes together, in packed order. Empty on accelerators, where it takes
         the whole grid in one masked call.
-    mask : Tensor (B, S) of bool, or None
-        True at real tokens; None when nothing is padded.
-    fill : int
+    mask
+        (B, S), True at real tokens; None when nothing is padded.
+    fill
         How many of the packed tokens, at the end, only fill up. Nothing reads them.
     """
 
     rows: int
     length: int
-    index: torch.Tensor | None
+    index: Tensor | None
     blocks: tuple[Block, ...]
-    mask: torch.Tensor | None
+    mask: Tensor | None
     fill: int = 0
 
     @classmethod
-    def of(cls, mask, shape, device):
+    def of(cls, mask: Tensor | None, shape: Sequence[int], device: torch.device) -> "Packing":
         """Lay out a batch.
 
         Parameters
         ----------
-        mask : Tensor (B, S) of bool, or None
-            True at real tokens. Kept on the CPU it can be laid out without waiting for the
-            accelerator that holds the rest of the batch.
-        shape : (int, int)
+        mask
+            (B, S), True at real tokens. Left on the CPU it can be laid out without waiting for
+            the accelerator that holds the rest of the batch.
+        shape
             B and S.
-        device : torch.device
+        device
             Where the encoder runs.
 
         Examples
@@ -104,18 +106,18 @@ class Packing:
         groups, fill = (), 0
         if blockwise:
             sizes, counts = lengths[order].unique_consecutive(return_counts=True)
-            groups = zip(counts.tolist(), sizes.tolist())
+            groups = zip(counts.tolist(), sizes.tolist(), strict=True)
             fill = -len(index) % ROUND
             index = torch.cat([index, index[:1].expand(fill)])
         return cls(rows, length, index.to(device, non_blocking=True), _blocks(groups),
                    mask.to(device, non_blocking=True), fill)
 
-    def pack(self, grid):
+    def pack(self, grid: Tensor) -> Tensor:
         """(B, S, …) -> (N, …), filled up."""
         flat = grid.flatten(0, 1)
         return flat if self.index is None else flat[self.index]
 
-    def unpack(self, packed):
+    def unpack(self, packed: Tensor) -> Tensor:
         """(N, …) -> (B, S, …), zero at padding."""
         if self.index is None:
             return packed.unflatten(0, (self.rows, self.length))
@@ -124,20 +126,21 @@ class Packing:
         flat = flat.index_copy(0, self.index[:real], packed[:real])
         return flat.unflatten(0, (self.rows, self.length))
 
-    def split(self, packed):
+    def split(self, packed: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """(N, …) -> a pair for each block: tokens (R, n, …), and the mask (R, n) or None."""
         *parts, _ = packed.split([*(block.tokens for block in self.blocks), self.fill])
-        return [(_spread(part, block), block.mask) for part, block in zip(parts, self.blocks)]
+        return [(_spread(part, block), block.mask)
+                for part, block in zip(parts, self.blocks, strict=True)]
 
-    def join(self, parts):
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
         """One (R, n, …) a block -> (N, …), the inverse of `split`, with zeros that fill up."""
         flat = [part.flatten(0, 1) for part in parts]
         real = [part if block.places is None else part.index_select(0, block.places)
-                for part, block in zip(flat, self.blocks)]
+                for part, block in zip(flat, self.blocks, strict=True)]
         return torch.cat([*real, flat[0].new_zeros(self.fill, *flat[0].shape[1:])])
 
 
-def _spread(part, block):
+def _spread(part: Tensor, block: Block) -> Tensor:
     """(tokens, …) -> (R, n, …), zero at padding."""
     if block.places is not None:
         grid = part.new_zeros(block.rows * block.length, *part.shape[1:])
@@ -145,13 +148,13 @@ def _spread(part, block):
     return part.unflatten(0, (block.rows, block.length))
 
 
-def _blocks(groups):
+def _blocks(groups: Iterable[tuple[int, int]]) -> tuple[Block, ...]:
     """Make blocks of (rows, tokens a row) groups, which come in order of length.
 
     A group joins the block before it if the padding that this adds is worthwhile. A block has at
     most `BLOCK_SCORES`, or one row.
     """
-    joined = []
+    joined: list[list[tuple[int, int]]] = []
     for rows, length in groups:
         if not length:
             continue
@@ -165,7 +168,7 @@ def _blocks(groups):
     return tuple(block for members in joined for block in _make_blocks(members))
 
 
-def _make_blocks(members):
+def _make_blocks(members: Sequence[tuple[int, int]]) -> list[Block]:
     """Return the block of several lengths, or the blocks of one length."""
     rows, length = members[-1]
     if len(members) == 1:

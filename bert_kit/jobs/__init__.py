@@ -1,0 +1,1 @@
+"""The jobs of the command line: options, the one training job, tasks, commands, searches."""

@@ -1,0 +1,1 @@
+"""Using a model: a file a command."""

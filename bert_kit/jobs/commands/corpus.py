@@ -1,0 +1,36 @@
+"""The command `corpus`: the text that every Python has, written out for other tools or for a look."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from bert_kit.data import load_corpus
+from bert_kit.files import write_text
+from bert_kit.jobs.options.declare import Options, option
+
+
+@dataclass(frozen=True)
+class CorpusOptions(Options):
+    """Where to write to."""
+
+    title: ClassVar[str] = "data"
+    examples = ("bert-kit corpus --output corpus.txt",)
+
+    output: str = option("corpus.txt", "file to write")
+
+
+def run(options: CorpusOptions) -> None:
+    """Write the corpus and say how large it is."""
+    print(f"{options.output}: {write_corpus(options.output)}")
+
+
+def write_corpus(output: str | Path) -> str:
+    """Write the docstring corpus and return its size in one line.
+
+    The format is that of BERT's own pre-training input: one sentence a line, an empty line
+    between documents.
+    """
+    corpus = load_corpus()
+    write_text(output, "\n\n".join("\n".join(document.sentences)
+                                   for document in corpus.documents) + "\n")
+    return corpus.describe()

@@ -1,0 +1,124 @@
+"""The command `embed`: vectors into a file, a search, or scores on rated pairs."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bert_kit.data import Part, read_table, stream_texts
+from bert_kit.errors import ConfigError
+from bert_kit.files import atomic_file
+from bert_kit.jobs.commands.predict import PrecisionOptions
+from bert_kit.jobs.commands.search import format_matches, search
+from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
+                                            chunks_of)
+
+
+@dataclass(frozen=True)
+class EmbedOptions(UseOptions, PrecisionOptions):
+    """What to turn into vectors, and what to do with them."""
+
+    title: ClassVar[str] = "data"
+    examples = ("bert-kit embed --model minilm --data_file texts.txt --output_file vectors.npy",
+                'bert-kit embed --model minilm --data_file texts.txt --query "late delivery"')
+    main = ("model", "data_file", "output_file", "query", "pairs")
+
+    data_file: str | None = option(None, "table, or .txt with a text a line", "input_file")
+    output_file: str | None = option(None, ".npy to write: a vector for each text")
+    query: tuple[str, ...] | None = option(None, "find the texts nearest to these")
+    pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
+    vectors: str | None = option(None, "what output_file wrote before, to search in")
+    top_k: int = option(10, "texts to find for a query", least=1)
+    text_column: str = option("text", "column of the table")
+    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv")
+    encoding: str = option("utf-8-sig", "of the file")
+    pooling: str | None = option(None, "how token vectors become one, where the model's folder "
+                                 "does not say", choices=("cls", "mean", "max"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data_file is None:
+            raise ConfigError("data_file is missing; expected a sentence encoder and a file")
+        if (self.output_file is not None) + bool(self.query) + self.pairs != 1:
+            raise ConfigError("what to do with the texts? expected one of output_file, query and "
+                              "pairs")
+        if self.vectors is not None and not self.query:
+            raise ConfigError("vectors are to be searched in; expected a query with them")
+
+
+def run(options: EmbedOptions) -> str:
+    """Do one of three things with the texts of a file; print and return what was done, as text."""
+    encoder = SentenceEncoder(options.model, options.precision, options.device, options.pooling,
+                              options.download)
+    rows = {"delimiter": options.delimiter, "encoding": options.encoding}
+    if options.pairs:
+        scores = evaluate_similarity(encoder, str(options.data_file), **rows)
+        text = "Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores)
+    elif options.query:
+        text = format_matches(options.query, search(
+            encoder, options.query, str(options.data_file), options.vectors, options.top_k,
+            options.text_column, **rows))
+    else:
+        count = embed_file(encoder, str(options.data_file), str(options.output_file),
+                           options.text_column, **rows)
+        text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
+    print(text)
+    return text
+
+
+def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
+                        delimiter: str | None = None,
+                        encoding: str = "utf-8-sig") -> dict[str, float]:
+    """Return how well the cosines of a file's pairs follow its scores.
+
+    The file is a table with the columns text_a, text_b and label, a number.
+
+    Returns
+    -------
+    dict
+        `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`.
+    """
+    table = read_table(data_file, TEXTS, LABEL, delimiter, encoding)
+    LABEL.check(table, TEXTS)
+    return SimilarityTask().scores(encoder.answers(table.texts), Part(table.texts, table.labels),
+                                   encoder)
+
+
+def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str | Path,
+               text_column: str = "text", delimiter: str | None = None,
+               encoding: str = "utf-8-sig") -> int:
+    """Write the vectors of a file's texts as a .npy file (N, D), and return N.
+
+    Neither the texts nor the vectors are in memory all at once; nor need they be afterwards:
+    ``numpy.load(output_file, mmap_mode="r")``.
+
+    Parameters
+    ----------
+    data_file
+        A text a line if it ends in .txt, else a table; see `bert_kit.data.stream_texts`, also for
+        the last three.
+    output_file
+        Ending in .npy.
+
+    Raises
+    ------
+    BertKitError
+        If a row cannot be used, before any work, or the output cannot be written.
+    """
+    if not str(output_file).endswith(".npy"):
+        raise ConfigError(f"{output_file}: expected a name that ends in .npy")
+    texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
+    count = sum(1 for _ in texts())
+    # Written row after row, not through a map: where the disk is full, a map kills the process.
+    with atomic_file(output_file) as path, open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {
+            "descr": np.dtype(np.float32).str, "fortran_order": False,
+            "shape": (count, encoder.dimension)})
+        for chunk in chunks_of(texts()):
+            file.write(encoder.encode(chunk))
+    return count
+

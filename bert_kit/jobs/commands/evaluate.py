@@ -1,0 +1,167 @@
+"""The command `evaluate`: how good a trained model is, how sure of it, and where it is wrong."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bert_kit.errors import ConfigError
+from bert_kit.files import write_json
+from bert_kit.jobs.options.declare import Needs, option
+from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.run.folder import known_settings, stored_run
+from bert_kit.jobs.run.job import TrainingJob, can_draw
+from bert_kit.jobs.run.task import Parts, Task
+from bert_kit.jobs.tasks.table import task_of_folder
+from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.lookup import find_folder
+from bert_kit.training import Processes, choose_device, join_processes
+from bert_kit.weights import WEIGHT_FILES
+
+OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(UseOptions):
+    """Which model to score, and on what."""
+
+    title: ClassVar[str] = "data"
+    examples = ("bert-kit evaluate --model runs/standard",
+                "bert-kit evaluate --model runs/tagger --data_file test.conll")
+    main = ("model", "data_file", "other", "output_dir", "folds")
+
+    data_file: str | None = option(None, "labelled rows; the run's own test rows without it",
+                                   "input_file")
+    other: str | None = option(None, "a second model to compare with on the same rows")
+    output_dir: str | None = option(None, "by default evaluation in the model's", "output_root")
+    text_column: tuple[str, ...] | None = option(
+        None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
+    label_column: tuple[str, ...] | None = option(
+        None, "column with the label; by default as in training", needs=OF_FILES)
+    delimiter: str | None = option(None, "of CSV fields", needs=OF_FILES)
+    encoding: str = option("utf-8-sig", "of the file", needs=OF_FILES)
+    word_column: int = option(0, "of tagged words, from 0", needs=OF_FILES)
+    tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
+    folds: int = option(7, "parts to score the fixed model on", least=0)
+    mistakes: int = option(20, "most confident ones to show", least=0)
+    seed: int = option(0, "of resamplings and folds", least=0)
+    calibrated: bool = option(False, "scale probabilities as training found to be right; the "
+                              "answers stay the same")
+    plots: bool = option(True, "draw pictures where matplotlib is installed")
+    verbosity: int = option(1, "0 warnings, 1 progress, 2 every detail", choices=(0, 1, 2))
+
+    def say(self, text: str) -> None:
+        """Print a line, unless only warnings are wanted."""
+        if self.verbosity:
+            print(text)
+
+
+def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
+    """Score a saved model on labelled rows, write a report and return it.
+
+    Parameters
+    ----------
+    task
+        Of the model, where its folder does not say.
+
+    Returns
+    -------
+    dict
+        Every score of the task; of classes and labels also `calibration_error` and
+        `brier_score`, of classes `intervals`, `folds`, `coverage`, and `mcnemar` with another
+        model.
+
+    Raises
+    ------
+    BertKitError
+        If a folder or a row cannot be used; a class that the model does not know names its row.
+    """
+    options.check_use()
+    place = find_run(options.model, options.output_dir)
+    folder = find_folder(place, (*WEIGHT_FILES, "modules.json"), options.download)
+    task = task_of_folder(folder) if task is None else task
+    output = Path(options.output_dir or folder / "evaluation")
+    with join_processes(choose_device(options.device)) as processes:
+        predictor = _load(task, folder, options, processes)
+        part = processes.from_first(lambda: _rows(task, predictor, folder, options))
+        answers = predictor.answers(_dataset(task, predictor, part, folder))
+        results: dict[str, Any] = {"model": str(folder), "rows": len(part)}
+        if options.other is not None:
+            results["mcnemar"] = _compare(task, options, predictor, part, answers, folder)
+        return processes.from_first(lambda: _report(task, output, options, predictor, part,
+                                                    answers, results))
+
+
+def _load(task: Task, folder: Path, options: EvaluateOptions, processes: Processes) -> Any:
+    """Return the predictor of a folder; only one of texts scales its probabilities."""
+    if task.predictor_class is Predictor:
+        return Predictor.load(folder, options.device, options.download, processes,
+                              calibrated=options.calibrated)
+    if options.calibrated:
+        raise ConfigError(f"{folder}: {task.what}, so it has no probabilities to scale; leave "
+                          "calibrated out")
+    return task.load(folder, options.device, processes)
+
+
+def _rows(task: Task, predictor: Any, folder: Path, options: EvaluateOptions) -> Any:
+    """Return the rows to score: of the file, or the run's own test rows."""
+    if options.data_file is not None:
+        return task.read_to_score(options, predictor, folder)
+    part = TrainingJob(task, _trained(task, folder)).read().test
+    if part is None:
+        raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
+    return part
+
+
+def _trained(task: Task, folder: Path) -> Any:
+    """Return the options that the model of a folder was trained with."""
+    if not (folder / "manifest.json").is_file():
+        raise ConfigError(f"{folder}: does not say which rows are its test rows; give a "
+                          "--data_file")
+    settings = known_settings(task.options, stored_run(folder)[1])
+    return task.options(**{**settings, "output_dir": str(folder), "resume": None, "verbosity": 0})
+
+
+def _dataset(task: Task, predictor: Any, part: Any, folder: Path) -> Any:
+    """Return the rows as the model reads them: as in training, where the folder says how."""
+    stored = (folder / "manifest.json").is_file()
+    options = _trained(task, folder) if stored else task.options()
+    options = options.replace(max_length=predictor.max_length)
+    parts = Parts(part, None, part, "", "", tuple(predictor.config.labels))
+    return task.dataset(part, "test", parts, predictor.tokenizer, options)
+
+
+def _compare(task: Task, options: EvaluateOptions, predictor: Any, part: Any, answers: Any,
+             folder: Path) -> dict[str, Any]:
+    """Return how another model does on the same rows, and a test of the difference."""
+    second = Predictor.load(str(options.other), options.device, processes=predictor.processes)
+    if not isinstance(predictor, Predictor) or second.classes != predictor.classes:
+        raise ConfigError(f"{options.other}: has other classes; expected "
+                          f"{', '.join(predictor.config.labels)}")
+    return {"other": str(options.other),
+            **predictor.task.compare(answers, second.logits(part.texts), part.labels)}
+
+
+def _report(task: Task, output: Path, options: EvaluateOptions, predictor: Any, part: Any,
+            answers: Any, results: dict[str, Any]) -> dict[str, Any]:
+    """Score the rows, write and say what was found, and return it."""
+    results.update(task.measure(answers, part, predictor, options))
+    text = task.report(output, results, answers, part, predictor, options)
+    write_json(output / "evaluation.json", results)
+    if can_draw(options.plots, options.say):
+        task.present(output, results, answers, part, predictor)
+    files = ", ".join(sorted(path.name for path in output.glob("*.*")))
+    options.say(f"{text}\n\nsaved in {output}: {files}")
+    return results
+
+
+def find_run(model: str, output_dir: str | None = None) -> str | Path:
+    """Return the folder of a model: as given, or under `output_dir`; a file means its folder."""
+    places = [Path(model)]
+    if output_dir is not None and not Path(model).is_absolute():
+        places.append(Path(output_dir) / model)
+    for place in places:
+        if place.is_file():
+            return place.parent
+        if place.is_dir():
+            return place
+    return model  # a name, which the loader looks up

@@ -1,0 +1,165 @@
+"""The command `tag`: texts in, tags and entities out; on a terminal, in colours."""
+
+import csv
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bert_kit.data import read_conll, stream_texts
+from bert_kit.errors import ConfigError
+from bert_kit.evaluation import guard_formula
+from bert_kit.files import atomic_file
+from bert_kit.jobs.commands.predict import PrecisionOptions, check_output
+from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.run.predictor import CHUNK
+from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
+                                      tag_scores, unknown_tags)
+from bert_kit.printing import one_line
+
+COLOURS = (31, 32, 33, 34, 35, 36)  # of ANSI terminals, type by type
+Write = Callable[[int, TaggedText], Any]
+
+
+@dataclass(frozen=True)
+class UseTaggerOptions(UseOptions, PrecisionOptions):
+    """What to tag, and where to."""
+
+    title: ClassVar[str] = "data"
+    examples = ('bert-kit tag --model runs/tagger --text "Ada Lovelace was born in London."',
+                "bert-kit tag --model runs/tagger --input_file texts.txt --output_file found.csv")
+    main = ("model", "text", "input_file", "output_file", "words")
+
+    text: tuple[str, ...] | None = option(None, "texts to tag")
+    input_file: str | None = option(None, "file to tag: .txt, a text a line, or a table")
+    output_file: str | None = option(None, ".csv, a line an entity, or .conll, a line a word; "
+                                     "without it, printed")
+    words: bool = option(False, "input_file has a word a line, as files to train on have")
+    text_column: str = option("text", "column of the table")
+    word_column: int = option(0, "of a file of words, from 0")
+    tag_column: int | None = option(None, "of a file of words that has the right tags too: they "
+                                    "are scored")
+    encoding: str = option("utf-8-sig", "of the file")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.text is None) == (self.input_file is None):
+            raise ConfigError("tagging needs texts (--text) or a file (--input_file); expected "
+                              "one of the two")
+        if self.words and self.input_file is None:
+            raise ConfigError("words says how an input_file is written; expected a file with it")
+        if not self.words and (self.word_column, self.tag_column) != (0, None):
+            raise ConfigError("word_column and tag_column are of a file with a word a line; "
+                              "expected an input_file and words with them")
+        if self.output_file is not None and _suffix(self.output_file) not in WRITERS:
+            raise ConfigError(f"{self.output_file}: expected a name that ends in "
+                              f"{', '.join(WRITERS)}")
+        check_output(self.output_file, self.input_file)
+
+
+def run(options: UseTaggerOptions) -> int:
+    """Tag texts or those of a file and print or write what is found; return how many there were.
+
+    Where the file holds the right tags too, their scores are printed.
+    """
+    tagger = Tagger.load(options.model, options.device, options.download,
+                         precision=options.precision)
+    count, told, table = 0, [], None
+    if options.words:
+        table = read_conll(options.input_file, options.word_column, options.tag_column,
+                           options.encoding)
+        rows = iter(table.words)
+    else:
+        rows = iter(options.text if options.input_file is None else stream_texts(
+            options.input_file, options.text_column, encoding=options.encoding))
+    note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
+    with (_printed(tagger) if options.output_file is None
+          else WRITERS[_suffix(options.output_file)](options.output_file)) as write:
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            for tagged in (tagger.tag_sentences if options.words else tagger.tag)(chunk):
+                count += 1
+                write(count, tagged)
+                told.append(tagged.tags)
+    if table is not None and options.tag_column is not None:
+        entities = are_entities([*tagger.classes, *table.classes])
+        scores = tag_scores(told, table.tags or [], entities, tagger.lenient)
+        print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
+    if options.output_file is not None:
+        print(f"{count:,} texts: {options.output_file}")
+    return count
+
+
+def marked(tagged: TaggedText, colours: Mapping[str, int] | None = None) -> str:
+    """Return a text with its entities marked, on one line without control characters.
+
+    Parameters
+    ----------
+    colours
+        The ANSI colour of each type, for a terminal; without it entities stand in brackets.
+
+    Examples
+    --------
+    >>> from bert_kit.jobs.tasks.tags import TextEntity
+    >>> text = "In London, now"
+    >>> marked(TaggedText(text, [], [], [TextEntity("city", 3, 9, "London")]))
+    'In [London|city], now'
+    """
+    parts, place = [], 0
+    for kind, start, end, entity in tagged.entities:
+        entity, name = one_line(entity, len(tagged.text)), one_line(kind)
+        parts += [_between(tagged.text[place:start]),
+                  f"[{entity}|{name}]" if colours is None else
+                  f"\033[1;{colours[kind]}m{entity}\033[0m\033[2m|{name}\033[0m"]
+        place = end
+    return "".join([*parts, _between(tagged.text[place:])])
+
+
+def _between(text: str) -> str:
+    """Return what stands between entities: as `one_line`, but the spaces at its ends stay."""
+    middle = one_line(text, max(len(text), 1))
+    return f"{' ' * text[:1].isspace()}{middle}{' ' * (bool(middle) and text[-1:].isspace())}"
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+@contextmanager
+def _printed(tagger: Tagger) -> Iterator[Write]:
+    """Yield `write(number, tagged)`, which prints a text."""
+    kinds = sorted({tag.partition("-")[2] or "_" if are_entities(tagger.classes) else tag
+                    for tag in tagger.classes})
+    colours = None
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        colours = {kind: COLOURS[i % len(COLOURS)] for i, kind in enumerate(kinds)}
+    yield lambda number, tagged: print(marked(tagged, colours))
+
+
+@contextmanager
+def write_csv(path: str | Path) -> Iterator[Write]:
+    """Yield `write(number, tagged)`, which writes a line for each entity of a text."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8",
+                                              errors="backslashreplace") as file:
+        rows = csv.writer(file)
+        rows.writerow(["row", "start", "end", "type", "entity"])
+        yield lambda number, tagged: rows.writerows(
+            [number, found.start, found.end, guard_formula(found.type), guard_formula(found.text)]
+            for found in tagged.entities)
+
+
+@contextmanager
+def write_conll(path: str | Path) -> Iterator[Write]:
+    """Yield `write(number, tagged)`, which writes a line for each word, and one between texts."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
+                                              errors="backslashreplace") as file:
+        yield lambda number, tagged: file.write("".join(
+            f"{tagged.text[start:end]}\t{' '.join(tag.split())}\n"
+            for (start, end), tag in zip(tagged.spans, tagged.tags, strict=True)) + "\n")
+
+
+WRITERS = {".csv": write_csv, ".conll": write_conll, ".tsv": write_conll}

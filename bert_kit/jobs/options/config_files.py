@@ -1,0 +1,75 @@
+"""Options from a file: TOML, JSON or YAML, and files that the kit itself wrote."""
+
+import functools
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.files import check_depth, check_readable, read_json
+
+_LONGEST = 2**15  # bytes of TOML or YAML; a key in a key in a key takes the square of it in memory
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """Return the mapping in a .toml, .json, .yml or .yaml file; YAML where PyYAML is installed.
+
+    Of a file that the kit wrote, a run's manifest.json or a best configuration of `tune`, it is
+    the settings in it.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is damaged, or holds something else.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        values = read_json(path)
+        return _mapping(path, values["settings"] if {"bert_kit", "settings"} <= values.keys()
+                        else values)
+    if suffix not in (".toml", ".yml", ".yaml"):
+        raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
+    kind, parse = ("TOML", tomllib.loads) if suffix == ".toml" else ("YAML", _yaml_reader(path))
+    try:
+        check_readable(path, _LONGEST)
+        values = parse(path.read_text("utf-8-sig"))
+        check_depth(values)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
+                          ) from None
+    except BertKitError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path}: not valid {kind} ({reason})") from None
+    return _mapping(path, values)
+
+
+def _mapping(path: Path, values: object) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds a {type(values).__name__}, expected options by name")
+    return values
+
+
+def _yaml_reader(path: Path) -> Callable[[str], object]:
+    """Return a function that reads YAML as strictly as JSON and TOML are read."""
+    try:
+        import yaml
+    except ImportError:
+        raise ConfigError(f"{path}: YAML needs the package pyyaml; install it, or write the same "
+                          "as .toml or .json") from None
+
+    class Strict(yaml.SafeLoader):
+        def compose_node(self, parent, index):  # with a few aliases, a page is a terabyte
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias; expected the value itself")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node, deep=False):
+            mapping = super().construct_mapping(node, deep)
+            if len(mapping) < len(node.value):
+                raise yaml.YAMLError("a key appears twice; expected it once")
+            return mapping
+    return functools.partial(yaml.load, Loader=Strict)

@@ -1,0 +1,244 @@
+"""An option is declared once: as a field that gives a flag, a key of config files, and its checks.
+
+An option group is a frozen dataclass of options with a `title`; the options of a job are a class
+that inherits from its groups. A field's name is the flag and the key, its aliases are other
+spellings of both. A value comes from the command line, else from the config file, else it is the
+default.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+from bert_kit.checks import one_of, whole
+from bert_kit.errors import ConfigError, UsageError
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+Group = TypeVar("Group", bound="Options")
+
+
+class Needs(NamedTuple):
+    """What an option changes nothing without: in words, and as a question to the options."""
+
+    text: str
+    are_met: Callable[[Any], bool]
+
+
+def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
+           words: tuple[str, ...] = (), least: int | None = None, may_change: bool = False,
+           needs: Needs | None = None) -> Any:
+    """Return a dataclass field that is also a flag.
+
+    Parameters
+    ----------
+    default
+        Its value where nothing is given.
+    text
+        What --help says.
+    *aliases
+        Other spellings.
+    choices
+        The only values there are.
+    words
+        Values besides the numbers of a number field, such as "auto".
+    least
+        Smallest value of a whole number.
+    may_change
+        Whether a run that goes on may have another value: it changes nothing that is computed.
+    needs
+        Without which a value other than the default is refused, since it would change nothing.
+    """
+    return dataclasses.field(default=default, metadata={
+        "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
+        "may_change": may_change, "needs": needs})
+
+
+def with_defaults(help: Mapping[str, str] | None = None,
+                  **defaults: object) -> Callable[[type[Group]], type[Group]]:
+    """Give options that a class inherits other defaults, and other words in --help."""
+    def change(options: type[Group]) -> type[Group]:
+        inherited = {field.name: field for base in reversed(options.__mro__)
+                     for field in vars(base).get("__dataclass_fields__", {}).values()}
+        for name in {**defaults, **(help or {})}:
+            field = copy.copy(inherited[name])
+            new = {"help": help[name]} if help and name in help else {}
+            options.__annotations__[name] = field.type
+            setattr(options, name, dataclasses.field(
+                default=defaults.get(name, field.default), metadata={**field.metadata, **new}))
+        return options
+    return change
+
+
+@dataclass(frozen=True)
+class Options:
+    """Some options of a job; converted and checked when they are made, before any work.
+
+    Raises
+    ------
+    ConfigError
+        Names the option, its value and what is expected.
+    """
+
+    title: ClassVar[str] = "options"
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in fields_of(type(self)):
+            value, about = getattr(self, field.name), field.metadata
+            try:
+                value = _convert(value, hints[field.name], about["words"])
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{field.name} is {value!r}; expected {error}") from None
+            if value is not None:
+                if about["choices"] is not None:
+                    one_of(field.name, value, about["choices"])
+                if about["least"] is not None:
+                    whole(field.name, value, about["least"], 2**32 - 1)
+            if value in ("", (), ("",)) and field.default is None:  # a shell variable not set
+                raise ConfigError(f"{field.name} is empty; expected a value, or leave it out")
+            object.__setattr__(self, field.name, value)
+
+    def check_use(self) -> None:
+        """Refuse a value that would change nothing, beside the others.
+
+        Raises
+        ------
+        UsageError
+            Names the option and what it needs.
+        """
+        for field in fields_of(type(self)):
+            value, needs = getattr(self, field.name), field.metadata["needs"]
+            if needs is not None and value != field.default and not needs.are_met(self):
+                raise UsageError(f"{field.name} is {_shown(value)}, which changes nothing without "
+                                 f"{needs.text}; leave it out")
+
+    def replace(self, **changes: object) -> Self:
+        """Return a copy with some options changed, checked like any other."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_names(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Return options from {name or alias: value}; see `named`."""
+        return cls(**named(cls, values, source))
+
+
+def fields_of(options: type[Options]) -> tuple[dataclasses.Field, ...]:
+    """Return the fields that are options."""
+    return tuple(field for field in dataclasses.fields(options) if "help" in field.metadata)
+
+
+def group_of(options: type[Options], name: str) -> type[Options]:
+    """Return the group that an option was declared in first."""
+    return next(base for base in reversed(options.__mro__)
+                if name in base.__dict__.get("__annotations__", {}))
+
+
+def spellings(options: type[Options]) -> dict[str, str]:
+    """Return {spelling: field name}, for the names and all aliases."""
+    return {name: field.name for field in fields_of(options)
+            for name in (field.name, *field.metadata["aliases"])}
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Return a hint at the spelling that was probably meant."""
+    near = difflib.get_close_matches(name.replace("-", "_"), [*known], n=1)
+    return f"did you mean {near[0]!r}?" if near else "see --help for those there are"
+
+
+def named(options: type[Options], values: Mapping[str, Any],
+          source: str = "settings") -> dict[str, Any]:
+    """Return {field name: value} from {name or alias: value}; a mapping as a value is a section.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or an option is given twice: a misspelt option is never ignored.
+    """
+    known, given = spellings(options), {}
+    for name, value in _flatten(values):
+        field = known.get(name.replace("-", "_"))
+        if field is None:
+            raise ConfigError(f"{source}: unknown option {name!r}; {nearest(name, known)}")
+        if field in given:
+            raise ConfigError(f"{source}: {name!r} sets {field} a second time")
+        given[field] = value
+    return given
+
+
+def given_options(**values: object) -> dict[str, object]:
+    """Return a function's own arguments without those that were left out (None)."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value)
+        else:
+            yield str(name), value
+
+
+def kind_of(hint: Any) -> tuple[type, int | None]:
+    """Return (type, length) of an annotation: length None is one value, 0 a tuple of any length.
+
+    >>> kind_of(tuple[int, ...] | None), kind_of(tuple[float, float]), kind_of(float | str)
+    ((<class 'int'>, 0), (<class 'float'>, 2), (<class 'float'>, None))
+    """
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is not tuple:
+        return hint, None
+    kinds = typing.get_args(hint)
+    return kinds[0], 0 if Ellipsis in kinds else len(kinds)
+
+
+def _convert(value: object, hint: Any, words: tuple[str, ...]) -> object:
+    """Return `value` as the annotation has it; ValueError says what was expected."""
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in allowed:
+        return None
+    kind, length = kind_of(hint)
+    if length is None:
+        return one_value(value, kind, words)
+    if isinstance(value, str) and kind is not str:  # "(0.9, 0.999)", a Python tuple in YAML
+        value = [part for part in re.split(r"[\s,]+", value.strip("()[] ")) if part]
+    values = value if isinstance(value, list | tuple) else [value]
+    if length and len(values) != length:
+        raise ValueError(f"{length} values")
+    return tuple(one_value(part, kind) for part in values)
+
+
+def one_value(value: object, kind: type, words: tuple[str, ...] = ()) -> object:
+    """Return one value as `kind`, or as one of the `words`; ValueError says what was expected."""
+    if value in words:
+        return value
+    if kind is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str | Path):
+        return str(value)
+    if kind in (int, float) and isinstance(value, int | float | str) and not isinstance(
+            value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            number = kind(value)
+            if isinstance(value, str) or number == value:  # not 2.5 for a whole number, not NaN
+                return number
+    wanted = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}[kind]
+    raise ValueError(" or ".join([wanted, *words]))
+
+
+def _shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

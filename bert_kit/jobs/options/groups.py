@@ -1,0 +1,251 @@
+"""The option groups of training jobs, each declared once; a task's file adds the task's own.
+
+`TrainOptions` is what every training job asks. A default that a task wants otherwise stands at
+the task, see `with_defaults`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from bert_kit.checks import share
+from bert_kit.errors import ConfigError, UsageError
+from bert_kit.files import numbered_folder
+from bert_kit.jobs.options.declare import Needs, Options, option
+from bert_kit.training import TrainingArguments
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
+
+
+def _optimizer(*names: str) -> Needs:
+    return Needs(f"optim {' or '.join(names)}", lambda options: options.optim in names)
+
+
+def stops_early(options: Any) -> bool:
+    """Say whether options have a rule that may end training before its last step."""
+    return bool(options.early_stopping or options.trend_window or options.regression)
+
+
+A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
+PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options):
+    """From which model to start, and how long its rows are."""
+
+    title: ClassVar[str] = "model"
+
+    model: str | None = option(
+        None, "folder or name of a BERT to start from; without it a small one is trained from "
+        "nothing", "model_name", "model_path", "model_name_or_path", "weights")
+    download: bool = option(False, "allow the Hugging Face hub to be asked", may_change=True)
+    from_scratch: str = option("bert-mini", "size of a model without weights", needs=FROM_NOTHING)
+    max_length: int = option(128, "tokens in a row; the rest of a text is cut off", "max_seq_len",
+                             "max_seq_length", least=3)
+    dropout: float | None = option(
+        None, "dropout of the head, or of the encoder under a head that has none; the model's own "
+        "by default", "dropout_rate", "classifier_dropout")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dropout is not None:
+            share("dropout", self.dropout)
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Options):
+    """How to train. What `TrainingArguments` has too is checked there, and has its default."""
+
+    title: ClassVar[str] = "training"
+
+    num_train_epochs: int | None = option(
+        None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs")
+    max_steps: int = option(TrainingArguments.max_steps,
+                            "optimizer steps instead of epochs, where above 0")
+    batch_size: int = option(32, "rows in a batch, of all processes together",
+                             "per_device_train_batch_size", least=1)
+    gradient_accumulation_steps: int = option(TrainingArguments.gradient_accumulation_steps,
+                                              "batches in a step")
+    learning_rate: float | str | None = option(
+        None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
+        "lr", words=("auto",))
+    head_learning_rate: float | None = option(
+        None, "rate of the head; by default the encoder's, but 10 times that of it where a deep "
+        "head is new on weights", "classifier_learning_rate")
+    layer_decay: float = option(TrainingArguments.layer_decay,
+                                "factor on the rate for each layer further down")
+    weight_decay: float = option(TrainingArguments.weight_decay,
+                                 "of matrices; vectors do not decay")
+    warmup_steps: float = option(TrainingArguments.warmup_steps,
+                                 "steps of rising rate; below 1 a share", "warmup_ratio")
+    lr_scheduler_type: str = option(TrainingArguments.lr_scheduler_type,
+                                    "linear, cosine or constant")
+    optim: str = option(TrainingArguments.optim, "which optimizer", "optimizer",
+                        "optimizer_choice", choices=("adamw", "adam", "sgd", "rmsprop"))
+    betas: tuple[float, float] = option(TrainingArguments.betas, "moments of adam and adamw",
+                                        needs=_optimizer("adamw", "adam"))
+    adam_epsilon: float = option(TrainingArguments.adam_epsilon,
+                                 "added to the denominator of adam, adamw and rmsprop", "eps",
+                                 needs=_optimizer("adamw", "adam", "rmsprop"))
+    momentum: float = option(TrainingArguments.momentum, "of sgd and rmsprop",
+                             needs=_optimizer("sgd", "rmsprop"))
+    max_grad_norm: float = option(TrainingArguments.max_grad_norm, "longest gradient")
+    freeze_layers: int = option(0, "keep embeddings and so many blocks; -1 the whole encoder")
+    gradual_unfreezing: bool = option(False,
+                                      "unfreeze one block more each epoch, from the top")
+    gradient_checkpointing: bool = option(
+        False, "less memory for about a third more time", may_change=True)
+    precision: str | None = option(None, "by default what the machine is fast in",
+                                   choices=PRECISIONS)
+    group_by_length: bool = option(False, "put rows of similar length together")
+    memory_threshold: float | None = option(
+        None, "cut batches into smaller pieces above this share of memory, as .85",
+        may_change=True)
+
+
+@dataclass(frozen=True)
+class StoppingOptions(Options):
+    """When to end, and which epoch to keep. A run may go on with more patience."""
+
+    title: ClassVar[str] = "early stopping"
+
+    early_stopping: int = option(0, "evaluations without improvement to bear; 0 is off",
+                                 "early_stopping_patience", "patience", least=0, may_change=True)
+    min_delta: float = option(0.0, "least change that is an improvement",
+                              "early_stopping_threshold", "improvement_threshold",
+                              may_change=True, needs=PATIENCE)
+    min_epochs: int = option(0, "never stop before", may_change=True, needs=A_RULE)
+    smoothing_window: int = option(1, "evaluations to average over", may_change=True,
+                                   needs=A_RULE)
+    trend_window: int | None = option(None, "stop when the metric falls over so many",
+                                      may_change=True)
+    regression: float | None = option(None, "stop when it lies so far below the best, as .2",
+                                      may_change=True)
+    metric: str | None = option(None, "what decides which epoch is best", "metric_for_best_model")
+    load_best_model_at_end: bool = option(True, "keep the best epoch, not the last")
+
+
+@dataclass(frozen=True)
+class RunningOptions(Options):
+    """Where everything goes, on what machine, and what is said."""
+
+    title: ClassVar[str] = "running"
+
+    output_dir: str | None = option(
+        "runs/NAME", "where everything goes; by default runs/NAME, runs/NAME-2 and so on",
+        "output_root", "save_dir", may_change=True)
+    seed: int = option(0, "of everything random", "random_state", least=0)
+    device: str = option("auto", "auto, cpu, cuda or mps", may_change=True)
+    threads: int | None = option(
+        None, "of torch on a CPU; the same number gives the same bits", least=1)
+    time_limit: float | None = option(None, "seconds of training at most", may_change=True)
+    resume: str | None = option(None, "go on with an interrupted run", choices=("auto",),
+                                may_change=True)
+    logging_steps: int = option(20, "a log row every so many steps", may_change=True)
+    eval_steps: int | None = option(None, "measure every so many steps, not every epoch", least=1)
+    save_steps: int | None = option(
+        None, "save every so many steps, not every epoch; the end and the best are saved too",
+        least=1, may_change=True)
+    save_total_limit: int = option(TrainingArguments.save_total_limit,
+                                   "newest checkpoints to keep, besides the best",
+                                   may_change=True)
+    baselines: bool = option(True, "score what has to be beaten beside BERT", may_change=True)
+    fast_dev_run: bool = option(False, "try everything on a few rows and keep nothing")
+    overfit_batches: int | None = option(None, "train and score on the same so many batches",
+                                         least=1)
+    plots: bool = option(True, "draw pictures where matplotlib is installed", may_change=True)
+    verbosity: int = option(TrainingArguments.verbosity, "0 warnings, 1 progress, 2 every detail",
+                            choices=(0, 1, 2), may_change=True)
+
+    def say(self, text: str) -> None:
+        """Print a line, unless only warnings are wanted."""
+        if self.verbosity:
+            print(text)
+
+    def in_folder(self, name: str) -> Self:
+        """Return options with a real output folder where none was chosen.
+
+        That is runs/<name>, or with a number the first that is not there yet; a resumed run takes
+        the last one that is.
+        """
+        if self.output_dir != type(self).output_dir:
+            return self
+        return self.replace(output_dir=str(numbered_folder("runs", name, self.resume is not None)))
+
+
+@dataclass(frozen=True)
+class TrainOptions(ModelOptions, TrainingOptions, StoppingOptions, RunningOptions):
+    """What every training job asks. A task's own class has its name as the default of `task`."""
+
+    title: ClassVar[str] = "data"
+
+    task: str = option("", "what is to be told of a text")
+    max_train_samples: int | None = option(None, "train on so many rows", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.task != type(self).task:
+            raise ConfigError(f"task is {self.task!r}; these are options of {type(self).task}")
+
+
+@dataclass(frozen=True)
+class FileOptions(Options):
+    """The files of labelled rows, and how they are cut into parts."""
+
+    title: ClassVar[str] = "data"
+
+    data_file: str | None = option(
+        None, "file to train on, or a folder with train, dev and test files", "data_path",
+        "dataset_path", may_change=True)
+    train_file: str | None = option(None, "file to train on, used as it is", may_change=True)
+    validation_file: str | None = option(None, "file to choose the best epoch on", "val_file",
+                                         "dev_file", may_change=True)
+    test_file: str | None = option(None, "file to score once, at the end", may_change=True)
+    val_size: float = option(0.1, "share to choose the best epoch on, where there is no file "
+                             "for it; 0 for none")
+    encoding: str = option("utf-8-sig", "of the files; never guessed")
+
+    def files(self) -> dict[str, Any]:
+        """Return the options that name files."""
+        return {name: getattr(self, name) for name in (
+            "data_file", "train_file", "validation_file", "test_file")}
+
+
+@dataclass(frozen=True)
+class TableOptions(FileOptions):
+    """The columns of a table of texts."""
+
+    text_column: tuple[str, ...] = option(
+        ("text",), "name of the column with the texts; two of them for pairs")
+    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= len(self.text_column) <= 2 or "" in self.text_column:
+            raise ConfigError(f"text_column names {len(self.text_column)} columns; expected one, "
+                              "or two for pairs")
+
+
+@dataclass(frozen=True)
+class UseOptions(Options):
+    """What every command asks that uses a model."""
+
+    title: ClassVar[str] = "model"
+
+    model: str = option(None, "folder or name of a model", "best_model")
+    device: str = option("auto", "auto, cpu, cuda or mps")
+    download: bool = option(False, "allow the Hugging Face hub to be asked")
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            raise UsageError("model is missing; expected the folder or name of one")
+        super().__post_init__()
+
+
+def output_folder(options: RunningOptions) -> Path:
+    """Return the output folder of a job that needs one."""
+    if options.output_dir is None:
+        raise ConfigError("output_dir is missing; expected a folder to write to")
+    return Path(options.output_dir)

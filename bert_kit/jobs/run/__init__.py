@@ -1,0 +1,1 @@
+"""The one training job, what it is built of, and what every predictor shares."""

@@ -1,0 +1,202 @@
+"""From options to the parts of a training: configuration, model, arguments and trainer."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from bert_kit.config import BertConfig, create_model_config
+from bert_kit.data import make_loader
+from bert_kit.errors import ConfigError
+from bert_kit.jobs.options.groups import TrainOptions, stops_early
+from bert_kit.jobs.run.task import Parts, Task
+from bert_kit.tokenization import Tokenizer
+from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
+                               Trainer, best_precision, find_learning_rate, freeze,
+                               gradual_unfreezing, layerwise_rates, make_optimizer)
+from bert_kit.weights import load_pretrained, load_weights, read_weights
+
+
+def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
+    """Return `max_length`, or the model's positions if they are fewer and it is the default.
+
+    Any other `max_length` that is too long stays, and `starting_config` refuses it.
+    """
+    default = type(options).max_length if default is None else default
+    if options.model is None or options.max_length != default:
+        return options.max_length
+    return min(default, BertConfig.load(task.start_folder(options)).max_position_embeddings)
+
+
+def within_positions(task: Task, options: TrainOptions, default: int | None = None) -> TrainOptions:
+    """Return options with their `default_length`; a job begins with it, and says so once."""
+    length = default_length(task, options, default)
+    if length == options.max_length:
+        return options
+    options.say(f"note      max_length is {length}: {options.model} has no more positions")
+    return options.replace(max_length=length)
+
+
+def starting_config(task: Task, options: TrainOptions) -> BertConfig:
+    """Return the BertConfig that a run begins with; the vocabulary of a new model is not known yet.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such model, or `max_length` is beyond its positions.
+    """
+    if options.model is None:
+        return create_model_config(options.from_scratch,
+                                   max_position_embeddings=options.max_length)
+    config = BertConfig.load(task.start_folder(options))
+    if options.max_length is not None and options.max_length > config.max_position_embeddings:
+        raise ConfigError(f"max_length is {options.max_length}; {options.model} has "
+                          f"{config.max_position_embeddings} positions")
+    return config
+
+
+def check_options(task: Task, options: TrainOptions) -> None:
+    """Find what does not go together before any row is read.
+
+    Raises
+    ------
+    BertKitError
+        One line that names the option.
+    """
+    options.check_use()
+    config = starting_config(task, options)
+    if not -1 <= options.freeze_layers <= config.num_hidden_layers:
+        raise ConfigError(f"freeze_layers is {options.freeze_layers}; the encoder has "
+                          f"{config.num_hidden_layers} layers (-1 freezes it all)")
+    if options.freeze_layers and options.gradual_unfreezing:
+        raise ConfigError("freeze_layers and gradual_unfreezing are both set; expected one of them")
+    if options.metric is not None and options.metric not in task.metrics:
+        raise ConfigError(f"metric is {options.metric!r}; expected one of "
+                          f"{', '.join(task.metrics)} for {task.name}")
+    training_arguments(task, options)
+    early_stopping(options)
+    if options.memory_threshold is not None:
+        MemoryManager(options.memory_threshold)
+    task.loss(options)
+    task.check(options, config)
+
+
+def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
+               read=read_weights) -> Any:
+    """Return the model, from weights or from nothing; draws from torch's generator.
+
+    `read` is as in `load_pretrained`.
+    """
+    before = starting_config(task, options)
+    changes = task.config(options, parts, before)
+
+    def begin(config: BertConfig) -> nn.Module:
+        model = task.model_class(options)(config)
+        task.start(model, parts.train)  # before weights are read: a stored head that is kept stays
+        return model
+
+    if options.model is not None:
+        model: Any = load_pretrained(begin, task.start_folder(options), report=options.say,
+                                     read=read, **changes)
+    else:
+        model = begin(before.replace(vocab_size=tokenizer.vocab_size,
+                                     pad_token_id=tokenizer.pad_id, **changes))
+    getattr(model, "bert", model).gradient_checkpointing = options.gradient_checkpointing
+    if options.freeze_layers:
+        freeze(model, options.freeze_layers)
+    return model
+
+
+def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
+                       precision: str = "float32", metric: str = "loss",
+                       evaluates: bool = False) -> TrainingArguments:
+    """Return the TrainingArguments of the options.
+
+    Parameters
+    ----------
+    rate, precision, metric
+        What the options leave open.
+    evaluates
+        Whether there are validation rows.
+    """
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    values = {name: value for name, value in vars(options).items()
+              if name in known and value is not None}
+    scratch = options.model is None
+    epochs = options.num_train_epochs
+    factor = task.head_factor(options)
+    values |= {
+        "output_dir": options.output_dir, "precision": precision,
+        "learning_rate": rate if options.learning_rate in (None, "auto") else options.learning_rate,
+        "num_train_epochs": task.epochs[scratch] if epochs is None else epochs,
+        "eval_strategy": _strategy(options.eval_steps) if evaluates else "no",
+        "save_strategy": _strategy(options.save_steps), "metric_for_best_model": metric,
+        "load_best_model_at_end": (options.load_best_model_at_end and evaluates
+                                   and options.output_dir is not None)}
+    if factor is not None and options.head_learning_rate is None:
+        values["head_learning_rate"] = factor * values["learning_rate"]
+    if not evaluates:
+        values.pop("eval_steps", None)
+    return TrainingArguments(**values)
+
+
+def _strategy(steps: int | None) -> str:
+    return "epoch" if steps is None else "steps"
+
+
+def early_stopping(options: TrainOptions) -> EarlyStopping | None:
+    """Return the EarlyStopping of the options, or None."""
+    if not stops_early(options):
+        return None
+    return EarlyStopping(
+        patience=options.early_stopping or None, min_delta=options.min_delta,
+        min_epochs=options.min_epochs, smoothing_window=options.smoothing_window,
+        trend_window=options.trend_window, regression=options.regression)
+
+
+def make_trainer(training: Any, processes: Processes) -> Trainer:
+    """Return the Trainer of a `Training`, which scores `validation` where there is such a part."""
+    task, options, predictor = training.task, training.options, training.predictor
+    model, datasets, parts = predictor.model, training.datasets, training.parts
+    loader = make_loader(datasets["train"], options.batch_size, seed=options.seed,
+                         group_by_length=options.group_by_length, share=processes.share,
+                         pin_memory=predictor.device.type == "cuda")
+    loss = task.loss(options, training)
+    evaluates, stopping = "validation" in datasets, early_stopping(options)
+    if stopping is not None and not evaluates:
+        raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
+                          "validation_file")
+    if options.eval_steps is not None and not evaluates:
+        raise ConfigError("eval_steps is set, but there are no rows to measure on; give a "
+                          "val_size above 0 or a validation_file")
+    precision = options.precision or best_precision(predictor.device)
+    rate = _learning_rate(task, options, model, loss, loader, precision, processes)
+    return Trainer(
+        model, training_arguments(task, options, rate, precision, task.metric(options, parts),
+                                  evaluates),
+        loss, loader, evaluate=training.validate if evaluates else None,
+        save_model=predictor.save, load_model=partial(load_weights, model), stopping=stopping,
+        before_epoch=gradual_unfreezing(model) if options.gradual_unfreezing else None,
+        memory=MemoryManager(1.0 if options.memory_threshold is None
+                             else options.memory_threshold, 1, options.batch_size),
+        processes=processes)
+
+
+def _learning_rate(task: Task, options: TrainOptions, model: nn.Module, loss: Loss, loader: Any,
+                   precision: str, processes: Processes) -> float:
+    """Return the peak rate: as set, as found by a range test, or the task's default."""
+    if options.learning_rate == "auto":
+        optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
+            model, 1.0, options.weight_decay, options.betas, options.adam_epsilon,
+            options.optim, options.momentum, layerwise_rates(
+                model, 1.0, task.head_factor(options), options.layer_decay))
+        found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer,
+                                   processes=processes)
+        if found.suggestion is None:
+            raise ConfigError("no learning rate makes the loss fall; give a learning_rate")
+        options.say(f"learning rate {found.suggestion:.2e}, where the loss falls fastest")
+        return found.suggestion
+    if options.learning_rate is None:
+        return task.rates[options.model is None]
+    return float(options.learning_rate)

@@ -1,0 +1,251 @@
+"""The training job, whatever the task: from rows to a folder with weights, numbers and pictures.
+
+`TrainingJob.run` is all of it. Its steps can be taken one by one: `read`, `tokenize`, `build`;
+what `build` returns, a `Training`, is trained and scores its rows.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from bert_kit.evaluation import plot_learning_curves
+from bert_kit.figures import PlotsMissing, require_plots
+from bert_kit.files import write_json
+from bert_kit.jobs.run.build import check_options, make_model, make_trainer, within_positions
+from bert_kit.jobs.run.card import write_card
+from bert_kit.jobs.run.folder import (check_folder, highest_memory, open_folder, open_job, quoted,
+                                      remove_split_on_error, write_label_mapping)
+from bert_kit.jobs.run.randomness import seeded, threads
+from bert_kit.jobs.run.task import Part, Parts, Scores, Task
+from bert_kit.printing import results_table
+from bert_kit.tokenization import Tokenizer
+from bert_kit.training import (ALONE, Processes, Trainer, TrainerState, choose_device, peak_memory,
+                               reset_peak_memory)
+from bert_kit.weights import read_weights
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows(Generic[Part]):
+    """What a model is trained on and chosen by: parts, their tokenizer and their datasets."""
+
+    parts: Parts[Part]
+    tokenizer: Tokenizer
+    datasets: Mapping[str, Any]
+
+
+class Training(Generic[Part]):
+    """A model with the rows that it is trained on and scored by.
+
+    Attributes
+    ----------
+    predictor
+        Runs the model, also while it is trained.
+    trainer
+        The Trainer, at the start of the run or where it goes on.
+    """
+
+    def __init__(self, task: Task[Part], options: Any, rows: Rows[Part], model: Any,
+                 processes: Processes) -> None:
+        self.task, self.options, self.processes = task, options, processes
+        self.parts, self.datasets = rows.parts, rows.datasets
+        self.predictor: Any = task.predictor(
+            model, rows.tokenizer, options, choose_device(options.device), processes)
+        self.trainer: Trainer = make_trainer(self, processes)
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self.predictor.model
+
+    def train(self) -> TrainerState:
+        """Train to the end and return the TrainerState."""
+        # Each process has its own dropout.
+        with seeded(self.options.seed + 1 + self.processes.rank), threads(self.options.threads):
+            state = self.trainer.train(self.options.resume)
+        self.model.eval()
+        return state
+
+    def validate(self) -> Scores:
+        """Return the scores of the validation rows for the log, after choosing what they choose."""
+        answers = self.predictor.answers(self.datasets["validation"])
+        shown = self.task.logged(self.options)
+        return {name: value for name, value in self.score("validation", answers).items()
+                if (shown is None or name in shown)}
+
+    def score(self, name: str, answers: Any = None) -> Scores:
+        """Return every score of a part; the validation rows also choose, see `Task.choose`."""
+        part = self.parts.present()[name]
+        if answers is None:
+            answers = self.predictor.answers(self.datasets[name])
+        if name == "validation":
+            self.predictor.remember(**self.task.choose(answers, part, self.predictor,
+                                                       self.options))
+        return self.task.scores(answers, part, self.predictor)
+
+
+class TrainingJob(Generic[Part]):
+    """A training of some task.
+
+    Parameters
+    ----------
+    task
+        See `Task`.
+    options
+        Of the class that the task names.
+    processes
+        Those that do the job together; each calls the same methods. `run` joins them itself.
+    """
+
+    def __init__(self, task: Task[Part], options: Any, processes: Processes = ALONE) -> None:
+        self.task, self.options, self.processes = task, options, processes
+
+    def run(self) -> Results:
+        """Do the whole job and return the results, which results.json holds too.
+
+        Raises
+        ------
+        BertKitError
+            For input that cannot be used; before any training.
+        """
+        with open_job(self.options, self.task.folder_name(self.options)) as (
+                options, self.processes), threads(options.threads):
+            task, first, device = self.task, self.processes.from_first, choose_device(options.device)
+            options = self.options = within_positions(task, options)
+            check_options(task, options)
+            first(lambda: check_folder(options, task.job))
+            with remove_split_on_error(options.output_dir if self.processes.first else None):
+                rows = self.tokenize(first(self.read))
+                options.say(f"data      {rows.parts.description}")
+                reset_peak_memory(device)
+                training = self.build(rows)
+                if options.output_dir is not None:
+                    same = task.fingerprint(rows.parts, rows.tokenizer)
+                    first(lambda: open_folder(options, task.job, same))
+            baselines = self.baselines(training)
+            self.describe(training, baselines)
+            state, peak = training.train(), peak_memory(device)
+            answers = {name: training.predictor.answers(rows.datasets[name])
+                       for name in ("validation", "test") if name in rows.datasets}
+            scores = {name: training.score(name, answers[name]) for name in answers}
+            results = self.facts(training, state, peak, baselines) | scores
+            return first(lambda: self.finish(training, answers, results))
+
+    def read(self) -> Parts[Part]:
+        """Read the rows, and leave out what `fast_dev_run` and its like do not want."""
+        task, options = self.task, self.options
+        parts = task.read(options)
+        if options.fast_dev_run:
+            parts = dataclasses.replace(parts, **{
+                name: task.subset(part, 2 * options.batch_size, options.seed)
+                for name, part in parts.present().items()})
+        if options.max_train_samples is not None:
+            parts = dataclasses.replace(parts, train=task.subset(
+                parts.train, options.max_train_samples, options.seed))
+        if options.overfit_batches is not None:
+            few = task.subset(parts.train, options.overfit_batches * options.batch_size,
+                              options.seed)
+            parts = dataclasses.replace(parts, train=few, validation=few, test=None)
+        if options.fast_dev_run or options.max_train_samples or options.overfit_batches:
+            counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.present().items())
+            parts = dataclasses.replace(parts, description=f"{parts.description}; used: {counts}")
+        return parts
+
+    def tokenize(self, parts: Parts[Part]) -> Rows[Part]:
+        """Return the rows of the parts as a model reads them."""
+        task, options = self.task, self.options
+        tokenizer = self.processes.from_first(lambda: task.make_tokenizer(options, parts.train))
+        return Rows(parts, tokenizer, {
+            name: task.dataset(part, name, parts, tokenizer, options)
+            for name, part in parts.present().items()})
+
+    def build(self, rows: Rows[Part], read=read_weights) -> Training[Part]:
+        """Return the model and its trainer; `read` is as in `load_pretrained`."""
+        options = self.options
+        with seeded(options.seed), threads(options.threads):
+            model = make_model(self.task, options, rows.parts, rows.tokenizer, read)
+            return Training(self.task, options, rows, model, self.processes)
+
+    def baselines(self, training: Training[Part]) -> dict[str, Scores]:
+        """Return what has to be beaten on the rows that are held out."""
+        name = next((name for name in ("test", "validation") if name in training.datasets), None)
+        if name is None or not self.options.baselines:
+            return {}
+        found = {}
+        if self.task.untrained_scores(self.options):
+            found["before training"] = training.score(name)
+        if self.processes.first:
+            found.update(self.task.baselines(training, name))
+        return found
+
+    def describe(self, training: Training[Part], baselines: dict[str, Scores]) -> None:
+        """Say what is about to be trained."""
+        options, parameters = self.options, _parameters(training)
+        origin = f"weights from {options.model}" if options.model else (
+            f"{options.from_scratch}, random weights")
+        options.say(f"model     {parameters:,} parameters, {origin}, "
+                    f"{training.predictor.device.type}, {training.trainer.args.precision}")
+        for line in self.task.describe(training, baselines):
+            options.say(line)
+
+    def facts(self, training: Training[Part], state: TrainerState, peak: int | None,
+              baselines: dict[str, Scores]) -> Results:
+        """Return the results of a run but for the scores."""
+        options, arguments = self.options, training.trainer.args
+        return {
+            "task": self.task.name, "model": options.model,
+            "parameters": _parameters(training),
+            "rows": {name: len(rows) for name, rows in training.parts.present().items()},
+            "steps": state.step, "best_step": state.best_step, "stopped": state.stopped,
+            "seconds": state.elapsed,
+            "peak_memory_mb": highest_memory(options.output_dir, peak),
+            "learning_rate": arguments.learning_rate, "precision": arguments.precision,
+            "baselines": baselines,
+            "output_dir": None if options.fast_dev_run else options.output_dir,
+            **self.task.facts(training)}
+
+    def finish(self, training: Training[Part], answers: Mapping[str, Any],
+               results: Results) -> Results:
+        """Say how the parts went, save the model, its numbers and its card, and say where."""
+        task, options = self.task, self.options
+        concluded = task.conclude(training, answers, results)
+        columns = task.table_columns(results)
+        if "validation" in results or "test" in results:
+            options.say(results_table(results, columns))
+        if options.output_dir is None:
+            return results
+        folder, plots = Path(options.output_dir), can_draw(options.plots, options.say)
+        training.predictor.save(folder)
+        if training.parts.classes:
+            write_label_mapping(folder, training.parts.classes)
+        task.leave(training, answers, results, folder, plots, concluded)
+        write_json(folder / "results.json", results)
+        use = task.use.format(model=quoted(folder))
+        write_card(folder, results, task.what, columns, use)
+        if plots:
+            plot_learning_curves(training.trainer.state.log, folder / "learning_curves.png")
+        if not options.fast_dev_run:
+            options.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
+                        f"\nuse it with: python -m bert_kit {use}")
+        return results
+
+
+def can_draw(wanted: bool, say: Callable[[str], object]) -> bool:
+    """Return whether to draw; where pictures are wanted and cannot be drawn, `say` is told why.
+
+    A job asks once, so that it is said once.
+    """
+    try:
+        if wanted:
+            require_plots()
+    except PlotsMissing as missing:
+        say(str(missing))
+        return False
+    return wanted
+
+
+def _parameters(training: Training) -> int:
+    return sum(p.numel() for p in training.model.parameters())

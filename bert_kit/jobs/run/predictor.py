@@ -1,0 +1,168 @@
+"""A trained model put to use: what every predictor shares, whatever it is asked."""
+
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from bert_kit.config import BertConfig
+from bert_kit.data import make_loader
+from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.lookup import find_folder
+from bert_kit.modes import evaluation_mode
+from bert_kit.tokenization import Tokenizer, get_tokenizer
+from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
+                               model_inputs)
+from bert_kit.weights import WEIGHT_FILES, load_pretrained, save_pretrained
+
+BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
+CHUNK = 64 * BATCH  # rows of a file held at a time
+
+# What the architectures of config.json are, and the command that uses such a model.
+KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
+         "BERTForSequenceClassification": ("a text classifier", "predict"),
+         "BERTForMultiLabel": ("a text classifier", "predict"),
+         "BertForTokenClassification": ("a tagger", "tag"),
+         "BertForQuestionAnswering": ("an answerer", "answer"),
+         "BertForMaskedLM": ("a model that was pre-trained only", "train, to fine-tune it first"),
+         "BertForPreTraining": ("a model that was pre-trained only",
+                                "train, to fine-tune it first")}
+
+
+def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
+    """Refuse a folder whose config.json says that it holds a model for another command.
+
+    Raises
+    ------
+    ConfigError
+        Says which command.
+    """
+    stored = config.extra.get("architectures")
+    for name in stored if isinstance(stored, list) else ():
+        what, use = KINDS.get(str(name), ("", command))
+        if use != command:
+            raise ConfigError(f"{folder}: is {what}; use {use}")
+
+
+def warn(line: str) -> None:
+    """Print a line where it does not mix with results: standard output may be a CSV."""
+    print(line, file=sys.stderr)
+
+
+class TrainedModel:
+    """A model, its tokenizer, and how it is run over rows.
+
+    Parameters
+    ----------
+    model
+        Its configuration holds what the answers need besides the weights, see `remember`.
+    tokenizer
+        Its `max_length` is where texts are cut off, or the longest row.
+    processes
+        Those that share the rows; all have the same ones, and are given all the results.
+    precision
+        "float32", or "bfloat16", which is faster on most machines and off in the third digit.
+    """
+
+    model_class: ClassVar[Any]
+    command: ClassVar[str]  # that uses such a model
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer,
+                 device: str | torch.device = "cpu", processes: Processes = ALONE,
+                 precision: str = "float32") -> None:
+        autocast(precision)  # or an error, before any work
+        self.model: Any = model.to(device)
+        self.tokenizer, self.device = tokenizer, torch.device(device)
+        self.processes, self.precision = processes, precision
+        longest = self.model.config.max_position_embeddings
+        self.max_length: int = min(tokenizer.max_length or longest, longest)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", download: bool = False,
+             processes: Processes = ALONE, precision: str = "float32") -> Self:
+        """Read what a training wrote, or a folder of the same task from elsewhere.
+
+        Raises
+        ------
+        BertKitError
+            If there is no such folder, a file in it is damaged, or it holds another kind of model.
+        """
+        where = choose_device(device)
+        folder = find_folder(folder, WEIGHT_FILES, download)
+        config = BertConfig.load(folder)
+        check_kind(folder, config, cls.command)
+        model = load_pretrained(cls.class_of(config), folder, strict=True, report=warn)
+        return cls(model, get_tokenizer(folder), where, processes, precision)
+
+    @classmethod
+    def class_of(cls, config: BertConfig) -> Any:
+        """Return the class of the model that a configuration was stored for."""
+        return cls.model_class
+
+    @property
+    def config(self) -> BertConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def answers(self, dataset: Any) -> Any:
+        """Return what the model says of each row of a dataset; here logits of their real tokens.
+
+        Returns
+        -------
+        list of array (S, C)
+            In float32.
+
+        Raises
+        ------
+        TrainingError
+            If a number is none.
+        """
+        keep_freed_memory()
+        found = []
+        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+            for batch in self.processes.mine(make_loader(dataset, BATCH, shuffle=False)):
+                logits = self.model(**model_inputs(self.model, batch)).float().cpu().numpy()
+                lengths = batch["attention_mask"].sum(1).tolist()
+                found.append([row[:length].copy()
+                              for row, length in zip(logits, lengths, strict=True)])
+        rows = [row for part in self.processes.in_order(found) for row in part]
+        check_finite(*map(torch.from_numpy, rows))
+        return rows
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `load` reads."""
+        save_pretrained(self.model, folder, self.tokenizer)
+
+    def remember(self, **options: object) -> None:
+        """Put options of the kind that `remembered` reads into the model's config.json."""
+        config = self.model.config
+        self.model.config = config.replace(extra={**config.extra, **options})
+
+    def remembered(self, name: str, kind: type, default: Any) -> Any:
+        """Return an option from the model's config.json, or a default for a foreign model.
+
+        Raises
+        ------
+        ConfigError
+            If it is of another kind.
+        """
+        value = self.model.config.extra.get(name, default)
+        if value is not default and (not isinstance(value, kind)
+                                     or isinstance(value, bool) and kind is not bool):
+            raise ConfigError(f"config.json: {name} is {value!r:.40}; expected {kind.__name__}")
+        return value
+
+
+def check_finite(*logits: Tensor) -> None:
+    """Refuse scores that are no numbers.
+
+    Raises
+    ------
+    TrainingError
+        If one is not finite.
+    """
+    if not all(tensor.isfinite().all() for tensor in logits):
+        raise TrainingError("the model's scores are no longer numbers; a lower learning_rate "
+                            "may help")

@@ -1,0 +1,1 @@
+"""What is to be told of a text: a file a task."""

@@ -1,0 +1,98 @@
+"""Scaling a model's probabilities: fitted on validation rows, measured on others, kept, applied.
+
+The probabilities that a model gives stay as they are unless calibrated ones are asked for.
+"""
+
+import numpy as np
+
+from bert_kit.errors import ConfigError
+from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_label_scaling,
+                                 fit_temperature)
+from bert_kit.evaluation.trust.scaling import TEMPERATURES
+
+
+def calibrate(probabilities_of, validation, test):
+    """Fit a temperature, and for label sets a scale and a shift a label; measure before and after.
+
+    Parameters
+    ----------
+    probabilities_of : callable
+        Logits (N, C) -> probabilities (N, C).
+    validation, test : (logits, labels)
+
+    Returns
+    -------
+    (dict, dict)
+        `temperature` and for label sets `scale` and `shift`, with the `calibration_error` and
+        `brier_score` of the test rows under each name in `test`; and, by the same names, what
+        `plot_reliability` draws: (probabilities, labels).
+    """
+    logits, labels = test
+    logits = np.asarray(logits, dtype=np.float64)
+    temperature = fit_temperature(*validation)
+    fitted = {"temperature": temperature}
+    versions = {"before": logits, "temperature": logits / temperature}
+    if np.ndim(labels) == 2:
+        scale, shift = fit_label_scaling(*validation)
+        fitted |= {"scale": scale.tolist(), "shift": shift.tolist()}
+        versions["scale and shift"] = scale * logits + shift
+    curves = {name: (probabilities_of(scaled), labels) for name, scaled in versions.items()}
+    fitted["test"] = {name: {"calibration_error": expected_calibration_error(*curve),
+                             "brier_score": brier_score(*curve)}
+                      for name, curve in curves.items()}
+    return fitted, curves
+
+
+def format_calibration(fitted):
+    """Return the calibration errors before and after scaling as a line.
+
+    A temperature at an end of the search is no fit, and the line says so.
+
+    Examples
+    --------
+    >>> errors = {"before": {"calibration_error": 0.2}, "temperature": {"calibration_error": 0.1}}
+    >>> print(format_calibration({"temperature": 2.0, "test": errors}).strip())  # doctest: +ELLIPSIS
+    calibration error of the test rows: 0.2000 as it is, 0.1000 with temperature (...
+    """
+    errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")
+              for i, (name, scores) in enumerate(fitted["test"].items())]
+    temperature, origin = fitted["temperature"], "from the validation rows"
+    if any(abs(temperature / end - 1) < 1e-6 for end in TEMPERATURES):
+        origin = "where the search ends: none fits the validation rows"
+    return (f"\ncalibration error of the test rows: {', '.join(errors)} "
+            f"(temperature {temperature:.3f}, {origin})")
+
+
+def calibration_keys(fitted):
+    """Return what config.json keeps of a calibration: a scale and a shift of the logits.
+
+    One for each label where they have all been fitted and none turns the order round, else one for
+    all: the temperature, which never does.
+    """
+    if min(fitted.get("scale", [0])) > 0:
+        return {"calibration": {name: fitted[name] for name in ("scale", "shift")}}
+    return {"calibration": {"scale": 1 / fitted["temperature"], "shift": 0.0}}
+
+
+def read_calibration(config):
+    """Return the scale and the shift in a model's config.json, arrays (C,) or ().
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or they are damaged.
+    """
+    found = config.extra.get("calibration")
+    if found is None:
+        raise ConfigError("config.json holds no calibration; expected a model of classes or labels "
+                          "that was trained with validation and test rows")
+    try:
+        scale, shift = (np.asarray(found[name], dtype=np.float64) for name in ("scale", "shift"))
+        fits = (scale.shape == shift.shape and scale.shape in ((), (config.num_labels,))
+                and np.isfinite([scale, shift]).all() and (scale > 0).all())
+    except (TypeError, ValueError, KeyError, IndexError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"config.json: calibration is {found!r:.60}; expected a scale above 0 "
+                          "and a shift, of all logits or of each")
+    return scale, shift

@@ -1,0 +1,420 @@
+"""Masked tokens, and which sentences follow one another: pre-training (Devlin et al. 2019, 3.1).
+
+A part is a list of documents; a document is a list of sentences, or of passages where the lines
+of a file hold those.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from bert_kit.checks import share
+from bert_kit.config import BertConfig
+from bert_kit.data import (MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
+                           load_corpus, make_loader, read_documents)
+from bert_kit.data.datasets import row_room
+from bert_kit.data.read.text_lines import find_data
+from bert_kit.errors import ConfigError, DataError, TokenizerError
+from bert_kit.evaluation import unigram_loss
+from bert_kit.jobs.options.declare import Options, option, with_defaults
+from bert_kit.jobs.options.groups import TrainOptions
+from bert_kit.jobs.run.job import Training
+from bert_kit.jobs.run.predictor import TrainedModel
+from bert_kit.jobs.run.task import Parts, Scores, Task
+from bert_kit.jobs.tasks.answers import encoder_dropout
+from bert_kit.jobs.tasks.rows import drawn_rows
+from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
+from bert_kit.modes import evaluation_mode
+from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
+from bert_kit.training import Loss, compute_mlm_loss, compute_pretraining_loss
+
+Document = list[str]
+BATCH = 64  # rows measured together
+COUNTED = 1_000  # training batches that say how common each token is
+HELD_OUT = 0.05  # share of the documents of files
+HELD_OUT_SOURCES = 0.2  # of the docstrings' source files; a classifier is tested on such ones
+TEXT_TO_LEARN_FROM = 20_000_000  # characters; more would hardly change the pieces of a tokenizer
+
+
+@dataclass(frozen=True)
+class MaskingOptions(Options):
+    """What is hidden from the model."""
+
+    title: ClassVar[str] = "masking"
+
+    mask_probability: float = option(0.15, "share of the tokens to predict", "mlm_probability")
+    whole_word: bool = option(False, "mask all pieces of a word or none", "whole_word_mask")
+    nsp: bool = option(False, "predict next sentences too; a line of a file is a sentence")
+
+
+@dataclass(frozen=True)
+@with_defaults({"max_length": "tokens in a row, and positions of a new model; a longer text fills "
+                "several rows", "num_train_epochs": "passes over the text",
+                "learning_rate": "peak rate; 1e-4 with weights, 1e-3 from scratch; auto finds one "
+                "by a range test", "dropout": "by default 0 from scratch, else the model's own",
+                "metric": "what decides which epoch is best; by default loss",
+                "save_steps": "save every so many steps, at the end, and where the loss measured "
+                "is the best yet"},
+               task="masked", num_train_epochs=1, group_by_length=True, save_steps=1_000)
+class MaskedOptions(TrainOptions, MaskingOptions):
+    """What to pre-train on and how; checked when it is made, before any work."""
+
+    title: ClassVar[str] = "data"
+
+    train_file: tuple[str, ...] | None = option(
+        None, "text (.txt: an empty line between documents, else a line each) or .jsonl (field "
+        "text); by default the docstrings of the installed packages", may_change=True)
+    validation_file: tuple[str, ...] | None = option(
+        None, "text to measure on; by default a share is held out", may_change=True)
+    val_size: float | None = option(
+        None, "share of the documents held out; .05, of the docstrings .2 of the source files")
+    max_eval_samples: int = option(
+        1_000, "measure on at most so many documents, evenly spread", least=1)
+    store: str | None = option(
+        None, "folder for the tokens of train_file, made or used again; for text beyond memory",
+        may_change=True)
+    workers: int = option(1, "processes that fill the store", "preprocessing_num_workers",
+                          least=1, may_change=True)
+    tokenizer: str | None = option(
+        None, "folder or name of a tokenizer; by default the model's, else one is learned",
+        "tokenizer_name", may_change=True)
+    vocab_size: int = option(
+        8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_size is not None:
+            share("val_size", self.val_size, below=True)
+        share("mask_probability", self.mask_probability, above=True)
+        if self.nsp and self.max_length < 5:
+            raise ConfigError(f"max_length is {self.max_length}; expected at least 5 with nsp, for "
+                              "two sentences")
+
+
+class MaskedModel(TrainedModel):
+    """A model that fills in masked tokens."""
+
+    model_class, command = BERTForMaskedLM, "explore"
+
+    def answers(self, dataset: Any) -> list[tuple[float, int, int, int, int]]:
+        """Return sums of each batch: loss, masked tokens, those found, pairs, those told right.
+
+        Every pass has the same batches and hides the same tokens.
+        """
+        with evaluation_mode(self.model):
+            sums = [self._count_right(batch) for batch in self.processes.mine(in_order(dataset))]
+        return self.processes.in_order(sums)
+
+    def _count_right(self, batch: Mapping[str, torch.Tensor]
+                     ) -> tuple[float, int, int, int, int]:
+        labels = batch["labels"].flatten()  # (B, S) -> (B * S,)
+        places = (labels >= 0).nonzero().flatten()  # -> (M,)
+        output = self.model(batch["input_ids"].to(self.device), batch["attention_mask"],
+                            batch["token_type_ids"].to(self.device),
+                            positions=places.to(self.device))
+        logits = getattr(output, "mlm", output).float()  # (M, V)
+        labels = labels[places].to(self.device)
+        loss = F.cross_entropy(logits, labels, reduction="sum").item()
+        found = int((logits.argmax(-1) == labels).sum())
+        if "next_sentence_label" not in batch:
+            return loss, len(labels), found, 0, 0
+        answers = batch["next_sentence_label"]
+        right = int((output.next_sentence.argmax(-1).cpu() == answers).sum())
+        return loss, len(labels), found, len(answers), right
+
+
+class MaskedTask(Task[list[Document]]):
+    """The tokens that were masked, and with `nsp` whether B follows A; a part is documents."""
+
+    name, job, what = "masked", "pretrain", "fills in masked tokens"
+    use = "train --model {model} --data_file rows.csv"
+    options, predictor_class = MaskedOptions, MaskedModel
+    metrics = ("loss", "perplexity", "accuracy", "next_sentence_accuracy")
+    columns = (("loss", "loss", 8, ".4f"), ("perplexity", "perplexity", 12, ".4g"),
+               ("accuracy", "accuracy", 10, ".4f"))
+    rates, epochs = (1e-4, 1e-3), (1, 1)
+
+    def folder_name(self, options: Any) -> str:
+        return "pretrained"
+
+    # ---- rows
+
+    def check(self, options: Any, config: BertConfig) -> None:
+        _check_tokenizer(options, config)
+        if options.validation_file is not None and options.val_size is not None:
+            raise ConfigError("val_size and validation_file are both set; expected one of them")
+        _check_store(options)
+        for file in (*(options.train_file or ()), *(options.validation_file or ())):
+            find_data(file)
+
+    def read(self, options: Any) -> Parts[list[Document]]:
+        train, held = read_text(options)
+        size = "a store" if options.store is not None else f"{len(train):,} documents"
+        return Parts(train, held or None, None, "",
+                     f"{size}; {len(held):,} documents to measure on")
+
+    def subset(self, part: list[Document], count: int, seed: int) -> list[Document]:
+        return [part[row] for row in drawn_rows(len(part), count, seed)]
+
+    def texts(self, part: list[Document]) -> Iterator[str]:
+        return map(text_of, part)
+
+    def make_tokenizer(self, options: Any, part: list[Document]) -> Tokenizer:
+        """Return the tokenizer; with a store, one process fills it now."""
+        tokenizer = make_tokenizer(options, part)
+        if options.store is not None:
+            fill_store(options, tokenizer)
+        return tokenizer
+
+    def fingerprint(self, parts: Parts[list[Document]], tokenizer: Tokenizer) -> str:
+        """Return the SHA-256 of the documents (or of a store's manifest), and of the pieces."""
+        digest = hashlib.sha256(tokenizer.backend.to_str().encode())
+        for part in (parts.train, parts.validation or []):
+            if isinstance(part, Stored):
+                digest.update((Path(part.folder) / "manifest.json").read_bytes())
+            for document in part:
+                digest.update(json.dumps(document).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+    def dataset(self, part: list[Document], name: str, parts: Parts[list[Document]],
+                tokenizer: Tokenizer, options: Any) -> Any:
+        rows: Any = part
+        if isinstance(part, Stored):
+            rows = fill_store(options, tokenizer, quiet=True)
+        elif not options.nsp:
+            rows = list(map(text_of, part))
+        try:
+            return (NSPDataset if options.nsp else MLMDataset)(
+                rows, tokenizer, options.max_length, options.mask_probability,
+                options.whole_word, options.seed)
+        except DataError as error:
+            raise DataError(f"{name} text: {error}") from None
+
+    # ---- model and loss
+
+    def model_class(self, options: Any) -> Any:
+        return BERTForPreTraining if options.nsp else BERTForMaskedLM
+
+    def config(self, options: Any, parts: Parts[list[Document]],
+               before: BertConfig) -> dict[str, Any]:
+        """A new model has no dropout: text seen once or twice cannot be learned by heart."""
+        scratch = options.model is None and options.dropout is None
+        return {"classifier": {}, **encoder_dropout(0.0 if scratch else options.dropout)}
+
+    def loss(self, options: Any, training: Training | None = None) -> Loss:
+        return compute_pretraining_loss if options.nsp else compute_mlm_loss
+
+    def describe(self, training: Training, baselines: Mapping[str, Scores]) -> list[str]:
+        """Say what the vocabulary is, and what loss to expect."""
+        options, tokenizer = training.options, training.predictor.tokenizer
+        pieces = options.tokenizer or options.model or "learned from the training text"
+        before = baselines.get("before training")
+        start = f"{before['loss']:.2f}" if before else f"ln V = {math.log(tokenizer.vocab_size):.2f}"
+        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
+        return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
+                f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
+                "average",
+                f"expect      a loss of about {start}{' + ln 2' * options.nsp} at the start"]
+
+    # ---- scores
+
+    def scores(self, answers: list[tuple], part: list[Document],
+               predictor: MaskedModel) -> Scores:
+        """Return how well the masked tokens were filled in.
+
+        `loss` (nats) and `perplexity` = exp(loss), a mean over all masked tokens; `accuracy`, the
+        share of them that the model finds first; and, with labels for that,
+        `next_sentence_accuracy`.
+        """
+        loss, tokens, found, pairs, right = map(sum, zip(*answers, strict=True))
+        scores = {"loss": loss / tokens, "perplexity": perplexity(loss / tokens),
+                  "accuracy": found / tokens}
+        return scores | ({"next_sentence_accuracy": right / pairs} if pairs else {})
+
+    def untrained_scores(self, options: Any) -> bool:
+        return options.model is not None
+
+    def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
+        options, datasets = training.options, training.datasets
+        some = make_loader(datasets["train"], options.batch_size, seed=options.seed)
+        loss = unigram_loss(itertools.islice(some, COUNTED), in_order(datasets[name]),
+                            training.model.config.vocab_size)
+        yield "token counts alone", {"loss": loss, "perplexity": perplexity(loss)}
+
+    def facts(self, training: Training) -> dict[str, Any]:
+        return {"next_sentences": training.options.nsp,
+                "vocabulary": training.predictor.tokenizer.vocab_size,
+                "rows": {name: len(rows) for name, rows in training.datasets.items()}}
+
+
+class Stored(list):
+    """The training text of a store: no documents in memory, but a folder of tokens."""
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+
+def in_order(dataset: Any) -> Any:
+    """Return a loader in which every pass has the same batches and hides the same tokens."""
+    return make_loader(dataset, BATCH, shuffle=False, group_by_length=True)
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss): among how many equally likely pieces the model is left to guess.
+
+    Examples
+    --------
+    >>> perplexity(0.0), round(perplexity(math.log(8000)))
+    (1.0, 8000)
+    """
+    return math.exp(min(loss, 700))  # beyond that a float cannot hold it, nor a reader care
+
+
+def read_text(options: Any) -> tuple[list[Document], list[Document]]:
+    """Return the documents to train on, and at most `max_eval_samples`, evenly spread, to measure.
+
+    Whether a document is held out depends on its text, the share and the seed alone: copies of it
+    stand on one side, and a resumed run finds the same ones. A store reads its files itself.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read or is empty, or no document is left for a side.
+    """
+    part: Any = options.val_size
+    train: list[Document] = []
+    held: list[Document] = []
+    if options.validation_file is not None:
+        part, held = 0.0, list(documents_of(options.validation_file))
+    if options.store is not None:
+        train = Stored(options.store)
+    elif options.train_file is None:
+        part = HELD_OUT_SOURCES if part is None else part
+        for corpus, side in zip(load_corpus().split(part), (train, held), strict=True):
+            side.extend(list(document.sentences) for document in corpus.documents)
+    else:
+        part, salt = HELD_OUT if part is None else part, str(options.seed)
+        for document in documents_of(options.train_file):
+            side = held if held_out("\n".join(document), part, salt) else train
+            side.append(document)
+    if part and not (train and held):
+        raise DataError(f"holding out {part} of {len(train) + len(held)} documents leaves none "
+                        f"to {'measure' if train else 'train'} on; give a validation_file or "
+                        "another val_size (0 measures nothing)")
+    return train, held[::-(-len(held) // options.max_eval_samples) or 1]
+
+
+def documents_of(files: Iterable[str | Path]) -> Iterator[Document]:
+    """Yield the documents of text files.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read, or there is no document in any.
+    """
+    documents = read_documents(files)
+    first = next(documents, None)
+    if first is None:
+        raise DataError(f"{', '.join(map(str, files))}: no text; expected at least one line")
+    yield first
+    yield from documents
+
+
+def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
+    """Return the tokenizer that the options name, or one learned from the training text."""
+    if options.tokenizer is not None or options.model is not None:
+        tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
+    else:
+        documents = documents_of(options.train_file) if isinstance(train, Stored) else train
+        tokenizer = train_tokenizer(_beginning(documents), options.vocab_size)
+    if options.model is None:
+        tokenizer.max_length = options.max_length  # a new model has no more positions
+    return tokenizer
+
+
+def _beginning(documents: Iterable[Document]) -> Iterator[str]:
+    """Yield the text of the first documents."""
+    seen = 0
+    for document in documents:
+        if seen >= TEXT_TO_LEARN_FROM:
+            return
+        yield text_of(document)
+        seen += len(text_of(document))
+
+
+def text_of(document: Document) -> str:
+    """Return the text of a document."""
+    return " ".join(document)
+
+
+def fill_store(options: Any, tokenizer: Tokenizer, quiet: bool = False) -> TokenStore:
+    """Return the TokenStore of `train_file`: made, completed or only opened."""
+    with tqdm(unit="B", unit_scale=True, desc="store",
+              disable=None if options.verbosity and not quiet else True) as bar:
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        store = build_token_store(options.train_file, tokenizer, options.store,
+                                  options.workers, report)
+    store.rows(tokenizer, row_room(options.max_length, texts=1))  # made here, by one process
+    if not quiet:
+        options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
+                    f"{options.store}")
+    return store
+
+
+def _check_tokenizer(options: Any, config: BertConfig) -> None:
+    """Refuse pieces that the weights do not know."""
+    pieces = options.tokenizer or options.model
+    if pieces is None:
+        return
+    tokenizer = get_tokenizer(pieces, options.download)
+    if options.model is None:
+        return
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ConfigError(f"{pieces}: has {tokenizer.vocab_size:,} pieces; {options.model} has "
+                          f"room for {config.vocab_size:,}")
+    if options.tokenizer is None:
+        return
+    with contextlib.suppress(TokenizerError):  # the model has none of its own
+        stored = get_tokenizer(options.model, options.download)
+        if stored.backend.to_str() != tokenizer.backend.to_str():
+            raise ConfigError(f"{options.tokenizer}: another tokenizer than that of "
+                              f"{options.model}, whose weights know its own pieces only; leave "
+                              "tokenizer or model out")
+
+
+def _check_store(options: Any) -> None:
+    """Refuse a store where it has no use, and the use of more processes without one."""
+    if options.store is None:
+        if options.workers > 1:
+            raise ConfigError(f"workers is {options.workers}; only a store is filled by several")
+        return
+    if options.nsp:
+        raise ConfigError("nsp and store are both set; a store does not keep sentences apart, so "
+                          "expected one of them")
+    if options.train_file is None:
+        raise ConfigError("a store needs a train_file")
+    for name in ("max_train_samples", "overfit_batches", "fast_dev_run"):
+        if getattr(options, name):
+            raise ConfigError(f"{name} and store are both set; a store is trained on whole, so "
+                              "expected one of them")
+    if options.validation_file is None and options.val_size != 0:
+        raise ConfigError("a store holds nothing out; give a validation_file (or val_size 0 to "
+                          "measure nothing)")
+    if Path(options.store).resolve().is_relative_to(Path(str(options.output_dir)).resolve()):
+        raise ConfigError(f"store {options.store} is in the output_dir {options.output_dir}; "
+                          "expected it beside the run, for others to use")

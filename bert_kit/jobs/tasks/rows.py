@@ -1,0 +1,87 @@
+"""The rows of a job on texts: read from files or from the installed packages, and cut into parts."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_kit.data import LabelledParts, Part, library_task, parts_from_lists, read_parts
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.jobs.run.task import Parts
+
+
+def read_rows(options: Any, kind: Any) -> Parts[Part]:
+    """Return the rows that the options of a text task name; without a file the docstring task.
+
+    Parameters
+    ----------
+    kind
+        How the label of a row is read, such as `OneClass`.
+    """
+    sizes = {"train_size": options.train_size, "val_size": options.val_size,
+             "test_size": options.test_size}
+    if options.train_size is None:
+        sizes["train_size"] = max(0.0, 1 - options.val_size - options.test_size)
+    files = options.files()
+    split = None if options.output_dir is None else Path(options.output_dir) / "split.json"
+    if any(files.values()):
+        return as_parts(read_parts(
+            **files, **sizes, seed=options.seed, split_file=split,
+            text_column=one_or_two(options.text_column), label_column=kind,
+            delimiter=options.delimiter, encoding=options.encoding))
+    if options.task != "classification":
+        raise ConfigError(f"{options.task} needs rows; expected a data_file or train_file")
+    train, test = library_task().split(options.test_size)
+    return as_parts(parts_from_lists(
+        train.texts, train.labels, test=(test.texts, test.labels) if test.texts else None,
+        val_size=options.val_size, test_size=0, seed=options.seed, split_file=split))
+
+
+def as_parts(parts: LabelledParts) -> Parts[Part]:
+    """Return labelled parts as the training job takes them."""
+    return Parts(parts.train, parts.validation, parts.test, parts.fingerprint, parts.description,
+                 parts.classes)
+
+
+def one_or_two(columns: tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return the name of one column, or the names of two."""
+    return columns[0] if len(columns) == 1 else columns
+
+
+def joined(texts: list[Any]) -> list[str]:
+    """Return texts, or pairs of texts, as single texts."""
+    return [text if isinstance(text, str) else " ".join(text) for text in texts]
+
+
+def text_names(texts: list[Any]) -> tuple[str, ...]:
+    """Return the names of a table's columns for texts, or for pairs of them."""
+    return ("text",) if isinstance(texts[0], str) else ("text_a", "text_b")
+
+
+def drawn_rows(total: int, count: int, seed: int) -> list[int]:
+    """Return `count` row numbers below `total` in their order, or all if there are fewer."""
+    if count >= total:
+        return list(range(total))
+    return sorted(np.random.default_rng(seed).choice(total, count, replace=False).tolist())
+
+
+def rows_to_keep(count: int, share: float, what: object) -> int:
+    """Return how many of some rows to train on, if a share of them is held out, at least one.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    left = count - max(1, round(share * count))
+    if left < 1:
+        raise DataError(f"{what}: holding out {share} of {count} rows leaves none to train on; "
+                        "expected more rows, a smaller val_size or a validation_file")
+    return left
+
+
+def fingerprint_of(content: object) -> str:
+    """Return the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,0 +1,337 @@
+"""How alike two texts are: sentence vectors, near by angle where texts are alike in meaning.
+
+The vector of a text is pooled from the encoder's token vectors (Reimers & Gurevych 2019, section
+3), in the way that the model's folder declares.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bert_kit.config import BertConfig
+from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDataset, limit,
+                           pad_batch, read_parts, read_table, split_pairs)
+from bert_kit.errors import ConfigError
+from bert_kit.evaluation import pearson_correlation, spearman_correlation
+from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions
+from bert_kit.jobs.run.job import Training
+from bert_kit.jobs.run.predictor import TrainedModel, warn
+from bert_kit.jobs.run.task import Parts, Scores, Task
+from bert_kit.jobs.tasks.answers import encoder_dropout
+from bert_kit.jobs.tasks.rows import as_parts, joined
+from bert_kit.lookup import find_folder
+from bert_kit.model import POOLINGS, BERTModel, encoder_without_pooler
+from bert_kit.modes import evaluation_mode
+from bert_kit.tokenization import Tokenizer, get_tokenizer
+from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, keep_freed_memory,
+                               mean_over_rows, model_inputs)
+from bert_kit.weights import (WEIGHT_FILES, SentenceLayout, load_pretrained, read_sentence_folder,
+                              read_weights, save_sentence_folder)
+
+BATCH = 32
+CHUNK = 128 * BATCH  # texts of a file, and vectors, held at a time
+TEXTS, LABEL = ("text_a", "text_b"), Number("label")  # the columns of the files
+
+
+@dataclass(frozen=True)
+@with_defaults({"model": "sentence encoder, or a BERT with a pooling: folder or name",
+                "data_file": "pairs: a table with the columns text_a, text_b and label, a number",
+                "num_train_epochs": "passes over the pairs",
+                "learning_rate": "peak rate; auto finds one by a range test"},
+               task="similarity", num_train_epochs=4, learning_rate=5e-5, val_size=0.0,
+               text_column=TEXTS)
+class SimilarityOptions(TrainOptions, TableOptions):
+    """What to train a sentence encoder on and how; checked when it is made, before any work.
+
+    The files are tables with the columns text_a, text_b and label, a number. The lowest label is
+    drawn to a cosine of 0, the highest to 1.
+    """
+
+    title: ClassVar[str] = "data"
+
+    max_length: int | None = option(None, "tokens of a text; by default the model's own",
+                                    "max_seq_len", "max_seq_length", least=3)
+    label_column: tuple[str, ...] = option(("label",), "name of the column with the label")
+    pooling: str | None = option(None, "how token vectors become one, where the model's folder "
+                                 "does not say", choices=("cls", "mean", "max"))
+
+
+class SentenceEncoder(TrainedModel):
+    """A sentence encoder: texts in, vectors out.
+
+    Parameters
+    ----------
+    folder
+        Folder or name of a model, as sentence-transformers or `train --task similarity` wrote it.
+    precision
+        "float32", or "bfloat16", which is faster on most machines and off in the third digit.
+    pooling
+        "mean", "cls" or "max", for the folder of a plain BERT, which does not say.
+    download
+        Allow the Hugging Face hub to be asked.
+
+    Attributes
+    ----------
+    max_length
+        Where texts are cut off, in tokens.
+    dimension
+        Numbers D in a vector.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such folder, a file in it is damaged, or it asks for what the kit does not
+        do.
+
+    Examples
+    --------
+    ::
+
+        encoder = SentenceEncoder("all-MiniLM-L6-v2")
+        a, b = encoder.encode(["A man plays the guitar.", "Someone makes music."])
+    """
+
+    model_class, command = BERTModel, "embed"
+
+    def __init__(self, folder: str | Path, precision: str = "float32", device: str = "auto",
+                 pooling: str | None = None, download: bool = False) -> None:
+        autocast(precision)  # or an error, before any work
+        where = choose_device(device)
+        place, layout = find_layout(folder, pooling, download)
+        self._set(_load_encoder(place), layout_tokenizer(place, layout), layout, where, ALONE,
+                  precision)
+
+    @classmethod
+    def of(cls, model: nn.Module, tokenizer: Tokenizer, layout: SentenceLayout,
+           device: torch.device, processes: Processes = ALONE) -> "SentenceEncoder":
+        """Return the encoder of a model at hand."""
+        encoder = cls.__new__(cls)
+        encoder._set(model, tokenizer, layout, device, processes, "float32")
+        return encoder
+
+    def _set(self, model: nn.Module, tokenizer: Tokenizer, layout: SentenceLayout,
+             device: torch.device, processes: Processes, precision: str) -> None:
+        TrainedModel.__init__(self, model, tokenizer, device, processes, precision)
+        self.layout = layout
+        longest = self.model.config.max_position_embeddings
+        self.max_length = min(layout.max_length or tokenizer.max_length or longest, longest)
+        self.dimension: int = self.model.config.hidden_size * len(layout.pooling)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts (N) -> vectors (N, D), a float32 array."""
+        if not len(texts):
+            return np.empty((0, self.dimension), np.float32)
+        dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
+        order = np.argsort(-dataset.lengths, kind="stable")  # rows of one length fill a batch best
+        vectors = torch.empty(len(texts), self.dimension)
+        keep_freed_memory()
+        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+            for rows in torch.from_numpy(order).split(BATCH):
+                batch = pad_batch([dataset[row] for row in rows.tolist()], dataset.pad_id)
+                vectors[rows] = self.pool(self.model, batch).cpu()
+        return vectors.numpy()
+
+    def answers(self, dataset: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Pairs of texts (N) -> the cosines of their vectors (N,)."""
+        vectors = directions(self.encode([text for side in zip(*dataset, strict=True)
+                                          for text in side]))
+        first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
+        return (first * second).sum(1).numpy()
+
+    def pool(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the vectors (B, D) of a batch, a tensor with gradients; `model` is the encoder."""
+        hidden = model(**model_inputs(model, batch)).last_hidden_state.float()
+        mask = batch["attention_mask"].to(hidden.device).bool()
+        pooled = [POOLINGS[name](hidden, mask) for name in self.layout.pooling]
+        vectors = torch.cat(pooled, -1)  # (B, S, D) -> (B, D)
+        return F.normalize(vectors, dim=-1) if self.layout.normalize else vectors
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that this class and sentence-transformers read."""
+        save_sentence_folder(self.model, folder, self.tokenizer,
+                             self.layout._replace(max_length=self.max_length))
+
+
+class SimilarityTask(Task[Part]):
+    """Pairs of texts with a number each that says how alike they are."""
+
+    name, what = "similarity", "gives a text a vector, near those of texts alike in meaning"
+    use = "embed --model {model} --data_file texts.txt --output_file vectors.npy"
+    options, predictor_class = SimilarityOptions, SentenceEncoder
+    metrics = ("spearman", "pearson")
+    columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
+
+    def check(self, options: Any, config: BertConfig) -> None:
+        if len(options.text_column) != 2 or len(options.label_column) != 1:
+            raise ConfigError("similarity needs two text columns and one label_column")
+
+    def start_folder(self, options: Any) -> Path:
+        if options.model is None:
+            raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
+                              "pooling")
+        return find_layout(options.model, options.pooling, options.download)[0]
+
+    def read(self, options: Any) -> Parts[Part]:
+        parts = as_parts(read_parts(
+            **options.files(), text_column=options.text_column,
+            label_column=Number(*options.label_column), delimiter=options.delimiter,
+            encoding=options.encoding, train_size=1 - options.val_size, val_size=options.val_size,
+            test_size=0, seed=options.seed))
+        labels = np.asarray(parts.train.labels)
+        low, high = labels.min(), labels.max()
+        return dataclasses.replace(parts, classes=(), train=Part(
+            parts.train.texts, (labels - low) / (high - low)))  # cosines
+
+    def subset(self, part: Part, count: int, seed: int) -> Part:
+        return limit(part, count, seed)
+
+    def texts(self, part: Part) -> list[str]:
+        return joined(part.texts)
+
+    def make_tokenizer(self, options: Any, part: Part) -> Tokenizer:
+        return layout_tokenizer(*find_layout(options.model, options.pooling, options.download))
+
+    def dataset(self, part: Part, name: str, parts: Parts[Part], tokenizer: Tokenizer,
+                options: Any) -> Any:
+        """Return rows to train on; pairs to score stay texts, which are encoded one by one."""
+        if name != "train":
+            return part.texts
+        _, layout = find_layout(options.model, options.pooling, options.download)
+        longest = self._config(options).max_position_embeddings
+        length = options.max_length or min(
+            layout.max_length or tokenizer.max_length or longest, longest)
+        return SimilarityDataset(part.texts, part.labels, tokenizer, length)
+
+    def _config(self, options: Any) -> BertConfig:
+        return BertConfig.load(self.start_folder(options))
+
+    def model_class(self, options: Any) -> Callable[[BertConfig], nn.Module]:
+        """Return what builds an encoder with the pooler that the folder has, if any."""
+        _, stored = read_weights(self.start_folder(options))
+        has_pooler = any(name.endswith("pooler.dense.weight") for name in stored)
+        return BERTModel if has_pooler else encoder_without_pooler
+
+    def config(self, options: Any, parts: Parts[Part], before: BertConfig) -> dict[str, Any]:
+        return {"classifier": {}, **encoder_dropout(options.dropout)}
+
+    def start(self, model: nn.Module, part: Part) -> None:
+        if getattr(model, "pooler", None) is not None:
+            model.pooler.requires_grad_(False)  # it is saved again; nothing asks for its gradient
+
+    def predictor(self, model: nn.Module, tokenizer: Tokenizer, options: Any,
+                  device: torch.device, processes: Processes) -> SentenceEncoder:
+        _, layout = find_layout(options.model, options.pooling, options.download)
+        encoder = SentenceEncoder.of(model, tokenizer, layout, device, processes)
+        encoder.max_length = options.max_length or encoder.max_length
+        return encoder
+
+    def loss(self, options: Any, training: Training | None = None) -> Loss:
+        return cosine_loss(training.predictor.pool if training else lambda model, batch: model)
+
+    def scores(self, answers: np.ndarray, part: Part, predictor: SentenceEncoder) -> Scores:
+        """Return how the cosines follow the labels: ranks, the usual one (section 4), and values.
+        """
+        return {"spearman": spearman_correlation(answers, part.labels),
+                "pearson": pearson_correlation(answers, part.labels)}
+
+    def untrained_scores(self, options: Any) -> bool:
+        return True
+
+    def facts(self, training: Training) -> dict[str, Any]:
+        return {"pooling": list(training.predictor.layout.pooling)}
+
+    # ---- the command `evaluate`
+
+    def load(self, folder: Path, device: str, processes: Processes) -> SentenceEncoder:
+        return SentenceEncoder(folder, device=device)
+
+    def read_to_score(self, options: Any, predictor: SentenceEncoder, folder: Path) -> Part:
+        label = Number(*(options.label_column or ("label",)))
+        texts = tuple(options.text_column or TEXTS)
+        table = read_table(options.data_file, texts, label, options.delimiter, options.encoding)
+        label.check(table, texts)
+        return Part(table.texts, np.asarray(table.labels))
+
+
+def cosine_loss(pool: Callable[[Any, Mapping[str, Tensor]], Tensor]) -> Loss:
+    """Return the loss that draws the cosine of a pair's vectors towards its label.
+
+    Their mean squared difference (Reimers & Gurevych 2019, section 3, regression objective).
+
+    Parameters
+    ----------
+    pool
+        `pool(model, batch)` -> vectors (B, D).
+    """
+    def loss(model: Any, batch: Mapping[str, Tensor],
+             counts: Mapping[str, int] | None = None) -> Tensor:
+        vectors = pool(model, split_pairs(batch))
+        first, second = F.normalize(vectors, dim=-1).chunk(2)  # (2 B, D) -> (B, D) each
+        labels = batch["labels"].to(vectors.device, non_blocking=True)
+        return mean_over_rows(((first * second).sum(1) - labels)**2, batch, counts)
+    return loss
+
+
+def directions(vectors: Any) -> Tensor:
+    """(N, D) numbers -> a tensor of vectors of length 1."""
+    return F.normalize(torch.tensor(np.asarray(vectors, np.float32)), dim=-1)
+
+
+def chunks_of(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the texts of an iterable in lists of up to CHUNK."""
+    texts = iter(texts)
+    while chunk := list(itertools.islice(texts, CHUNK)):
+        yield chunk
+
+
+def find_layout(model: str | Path, pooling: str | None = None,
+                download: bool = False) -> tuple[Path, SentenceLayout]:
+    """Return the encoder's own folder, and how its token vectors become one.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such folder, or it and `pooling` do not say how, or both do.
+    """
+    folder = find_folder(model, (*WEIGHT_FILES, "modules.json"), download)
+    if not (folder / "modules.json").is_file():
+        if pooling is None:
+            raise ConfigError(f"{folder}: holds no modules.json to say how token vectors become "
+                              f"one; expected a sentence encoder, or a pooling "
+                              f"(--pooling {', '.join(POOLINGS)})")
+        if pooling not in POOLINGS:
+            raise ConfigError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
+        return folder, SentenceLayout((pooling,))
+    if pooling is not None:
+        raise ConfigError(f"pooling is {pooling!r}, but {folder / 'modules.json'} says how token "
+                          "vectors become one; leave pooling out")
+    return read_sentence_folder(folder)
+
+
+def layout_tokenizer(folder: Path, layout: SentenceLayout) -> Tokenizer:
+    """Return the tokenizer of an encoder's folder; it drops case where the layout says so."""
+    tokenizer = get_tokenizer(folder)
+    cleaning: Any = tokenizer.backend.normalizer
+    if layout.lowercase and not cleaning.lowercase:
+        cleaning.strip_accents = bool(cleaning.strip_accents)  # None does as lowercase does
+        cleaning.lowercase = True
+        tokenizer.backend.normalizer = cleaning
+    return tokenizer
+
+
+def _load_encoder(folder: Path) -> nn.Module:
+    """Return the encoder, with its pooler if it has one: unused here, but saved again."""
+    path, stored = read_weights(folder)
+    has_pooler = any(name.endswith("pooler.dense.weight") for name in stored)
+    return load_pretrained(BERTModel if has_pooler else encoder_without_pooler, folder,
+                           strict=True, report=warn, classifier={},
+                           read=lambda _: (path, stored))

@@ -1,0 +1,443 @@
+"""What the tasks on whole texts share: one class, any number of labels, or a number a text."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bert_kit.config import BertConfig
+from bert_kit.data import ClassificationDataset, Part, limit, make_loader, read_table
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.evaluation import PredictionWriter, plot_reliability
+from bert_kit.evaluation.prediction_files import Cell
+from bert_kit.jobs.options.declare import Needs, Options, option
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions
+from bert_kit.jobs.run.folder import known_settings, stored_run
+from bert_kit.jobs.run.job import Training
+from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite
+from bert_kit.jobs.run.randomness import seeded
+from bert_kit.jobs.run.task import Parts, Scores, Task
+from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
+                                             read_calibration)
+from bert_kit.jobs.tasks.rows import one_or_two, read_rows, text_names
+from bert_kit.jobs.tasks.table import text_task
+from bert_kit.model import CLASSIFIERS, make_classifier
+from bert_kit.modes import evaluation_mode
+from bert_kit.tokenization import Tokenizer
+from bert_kit.training import ALONE, Processes, autocast, keep_freed_memory, model_inputs
+
+HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
+HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
+                "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
+NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
+WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
+TASK_KEYS = ("problem_type", "thresholds", "calibration")  # what config.json says of the task
+IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
+
+
+@dataclass(frozen=True)
+class HeadOptions(Options):
+    """Which head a text classifier has, and how it is made."""
+
+    title: ClassVar[str] = "head"
+
+    classifier: str | None = option(
+        None, "which head (custom is mlp); standard, or mlp where its widths are given",
+        "classifier_type", choices=(*HEADS, "custom"))
+    pooling: str | None = option(None, "how token vectors become one")
+    last_layers: int | None = option(None, "how many last layers the head sees")
+    hidden_dims: tuple[int, ...] | None = option(None, "widths of the mlp head", "hidden_dim")
+    depth: int | None = option(None, "layers of the mlp head, sizes falling evenly",
+                               "num_hidden_layers")
+    activation: str | None = option(None, "relu, gelu, silu or tanh of the mlp head")
+    kernel_sizes: tuple[int, ...] | None = option(None, "tokens under each cnn filter")
+    num_filters: int | None = option(None, "cnn filters of each size")
+    num_frequencies: int | None = option(
+        None, "of the fourier_kan head (wavelet_kan: wavelets)")
+    num_wavelets: int | None = option(None, "of the wavelet_kan head")
+    wavelet_type: str | None = option(None, "mixed, haar, mexican or morlet")
+    bert_hidden_size: int | None = option(
+        None, "what the encoder's width must be, as a check")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classifier is None:
+            mlp = self.hidden_dims is not None or self.depth is not None
+            object.__setattr__(self, "classifier", "mlp" if mlp else "standard")
+        elif self.classifier == "custom":
+            object.__setattr__(self, "classifier", "mlp")
+
+    def head(self) -> dict[str, Any]:
+        """Return `BertConfig.classifier` for the head that is asked for; {} is standard.
+
+        Raises
+        ------
+        ConfigError
+            If an option is set that the head does not have.
+        """
+        known = inspect.signature(CLASSIFIERS[str(self.classifier)]).parameters
+        given = {name: getattr(self, name) for name in HEAD_OPTIONS
+                 if getattr(self, name) is not None}
+        if "num_wavelets" in known and "num_frequencies" in given:
+            given.setdefault("num_wavelets", given.pop("num_frequencies"))
+        for name in given:
+            if name not in known:
+                options = [option for option in HEAD_OPTIONS if option in known]
+                raise ConfigError(f"{name} is not an option of the {self.classifier} head; "
+                                  f"expected {', '.join(options) or 'none'}")
+        if self.classifier == "standard":
+            return {}
+        return {"type": self.classifier, **{
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()}}
+
+    def with_head(self, classifier: str) -> Self:
+        """Return options for another head, without those that it does not have."""
+        known = {*inspect.signature(CLASSIFIERS[classifier]).parameters}
+        if "num_wavelets" in known and self.num_wavelets is None:
+            known.add("num_frequencies")
+        return self.replace(classifier=classifier, **{
+            name: None for name in HEAD_OPTIONS if name not in known})
+
+
+@dataclass(frozen=True)
+class TextOptions(TrainOptions, TableOptions, HeadOptions):
+    """What to train a model of texts on and how; checked when it is made, before any work."""
+
+    title: ClassVar[str] = "data"
+
+    label_column: tuple[str, ...] | None = option(
+        None, "name of the column with the label; category, for multi_label labels, for "
+        "regression label")
+    train_size: float | None = option(None, "share of the rows to train on; the rest by default")
+    test_size: float = option(0.1, "share to score at the end")
+    stride: int = option(0, "read a longer text in windows that begin so many tokens apart; 0 "
+                         "cuts it off", least=0)
+    window_pooling: str = option("mean", "how the logits of windows become one",
+                                 choices=("mean", "max"), needs=IN_WINDOWS)
+
+    LABEL_COLUMN: ClassVar[str] = "label"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_column is None:
+            object.__setattr__(self, "label_column", (self.LABEL_COLUMN,))
+        if self.metric is None:
+            object.__setattr__(self, "metric", self.METRICS[0])
+        if self.metric not in self.METRICS:
+            raise ConfigError(f"metric is {self.metric!r}; expected one of "
+                              f"{', '.join(self.METRICS)} for {self.task}")
+        self._check_columns()
+
+    METRICS: ClassVar[tuple[str, ...]] = ()
+
+    def _check_columns(self) -> None:
+        if len(self.label_column or ()) > 1:
+            raise ConfigError(f"label_column names {len(self.label_column or ())} columns; "
+                              f"expected one for {self.task}")
+
+
+class Predictor(TrainedModel):
+    """A trained model of texts: its answers are classes, label sets or numbers.
+
+    Its configuration says what it tells of a text, and how long texts are read.
+
+    Parameters
+    ----------
+    calibrated
+        Scale the logits as the configuration says that training found to be right. No answer
+        changes, for the thresholds of labels move along.
+
+    Examples
+    --------
+    ::
+
+        predictor = Predictor.load("runs/classifier")
+        predictor.predict(["What is the longest river?"])
+    """
+
+    command = "predict"
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer,
+                 device: str | torch.device = "cpu", processes: Processes = ALONE,
+                 precision: str = "float32", calibrated: bool = False) -> None:
+        super().__init__(model, tokenizer, device, processes, precision)
+        self.task = text_task(self.model.config)
+        self.scaling = read_calibration(self.model.config) if calibrated else None
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", download: bool = False,
+             processes: Processes = ALONE, precision: str = "float32",
+             calibrated: bool = False) -> Self:
+        """Read what `train` wrote; see `TrainedModel.load`."""
+        predictor = super().load(folder, device, download, processes, precision)
+        if calibrated:
+            predictor.scaling = read_calibration(predictor.model.config)
+        return predictor
+
+    @classmethod
+    def class_of(cls, config: BertConfig) -> Any:
+        return text_task(config).head_class
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.model.config.labels
+
+    @property
+    def config(self) -> BertConfig:
+        """The model's configuration, for the logits as they are given here."""
+        config = self.model.config
+        return config if self.scaling is None else self.task.scaled(config, *self.scaling)
+
+    def answers(self, dataset: Any) -> Tensor:
+        """The rows of a ClassificationDataset -> logits (N, C) on the CPU, in float32.
+
+        Calibrated ones are in float64, so that no order is lost.
+        """
+        keep_freed_memory()
+        loader = make_loader(dataset, WINDOW_BATCH if dataset.stride else BATCH, shuffle=False)
+        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+            parts = [self.model(**model_inputs(self.model, batch)).float()
+                     for batch in self.processes.mine(loader)]
+        logits = torch.cat(self.processes.in_order([part.cpu() for part in parts]))
+        if self.scaling is not None:
+            scale, shift = map(torch.from_numpy, self.scaling)
+            logits = logits.double() * scale + shift
+        return logits
+
+    def logits(self, texts: Sequence[Any]) -> Tensor:
+        """Texts or pairs of texts (N) -> logits (N, C), as `answers` has them."""
+        return self.answers(ClassificationDataset(
+            texts, [0] * len(texts), self.tokenizer, self.max_length,
+            stride=self.model.config.window_stride))
+
+    def probabilities(self, texts: Sequence[Any]) -> np.ndarray:
+        """Texts (N) -> probabilities (N, C) as a float64 array; of classes a row adds up to 1.
+
+        Raises
+        ------
+        ConfigError
+            If the model tells numbers.
+        """
+        return self.task.probabilities(self.logits(texts))
+
+    def predict(self, texts: Sequence[Any]) -> list[Any]:
+        """Texts (N) -> list of N class names, tuples of label names, or numbers."""
+        return self.task.names(self.logits(texts), self.config)
+
+
+class TextTask(Task[Part]):
+    """A task on whole texts; what it is asked besides `Task` stands here.
+
+    Attributes
+    ----------
+    head_class
+        The task model of `bert_kit.model`.
+    stored
+        What config.json has to say.
+    has_label_sets
+        Whether a text has any number of labels, so that labels are rows of 0 and 1.
+    chooses_thresholds
+        Whether thresholds are chosen by the validation rows, see `choose`.
+    """
+
+    predictor_class = Predictor
+    use = 'predict --model {model} --text "…"'
+    head_class: ClassVar[Any]
+    stored: ClassVar[dict[str, str]] = {}
+    has_label_sets: ClassVar[bool] = False
+    chooses_thresholds: ClassVar[bool] = False
+
+    # ---- rows, model and loss
+
+    @abstractmethod
+    def label_kind(self, options: Any) -> Any:
+        """Return how the label of a row is read."""
+
+    def folder_name(self, options: Any) -> str:
+        return str(options.classifier)
+
+    def check(self, options: Any, config: BertConfig) -> None:
+        if options.bert_hidden_size not in (None, config.hidden_size):
+            raise ConfigError(
+                f"bert_hidden_size is {options.bert_hidden_size}; "
+                f"{options.model or options.from_scratch} is {config.hidden_size} wide")
+        with seeded(options.seed):  # the head's own checks; on the meta device they take a second
+            make_classifier(config.replace(**self._head_config(options)))
+
+    def read(self, options: Any) -> Parts[Part]:
+        return read_rows(options, self.label_kind(options))
+
+    def subset(self, part: Part, count: int, seed: int) -> Part:
+        return limit(part, count, seed)
+
+    def texts(self, part: Part) -> Iterable[str]:
+        return part.texts
+
+    def dataset(self, part: Part, name: str, parts: Parts[Part], tokenizer: Tokenizer,
+                options: Any, sample_weights: np.ndarray | None = None) -> ClassificationDataset:
+        return ClassificationDataset(part.texts, part.labels, tokenizer, options.max_length,
+                                     sample_weights, options.stride)
+
+    def model_class(self, options: Any) -> Callable[[BertConfig], nn.Module]:
+        return self.head_class
+
+    def config(self, options: Any, parts: Parts[Part], before: BertConfig) -> dict[str, Any]:
+        extra = {key: value for key, value in before.extra.items() if key not in TASK_KEYS}
+        return {"labels": tuple(parts.classes), "extra": extra | self.stored,
+                **self._head_config(options)}
+
+    def _head_config(self, options: Any) -> dict[str, Any]:
+        changes = {"classifier": options.head(), "window_stride": options.stride,
+                   "window_pooling": options.window_pooling}
+        if options.dropout is not None:
+            changes["classifier_dropout"] = options.dropout
+        return changes
+
+    def head_factor(self, options: Any) -> float | None:
+        fresh = options.model is not None and options.classifier != "standard"
+        return NEW_HEAD if fresh and options.head_learning_rate is None else None
+
+    # ---- answers: what logits (N, C) say
+
+    @abstractmethod
+    def probabilities(self, logits: Any) -> np.ndarray:
+        """Logits (N, C) -> probabilities (N, C), a float64 array."""
+
+    @abstractmethod
+    def names(self, logits: Tensor, config: BertConfig) -> list[Any]:
+        """Return the answer to each text as Python values."""
+
+    @abstractmethod
+    def cell_names(self, config: BertConfig, labelled: bool,
+                   text_columns: Sequence[str]) -> list[str]:
+        """Return the columns of a file of predictions."""
+
+    @abstractmethod
+    def cells(self, texts: Sequence[Any], logits: Tensor, config: BertConfig,
+              labels: Any = None) -> list[list[Cell]]:
+        """Return the cells of each row of a file of predictions."""
+
+    def scaled(self, config: BertConfig, scale: np.ndarray, shift: np.ndarray) -> BertConfig:
+        """Return a configuration under which scaled logits give the answers of those before."""
+        return config
+
+    @abstractmethod
+    def logit_scores(self, logits: Tensor, labels: Any, config: BertConfig) -> Scores:
+        """Return `loss` and every score of logits (N, C)."""
+
+    def scores(self, answers: Tensor, part: Part, predictor: Any) -> Scores:
+        check_finite(answers)
+        return self.logit_scores(answers, part.labels, predictor.config)
+
+    def logged(self, options: Any) -> Sequence[str] | None:
+        return ["loss", str(options.metric), *(key for key, *_ in self.columns)]
+
+    @abstractmethod
+    def text_baselines(self, parts: Parts[Part], held_out: Part) -> Iterator[tuple[str, Scores]]:
+        """Yield (name, scores) of what has to be beaten on the rows that are held out."""
+
+    def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
+        if name != "test":
+            return
+        try:
+            yield from self.text_baselines(training.parts, training.parts.test)
+        except DataError as error:  # texts without words, for instance
+            training.options.say(f"no TF-IDF baseline: {error}")
+
+    # ---- what a finished run leaves
+
+    def facts(self, training: Training) -> dict[str, Any]:
+        return {"classifier": training.options.classifier,
+                "classes": list(training.parts.classes)}
+
+    def more_scores(self, rows: Mapping[str, tuple[Tensor, Any]], config: BertConfig) -> Scores:
+        """Return further scores of the test rows; `rows` are (logits, labels) by part."""
+        return {}
+
+    def calibration(self, validation: tuple[Tensor, Any],
+                    test: tuple[Tensor, Any]) -> tuple[dict, dict] | None:
+        """Return what `calibrate` does, of rows (logits, labels)."""
+        return None
+
+    @abstractmethod
+    def table(self, scores: Scores, classes: Sequence[str]) -> str:
+        """Return the scores of the test rows as text."""
+
+    def conclude(self, training: Training, answers: Mapping[str, Tensor],
+                 results: dict[str, Any]) -> dict | None:
+        """Say and keep what `Task.conclude` does; return the curves of the calibration."""
+        if "test" not in answers:
+            return None
+        predictor, say = training.predictor, training.options.say
+        parts = training.parts.present()
+        rows = {name: (logits, parts[name].labels) for name, logits in answers.items()}
+        results["test"] |= self.more_scores(rows, predictor.config)
+        say(f"\n{self.table(results['test'], predictor.classes)}")
+        found = self.calibration(**rows) if "validation" in rows else None
+        if found is None:
+            return None
+        results["calibration"], curves = found
+        predictor.remember(**calibration_keys(results["calibration"]))
+        say(format_calibration(results["calibration"]))
+        return curves
+
+    def leave(self, training: Training, answers: Mapping[str, Tensor], results: dict[str, Any],
+              folder: Path, plots: bool, concluded: dict | None) -> None:
+        predictor, test = training.predictor, training.parts.test
+        if test is not None:
+            self.write_predictions(folder / "test_predictions.csv", test.texts, answers["test"],
+                                   predictor.config, test.labels)
+        if test is not None and plots:
+            self.draw(folder, results["test"], answers["test"], test.labels, predictor.config)
+        if concluded is not None and plots:
+            plot_reliability(concluded, folder / "reliability.png")
+
+    def write_predictions(self, path: Path, texts: Sequence[Any], logits: Tensor,
+                          config: BertConfig, labels: Any) -> None:
+        """Write a CSV with the answers to texts whose labels are known."""
+        columns = self.cell_names(config, True, text_names(list(texts)))
+        with PredictionWriter(path, columns) as writer:
+            writer.write(self.cells(texts, logits, config, labels))
+
+    def draw(self, folder: Path, scores: Scores, logits: Tensor, labels: Any,
+             config: BertConfig) -> None:
+        """Draw scored rows into a folder."""
+
+    # ---- the command `evaluate`
+
+    def read_to_score(self, options: Any, predictor: Predictor, folder: Path) -> Part:
+        """Return the rows of a file, read as in training where nothing else is said."""
+        settings = {}
+        if (folder / "manifest.json").is_file():
+            settings = known_settings(self.options, stored_run(folder)[1])
+        given = {"text_column": options.text_column, "label_column": options.label_column}
+        settings |= {name: value for name, value in given.items() if value is not None}
+        trained = self.options(**settings)
+        kind, classes = self.label_kind(trained), predictor.classes
+        table = read_table(options.data_file, one_or_two(trained.text_column), kind,
+                           options.delimiter, options.encoding)
+        for row, label in enumerate(table.labels):
+            for name in kind.names(label):
+                if name not in classes:
+                    raise DataError(
+                        f"{table.where(row)}: {name!r} is not a {kind.word} of the model; "
+                        f"expected one of {', '.join(classes)[:200]}")
+        return Part(table.texts, kind.encode(table.labels, classes))
+
+    def compare(self, logits: Tensor, other: Tensor, labels: Any) -> Scores:
+        """Return a test of logits against those of another model."""
+        raise ConfigError("another model is compared by McNemar's test, which is for one class a "
+                          "row; leave other out")
+
+    def present(self, folder: Path, results: Scores, answers: Tensor, part: Part,
+                predictor: Predictor) -> None:
+        self.draw(folder, results, answers, part.labels, predictor.config)
+

@@ -1,0 +1,365 @@
+"""Training a model for any task, from files to a folder; the functions, and the job `train`.
+
+`TextClassificationTrainer` is the classification job in steps, to stop between.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bert_kit.data import ClassificationDataset, Part
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.jobs.options.declare import Options, given_options, named
+from bert_kit.jobs.options.parser import config_value
+from bert_kit.jobs.run.build import check_options, within_positions
+from bert_kit.jobs.run.folder import share_folder, write_label_mapping
+from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
+from bert_kit.jobs.run.task import Parts, Scores
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.training import ALONE, Processes, TrainerState, choose_device
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bert_kit.jobs.options.keywords import (AnswerKeywords, MaskedKeywords,
+                                                SimilarityKeywords, TagKeywords, TextKeywords)
+
+# Options of a job that reads files or keeps something; training on texts in memory has neither.
+IN_FILES_ONLY = ("data_file", "train_file", "validation_file", "test_file", "max_train_samples",
+                 "overfit_batches", "fast_dev_run", "early_stopping", "trend_window", "regression",
+                 "resume", "output_dir", "task")
+
+
+def train(task: str, settings: Mapping[str, Any]) -> Results:
+    """Train a model for a task and return the results, which results.json holds too.
+
+    Parameters
+    ----------
+    task
+        Its name, or "package.module:Class" of one of your own.
+    settings
+        Options of the task, under any of their spellings.
+
+    Raises
+    ------
+    BertKitError
+        For input that cannot be used; before any training.
+    """
+    found = task_named(task)
+    return TrainingJob(found, found.options.from_names(settings)).run()
+
+
+def options_class(arguments: Sequence[str]) -> type[Options]:
+    """Return the class of the options that a command line of `train` has."""
+    return task_named(str(config_value(arguments, "task") or "classification")).options
+
+
+def pretrain_options(arguments: Sequence[str]) -> type[Options]:
+    """Return the class of the options of `pretrain`."""
+    return task_named("masked").options
+
+
+def run(options: Any) -> Results:
+    """Do the whole job for the options of a task."""
+    return TrainingJob(task_named(options.task), options).run()
+
+
+def train_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
+                     data_path: str | Path | None = None,
+                     **settings: "Unpack[TextKeywords]") -> Results:
+    """Train one classifier and return its results, which results.json holds too.
+
+    Parameters
+    ----------
+    classifier_type
+        The head: standard, custom (mlp), bilstm, attention, cnn, fourier_kan or wavelet_kan.
+    model_path
+        Folder or name of a BERT to start from.
+    data_path
+        File or folder with labelled texts; without it the docstring task.
+    **settings
+        Options of training, under any of their spellings; `task` may be multi_label or regression.
+
+    Returns
+    -------
+    dict
+        `classifier`, `model`, `classes`, `rows`, `parameters`, `test` and `validation` scores,
+        `baselines`, `seconds`, `peak_memory_mb`, `output_dir` and more.
+
+    Raises
+    ------
+    BertKitError
+        For input that cannot be used; before any training.
+    """
+    given = given_options(classifier=classifier_type, model=model_path, data_file=data_path)
+    return train(settings.get("task", "classification"), {**given, **settings})
+
+
+def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
+                 **settings: "Unpack[TagKeywords]") -> Results:
+    """Train a tagger and return the results, which results.json holds too.
+
+    Parameters
+    ----------
+    model_path
+        Folder or name of a BERT to start from; without it a small one is trained from nothing.
+    data_path
+        File with one word a line and its tag in the last column, or a folder with the files
+        train, dev and test (.txt, .conll, .tsv, .bio or .iob).
+    **settings
+        Options of training, under any of their spellings.
+
+    Returns
+    -------
+    dict
+        `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
+        where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
+    """
+    return train("tagging", {**given_options(model=model_path, data_file=data_path), **settings})
+
+
+def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
+                   **settings: "Unpack[AnswerKeywords]") -> Results:
+    """Train on questions and return the results, which results.json holds too.
+
+    Parameters
+    ----------
+    model_path
+        Folder or name of a BERT to start from; without it a small one is trained from nothing.
+    data_path
+        JSON file in the format of SQuAD 1.1 or 2.0, or a folder with train.json and, where they
+        exist, dev.json and test.json.
+    **settings
+        Options of training, under any of their spellings.
+
+    Returns
+    -------
+    dict
+        `rows`, `validation` and `test` scores (see `answer_metrics`), `null_threshold`, `seconds`,
+        `output_dir` and more.
+    """
+    return train("answering", {**given_options(model=model_path, data_file=data_path), **settings})
+
+
+def train_similarity(model_path: str | Path | None = None,
+                     train_file: str | Path | None = None,
+                     **settings: "Unpack[SimilarityKeywords]") -> Results:
+    """Train a sentence encoder on rated pairs and return the results, as in results.json.
+
+    Parameters
+    ----------
+    model_path
+        Folder or name of a sentence encoder, or of a BERT with `pooling`.
+    train_file
+        Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
+        0, the highest to 1.
+    **settings
+        Options of training, under any of their spellings.
+
+    Returns
+    -------
+    dict
+        `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
+        `output_dir` and more. The folder is one for SentenceEncoder.
+    """
+    return train("similarity", {**given_options(model=model_path, train_file=train_file),
+                                **settings})
+
+
+def pretrain(model_path: str | Path | None = None,
+             train_file: str | Path | Sequence[str | Path] | None = None,
+             **settings: "Unpack[MaskedKeywords]") -> Results:
+    """Pre-train a BERT and return the results, which results.json holds too.
+
+    Parameters
+    ----------
+    model_path
+        Folder or name of a BERT to go on from; without it a new one is made.
+    train_file
+        Text; by default the docstrings of the installed packages.
+    **settings
+        Options of training, under any of their spellings; for instance `max_steps`, `store`,
+        `nsp`, `whole_word`, `output_dir`.
+
+    Returns
+    -------
+    dict
+        `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
+        `peak_memory_mb`, `output_dir` and more.
+    """
+    return train("masked", {**given_options(model=model_path, train_file=train_file), **settings})
+
+
+class TextClassificationTrainer:
+    """The classification job in steps.
+
+    Parameters
+    ----------
+    model_path
+        Folder or name of a BERT to start from; None trains a small one from nothing.
+    num_labels
+        What the number of classes must be, as a check on the data.
+    settings
+        The options, instead of single ones.
+    processes
+        Those that do the job together, from `join_processes`; each calls the same methods.
+    **changes
+        Options of training, under any of their spellings.
+
+    Examples
+    --------
+    ::
+
+        trainer = TextClassificationTrainer("minilm", output_dir="runs/reviews", num_epochs=3)
+        datasets = trainer.prepare_data("reviews.csv", text_column="content")
+        trainer.setup_trainer(datasets, model_type="bilstm")
+        trainer.train(datasets)
+        print(trainer.evaluate(datasets["test"])["accuracy"])
+        trainer.save_model("models/reviews")
+    """
+
+    def __init__(self, model_path: str | Path | None = None, num_labels: int | None = None,
+                 settings: Any = None, processes: Processes = ALONE,
+                 **changes: "Unpack[TextKeywords]") -> None:
+        if settings is None:
+            self.task = task_named(changes.get("task", "classification"))
+            settings = self.task.options.from_names({**given_options(model=model_path), **changes})
+            settings = within_positions(self.task, settings)
+        elif changes or model_path is not None:
+            raise ConfigError("settings and single settings are both given; expected one of them")
+        else:
+            self.task = task_named(settings.task)
+        self.settings = share_folder(settings, str(settings.classifier), processes)
+        self.num_labels, self.processes = num_labels, processes
+        self.device = choose_device(self.settings.device)
+        self.rows: Rows[Part] | None = None
+        self.training: Training[Part] | None = None
+
+    def _job(self) -> TrainingJob[Part]:
+        return TrainingJob(self.task, self.settings, self.processes)
+
+    def prepare_data(self, dataset_path: str | Path | None = None,
+                     **changes: "Unpack[TextKeywords]") -> dict[str, ClassificationDataset]:
+        """Read, split and tokenize; return the datasets `train`, `validation` and `test`.
+
+        Parameters
+        ----------
+        dataset_path
+            As the option `data_file`.
+        **changes
+            Other options of the data, such as `text_column`, `label_column`, `train_size`,
+            `val_size`, `test_size`, `random_state`.
+        """
+        given = {**given_options(data_file=dataset_path), **changes}
+        self.settings = self.settings.replace(**named(self.task.options, given))
+        return self.use_parts(self.processes.from_first(self._job().read))
+
+    def use_parts(self, parts: Parts[Part]) -> dict[str, ClassificationDataset]:
+        """Tokenize the parts; the same datasets as `prepare_data`."""
+        if self.num_labels not in (None, len(parts.classes)):
+            raise DataError(f"the data has {len(parts.classes)} classes; "
+                            f"expected num_labels {self.num_labels}")
+        self.rows = self._job().tokenize(parts)
+        return dict(self.rows.datasets)
+
+    def setup_trainer(self, datasets: Mapping[str, ClassificationDataset],
+                      model_type: str | None = None) -> None:
+        """Build the model and the Trainer; `model_type` is the option `classifier`."""
+        if self.rows is None:
+            raise ConfigError("there are no rows yet; call prepare_data first")
+        if model_type is not None:
+            self.settings = self.settings.replace(classifier=model_type)
+        self.training = self._job().build(Rows(self.rows.parts, self.rows.tokenizer, datasets))
+
+    def train(self, datasets: Mapping[str, ClassificationDataset] | None = None) -> TrainerState:
+        """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
+        if self.training is None:
+            self.setup_trainer(datasets or {})
+        training = self._trained()
+        state = training.train()
+        if "validation" in training.datasets:
+            training.score("validation")  # it chooses again: the best epoch may not be the last
+        return state
+
+    def evaluate(self, dataset: ClassificationDataset) -> Scores:
+        """Return `loss` and every score of the task on a dataset.
+
+        What a task chooses by validation rows, the thresholds of labels, is chosen when those of
+        the set-up are scored; it stays for all others, and is saved with the model.
+        """
+        training = self._trained()
+        if dataset is training.datasets.get("validation"):
+            return training.score("validation")
+        part = Part([""] * len(dataset), dataset.labels)  # the texts are not looked at
+        return self.task.scores(training.predictor.answers(dataset), part, training.predictor)
+
+    def save_model(self, path: str | Path) -> None:
+        """Write the model, its tokenizer and label_mapping.json into a folder."""
+        training = self._trained()
+        if self.processes.first:
+            training.predictor.save(path)
+            write_label_mapping(path, training.parts.classes)
+
+    def _trained(self) -> Training[Part]:
+        if self.training is None:
+            raise ConfigError("there is no model yet; call setup_trainer first")
+        return self.training
+
+    @property
+    def model(self) -> Any:
+        """The model; there is one after `setup_trainer`."""
+        return self._trained().model
+
+    @property
+    def trainer(self) -> Any:
+        """The Trainer; there is one after `setup_trainer`."""
+        return self._trained().trainer
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer; there is one after `prepare_data`."""
+        return None if self.rows is None else self.rows.tokenizer
+
+    @property
+    def parts(self) -> Any:
+        """The parts; there are some after `prepare_data`."""
+        return None if self.rows is None else self.rows.parts
+
+
+def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str],
+              settings: Mapping[str, Any],
+              sample_weights: np.ndarray | None = None) -> Predictor:
+    """Train on texts in memory, keeping nothing on disk, and return the Predictor.
+
+    Parameters
+    ----------
+    labels
+        Class numbers.
+    classes
+        Names of the classes.
+    settings
+        Options of training.
+    sample_weights
+        Factor on each row's loss (N,).
+    """
+    task = task_named("classification")
+    given = named(task.options, settings)
+    for name in IN_FILES_ONLY:
+        if given.get(name):
+            raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
+    options = within_positions(task, task.options(**{**given, "output_dir": None}))
+    check_options(task, options)
+    if len(classes) < 2:
+        raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
+    job = TrainingJob(task, options)
+    rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
+                              tuple(classes)))
+    if sample_weights is not None:
+        rows = Rows(rows.parts, rows.tokenizer, {"train": ClassificationDataset(
+            texts, labels, rows.tokenizer, options.max_length, sample_weights, options.stride)})
+    training = job.build(rows)
+    training.train()
+    return training.predictor
