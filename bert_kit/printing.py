@@ -117,8 +117,8 @@ def results_table(results: Mapping[str, Any], columns: Sequence[Column]) -> str:
     Examples
     --------
     >>> print(results_table({"test": {"f1": 0.5}}, [("f1", "F1", 10, ".4f")]).strip("\\n"))
-                             F1
-    BERT (test rows)      0.5000
+                            F1
+    BERT (test rows)    0.5000
     """
     rows = [(f"{name} ({part} rows)", scores) for part, name, scores in results_rows(results)]
     longest = max((len(name) for name, _ in rows), default=0)

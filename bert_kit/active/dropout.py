@@ -49,7 +49,7 @@ def dropout_on(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module],
     if not drops:
         raise ConfigError("the model has no dropout, so every pass would be the same; expected a "
                           "dropout rate above 0")
-    with evaluation_mode(model), torch.random.fork_rng(range(torch.cuda.device_count())):
+    with torch.random.fork_rng(range(torch.cuda.device_count())), evaluation_mode(model):
         for module in drops:
             module.training = True
         torch.manual_seed(seed)

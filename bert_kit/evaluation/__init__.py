@@ -57,8 +57,7 @@ if TYPE_CHECKING:
         spearman_correlation as spearman_correlation)
     from bert_kit.evaluation.trust.resampling import (
         bootstrap_intervals as bootstrap_intervals, fold_scores as fold_scores,
-        headline_scores as headline_scores, mcnemar as mcnemar,
-        stratified_folds as stratified_folds)
+        headline_scores as headline_scores, mcnemar as mcnemar)
     from bert_kit.evaluation.trust.scaling import (
         fit_label_scaling as fit_label_scaling, fit_temperature as fit_temperature)
     from bert_kit.evaluation.scores.spans import (

@@ -185,5 +185,5 @@ def test_format_per_class_is_aligned():
     lines = format_per_class(metrics, ["ham", "a longer name"]).splitlines()
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     assert lines[1].split() == ["ham", "1.0000", "0.5000", "0.6667", "2"]
-    with pytest.raises(DataError, match="1 class names for 2 classes"):
+    with pytest.raises(DataError, match="2 classes but 1 names"):
         format_per_class(metrics, ["ham"])

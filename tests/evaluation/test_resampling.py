@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import sklearn.metrics as reference
 
+from bert_kit.data import stratified_folds
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
-                                 compute_confusion_matrix, fold_scores, headline_scores, mcnemar,
-                                 stratified_folds)
+                                 compute_confusion_matrix, fold_scores, headline_scores, mcnemar)
 from bert_kit.evaluation.trust.resampling import wilson_interval
 
 NAMES = ("accuracy", "f1_macro", "matthews_correlation")
@@ -38,20 +38,6 @@ def test_headline_scores_match_scikit_learn_and_the_metrics(classes):
     assert scores == pytest.approx(_expected(predictions, labels))
     metrics = classification_metrics(predictions, labels, classes)
     assert scores == pytest.approx({name: metrics[name] for name in NAMES})
-
-
-@pytest.mark.parametrize("folds", [2, 7, 10])
-def test_folds_are_stratified(folds):
-    labels = np.repeat([0, 1, 2, 5], [101, 53, 7, 3])
-    fold = stratified_folds(labels, folds, seed=1)
-    sizes = np.bincount(fold, minlength=folds)
-    assert sizes.sum() == 164 and sizes.max() - sizes.min() <= 1
-    for label in (0, 1, 2, 5):
-        inside = np.bincount(fold[labels == label], minlength=folds)
-        assert inside.max() - inside.min() <= 1
-    assert (fold == stratified_folds(labels, folds, seed=1)).all()
-    assert (fold != stratified_folds(labels, folds, seed=2)).any()
-    assert fold[labels == 0].tolist() != sorted(fold[labels == 0])  # mixed, not in file order
 
 
 def test_fold_scores_by_hand():
@@ -110,11 +96,7 @@ def test_small_data_has_fewer_folds(rows, expected):
 def test_folds_that_cannot_be():
     for folds in (1, 0, -3, 2.0, True):
         with pytest.raises(ConfigError, match="folds is .*expected a whole number from 2"):
-            stratified_folds([0, 1, 0], folds)
-        with pytest.raises(ConfigError, match="folds is .*expected a whole number from 2"):
             fold_scores([0, 1, 0], [0, 1, 0], 2, folds)
-    with pytest.raises(DataError, match="3 rows for 7 folds"):
-        stratified_folds([0, 1, 0])
     with pytest.raises(DataError, match="label of row 0 is 2"):
         fold_scores([0, 1], [2, 1], 2, folds=2)
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bert_kit.checks import share, whole
-from bert_kit.errors import DataError
-from bert_kit.evaluation.scores.checks import Scores, Values, check_classes, class_numbers
+from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
 from bert_kit.evaluation.scores.classes import (compute_confusion_matrix, matthews_correlation,
                                                 ratio)
 
@@ -36,29 +35,6 @@ def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> 
             "matthews_correlation": matthews_correlation(confusion)}
 
 
-def stratified_folds(labels: Values, folds: int = 7, seed: int = 0) -> np.ndarray:
-    """Return the fold (N,) of each row, from 0; folds are of one size, and so are their classes.
-
-    Sizes differ by at most one row, in total and within each class.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer than 2 folds.
-    DataError
-        If there are fewer rows than folds.
-    """
-    whole("folds", folds, 2)
-    classes = class_numbers("labels", labels)
-    if len(classes) < folds:
-        raise DataError(f"{len(classes)} rows for {folds} folds; expected at least one row a fold")
-    mixed = np.random.default_rng(seed).permutation(len(classes))
-    by_class = mixed[np.argsort(classes[mixed], kind="stable")]
-    result = np.empty(len(classes), dtype=np.int64)
-    result[by_class] = np.arange(len(classes)) % folds  # dealt like cards, class after class
-    return result
-
-
 def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: int = 7,
                 seed: int = 0) -> Scores:
     """Score the class numbers (N,) of a fixed model on each of several stratified parts of rows.
@@ -68,7 +44,7 @@ def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: in
     each fold (where no class has so many, the largest). So rare classes do not move it, and it can
     be far from the macro F1 of all rows.
 
-    There are at most so many folds; `seed` is as in `stratified_folds`.
+    There are at most so many folds; they are those that `stratified_folds` of bert_kit.data deals.
 
     Returns
     -------
@@ -88,7 +64,10 @@ def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: in
     folds = min(folds, len(labels) // FOLD_ROWS)
     if folds < 2:
         return {"folds": [], "mean": {}, "std": {}}
-    fold = stratified_folds(labels, folds, seed)
+    # As bert_kit.data deals them, which this room may not import: one class after another.
+    mixed = np.random.default_rng(seed).permutation(len(labels))
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[mixed[np.argsort(labels[mixed], kind="stable")]] = np.arange(len(labels)) % folds
     counts = np.bincount(labels, minlength=num_classes)
     everywhere = counts >= min(folds, counts.max())
     scores = [headline_scores(compute_confusion_matrix(
