@@ -101,6 +101,8 @@ class ClassificationDataset(RowDataset):
         leave out tokens.
     """
 
+    lengths: np.ndarray
+
     def __init__(self, texts: Iterable[Text], labels: Iterable[int] | np.ndarray | Tensor,
                  tokenizer: Tokenizer, max_length: int = 128,
                  sample_weights: Iterable[float] | None = None, stride: int = 0) -> None:

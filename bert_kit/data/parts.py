@@ -268,7 +268,10 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     for part in _STEMS:
         if part in ratios or part in tables:
             table = tables.get(part, train)
-            parts[part] = _numbered(table, rows.get(part, range(len(table.texts))), classes, kind)
+            own = rows.get(part, range(len(table.texts)))
+            _check_known(table, own, classes, kind)  # a stored split may be anyone's
+            parts[part] = Part([table.texts[row] for row in own],
+                               kind.encode([table.labels[row] for row in own], classes))
             notes.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
                          f"{names.get(part, names['train'])}")
     if len(ratios) > 1:
@@ -314,13 +317,6 @@ def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:
             digest.update(f"{' '.join(str(len(cell)) for cell in cells)}:"
                           f"{''.join(cells)}".encode())
     return digest.hexdigest()
-
-
-def _numbered(table: Table, rows: Sequence[int], classes: Sequence[str], kind: AnyKind) -> Part:
-    """Return some rows of a table as a part."""
-    _check_known(table, rows, classes, kind)  # a stored split may be anyone's
-    return Part([table.texts[row] for row in rows],
-                kind.encode([table.labels[row] for row in rows], classes))
 
 
 def _in_train_too(train: Part, test: Part | None) -> int:

@@ -4,14 +4,16 @@ A batch has a pair a row, so that a step's rows can be counted, cut and shared o
 `split_pairs` makes two rows of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from bert_kit.data.batches.batching import Batch, Row, RowDataset
 from bert_kit.data.labels import row_labels
+from bert_kit.data.read.tables import Text
 from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.errors import DataError
 from bert_kit.tokenization import Tokenizer
@@ -28,7 +30,7 @@ class SimilarityDataset(RowDataset):
         Longest row of one text, [CLS] and [SEP] included; the rest of a longer text is cut off.
     """
 
-    def __init__(self, pairs: Sequence[tuple[str, str]], scores: ArrayLike, tokenizer: Tokenizer,
+    def __init__(self, pairs: Sequence[Text], scores: ArrayLike, tokenizer: Tokenizer,
                  max_length: int = 128) -> None:
         if not pairs:
             raise DataError("no pairs; expected at least one")
@@ -46,7 +48,7 @@ class SimilarityDataset(RowDataset):
                 "token_type_ids": segments, "labels": self.labels[row]}
 
 
-def split_pairs(batch: Batch) -> Batch:
+def split_pairs(batch: Mapping[str, Tensor]) -> Batch:
     """Make a batch of 2 B texts of a batch of B pairs: all first texts, then all second ones.
 
     Examples

@@ -79,13 +79,17 @@ class TokenStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        path = self.folder / MANIFEST
+        if (self.folder / PLAN).exists() and not path.exists():
+            raise DataError(f"{self.folder}: a token store that is not finished; expected "
+                            "build_token_store to be called again, which goes on with it")
         try:
-            self._take(read_json(self._manifest()))
+            self._take(read_json(path))
         except BertKitError as error:
             raise DataError(str(error)) from None
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise DataError(f"{self.folder / MANIFEST}: not as a token store of version {VERSION} "
-                            "has it; expected one that build_token_store made") from None
+            raise DataError(f"{path}: not as a token store of version {VERSION} has it; expected "
+                            "one that build_token_store made") from None
         self._shards = [MappedArray(shard_files(self.folder, number)[0],
                                     token_type(self.vocab_size), size)
                         for number, size in enumerate(np.diff(self.bounds))]
@@ -94,13 +98,6 @@ class TokenStore:
     def open(cls, folder: str | Path) -> "TokenStore":
         """Return the store in a folder."""
         return cls(folder)
-
-    def _manifest(self) -> Path:
-        path = self.folder / MANIFEST
-        if (self.folder / PLAN).exists() and not path.exists():
-            raise DataError(f"{self.folder}: a token store that is not finished; expected "
-                            "build_token_store to be called again, which goes on with it")
-        return path
 
     def _take(self, manifest: dict[str, Any]) -> None:
         """Set the sizes from what the manifest says."""
