@@ -88,8 +88,7 @@ def run_trials(study: StoredStudy, objective: Objective, n_trials: int,
     in_flight
         How many trials run, or wait to run, at a time.
     retries
-        How often a trial that raised is run again, with the same parameters and seed. To be
-        interrupted does not count.
+        How often a trial that raised (an interruption is none) runs again, with the same seed.
     callbacks
         Objects with some of the methods on_study_start(study), on_trial_start(trial),
         on_trial_complete(trial), on_trial_pruned(trial), on_trial_failed(trial),
@@ -103,8 +102,8 @@ def run_trials(study: StoredStudy, objective: Objective, n_trials: int,
     isolate
         Give each trial a process of its own.
     trial_timeout
-        Seconds, after the import of the main script, until an isolated trial's process is ended
-        and the trial has failed. Others cannot be ended: one that hangs is waited for.
+        Seconds, after the import of the main script, until an isolated trial has failed and its
+        process is ended. Others cannot be ended: one that hangs is waited for.
     raise_errors
         Raise what an objective raises, once the trial is told as failed.
 

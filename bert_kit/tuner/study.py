@@ -37,6 +37,7 @@ class Study(StoredStudy):
 
     Examples
     --------
+    >>> from bert_kit.tuner.space import SearchSpace
     >>> study = Study("parabola", SearchSpace().continuous("x", -1, 1))
     >>> study.optimize(lambda trial: trial.params["x"] ** 2, n_trials=30)
     >>> study.best.value < 0.01
