@@ -291,9 +291,9 @@ def check_same(folder: StrPath, before: Mapping[str, object], now: Mapping[str, 
 
     Examples
     --------
-    >>> check_same("runs/a", {"seed": 1}, {"seed": 2})
+    >>> check_same("a", {"seed": 1}, {"seed": 2})
     Traceback (most recent call last):
-    bert_kit.errors.ConfigError: runs/a: seed was 1 and is now 2; a resumed run needs the same ...
+    bert_kit.errors.ConfigError: a: seed was 1 and is now 2; a resumed run needs the same settings
     """
     for name, value in now.items():
         if name not in free and before.get(name, value) != value:

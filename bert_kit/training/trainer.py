@@ -101,13 +101,13 @@ class AMPTrainer:
         self.processes = processes
         self._parallel: nn.Module = model
         self._trained: list[bool] | None = None
-        self.device = next(model.parameters()).device
-        self.scaler = loss_scaler(precision, self.device.type, init_scale, growth_factor,
+        self.device_type = next(model.parameters()).device.type
+        self.scaler = loss_scaler(precision, self.device_type, init_scale, growth_factor,
                                   backoff_factor, growth_interval)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which forward passes of this precision run."""
-        return autocast(self.precision, self.device.type)
+        return autocast(self.precision, self.device_type)
 
     def train_step(self, loss: Loss, batches: Iterable[Batch]) -> StepResult:
         """Take one optimizer step over a window of batches and return its StepResult.
@@ -133,7 +133,7 @@ class AMPTrainer:
             for key, count in count_labels(batch).items():
                 counts[key] = counts.get(key, 0) + count
         counts, model, size = self.processes.sum_counts(counts), self._model(), self.processes.size
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(())  # a number: the first loss brings the device
         for i, batch in enumerate(batches, 1):
             with self._exchange_gradients(last=i == len(batches)):
                 with self.autocast():

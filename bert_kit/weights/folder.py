@@ -163,6 +163,7 @@ def load_weights(model: nn.Module, folder: StrPath) -> None:
 
 
 def config_of(model: nn.Module) -> BertConfig:
+    """Return the configuration that every model of the kit has."""
     return model.config  # pyright: ignore[reportReturnType]  torch takes it for a Tensor
 
 
