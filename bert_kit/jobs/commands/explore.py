@@ -128,9 +128,9 @@ def _load(folder: Path) -> Any:
 def _tokens(row: Encoding, tokenizer: Tokenizer,
             texts: Sequence[str | None]) -> list[str]:
     """Return the pieces of a row, and with an unknown one the characters that it stands for."""
-    return [piece if number != tokenizer.unk_id else f"{piece} {texts[segment][slice(*span)]}"
+    return [piece if number != tokenizer.unk_id else f"{piece} {(texts[segment] or '')[slice(*span)]}"
             for piece, number, segment, span in zip(
-                tokenizer.tokens(row.ids), row.ids, row.type_ids, row.offsets)]
+                tokenizer.tokens(row.ids), row.ids, row.type_ids, row.offsets, strict=True)]
 
 
 def _inside(encoder: Any, row: Encoding) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def fill_in(model: BERTForMaskedLM, row: Encoding, tokenizer: Tokenizer,
     found = []
     for number, place in enumerate(places):
         found.append({"place": place, "guesses": list(zip(
-            tokenizer.tokens(pieces[number].tolist()), _rounded(best[number])))})
+            tokenizer.tokens(pieces[number].tolist()), _rounded(best[number]), strict=True))})
         if row.ids[place] != tokenizer.mask_id:
             own = shares[number, row.ids[place]]
             found[-1] |= {"rank": 1 + (shares[number] > own).sum().item(),
