@@ -147,7 +147,7 @@ def test_the_configuration_keeps_how_texts_were_read(tmp_path):
     assert (again.config.window_stride, again.config.window_pooling) == (5, "max")
     assert "window" not in str(BertConfig().to_dict())  # the file is the reference's
     for change, part in (({"window_stride": -1}, "window_stride is -1"),
-                         ({"window_pooling": "sum"}, "window_pooling is 'sum'; expected mean or")):
+                         ({"window_pooling": "sum"}, "window_pooling is 'sum'; expected .*mean")):
         with pytest.raises(ConfigError, match=part):
             BertConfig(**change)
 
