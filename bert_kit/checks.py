@@ -101,7 +101,8 @@ def same_length(**sized: Sized) -> int:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Say whether a value is a finite number, and no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and (
+        isinstance(value, Integral) or math.isfinite(value))  # a whole number may exceed a float
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
