@@ -178,7 +178,8 @@ def pretrain(model_path: str | Path | None = None,
         Folder or name of a BERT to go on from; without it a new one is made.
     **settings
         Options of training, under any of their spellings; for instance `train_file` (by default
-        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`, `output_dir`.
+        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`,
+        `output_dir`.
 
     Returns
     -------

@@ -26,7 +26,8 @@ from bert_kit.jobs.tasks.calibration import calibrate
 from bert_kit.jobs.tasks.rows import joined
 from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForMultiLabel
-from bert_kit.training import Loss, multi_label_loss, positive_weights, prior_logits, set_output_bias
+from bert_kit.training import (Loss, multi_label_loss, positive_weights, prior_logits,
+                               set_output_bias)
 
 ASYMMETRIC = {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05}  # as its paper sets it
 LARGEST_WEIGHT = 10.0  # of a rare label: more costs too much precision
@@ -44,7 +45,7 @@ class LabelOptions(TextOptions):
     """What to train on and how: any number of labels a text."""
 
     examples = ("bert-kit train --task multi_label --data_file comments.csv --model minilm",
-                "bert-kit train --task multi_label --data_file table.csv --label_column joy anger fear")
+                "bert-kit train --task multi_label --data_file t.csv --label_column joy anger")
     METRICS = ("f1_micro", "f1_macro", "f1_weighted", "f1_samples", "jaccard", "exact_match",
                "label_ranking_average_precision", "loss")
     LABEL_COLUMN = "labels"
