@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         compute_confusion_matrix as compute_confusion_matrix,
         compute_precision_recall_f1 as compute_precision_recall_f1,
         evaluate_classification_metrics as evaluate_classification_metrics)
-    from bert_kit.recipes.active_learning import learn_actively as learn_actively
+    from bert_kit.jobs.active.campaigns import learn_actively as learn_actively
     from bert_kit.recipes.answerer import Answerer as Answerer
     from bert_kit.recipes.answering import train_answerer as train_answerer
     from bert_kit.recipes.classification import (
