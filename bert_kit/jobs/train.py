@@ -14,7 +14,7 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import Options, given_options, named
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import share_folder, write_label_mapping
+from bert_kit.jobs.run.folder import share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
@@ -297,8 +297,7 @@ class TextClassificationTrainer:
         """Write the model, its tokenizer and label_mapping.json into a folder."""
         training = self._trained()
         if self.processes.first:
-            training.predictor.save(path)
-            write_label_mapping(path, training.parts.classes)
+            training.save(path)
 
     def _trained(self) -> Training[Part]:
         if self.training is None:

@@ -24,7 +24,7 @@ def default_length(task: Task, options: TrainOptions, default: int | None = None
     Any other `max_length` that is too long stays, and `starting_config` refuses it.
     """
     default = type(options).max_length if default is None else default
-    if options.model is None or options.max_length != default:
+    if options.model is None or options.max_length is None or options.max_length != default:
         return options.max_length
     return min(default, BertConfig.load(task.start_folder(options)).max_position_embeddings)
 
@@ -143,6 +143,11 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     if not evaluates:
         values.pop("eval_steps", None)
     return TrainingArguments(**values)
+
+
+def more_is_better(metric: str) -> bool:
+    """Say whether a greater value of a score is the better one."""
+    return TrainingArguments(metric_for_best_model=metric).more_is_better
 
 
 def _strategy(steps: int | None) -> str:
