@@ -54,21 +54,18 @@ if TYPE_CHECKING:
         compute_precision_recall_f1 as compute_precision_recall_f1,
         evaluate_classification_metrics as evaluate_classification_metrics)
     from bert_kit.recipes.active_learning import learn_actively as learn_actively
-    from bert_kit.recipes.answerer import Answerer as Answerer
-    from bert_kit.recipes.answering import train_answerer as train_answerer
-    from bert_kit.recipes.classification import (
-        TextClassificationTrainer as TextClassificationTrainer,
-        train_classifier as train_classifier)
+    from bert_kit.jobs.tasks.answers import Answerer as Answerer
+    from bert_kit.jobs.tasks.similarity import SentenceEncoder as SentenceEncoder
+    from bert_kit.jobs.tasks.tags import Tagger as Tagger
+    from bert_kit.jobs.tasks.texts import Predictor as Predictor
+    from bert_kit.jobs.train import (
+        TextClassificationTrainer as TextClassificationTrainer, pretrain as pretrain,
+        train_answerer as train_answerer, train_classifier as train_classifier,
+        train_similarity as train_similarity, train_tagger as train_tagger)
     from bert_kit.recipes.comparison import train_all_classifiers as train_all_classifiers
-    from bert_kit.recipes.embedding import SentenceEncoder as SentenceEncoder
-    from bert_kit.recipes.prediction import Predictor as Predictor
-    from bert_kit.recipes.pretraining import pretrain as pretrain
-    from bert_kit.recipes.similarity import train_similarity as train_similarity
     from bert_kit.recipes.tuning import (
         tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
     from bert_kit.recipes.best_configs import load_best_config as load_best_config
-    from bert_kit.recipes.tagger import Tagger as Tagger
-    from bert_kit.recipes.tagging import train_tagger as train_tagger
     from bert_kit.estimator import BertClassifier as BertClassifier
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
