@@ -159,6 +159,11 @@ class RunningOptions(Options):
     verbosity: int = option(TrainingArguments.verbosity, "0 warnings, 1 progress, 2 every detail",
                             choices=(0, 1, 2), may_change=True)
 
+    def check_use(self) -> None:
+        """Refuse what would change nothing; a run that goes on has the options it began with."""
+        if self.resume is None:
+            super().check_use()
+
     def say(self, text: str) -> None:
         """Print a line, unless only warnings are wanted."""
         if self.verbosity:
