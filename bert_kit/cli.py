@@ -1,6 +1,7 @@
 """The command line: `python -m bert_kit JOB …`, or `bert-kit JOB …`."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ def jobs_listed() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job and return its exit code: 0, or 1 for input that cannot be used (2: usage)."""
     arguments = same_spelling(sys.argv[1:] if arguments is None else arguments)
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal without Unicode shows \xdf, not an error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # without Unicode it shows \xdf, not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(jobs_listed())

@@ -9,13 +9,15 @@ import types
 import typing
 from pathlib import Path
 
-from bert_kit.jobs.options.declare import Options, fields_of, spellings
+from bert_kit.jobs.options.declare import Options, spellings
 from bert_kit.jobs.tasks.table import task_named
 
 TARGET = Path(__file__).resolve().parents[1] / "bert_kit/jobs/options/keywords.pyi"
-CLASSES = {"TextKeywords": ("classification", "multi_label", "regression"),
-           "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
-           "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
+TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
+         "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
+         "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
+# What the functions have as arguments of their own.
+ARGUMENTS = {"classifier_type", "model_path", "data_path", "dataset_path"}
 HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
 
 from collections.abc import Sequence
@@ -32,7 +34,8 @@ def shown(hint: object) -> str:
     if typing.get_origin(hint) is tuple:
         kind = typing.get_args(hint)[0].__name__
         return f"{kind} | Sequence[{kind}]"
-    return {str: "str | Path", type(None): "None"}.get(hint, getattr(hint, "__name__", ""))
+    names = {str: "str", type(None): "None"}
+    return names.get(hint, getattr(hint, "__name__", ""))  # type: ignore[call-overload]
 
 
 def class_of(name: str, options: list[type[Options]]) -> str:
@@ -41,8 +44,10 @@ def class_of(name: str, options: list[type[Options]]) -> str:
     for kind in options:
         hints = typing.get_type_hints(kind)
         for spelling, field in sorted(spellings(kind).items()):
-            if field in {one.name for one in fields_of(kind)}:
-                found.setdefault(spelling, shown(hints[field]))
+            if spelling not in ARGUMENTS:
+                path = field.endswith(("_file", "_dir", "model", "store", "tokenizer"))
+                found.setdefault(spelling, shown(hints[field]).replace(
+                    "str", "str | Path" if path else "str"))
     lines = [f"    {spelling}: {hint}" for spelling, hint in sorted(found.items())]
     return "\n".join([f"class {name}(TypedDict, total=False):", *lines])
 
@@ -51,7 +56,7 @@ def stub() -> str:
     """Return the source of the whole file."""
     return "\n\n".join([HEAD.rstrip(), *(
         "\n" + class_of(name, [task_named(task).options for task in tasks])
-        for name, tasks in CLASSES.items())]) + "\n"
+        for name, tasks in TASKS.items())]) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small labelled table, a tiny BERT and a finished run for the tests of the recipes."""
+"""A small labelled table, a tiny BERT and a finished run for the tests of jobs."""
 
 import csv
 import os

@@ -144,8 +144,7 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
     return train("answering", {**given_options(model=model_path, data_file=data_path), **settings})
 
 
-def train_similarity(model_path: str | Path | None = None,
-                     train_file: str | Path | None = None,
+def train_similarity(model_path: str | Path | None = None, data_path: str | Path | None = None,
                      **settings: "Unpack[SimilarityKeywords]") -> Results:
     """Train a sentence encoder on rated pairs and return the results, as in results.json.
 
@@ -153,7 +152,7 @@ def train_similarity(model_path: str | Path | None = None,
     ----------
     model_path
         Folder or name of a sentence encoder, or of a BERT with `pooling`.
-    train_file
+    data_path
         Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
         0, the highest to 1.
     **settings
@@ -165,12 +164,11 @@ def train_similarity(model_path: str | Path | None = None,
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", {**given_options(model=model_path, train_file=train_file),
+    return train("similarity", {**given_options(model=model_path, data_file=data_path),
                                 **settings})
 
 
 def pretrain(model_path: str | Path | None = None,
-             train_file: str | Path | Sequence[str | Path] | None = None,
              **settings: "Unpack[MaskedKeywords]") -> Results:
     """Pre-train a BERT and return the results, which results.json holds too.
 
@@ -178,11 +176,9 @@ def pretrain(model_path: str | Path | None = None,
     ----------
     model_path
         Folder or name of a BERT to go on from; without it a new one is made.
-    train_file
-        Text; by default the docstrings of the installed packages.
     **settings
-        Options of training, under any of their spellings; for instance `max_steps`, `store`,
-        `nsp`, `whole_word`, `output_dir`.
+        Options of training, under any of their spellings; for instance `train_file` (by default
+        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`, `output_dir`.
 
     Returns
     -------
@@ -190,7 +186,7 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", {**given_options(model=model_path, train_file=train_file), **settings})
+    return train("masked", {**given_options(model=model_path), **settings})
 
 
 class TextClassificationTrainer:
@@ -350,7 +346,7 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    options = within_positions(task, task.options(**{**given, "output_dir": None}))
+    options: Any = within_positions(task, task.options(**{**given, "output_dir": None}))
     check_options(task, options)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")

@@ -8,14 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, BERTForTokenClassification,
-                      BERTModel, BertConfig, get_tokenizer, load_pretrained, save_pretrained,
+                      BERTModel, BertConfig, Predictor, get_tokenizer, load_pretrained, save_pretrained,
                       train_tokenizer)
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError
+from bert_kit.jobs.commands import explore as command
+from bert_kit.jobs.commands.explore import attributions, explore, fill_in
 from bert_kit.model import BERTForMultiLabel
-from bert_kit.recipes.exploring import attributions, explore, fill_in
-from bert_kit.recipes.exploring_page import PAGE
-from bert_kit.recipes.prediction import Predictor
 from tiny_jobs import table, tiny_bert
 
 ROUNDING = 0.51e-4
@@ -235,7 +234,7 @@ def test_long_texts_and_broken_weights_are_refused(tmp_path):
 
 def test_a_model_of_pairs_asks_for_the_second_text(tmp_path, monkeypatch):
     folder = classifier_folder(tmp_path)
-    monkeypatch.setattr("bert_kit.recipes.exploring.text_columns", lambda folder: ("a", "b"))
+    monkeypatch.setattr("bert_kit.jobs.commands.explore.text_columns", lambda folder: ("a", "b"))
     with pytest.raises(BertKitError, match="was trained on pairs"):
         explore(folder, "red", output_file=tmp_path / "page.html")
 

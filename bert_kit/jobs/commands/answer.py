@@ -67,7 +67,7 @@ def _one(options: UseAnswererOptions) -> str:
 
 def _file(options: UseAnswererOptions) -> str:
     """Answer the questions of a file, write and score the answers; return what to say of it."""
-    questions = list(read_squad(options.input_file, labelled=False))
+    questions = list(read_squad(str(options.input_file), labelled=False))
     labelled = all(question.answers is not None for question in questions)
     if not labelled and options.output_file is None:
         raise ConfigError(f"{options.input_file}: does not hold all answers, so there is nothing "

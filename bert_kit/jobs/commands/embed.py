@@ -84,8 +84,8 @@ def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
     """
     table = read_table(data_file, TEXTS, LABEL, delimiter, encoding)
     LABEL.check(table, TEXTS)
-    return SimilarityTask().scores(encoder.answers(table.texts), Part(table.texts, table.labels),
-                                   encoder)
+    part = Part(table.texts, np.asarray(table.labels))
+    return SimilarityTask().scores(encoder.answers(part.texts), part, encoder)
 
 
 def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str | Path,
@@ -119,6 +119,6 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
             "descr": np.dtype(np.float32).str, "fortran_order": False,
             "shape": (count, encoder.dimension)})
         for chunk in chunks_of(texts()):
-            file.write(encoder.encode(chunk))
+            encoder.encode(chunk).tofile(file)
     return count
 

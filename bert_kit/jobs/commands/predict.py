@@ -120,7 +120,7 @@ def run(options: PredictOptions) -> int:
             texts = _standard_input(options.encoding)
         else:
             texts = processes.from_first(lambda: read_table(
-                options.data_file, one_or_two(columns), None, options.delimiter,
+                str(options.data_file), one_or_two(columns), None, options.delimiter,
                 options.encoding).texts)
         rows, count = iter(texts or ()), 0
         names = ("text_a", "text_b") if len(columns) == 2 else ("text",)

@@ -4,7 +4,7 @@ import csv
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,18 +70,23 @@ def run(options: UseTaggerOptions) -> int:
     tagger = Tagger.load(options.model, options.device, options.download,
                          precision=options.precision)
     count, told, table = 0, [], None
+    tag: Callable[[Any], list[TaggedText]] = tagger.tag
+    rows: Iterable[Any]
     if options.words:
-        table = read_conll(options.input_file, options.word_column, options.tag_column,
+        table = read_conll(str(options.input_file), options.word_column, options.tag_column,
                            options.encoding)
-        rows = iter(table.words)
+        rows, tag = table.words, tagger.tag_sentences
+    elif options.text is not None:
+        rows = options.text
     else:
-        rows = iter(options.text if options.input_file is None else stream_texts(
-            options.input_file, options.text_column, encoding=options.encoding))
+        rows = stream_texts(str(options.input_file), options.text_column,
+                            encoding=options.encoding)
     note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
+    rows = iter(rows)
     with (_printed(tagger) if options.output_file is None
           else WRITERS[_suffix(options.output_file)](options.output_file)) as write:
         while chunk := list(itertools.islice(rows, CHUNK)):
-            for tagged in (tagger.tag_sentences if options.words else tagger.tag)(chunk):
+            for tagged in tag(chunk):
                 count += 1
                 write(count, tagged)
                 told.append(tagged.tags)

@@ -185,8 +185,10 @@ class TrainOptions(ModelOptions, TrainingOptions, StoppingOptions, RunningOption
     """What every training job asks. A task's own class has its name as the default of `task`."""
 
     title: ClassVar[str] = "data"
+    main = ("task", "data_file", "model", "output_dir", "num_train_epochs")
 
-    task: str = option("", "what is to be told of a text")
+    task: str = option("", "what is to be told of a text: classification, multi_label, "
+                       "regression, tagging, answering, similarity, or package.module:Class")
     max_train_samples: int | None = option(None, "train on so many rows", least=1)
 
     def __post_init__(self) -> None:

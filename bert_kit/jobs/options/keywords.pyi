@@ -6,39 +6,36 @@ from typing import TypedDict
 
 
 class TextKeywords(TypedDict, total=False):
-    activation: str | Path | None
+    activation: str | None
     adam_epsilon: float
     asymmetric: bool
     baselines: bool
     batch_size: int
     bert_hidden_size: int | None
     betas: float | Sequence[float]
-    class_weight: str | Path | None
-    classifier: str | Path | None
+    class_weight: str | None
+    classifier: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
-    classifier_type: str | Path | None
     data_file: str | Path | None
-    data_path: str | Path | None
-    dataset_path: str | Path | None
-    delimiter: str | Path | None
+    delimiter: str | None
     depth: int | None
     dev_file: str | Path | None
-    device: str | Path
+    device: str
     download: bool
     dropout: float | None
     dropout_rate: float | None
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
-    encoding: str | Path
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
     fast_dev_run: bool
     focal_gamma: float
     freeze_layers: int
-    from_scratch: str | Path
+    from_scratch: str
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     gradual_unfreezing: bool
@@ -49,16 +46,16 @@ class TextKeywords(TypedDict, total=False):
     improvement_threshold: float
     kernel_sizes: int | Sequence[int] | None
     label_column: str | Sequence[str] | None
-    label_separator: str | Path
+    label_separator: str
     label_smoothing: float
     label_smoothing_factor: float
     last_layers: int | None
     layer_decay: float
-    learning_rate: float | str | Path | None
+    learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
-    lr: float | str | Path | None
-    lr_scheduler_type: str | Path
+    lr: float | str | None
+    lr_scheduler_type: str
     max_grad_norm: float
     max_length: int
     max_seq_len: int
@@ -66,14 +63,13 @@ class TextKeywords(TypedDict, total=False):
     max_steps: int
     max_train_samples: int | None
     memory_threshold: float | None
-    metric: str | Path | None
-    metric_for_best_model: str | Path | None
+    metric: str | None
+    metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
-    model_path: str | Path | None
     momentum: float
     num_epochs: int | None
     num_filters: int | None
@@ -81,27 +77,27 @@ class TextKeywords(TypedDict, total=False):
     num_hidden_layers: int | None
     num_train_epochs: int | None
     num_wavelets: int | None
-    optim: str | Path
-    optimizer: str | Path
-    optimizer_choice: str | Path
+    optim: str
+    optimizer: str
+    optimizer_choice: str
     output_dir: str | Path | None
     output_root: str | Path | None
     overfit_batches: int | None
     patience: int
     per_device_train_batch_size: int
     plots: bool
-    pooling: str | Path | None
-    precision: str | Path | None
+    pooling: str | None
+    precision: str | None
     random_state: int
     regression: float | None
-    resume: str | Path | None
+    resume: str | None
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
     seed: int
     smoothing_window: int
     stride: int
-    task: str | Path
+    task: str
     test_file: str | Path | None
     test_size: float
     text_column: str | Sequence[str]
@@ -116,10 +112,10 @@ class TextKeywords(TypedDict, total=False):
     verbosity: int
     warmup_ratio: float
     warmup_steps: float
-    wavelet_type: str | Path | None
+    wavelet_type: str | None
     weight_decay: float
     weights: str | Path | None
-    window_pooling: str | Path
+    window_pooling: str
 
 
 class TagKeywords(TypedDict, total=False):
@@ -127,27 +123,25 @@ class TagKeywords(TypedDict, total=False):
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
-    class_weight: str | Path | None
+    class_weight: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     data_file: str | Path | None
-    data_path: str | Path | None
-    dataset_path: str | Path | None
     dev_file: str | Path | None
-    device: str | Path
+    device: str
     download: bool
     dropout: float | None
     dropout_rate: float | None
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
-    encoding: str | Path
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
     fast_dev_run: bool
     freeze_layers: int
-    from_scratch: str | Path
+    from_scratch: str
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     gradual_unfreezing: bool
@@ -157,12 +151,12 @@ class TagKeywords(TypedDict, total=False):
     label_smoothing: float
     label_smoothing_factor: float
     layer_decay: float
-    learning_rate: float | str | Path | None
+    learning_rate: float | str | None
     lenient: bool
     load_best_model_at_end: bool
     logging_steps: int
-    lr: float | str | Path | None
-    lr_scheduler_type: str | Path
+    lr: float | str | None
+    lr_scheduler_type: str
     max_grad_norm: float
     max_length: int
     max_seq_len: int
@@ -170,30 +164,29 @@ class TagKeywords(TypedDict, total=False):
     max_steps: int
     max_train_samples: int | None
     memory_threshold: float | None
-    metric: str | Path | None
-    metric_for_best_model: str | Path | None
+    metric: str | None
+    metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
-    model_path: str | Path | None
     momentum: float
     num_epochs: int | None
     num_train_epochs: int | None
-    optim: str | Path
-    optimizer: str | Path
-    optimizer_choice: str | Path
+    optim: str
+    optimizer: str
+    optimizer_choice: str
     output_dir: str | Path | None
     output_root: str | Path | None
     overfit_batches: int | None
     patience: int
     per_device_train_batch_size: int
     plots: bool
-    precision: str | Path | None
+    precision: str | None
     random_state: int
     regression: float | None
-    resume: str | Path | None
+    resume: str | None
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
@@ -201,7 +194,7 @@ class TagKeywords(TypedDict, total=False):
     smoothing_window: int
     stride: int | None
     tag_column: int
-    task: str | Path
+    task: str
     test_file: str | Path | None
     threads: int | None
     time_limit: float | None
@@ -226,10 +219,8 @@ class AnswerKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     data_file: str | Path | None
-    data_path: str | Path | None
-    dataset_path: str | Path | None
     dev_file: str | Path | None
-    device: str | Path
+    device: str
     doc_stride: int
     download: bool
     dropout: float | None
@@ -237,13 +228,13 @@ class AnswerKeywords(TypedDict, total=False):
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
-    encoding: str | Path
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
     fast_dev_run: bool
     freeze_layers: int
-    from_scratch: str | Path
+    from_scratch: str
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     gradual_unfreezing: bool
@@ -251,12 +242,12 @@ class AnswerKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     improvement_threshold: float
     layer_decay: float
-    learning_rate: float | str | Path | None
+    learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
     longest_answer: int
-    lr: float | str | Path | None
-    lr_scheduler_type: str | Path
+    lr: float | str | None
+    lr_scheduler_type: str
     max_answer_length: int
     max_grad_norm: float
     max_length: int
@@ -265,37 +256,36 @@ class AnswerKeywords(TypedDict, total=False):
     max_steps: int
     max_train_samples: int | None
     memory_threshold: float | None
-    metric: str | Path | None
-    metric_for_best_model: str | Path | None
+    metric: str | None
+    metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
-    model_path: str | Path | None
     momentum: float
     num_epochs: int | None
     num_train_epochs: int | None
-    optim: str | Path
-    optimizer: str | Path
-    optimizer_choice: str | Path
+    optim: str
+    optimizer: str
+    optimizer_choice: str
     output_dir: str | Path | None
     output_root: str | Path | None
     overfit_batches: int | None
     patience: int
     per_device_train_batch_size: int
     plots: bool
-    precision: str | Path | None
+    precision: str | None
     random_state: int
     regression: float | None
-    resume: str | Path | None
+    resume: str | None
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
     seed: int
     smoothing_window: int
     stride: int
-    task: str | Path
+    task: str
     test_file: str | Path | None
     threads: int | None
     time_limit: float | None
@@ -319,24 +309,22 @@ class SimilarityKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     data_file: str | Path | None
-    data_path: str | Path | None
-    dataset_path: str | Path | None
-    delimiter: str | Path | None
+    delimiter: str | None
     dev_file: str | Path | None
-    device: str | Path
+    device: str
     download: bool
     dropout: float | None
     dropout_rate: float | None
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
-    encoding: str | Path
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
     fast_dev_run: bool
     freeze_layers: int
-    from_scratch: str | Path
+    from_scratch: str
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     gradual_unfreezing: bool
@@ -345,11 +333,11 @@ class SimilarityKeywords(TypedDict, total=False):
     improvement_threshold: float
     label_column: str | Sequence[str]
     layer_decay: float
-    learning_rate: float | str | Path | None
+    learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
-    lr: float | str | Path | None
-    lr_scheduler_type: str | Path
+    lr: float | str | None
+    lr_scheduler_type: str
     max_grad_norm: float
     max_length: int | None
     max_seq_len: int | None
@@ -357,37 +345,36 @@ class SimilarityKeywords(TypedDict, total=False):
     max_steps: int
     max_train_samples: int | None
     memory_threshold: float | None
-    metric: str | Path | None
-    metric_for_best_model: str | Path | None
+    metric: str | None
+    metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
-    model_path: str | Path | None
     momentum: float
     num_epochs: int | None
     num_train_epochs: int | None
-    optim: str | Path
-    optimizer: str | Path
-    optimizer_choice: str | Path
+    optim: str
+    optimizer: str
+    optimizer_choice: str
     output_dir: str | Path | None
     output_root: str | Path | None
     overfit_batches: int | None
     patience: int
     per_device_train_batch_size: int
     plots: bool
-    pooling: str | Path | None
-    precision: str | Path | None
+    pooling: str | None
+    precision: str | None
     random_state: int
     regression: float | None
-    resume: str | Path | None
+    resume: str | None
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
     seed: int
     smoothing_window: int
-    task: str | Path
+    task: str
     test_file: str | Path | None
     text_column: str | Sequence[str]
     threads: int | None
@@ -411,7 +398,7 @@ class MaskedKeywords(TypedDict, total=False):
     betas: float | Sequence[float]
     classifier_dropout: float | None
     classifier_learning_rate: float | None
-    device: str | Path
+    device: str
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -423,7 +410,7 @@ class MaskedKeywords(TypedDict, total=False):
     eval_steps: int | None
     fast_dev_run: bool
     freeze_layers: int
-    from_scratch: str | Path
+    from_scratch: str
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
     gradual_unfreezing: bool
@@ -431,11 +418,11 @@ class MaskedKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     improvement_threshold: float
     layer_decay: float
-    learning_rate: float | str | Path | None
+    learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
-    lr: float | str | Path | None
-    lr_scheduler_type: str | Path
+    lr: float | str | None
+    lr_scheduler_type: str
     mask_probability: float
     max_eval_samples: int
     max_grad_norm: float
@@ -445,48 +432,47 @@ class MaskedKeywords(TypedDict, total=False):
     max_steps: int
     max_train_samples: int | None
     memory_threshold: float | None
-    metric: str | Path | None
-    metric_for_best_model: str | Path | None
+    metric: str | None
+    metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
     mlm_probability: float
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
-    model_path: str | Path | None
     momentum: float
     nsp: bool
     num_epochs: int | None
     num_train_epochs: int | None
-    optim: str | Path
-    optimizer: str | Path
-    optimizer_choice: str | Path
+    optim: str
+    optimizer: str
+    optimizer_choice: str
     output_dir: str | Path | None
     output_root: str | Path | None
     overfit_batches: int | None
     patience: int
     per_device_train_batch_size: int
     plots: bool
-    precision: str | Path | None
+    precision: str | None
     preprocessing_num_workers: int
     random_state: int
     regression: float | None
-    resume: str | Path | None
+    resume: str | None
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
     seed: int
     smoothing_window: int
     store: str | Path | None
-    task: str | Path
+    task: str
     threads: int | None
     time_limit: float | None
     tokenizer: str | Path | None
     tokenizer_name: str | Path | None
-    train_file: str | Sequence[str] | None
+    train_file: str | Path | Sequence[str | Path] | None
     trend_window: int | None
     val_size: float | None
-    validation_file: str | Sequence[str] | None
+    validation_file: str | Path | Sequence[str | Path] | None
     verbosity: int
     vocab_size: int
     warmup_ratio: float

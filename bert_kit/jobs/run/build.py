@@ -15,7 +15,7 @@ from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
                                Trainer, best_precision, find_learning_rate, freeze,
                                gradual_unfreezing, layerwise_rates, make_optimizer)
-from bert_kit.weights import load_pretrained, load_weights, read_weights
+from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
 
 
 def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
@@ -24,7 +24,7 @@ def default_length(task: Task, options: TrainOptions, default: int | None = None
     Any other `max_length` that is too long stays, and `starting_config` refuses it.
     """
     default = type(options).max_length if default is None else default
-    if options.model is None or options.max_length != default:
+    if options.model is None or default is None or options.max_length != default:
         return options.max_length
     return min(default, BertConfig.load(task.start_folder(options)).max_position_embeddings)
 
@@ -83,7 +83,7 @@ def check_options(task: Task, options: TrainOptions) -> None:
 
 
 def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
-               read=read_weights) -> Any:
+               read: ReadWeights = read_weights) -> Any:
     """Return the model, from weights or from nothing; draws from torch's generator.
 
     `read` is as in `load_pretrained`.

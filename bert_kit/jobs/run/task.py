@@ -4,7 +4,7 @@ A task is one file in `bert_kit/jobs/tasks`: a class that answers the questions 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -24,7 +24,7 @@ from bert_kit.weights import WEIGHT_FILES
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
 
-Part = TypeVar("Part")
+Part = TypeVar("Part", bound=Sized)
 Scores = dict[str, Any]
 VOCABULARY = 8_000  # pieces of a tokenizer trained on the rows themselves
 

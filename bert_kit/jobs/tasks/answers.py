@@ -33,6 +33,8 @@ CANDIDATES = 20  # answers of which the best is taken
 class AnswerOptions(TrainOptions, FileOptions):
     """What to train on to find answers, and how; checked when it is made, before any work."""
 
+    examples = ("bert-kit train --task answering --data_file squad/ --model minilm",
+                "bert-kit train --task answering --train_file train.json --stride 64")
     title: ClassVar[str] = "data"
 
     stride: int = option(128, "how many pieces further each row of a long context starts",

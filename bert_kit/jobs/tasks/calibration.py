@@ -3,26 +3,32 @@
 The probabilities that a model gives stay as they are unless calibrated ones are asked for.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_label_scaling,
                                  fit_temperature)
 from bert_kit.evaluation.trust.scaling import TEMPERATURES
 
 
-def calibrate(probabilities_of, validation, test):
+def calibrate(probabilities_of: Callable[[Any], np.ndarray], validation: tuple[Any, Any],
+              test: tuple[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fit a temperature, and for label sets a scale and a shift a label; measure before and after.
 
     Parameters
     ----------
-    probabilities_of : callable
+    probabilities_of
         Logits (N, C) -> probabilities (N, C).
-    validation, test : (logits, labels)
+    validation, test
+        Logits (N, C) and labels.
 
     Returns
     -------
-    (dict, dict)
+    fitted, curves
         `temperature` and for label sets `scale` and `shift`, with the `calibration_error` and
         `brier_score` of the test rows under each name in `test`; and, by the same names, what
         `plot_reliability` draws: (probabilities, labels).
@@ -30,7 +36,7 @@ def calibrate(probabilities_of, validation, test):
     logits, labels = test
     logits = np.asarray(logits, dtype=np.float64)
     temperature = fit_temperature(*validation)
-    fitted = {"temperature": temperature}
+    fitted: dict[str, Any] = {"temperature": temperature}
     versions = {"before": logits, "temperature": logits / temperature}
     if np.ndim(labels) == 2:
         scale, shift = fit_label_scaling(*validation)
@@ -43,7 +49,7 @@ def calibrate(probabilities_of, validation, test):
     return fitted, curves
 
 
-def format_calibration(fitted):
+def format_calibration(fitted: dict[str, Any]) -> str:
     """Return the calibration errors before and after scaling as a line.
 
     A temperature at an end of the search is no fit, and the line says so.
@@ -63,7 +69,7 @@ def format_calibration(fitted):
             f"(temperature {temperature:.3f}, {origin})")
 
 
-def calibration_keys(fitted):
+def calibration_keys(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return what config.json keeps of a calibration: a scale and a shift of the logits.
 
     One for each label where they have all been fitted and none turns the order round, else one for
@@ -74,7 +80,7 @@ def calibration_keys(fitted):
     return {"calibration": {"scale": 1 / fitted["temperature"], "shift": 0.0}}
 
 
-def read_calibration(config):
+def read_calibration(config: BertConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return the scale and the shift in a model's config.json, arrays (C,) or ().
 
     Raises

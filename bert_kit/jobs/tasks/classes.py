@@ -37,6 +37,8 @@ from bert_kit.training import Loss, balanced_class_weights, classification_loss
 class ClassOptions(TextOptions):
     """What to train a classifier on and how: one class a text."""
 
+    examples = ("bert-kit train --data_file reviews.csv --model minilm",
+                "bert-kit train --task classification --data_file reviews.csv --classifier bilstm")
     METRICS = ("f1_macro", "accuracy", "precision", "recall", "f1", "f1_micro", "f1_weighted",
                "matthews_correlation", "loss")
     LABEL_COLUMN = "category"

@@ -43,6 +43,8 @@ LISTED = Needs("one label_column", lambda options: len(options.label_column) == 
 class LabelOptions(TextOptions):
     """What to train on and how: any number of labels a text."""
 
+    examples = ("bert-kit train --task multi_label --data_file comments.csv --model minilm",
+                "bert-kit train --task multi_label --data_file table.csv --label_column joy anger fear")
     METRICS = ("f1_micro", "f1_macro", "f1_weighted", "f1_samples", "jaccard", "exact_match",
                "label_ranking_average_precision", "loss")
     LABEL_COLUMN = "labels"
@@ -91,7 +93,8 @@ class LabelTask(TextTask):
     def label_kind(self, options: Any) -> LabelColumns | LabelList:
         if len(options.label_column) > 1:
             return LabelColumns(options.label_column)
-        return LabelList(*options.label_column, options.label_separator)
+        column, = options.label_column
+        return LabelList(column, options.label_separator)
 
     def loss(self, options: Any, training: Training | None = None) -> Loss:
         if options.asymmetric and options.focal_gamma:
@@ -105,7 +108,7 @@ class LabelTask(TextTask):
         return multi_label_loss(weights, **form)
 
     def start(self, model: nn.Module, part: Part) -> None:
-        set_output_bias(model, prior_logits(part.labels))
+        set_output_bias(model, prior_logits(np.asarray(part.labels)))
 
     def choose(self, answers: Tensor, part: Part, predictor: Predictor,
                options: Any) -> dict[str, Any]:

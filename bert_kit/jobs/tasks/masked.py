@@ -69,6 +69,9 @@ class MaskingOptions(Options):
 class MaskedOptions(TrainOptions, MaskingOptions):
     """What to pre-train on and how; checked when it is made, before any work."""
 
+    examples = ("bert-kit pretrain --train_file corpus.txt",
+                "bert-kit pretrain --model minilm --train_file domain.txt --nsp")
+    main = ("train_file", "model", "output_dir", "num_train_epochs", "max_length")
     title: ClassVar[str] = "data"
 
     train_file: tuple[str, ...] | None = option(

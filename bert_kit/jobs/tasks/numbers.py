@@ -29,6 +29,8 @@ from bert_kit.training import Loss, compute_regression_loss, set_output_bias
 class NumberOptions(TextOptions):
     """What to train on and how: a number a text."""
 
+    examples = ("bert-kit train --task regression --data_file essays.csv --model minilm",
+                "bert-kit train --task regression --data_file pairs.csv --text_column text_a text_b")
     METRICS = ("spearman", "pearson", "loss")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def one_or_two(columns: tuple[str, ...]) -> str | tuple[str, ...]:
     return columns[0] if len(columns) == 1 else columns
 
 
-def joined(texts: list[Any]) -> list[str]:
+def joined(texts: Sequence[Any]) -> list[str]:
     """Return texts, or pairs of texts, as single texts."""
     return [text if isinstance(text, str) else " ".join(text) for text in texts]
 
 
-def text_names(texts: list[Any]) -> tuple[str, ...]:
+def text_names(texts: Sequence[Any]) -> tuple[str, ...]:
     """Return the names of a table's columns for texts, or for pairs of them."""
     return ("text",) if isinstance(texts[0], str) else ("text_a", "text_b")
 

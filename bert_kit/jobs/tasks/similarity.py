@@ -56,6 +56,8 @@ class SimilarityOptions(TrainOptions, TableOptions):
     drawn to a cosine of 0, the highest to 1.
     """
 
+    examples = ("bert-kit train --task similarity --train_file pairs.csv --model minilm",
+                "bert-kit train --task similarity --train_file pairs.csv --model bert --pooling mean")
     title: ClassVar[str] = "data"
 
     max_length: int | None = option(None, "tokens of a text; by default the model's own",
@@ -131,7 +133,7 @@ class SentenceEncoder(TrainedModel):
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
         dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
-        order = np.argsort(-dataset.lengths, kind="stable")  # rows of one length fill a batch best
+        order = np.argsort(-np.asarray(dataset.lengths), kind="stable")  # rows of one length fill a batch best
         vectors = torch.empty(len(texts), self.dimension)
         keep_freed_memory()
         with evaluation_mode(self.model), autocast(self.precision, self.device.type):
@@ -140,14 +142,14 @@ class SentenceEncoder(TrainedModel):
                 vectors[rows] = self.pool(self.model, batch).cpu()
         return vectors.numpy()
 
-    def answers(self, dataset: Sequence[tuple[str, str]]) -> np.ndarray:
+    def answers(self, dataset: Sequence[Any]) -> np.ndarray:
         """Pairs of texts (N) -> the cosines of their vectors (N,)."""
         vectors = directions(self.encode([text for side in zip(*dataset, strict=True)
                                           for text in side]))
         first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
         return (first * second).sum(1).numpy()
 
-    def pool(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    def pool(self, model: Any, batch: Any) -> Tensor:
         """Return the vectors (B, D) of a batch, a tensor with gradients; `model` is the encoder."""
         hidden = model(**model_inputs(model, batch)).last_hidden_state.float()
         mask = batch["attention_mask"].to(hidden.device).bool()
@@ -209,7 +211,8 @@ class SimilarityTask(Task[Part]):
         longest = self._config(options).max_position_embeddings
         length = options.max_length or min(
             layout.max_length or tokenizer.max_length or longest, longest)
-        return SimilarityDataset(part.texts, part.labels, tokenizer, length)
+        pairs: Any = part.texts
+        return SimilarityDataset(pairs, part.labels, tokenizer, length)
 
     def _config(self, options: Any) -> BertConfig:
         return BertConfig.load(self.start_folder(options))
@@ -262,7 +265,7 @@ class SimilarityTask(Task[Part]):
         return Part(table.texts, np.asarray(table.labels))
 
 
-def cosine_loss(pool: Callable[[Any, Mapping[str, Tensor]], Tensor]) -> Loss:
+def cosine_loss(pool: Callable[[Any, Any], Tensor]) -> Loss:
     """Return the loss that draws the cosine of a pair's vectors towards its label.
 
     Their mean squared difference (Reimers & Gurevych 2019, section 3, regression objective).
@@ -272,7 +275,7 @@ def cosine_loss(pool: Callable[[Any, Mapping[str, Tensor]], Tensor]) -> Loss:
     pool
         `pool(model, batch)` -> vectors (B, D).
     """
-    def loss(model: Any, batch: Mapping[str, Tensor],
+    def loss(model: Any, batch: Any,
              counts: Mapping[str, int] | None = None) -> Tensor:
         vectors = pool(model, split_pairs(batch))
         first, second = F.normalize(vectors, dim=-1).chunk(2)  # (2 B, D) -> (B, D) each

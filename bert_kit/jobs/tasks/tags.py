@@ -46,6 +46,8 @@ COMMONEST = 10  # kinds of invalid tags to show
 class TagOptions(TrainOptions, FileOptions):
     """What to train a tagger on and how; checked when it is made, before any work."""
 
+    examples = ("bert-kit train --task tagging --data_file entities/ --model minilm",
+                "bert-kit train --task tagging --train_file train.conll --test_file test.conll")
     title: ClassVar[str] = "data"
 
     word_column: int = option(0, "number of the column with the words, from 0")
@@ -185,7 +187,7 @@ class TagTask(Task[TaggedSentences]):
         self._check_tags(parts, classes, options)
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
-                     fingerprint_of({name: [part.words, part.tags]
+                     fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
                      f"{counts} sentences; tags {', '.join(classes)}", classes)
 
@@ -203,7 +205,7 @@ class TagTask(Task[TaggedSentences]):
                         "scored one by one")
             return
         for part in parts.values():
-            invalid = len(invalid_tags(part.tags))
+            invalid = len(invalid_tags(tags_of(part)))
             if invalid and not options.lenient:
                 options.say(f"warning: {part.path.name} has {invalid:,} I- tags that go on with "
                             "nothing, read as O; with lenient they begin an entity")
@@ -245,7 +247,7 @@ class TagTask(Task[TaggedSentences]):
         """Return the loss of the tags that are known, and the predictions' scores."""
         number_of = {tag: i for i, tag in enumerate(predictor.classes)}
         loss = F.cross_entropy(torch.from_numpy(np.concatenate(answers)), torch.tensor(
-            [number_of.get(tag, IGNORE) for tags in part.tags for tag in tags])).item()
+            [number_of.get(tag, IGNORE) for tags in tags_of(part) for tag in tags])).item()
         return {"loss": loss, **_part_scores(predictor.names(answers), part, predictor)}
 
     def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
@@ -307,7 +309,7 @@ def _write_words(path: Path, part: TaggedSentences, guesses: list[list[str]]) ->
     """Write the columns that conlleval reads: the word, the right tag, the predicted one."""
     write_text(path, "\n".join("".join(
         f"{word}\t{tag}\t{guess}\n" for word, tag, guess in zip(*rows, strict=True))
-        for rows in zip(part.words, part.tags, guesses, strict=True)))
+        for rows in zip(part.words, tags_of(part), guesses, strict=True)))
 
 
 def _cut(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSentences]:
@@ -319,13 +321,26 @@ def _cut(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSe
 
 def _rows_of(part: TaggedSentences, rows: Sequence[int]) -> TaggedSentences:
     return dataclasses.replace(part, words=[part.words[row] for row in rows],
-                               tags=[part.tags[row] for row in rows],
+                               tags=[tags_of(part)[row] for row in rows],
                                lines=array("q", [part.lines[row] for row in rows]))
 
 
 def _part_scores(guesses: list[list[str]], part: TaggedSentences, tagger: Tagger) -> Scores:
-    return tag_scores(guesses, part.tags, are_entities([*tagger.classes, *part.classes]),
+    return tag_scores(guesses, tags_of(part), are_entities([*tagger.classes, *part.classes]),
                       tagger.lenient)
+
+
+def tags_of(part: TaggedSentences) -> list[list[str]]:
+    """Return the tags of sentences that have some.
+
+    Raises
+    ------
+    DataError
+        If they have none.
+    """
+    if part.tags is None:
+        raise DataError(f"{part.path}: no tags; expected a column with them")
+    return part.tags
 
 
 def are_entities(tags: Iterable[str]) -> bool:
@@ -380,7 +395,7 @@ def unknown_tags(sentences: TaggedSentences, classes: Sequence[str]) -> str:
 def commonest_tags(train: TaggedSentences, sentences: Sequence[list[str]]) -> list[list[str]]:
     """Return tags by heart: of each word the one it had most often, of new words the commonest."""
     seen, every = defaultdict(Counter), Counter()
-    for words, tags in zip(train.words, train.tags, strict=True):
+    for words, tags in zip(train.words, tags_of(train), strict=True):
         every.update(tags)
         for word, tag in zip(words, tags, strict=True):
             seen[word][tag] += 1

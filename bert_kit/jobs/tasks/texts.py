@@ -278,7 +278,7 @@ class TextTask(Task[Part]):
     def subset(self, part: Part, count: int, seed: int) -> Part:
         return limit(part, count, seed)
 
-    def texts(self, part: Part) -> Iterable[str]:
+    def texts(self, part: Part) -> Iterable[Any]:
         return part.texts
 
     def dataset(self, part: Part, name: str, parts: Parts[Part], tokenizer: Tokenizer,
@@ -348,7 +348,7 @@ class TextTask(Task[Part]):
         if name != "test":
             return
         try:
-            yield from self.text_baselines(training.parts, training.parts.test)
+            yield from self.text_baselines(training.parts, training.parts.present()[name])
         except DataError as error:  # texts without words, for instance
             training.options.say(f"no TF-IDF baseline: {error}")
 
@@ -420,7 +420,7 @@ class TextTask(Task[Part]):
             settings = known_settings(self.options, stored_run(folder)[1])
         given = {"text_column": options.text_column, "label_column": options.label_column}
         settings |= {name: value for name, value in given.items() if value is not None}
-        trained = self.options(**settings)
+        trained: Any = self.options(**settings)
         kind, classes = self.label_kind(trained), predictor.classes
         table = read_table(options.data_file, one_or_two(trained.text_column), kind,
                            options.delimiter, options.encoding)
