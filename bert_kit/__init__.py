@@ -53,12 +53,8 @@ if TYPE_CHECKING:
         compute_confusion_matrix as compute_confusion_matrix,
         compute_precision_recall_f1 as compute_precision_recall_f1,
         evaluate_classification_metrics as evaluate_classification_metrics)
-<<<<<<< HEAD
-    from bert_kit.recipes.active_learning import learn_actively as learn_actively
-=======
     from bert_kit.jobs.active.campaigns import learn_actively as learn_actively
     from bert_kit.jobs.compare import train_all_classifiers as train_all_classifiers
->>>>>>> rebuild
     from bert_kit.jobs.tasks.answers import Answerer as Answerer
     from bert_kit.jobs.tasks.similarity import SentenceEncoder as SentenceEncoder
     from bert_kit.jobs.tasks.tags import Tagger as Tagger
@@ -67,16 +63,9 @@ if TYPE_CHECKING:
         TextClassificationTrainer as TextClassificationTrainer, pretrain as pretrain,
         train_answerer as train_answerer, train_classifier as train_classifier,
         train_similarity as train_similarity, train_tagger as train_tagger)
-<<<<<<< HEAD
-    from bert_kit.recipes.comparison import train_all_classifiers as train_all_classifiers
-    from bert_kit.recipes.tuning import (
-        tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
-    from bert_kit.recipes.best_configs import load_best_config as load_best_config
-=======
     from bert_kit.jobs.tuning.best import load_best_config as load_best_config
     from bert_kit.jobs.tuning.search import (
         tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
->>>>>>> rebuild
     from bert_kit.estimator import BertClassifier as BertClassifier
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
