@@ -180,7 +180,7 @@ def test_hostile_text_stays_text(text, tmp_path):
                                max_position_embeddings=64)
     explore(folder, text, "<b>", output_file=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("ascii")
-    before, after = PAGE.split("@DATA@")
+    before, after = command.PAGE.read_text("ascii").split("@DATA@")
     assert page.startswith(before) and page.endswith(after)
     assert not re.search("[<>&]", page[len(before):-len(after)])
     assert data_of(tmp_path / "page.html")["texts"] == [text, "<b>"]
@@ -198,8 +198,9 @@ def test_the_page_needs_nothing_and_is_small(tmp_path):
     page = tmp_path / "page.html"
     assert explore(folder, "red " * 30, mask=True, output_file=page) == 32
     assert page.stat().st_size < 1e6
-    assert "connect-src" not in PAGE and "default-src 'none'" in PAGE
-    assert not re.search(r"https?:|src=|@import|url\(|fetch|innerHTML", PAGE)
+    source = command.PAGE.read_text("ascii")
+    assert "connect-src" not in source and "default-src 'none'" in source
+    assert not re.search(r"https?:|src=|@import|url\(|fetch|innerHTML", source)
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -246,7 +247,7 @@ def test_the_command(masked_lm, tmp_path, capsys):
     assert capsys.readouterr().out == f"4 tokens: {page}\n"
     assert [entry["place"] for entry in data_of(page)["masked"]] == [1, 2]
     assert main([*arguments[:3], "--text", ""]) == 1
-    assert capsys.readouterr().err == "error: text is empty; expected at least one word\n"
+    assert capsys.readouterr().err.startswith("error: text is empty; expected ")
 
 
 # ---- in a real browser
