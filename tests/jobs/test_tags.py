@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import WORDS, command, tiny_bert
-from test_distributed import finish, start
+from tiny_jobs import WORDS, command, finish, start, tiny_bert
 
 from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
                       BERTForTokenClassification, Predictor, Tagger, get_tokenizer, load_pretrained,
