@@ -200,7 +200,7 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
         time.sleep(0.01)
     second.kill()
     (code, output, errors), _ = finish([first, second])
-    assert code == 1 and "predict with" not in output
+    assert code == 1 and "use it with" not in output
     assert errors.startswith("error: another process of the job ended")
     assert errors.count("\n") == 1 and "--resume auto" in errors
 
@@ -208,7 +208,7 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
         *job, "--resume", "auto"], cwd=folder, env=environment(), capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("predict with") == 1
+    assert resumed.stdout.count("use it with") == 1
     assert_same_bits(*(read_safetensors(folder / run / "model.safetensors")
                        for run in ("unbroken", "broken")))
     assert len({(folder / run / "metrics.csv").read_bytes()
