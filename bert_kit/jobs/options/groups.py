@@ -214,6 +214,10 @@ class FileOptions(Options):
                              "for it; 0 for none")
     encoding: str = option("utf-8-sig", "of the files; never guessed")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share("val_size", self.val_size, below=True)
+
     def files(self) -> dict[str, Any]:
         """Return the options that name files."""
         return {name: getattr(self, name) for name in (
