@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = JOBS[name]
         module = importlib.import_module(job.module)
         kind, elsewhere = job.options(module, rest)
-        module.run(parse(name, kind, rest, elsewhere))
+        options = parse(name, kind, rest, elsewhere)
+        options.check_use()
+        module.run(options)
     except BertKitError as error:
         print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
         return 2 if isinstance(error, UsageError) else 1

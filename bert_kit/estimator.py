@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from bert_kit.errors import DataError
-from bert_kit.recipes.classification import fit_texts
+from bert_kit.jobs.train import fit_texts
 
 
 class BertClassifier(ClassifierMixin, BaseEstimator):
@@ -45,7 +45,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : array (C,)
         The different labels, sorted.
-    predictor_ : bert_kit.recipes.prediction.Predictor
+    predictor_ : bert_kit.jobs.tasks.texts.Predictor
         The trained model.
 
     Examples

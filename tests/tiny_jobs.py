@@ -1,8 +1,10 @@
-"""A small labelled table, a tiny BERT and a finished run for the tests of the recipes."""
+"""A small labelled table, a tiny BERT and a finished run for the tests of jobs."""
 
 import csv
 import os
 import random
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +63,30 @@ def command(*arguments, folder=None, **options):
 
 def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def start(arguments, folder):
+    """Start two processes with the environment that torchrun would give them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [subprocess.Popen(
+        [sys.executable, *map(str, arguments)], cwd=folder, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={
+            **environment(), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        for rank in range(2)]
+
+
+def finish(pair, limit=240):
+    """Return (exit code, output, errors) of each process, none of which may hang.
+
+    What torch 2.10 prints of its own, that the processes are connected, is left out.
+    """
+    try:
+        results = [(process, *process.communicate(timeout=limit)) for process in pair]
+        return [(process.returncode, re.sub(r"(?m)^\[Gloo\].*\n", "", output), errors)
+                for process, output, errors in results]
+    finally:
+        for process in pair:
+            process.kill()

@@ -3,6 +3,7 @@
 Nothing of a job is imported before it is asked for.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -23,11 +24,9 @@ class Job(NamedTuple):
     def options(self, module: ModuleType, arguments: Sequence[str]
                 ) -> tuple[type[Options], Callable[[str], str | None]]:
         """Return the class of the options, and what says of others where they exist."""
-        found = getattr(module, self.asks)
-        if isinstance(found, type):
-            return found, lambda name: None
         from bert_kit.jobs.tasks.table import where_is
-        return found(arguments), where_is
+        found = getattr(module, self.asks)
+        return found if isinstance(found, type) else found(arguments), where_is
 
 
 JOBS = {
@@ -78,5 +77,5 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     if not task or not flags or flags & {*to_use, "help", "h"}:
         return list(arguments)
     print(f"note: {arguments[0]} only uses models; to train one: bert-kit train --task {task}",
-          flush=True)
+          file=sys.stderr, flush=True)
     return ["train", "--task", task, *arguments[1:]]

@@ -12,7 +12,7 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (brier_score, confidence_coverage, expected_calibration_error,
                                  fit_label_scaling, fit_temperature, format_coverage,
                                  format_reliability, reliability_bins)
-from bert_kit.recipes.calibration import calibrate, described
+from bert_kit.jobs.tasks.calibration import calibrate, format_calibration
 
 
 def _random(rows=501, classes=4, sharpness=2.0, seed=0):
@@ -361,4 +361,4 @@ def test_a_temperature_at_the_end_of_the_search_is_said_to_be_none(labels, at_en
     rows = [[2.0, 0.0], [1.0, 0.5]], labels
     fitted, _ = calibrate(lambda logits: np.exp(logits) / np.exp(logits).sum(1, keepdims=True),
                           rows, ([[0.2, 0.1], [0.1, 0.0]], [0, 1]))
-    assert ("where the search ends" in described(fitted)) == at_end
+    assert ("where the search ends" in format_calibration(fitted)) == at_end

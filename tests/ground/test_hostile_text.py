@@ -17,7 +17,7 @@ from tiny_jobs import table, tiny_bert
 
 import bert_kit
 from bert_kit import (Answerer, BERTForQuestionAnswering, BERTForSequenceClassification,
-                      BERTForTokenClassification, BertConfig, SentenceEncoder, Tagger,
+                      BERTForTokenClassification, BertConfig, Predictor, SentenceEncoder, Tagger,
                       get_tokenizer, load_pretrained, save_pretrained, train_classifier,
                       train_tagger, train_tokenizer)
 from bert_kit.active import LabelFile
@@ -27,8 +27,7 @@ from bert_kit.data import (AnsweringDataset, ClassificationDataset, MLMDataset, 
 from bert_kit.evaluation import plot_confusion_matrix
 from bert_kit.evaluation.prediction_files import guard_formula
 from bert_kit.files import file_name, read_json
-from bert_kit.recipes.prediction import Predictor, predict
-from bert_kit.recipes.tagger import tag
+from bert_kit.jobs.commands import predict, tag
 from bert_kit.tuner import SearchSpace, Study
 from bert_kit.tuner.report import write_report
 
@@ -151,14 +150,15 @@ def odd(models, tmp_path_factory):
 @pytest.mark.parametrize("name", TEXTS)
 def test_predictions_are_tables_that_no_spreadsheet_runs(odd, tmp_path, name):
     text = TEXTS[name]
-    predict(odd / "BERTForSequenceClassification", [text, "the"], output_file=tmp_path / "p.csv",
-            device="cpu")
+    predict.run(predict.PredictOptions(
+        model=odd / "BERTForSequenceClassification", text=[text, "the"], device="cpu",
+        output_file=tmp_path / "p.csv"))
     rows = read_csv(tmp_path / "p.csv")
     assert len(rows) == 3 and len({len(row) for row in rows}) == 1
     written = text.encode("utf-8", "backslashreplace").decode()
     assert rows[1][0].removeprefix("'") == written.removeprefix("'")
-    tag(odd / "BERTForTokenClassification", [text, "the"], output_file=tmp_path / "t.csv",
-        device="cpu")
+    tag.run(tag.UseTaggerOptions(model=odd / "BERTForTokenClassification", text=[text, "the"],
+                                 device="cpu", output_file=tmp_path / "t.csv"))
     rows += read_csv(tmp_path / "t.csv")
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows
                    for cell in row)
@@ -185,8 +185,8 @@ def test_a_file_to_label_is_a_table_that_no_spreadsheet_runs(tmp_path, name):
 def test_tagged_words_are_a_line_each(odd, tmp_path, name):
     tagger = Tagger.load(odd / "BERTForTokenClassification", "cpu")
     tagged, = tagger.tag([TEXTS[name]])
-    tag(odd / "BERTForTokenClassification", [TEXTS[name], "the sun"], device="cpu",
-        output_file=tmp_path / "t.conll")
+    tag.run(tag.UseTaggerOptions(model=odd / "BERTForTokenClassification", device="cpu",
+                                 text=[TEXTS[name], "the sun"], output_file=tmp_path / "t.conll"))
     lines = (tmp_path / "t.conll").read_text("utf-8").split("\n")
     assert len(lines) == len(tagged.tags) + 1 + 2 + 2
     assert all(line.count("\t") == 1 for line in lines if line)

@@ -23,18 +23,18 @@ from tiny_jobs import table, tiny_bert, write_table
 from tiny_runs import CONFIG, build
 from tiny_texts import make_texts, tokenizer
 
-from bert_kit import BertConfig, BertKitError, Tokenizer, train_classifier
+from bert_kit import BertConfig, BertKitError, Predictor, Tokenizer, train_classifier
 from bert_kit.active import LabelFile
 from bert_kit.data import (MLMDataset, TokenStore, build_token_store, read_conll, read_parts,
                            read_squad, read_table, stream_texts)
 from bert_kit.files import write_json
+from bert_kit.jobs.commands.info import describe_folder
+from bert_kit.jobs.commands.search import open_vectors
+from bert_kit.jobs.options.config_files import read_config_file
+from bert_kit.jobs.run.folder import known_settings, stored_run
+from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.recipes.best_configs import load_best_config
-from bert_kit.recipes.inspection import describe_folder
-from bert_kit.recipes.options import read_config_file
 from bert_kit.recipes.population import read_state
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.run_folder import stored_settings
-from bert_kit.recipes.semantic_search import _open_vectors
 from bert_kit.training.state import checkpoints, load_checkpoint
 from bert_kit.tuner import PBT, Population, SearchSpace, Study
 from bert_kit.weights import (read_safetensors, read_sentence_folder, read_weights,
@@ -133,7 +133,7 @@ def model_folder(folder):
         with warnings.catch_warnings(), contextlib.redirect_stderr(open(os.devnull, "w")):
             warnings.simplefilter("ignore")
             Predictor.load(folder, "cpu").predict(["the red fire"])
-            stored_settings(folder)
+            ClassOptions(**known_settings(ClassOptions, stored_run(folder)[1]))
             describe_folder(folder)
     return files, read
 
@@ -324,7 +324,7 @@ def conll(folder):
 
 def vectors(folder):
     np.save(folder / "v.npy", np.ones((3, 4), np.float32))
-    return [folder / "v.npy"], lambda: np.asarray(_open_vectors(folder / "v.npy", 3, 4))
+    return [folder / "v.npy"], lambda: np.asarray(open_vectors(folder / "v.npy", 3, 4))
 
 
 def toml(folder):

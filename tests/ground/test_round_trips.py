@@ -29,10 +29,11 @@ from bert_kit.data import (LabelList, TokenStore, build_token_store, read_conll,
 from bert_kit.evaluation import (PredictionWriter, label_set_cells, label_set_columns,
                                  write_predictions, write_rows)
 from bert_kit.files import read_json, write_json
-from bert_kit.recipes.options import read_config_file
-from bert_kit.recipes.run_folder import manifest, stored_settings, write_label_mapping
-from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.tagger import TaggedText, _conll
+from bert_kit.jobs.commands.tag import write_conll
+from bert_kit.jobs.options.config_files import read_config_file
+from bert_kit.jobs.run.folder import manifest, stored_run, write_label_mapping
+from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tasks.tags import TaggedText
 from bert_kit.training.state import TrainerState, append_metrics, finite_numbers, write_metrics
 from bert_kit.tuner import PBT, Population, SearchSpace, Study
 from bert_kit.tuner.ask_tell import PRUNED
@@ -233,7 +234,7 @@ def test_tagged_words(sentences):
     assume(not any(word.startswith(("#", "-DOCSTART-", "\ufeff")) for rows in sentences
                    for pair in rows for word in pair))
     with scratch() as folder:
-        with _conll(folder / "x.conll") as write:
+        with write_conll(folder / "x.conll") as write:
             for rows in sentences:
                 text, spans = "", []
                 for word, _ in rows:
@@ -264,7 +265,7 @@ def test_token_stores(documents, room):
 
 # ---- runs
 
-ABOUT = manifest(ClassificationSettings(), "0" * 64)
+ABOUT = manifest(ClassOptions(), "train", "0" * 64)
 
 
 @FEW
@@ -294,13 +295,14 @@ def test_the_log_of_a_run(log):
                                                         max_size=1), NAMES, st.booleans(),
        st.lists(NAMES, max_size=5, unique=True))
 def test_settings_of_a_run(rate, epochs, column, folder_name, plots, classes):
-    chosen = ClassificationSettings(learning_rate=rate, num_train_epochs=epochs, plots=plots,
-                                    text_column=column, output_dir=folder_name or "x",
-                                    kernel_sizes=(2, 3), classifier="cnn")
+    chosen = ClassOptions(learning_rate=rate, num_train_epochs=epochs, plots=plots,
+                          text_column=column, output_dir=folder_name or "x",
+                          kernel_sizes=(2, 3), classifier="cnn")
     with scratch() as folder:
         write_json(folder / "manifest.json", {**ABOUT, "settings": chosen.to_dict()})
-        assert stored_settings(folder) == chosen
-        assert ClassificationSettings(**read_config_file(folder / "manifest.json")) == chosen
+        job, values = stored_run(folder)
+        assert job == "train" and ClassOptions(**values) == chosen
+        assert ClassOptions(**read_config_file(folder / "manifest.json")) == chosen
         write_label_mapping(folder, classes)
         stored = read_json(folder / "label_mapping.json")
         assert [stored["id_to_label"][str(i)] for i in range(len(classes))] == classes

@@ -31,7 +31,7 @@ def test_info_says_what_is_in_a_folder(tmp_path, capsys):
 
 def test_corpus_is_written_as_sentences_and_documents(tmp_path, capsys, monkeypatch):
     corpus = Corpus([Document("p", "p/a.py", ("One.", "Two ü.")), Document("p", "p/b.py", ("3.",))])
-    monkeypatch.setattr("bert_kit.recipes.corpus.load_corpus", lambda: corpus)
+    monkeypatch.setattr("bert_kit.jobs.commands.corpus.load_corpus", lambda: corpus)
     assert main(["corpus", "--output", str(tmp_path / "text")]) == 0
     assert (tmp_path / "text").read_text("utf-8") == "One.\nTwo ü.\n\n3.\n"
     assert "2 documents, 3 sentences" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_help_shows_choices_and_defaults_once_and_as_they_are_typed(capsys, monk
 
 
 @pytest.mark.parametrize("arguments, code", [
-    (["info", "no/such/folder"], 1), (["info"], 2), (["dance"], 2), ([], 2), (["--version"], 0)])
+    (["info", "no/such/folder"], 1), (["info"], 2), (["dance"], 2), ([], 0), (["--version"], 0)])
 def test_exit_codes_and_no_traceback(arguments, code):
     done = subprocess.run([sys.executable, "-m", "bert_kit", *arguments], capture_output=True,
                           text=True)

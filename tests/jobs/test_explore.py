@@ -8,14 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, BERTForTokenClassification,
-                      BERTModel, BertConfig, get_tokenizer, load_pretrained, save_pretrained,
+                      BERTModel, BertConfig, Predictor, get_tokenizer, load_pretrained, save_pretrained,
                       train_tokenizer)
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError
+from bert_kit.jobs.commands import explore as command
+from bert_kit.jobs.commands.explore import attributions, explore, fill_in
 from bert_kit.model import BERTForMultiLabel
-from bert_kit.recipes.exploring import attributions, explore, fill_in
-from bert_kit.recipes.exploring_page import PAGE
-from bert_kit.recipes.prediction import Predictor
 from tiny_jobs import table, tiny_bert
 
 ROUNDING = 0.51e-4
@@ -181,7 +180,7 @@ def test_hostile_text_stays_text(text, tmp_path):
                                max_position_embeddings=64)
     explore(folder, text, "<b>", output_file=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("ascii")
-    before, after = PAGE.split("@DATA@")
+    before, after = command.PAGE.read_text("ascii").split("@DATA@")
     assert page.startswith(before) and page.endswith(after)
     assert not re.search("[<>&]", page[len(before):-len(after)])
     assert data_of(tmp_path / "page.html")["texts"] == [text, "<b>"]
@@ -199,8 +198,9 @@ def test_the_page_needs_nothing_and_is_small(tmp_path):
     page = tmp_path / "page.html"
     assert explore(folder, "red " * 30, mask=True, output_file=page) == 32
     assert page.stat().st_size < 1e6
-    assert "connect-src" not in PAGE and "default-src 'none'" in PAGE
-    assert not re.search(r"https?:|src=|@import|url\(|fetch|innerHTML", PAGE)
+    source = command.PAGE.read_text("ascii")
+    assert "connect-src" not in source and "default-src 'none'" in source
+    assert not re.search(r"https?:|src=|@import|url\(|fetch|innerHTML", source)
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -235,7 +235,7 @@ def test_long_texts_and_broken_weights_are_refused(tmp_path):
 
 def test_a_model_of_pairs_asks_for_the_second_text(tmp_path, monkeypatch):
     folder = classifier_folder(tmp_path)
-    monkeypatch.setattr("bert_kit.recipes.exploring.text_columns", lambda folder: ("a", "b"))
+    monkeypatch.setattr("bert_kit.jobs.commands.explore.text_columns", lambda folder: ("a", "b"))
     with pytest.raises(BertKitError, match="was trained on pairs"):
         explore(folder, "red", output_file=tmp_path / "page.html")
 
@@ -247,7 +247,7 @@ def test_the_command(masked_lm, tmp_path, capsys):
     assert capsys.readouterr().out == f"4 tokens: {page}\n"
     assert [entry["place"] for entry in data_of(page)["masked"]] == [1, 2]
     assert main([*arguments[:3], "--text", ""]) == 1
-    assert capsys.readouterr().err == "error: text is empty; expected at least one word\n"
+    assert capsys.readouterr().err.startswith("error: text is empty; expected ")
 
 
 # ---- in a real browser

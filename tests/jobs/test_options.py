@@ -1,6 +1,5 @@
 """Settings: one declaration, read from the command line, from files and from Python."""
 
-import argparse
 import dataclasses
 import json
 import os
@@ -10,9 +9,11 @@ import pytest
 from hostile_inputs import memory_of_at_most
 
 from bert_kit.errors import BertKitError, ConfigError
-from bert_kit.recipes.options import (add_arguments, named, option, read_config_file,
-                                      same_spelling, spellings)
-from bert_kit.recipes.settings import HEADS, ClassificationSettings
+from bert_kit.jobs.options.config_files import read_config_file
+from bert_kit.jobs.options.declare import Options, fields_of, option, spellings
+from bert_kit.jobs.options.parser import JobParser, same_spelling
+from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tasks.texts import HEADS
 
 SEED_CONFIG = """
 model:
@@ -38,13 +39,17 @@ optimizer:
 
 
 def settings(**values):
-    return ClassificationSettings(**named(ClassificationSettings, values))
+    return ClassOptions.from_names(values)
 
 
-def parse(*arguments):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, ClassificationSettings)
-    return vars(parser.parse_args(same_spelling(arguments)))
+def parser_of(options=ClassOptions):
+    return JobParser("bert-kit train", options, lambda name: None)
+
+
+def parse(*arguments, options=ClassOptions):
+    """Return what is typed, and nothing else."""
+    found = vars(parser_of(options).parse_args(same_spelling(arguments)))
+    return {name: value for name, value in found.items() if name != "_flags"}
 
 
 def test_config_file_of_the_seed_is_read_as_it_stands(tmp_path):
@@ -109,12 +114,10 @@ def test_yaml_without_pyyaml_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_every_spelling_of_every_option_is_unique_and_a_flag():
-    known = spellings(ClassificationSettings)
-    fields = dataclasses.fields(ClassificationSettings)
+    known = spellings(ClassOptions)
+    fields = fields_of(ClassOptions)
     assert len(known) == sum(1 + len(field.metadata["aliases"]) for field in fields)
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, ClassificationSettings)
-    flags = {flag.lstrip("-") for action in parser._actions for flag in action.option_strings}
+    flags = {flag.lstrip("-") for action in parser_of()._actions for flag in action.option_strings}
     assert known.keys() <= flags
     for field in fields:
         assert field.metadata["help"] and len(field.metadata["help"]) < 150
@@ -130,7 +133,7 @@ def test_every_spelling_of_every_option_is_unique_and_a_flag():
     (["--classifier-type", "custom"], "classifier", "custom"),
     (["--betas", "0.8", "0.9"], "betas", [0.8, 0.9])])
 def test_flags_of_the_seeds_and_of_hugging_face(typed, field, value):
-    assert parse(*typed) == {field: value}  # and nothing that was not typed
+    assert parse(*typed) == {field: value}
 
 
 @pytest.mark.parametrize("typed", [["--epochs", "2.5"], ["--lr", "1", "2"], ["--classifier", "x"],
@@ -161,17 +164,15 @@ def test_impossible_values_are_one_line(values, words):
 
 def test_settings_are_json_and_come_back():
     read = settings(hidden_dims=[3, 4], betas="(0.9, 0.99)", lr="auto")
-    again = ClassificationSettings(**json.loads(json.dumps(read.to_dict())))
+    again = ClassOptions(**json.loads(json.dumps(read.to_dict())))
     assert again == read
     assert read.replace(classifier="custom").classifier == "mlp"
     assert [settings(classifier=head).classifier for head in HEADS] == list(HEADS)
 
 
-def test_help_shows_the_defaults_but_not_what_is_off():
-    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(
-        prog, width=1_000))
-    add_arguments(parser, ClassificationSettings)
-    text = parser.format_help()
+def test_help_shows_the_defaults_but_not_what_is_off(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = parser_of().format_help()
     for words in ("0 is off (default: 0)", "other classes (default: 0.0)", "rest (default: 128)",
                   "keep the best epoch, not the last (default: true)"):
         assert words in text.replace("text is cut off", "rest")
@@ -180,12 +181,10 @@ def test_help_shows_the_defaults_but_not_what_is_off():
 
 def test_kinds_of_fields():
     @dataclasses.dataclass(frozen=True)
-    class Small:
-        pair: tuple[float, float] = option((1.0, 2.0), "two", group="g")
-        many: tuple[int, ...] | None = option(None, "any", group="g")
+    class Small(Options):
+        pair: tuple[float, float] = option((1.0, 2.0), "two")
+        many: tuple[int, ...] | None = option(None, "any")
 
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, Small)
-    assert vars(parser.parse_args(["--many", "1", "2", "3"])) == {"many": [1, 2, 3]}
+    assert parse("--many", "1", "2", "3", options=Small) == {"many": [1, 2, 3]}
     with pytest.raises(SystemExit):
-        parser.parse_args(["--pair", "1"])
+        parse("--pair", "1", options=Small)

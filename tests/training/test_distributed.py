@@ -1,8 +1,6 @@
 """Two processes on one machine, by gloo, beside one process that does the same."""
 
-import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import environment, tiny_bert, write_table
+from tiny_jobs import environment, finish, start, tiny_bert, write_table
 from tiny_runs import assert_same_bits
 
 import run_together
@@ -22,33 +20,6 @@ from bert_kit.weights import read_safetensors
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(),
                                 reason="this torch has no torch.distributed")
 TESTS = Path(__file__).resolve().parents[1]
-
-
-def start(arguments, folder):
-    """Start two processes with the environment that torchrun would give them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return [subprocess.Popen(
-        [sys.executable, *map(str, arguments)], cwd=folder, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={
-            **environment(), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-        for rank in range(2)]
-
-
-def finish(pair, limit=240):
-    """Return (exit code, output, errors) of each process, none of which may hang.
-
-    What torch 2.10 prints of its own, that the processes are connected, is left out.
-    """
-    try:
-        results = [(process, *process.communicate(timeout=limit)) for process in pair]
-        return [(process.returncode, re.sub(r"(?m)^\[Gloo\].*\n", "", output), errors)
-                for process, output, errors in results]
-    finally:
-        for process in pair:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +40,7 @@ def pair(folder):
     """What each of two processes found; only the first one talks."""
     first, second = finish(start([TESTS / "run_together.py", folder], folder))
     assert first[0] == second[0] == 0, first[2] + second[2]
-    assert first[1].count("predict with") == 2 and second[1] == ""
+    assert first[1].count("use it with") == 2 and second[1] == ""
     return [torch.load(folder / f"found-{rank}", weights_only=False) for rank in range(2)]
 
 
@@ -229,7 +200,7 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
         time.sleep(0.01)
     second.kill()
     (code, output, errors), _ = finish([first, second])
-    assert code == 1 and "predict with" not in output
+    assert code == 1 and "use it with" not in output
     assert errors.startswith("error: another process of the job ended")
     assert errors.count("\n") == 1 and "--resume auto" in errors
 
@@ -237,7 +208,7 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
         *job, "--resume", "auto"], cwd=folder, env=environment(), capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("predict with") == 1
+    assert resumed.stdout.count("use it with") == 1
     assert_same_bits(*(read_safetensors(folder / run / "model.safetensors")
                        for run in ("unbroken", "broken")))
     assert len({(folder / run / "metrics.csv").read_bytes()

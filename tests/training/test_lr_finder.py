@@ -7,8 +7,8 @@ from tiny_rows import rows_loader
 from tiny_runs import CONFIG
 
 from bert_kit import (BERTForSequenceClassification, TrainingError, compute_classification_loss)
-from bert_kit.recipes import fine_tuning
-from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.jobs.run import build
+from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
 from bert_kit.training import ALONE, LearningRateSweep, find_learning_rate, make_optimizer
 
 
@@ -118,7 +118,7 @@ def test_the_runs_own_optimizer_in_multiples_of_the_rate_is_as_before_at_the_end
     (dict(classifier="bilstm", model="bert"), 10, 0.25), (dict(model="bert"), 1, 0.25),
     (dict(classifier="bilstm"), 1, 0.25),
     (dict(classifier="bilstm", model="bert", head_learning_rate=1e-3), 1, 0.25)])
-def test_the_recipe_sweeps_the_optimizer_of_its_run(model, monkeypatch, options, highest, lowest):
+def test_the_job_sweeps_the_optimizer_of_its_run(model, monkeypatch, options, highest, lowest):
     def sweep(model, loss, loader, precision, optimizer, processes):
         assert isinstance(optimizer, torch.optim.SGD)
         assert all(group["momentum"] == 0.7 for group in optimizer.param_groups)
@@ -127,10 +127,11 @@ def test_the_recipe_sweeps_the_optimizer_of_its_run(model, monkeypatch, options,
         assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.3}
         return LearningRateSweep(2e-4, [], [], [])
 
-    monkeypatch.setattr(fine_tuning, "find_learning_rate", sweep)
-    settings = ClassificationSettings(learning_rate="auto", optim="sgd", momentum=0.7,
-                                      weight_decay=0.3, layer_decay=0.5, **options)
-    assert fine_tuning._learning_rate(settings, model, None, None, "float32", ALONE) == 2e-4
+    monkeypatch.setattr(build, "find_learning_rate", sweep)
+    settings = ClassOptions(learning_rate="auto", optim="sgd", momentum=0.7,
+                            weight_decay=0.3, layer_decay=0.5, **options)
+    found = build._learning_rate(ClassTask(), settings, model, None, None, "float32", ALONE)
+    assert found == 2e-4
 
 
 def test_it_ends_when_the_loss_diverges(model):

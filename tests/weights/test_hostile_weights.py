@@ -23,10 +23,9 @@ from tiny_jobs import tiny_bert
 from tiny_runs import build
 
 from bert_kit import (Answerer, BertConfig, BERTForQuestionAnswering, BERTForSequenceClassification,
-                      BertKitError, ConfigError, WeightsError, get_tokenizer, load_pretrained,
-                      save_pretrained)
+                      BertKitError, ConfigError, Predictor, WeightsError, get_tokenizer,
+                      load_pretrained, save_pretrained)
 from bert_kit.recipes.population import read_state
-from bert_kit.recipes.prediction import Predictor
 from bert_kit.training.state import checkpoints, load_checkpoint
 from bert_kit.weights import read_safetensors, read_sentence_folder, read_weights
 from bert_kit.weights.readers import read_torch_file

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
-from bert_kit.errors import ConfigError, DataError, WeightsError
+from bert_kit.errors import ConfigError, DataError, UsageError, WeightsError
 from bert_kit.files import atomic_file
 from bert_kit.jobs.commands.predict import text_columns
 from bert_kit.jobs.options.declare import Options, option
@@ -51,7 +51,7 @@ class ExploreOptions(Options):
     def __post_init__(self) -> None:
         for name in ("model", "text"):
             if getattr(self, name) is None:
-                raise ConfigError(f"{name} is missing; expected a model and a text")
+                raise UsageError(f"{name} is missing; expected a model and a text")
         super().__post_init__()
 
 

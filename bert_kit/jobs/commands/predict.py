@@ -14,7 +14,7 @@ from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import Options, option
-from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.options.groups import PRECISIONS, UseOptions
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.table import task_named
@@ -32,7 +32,7 @@ class PrecisionOptions(Options):
     title: ClassVar[str] = "model"
 
     precision: str = option("float32", "bfloat16 is faster on most machines, off in the third "
-                            "digit", choices=("float32", "bfloat16"))
+                            "digit", choices=PRECISIONS)
 
 
 @dataclass(frozen=True)

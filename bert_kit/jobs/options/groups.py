@@ -159,6 +159,11 @@ class RunningOptions(Options):
     verbosity: int = option(TrainingArguments.verbosity, "0 warnings, 1 progress, 2 every detail",
                             choices=(0, 1, 2), may_change=True)
 
+    def check_use(self) -> None:
+        """Refuse what would change nothing; a run that goes on has the options it began with."""
+        if self.resume is None:
+            super().check_use()
+
     def say(self, text: str) -> None:
         """Print a line, unless only warnings are wanted."""
         if self.verbosity:
@@ -208,6 +213,10 @@ class FileOptions(Options):
     val_size: float = option(0.1, "share to choose the best epoch on, where there is no file "
                              "for it; 0 for none")
     encoding: str = option("utf-8-sig", "of the files; never guessed")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share("val_size", self.val_size, below=True)
 
     def files(self) -> dict[str, Any]:
         """Return the options that name files."""

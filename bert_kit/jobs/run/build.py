@@ -24,7 +24,7 @@ def default_length(task: Task, options: TrainOptions, default: int | None = None
     Any other `max_length` that is too long stays, and `starting_config` refuses it.
     """
     default = type(options).max_length if default is None else default
-    if options.model is None or options.max_length is None or options.max_length != default:
+    if options.model is None or default is None or options.max_length != default:
         return options.max_length
     return min(default, BertConfig.load(task.start_folder(options)).max_position_embeddings)
 

@@ -21,14 +21,13 @@ BATCH = 64  # rows scored together, everywhere: the same rows then give the same
 CHUNK = 64 * BATCH  # rows of a file held at a time
 
 # What the architectures of config.json are, and the command that uses such a model.
+PRETRAINED = ("a model that was pre-trained only", "train, to fine-tune it first")
 KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BERTForSequenceClassification": ("a text classifier", "predict"),
          "BERTForMultiLabel": ("a text classifier", "predict"),
          "BertForTokenClassification": ("a tagger", "tag"),
          "BertForQuestionAnswering": ("an answerer", "answer"),
-         "BertForMaskedLM": ("a model that was pre-trained only", "train, to fine-tune it first"),
-         "BertForPreTraining": ("a model that was pre-trained only",
-                                "train, to fine-tune it first")}
+         "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED}
 
 
 def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:

@@ -29,7 +29,7 @@ from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.job import Training
-from bert_kit.jobs.run.predictor import TrainedModel
+from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.jobs.tasks.rows import drawn_rows
@@ -107,7 +107,12 @@ class MaskedOptions(TrainOptions, MaskingOptions):
 class MaskedModel(TrainedModel):
     """A model that fills in masked tokens."""
 
-    model_class, command = BERTForMaskedLM, "explore"
+    model_class, command = BERTForMaskedLM, PRETRAINED[1]
+
+    @classmethod
+    def class_of(cls, config: BertConfig) -> Any:
+        pairs = "PreTraining" in str(config.extra.get("architectures"))
+        return BERTForPreTraining if pairs else BERTForMaskedLM
 
     def answers(self, dataset: Any) -> list[tuple[float, int, int, int, int]]:
         """Return sums of each batch: loss, masked tokens, those found, pairs, those told right.
@@ -261,6 +266,11 @@ class MaskedTask(Task[list[Document]]):
         return {"next_sentences": training.options.nsp,
                 "vocabulary": training.predictor.tokenizer.vocab_size,
                 "rows": {name: len(rows) for name, rows in training.datasets.items()}}
+
+    # ---- the command `evaluate`
+
+    def read_to_score(self, options: Any, predictor: MaskedModel, folder: Path) -> list[Document]:
+        return list(documents_of([options.data_file]))
 
 
 class Stored(list):

@@ -97,4 +97,5 @@ def task_of_folder(folder: Path) -> Task:
 def where_is(name: str) -> str | None:
     """Return a line on which tasks have an option of this name; None if no task has."""
     having = [task for task in TRAINED if name in spellings(task_named(task).options)]
-    return f"--{name} is an option of --task {' or '.join(having)}" if having else None
+    of = "" if having == [*TRAINED] else f" --task {' or '.join(having)}"
+    return f"--{name} is an option of train{of}" if having else None

@@ -11,18 +11,17 @@ import pytest
 import torch
 from sklearn import metrics
 
-from bert_kit import (BertConfig, BertClassifier, BERTForMultiLabel, TextClassificationTrainer,
-                      get_tokenizer, load_pretrained, save_pretrained, train_all_classifiers,
+from bert_kit import (BertConfig, BertClassifier, BERTForMultiLabel, Predictor,
+                      TextClassificationTrainer, get_tokenizer, load_pretrained, save_pretrained, train_all_classifiers,
                       train_classifier, tune_classifier)
 from bert_kit.cli import main
 from bert_kit.data import LabelList, read_table
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import expected_calibration_error, fit_thresholds
 from bert_kit.files import read_json
+from bert_kit.jobs.tasks.calibration import calibration_keys, read_calibration
+from bert_kit.jobs.tasks.table import task_named
 from bert_kit.model import CLASSIFIERS
-from bert_kit.recipes.calibration import kept, read_calibration
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.tasks import TASKS
 from bert_kit.training import multi_label_loss, positive_weights, prior_logits
 from tiny_jobs import WORDS, tiny_bert
 
@@ -105,7 +104,7 @@ def test_thresholds_come_from_the_validation_rows_and_stay_with_the_model(run, f
     validation = job.prepare_data()["validation"]
     predictor = Predictor.load(folder, "cpu")
     assert isinstance(predictor.model, BERTForMultiLabel)
-    chosen = fit_thresholds(predictor.dataset_logits(validation).sigmoid(), validation.labels)
+    chosen = fit_thresholds(predictor.answers(validation).sigmoid(), validation.labels)
     config = BertConfig.load(folder)
     assert config.extra["thresholds"] == pytest.approx(chosen)
     assert config.extra["problem_type"] == "multi_label_classification"
@@ -163,9 +162,9 @@ def test_calibrated_probabilities_and_the_same_labels(run, tmp_path):
 
 def test_a_scale_that_turns_the_order_round_is_not_kept():
     fitted = {"temperature": 2.0, "scale": [1.0, -0.1], "shift": [0.0, 1.0]}
-    assert kept(fitted) == {"calibration": {"scale": 0.5, "shift": 0.0}}
+    assert calibration_keys(fitted) == {"calibration": {"scale": 0.5, "shift": 0.0}}
     fitted["scale"][1] = 0.1
-    assert kept(fitted) == {"calibration": {"scale": [1.0, 0.1], "shift": [0.0, 1.0]}}
+    assert calibration_keys(fitted) == {"calibration": {"scale": [1.0, 0.1], "shift": [0.0, 1.0]}}
 
 
 @pytest.mark.parametrize("value, words", [
@@ -180,7 +179,7 @@ def test_damaged_calibrations_are_one_line(value, words):
 
 
 def test_thresholds_move_with_the_logits():
-    task = TASKS["multi_label"]
+    task = task_named("multi_label")
     for thresholds in (0.2, 0.0, 1.0, [0.1, 0.5, 0.9], None):
         extra = {} if thresholds is None else {"thresholds": thresholds}
         config = BertConfig(labels=CLASSES, extra=extra)
@@ -309,12 +308,12 @@ def test_long_texts_are_read_in_windows(files, tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     ({"metric": "accuracy"}, "metric is 'accuracy'; expected one of f1_micro, f1_macro"),
-    ({"label_smoothing": 0.1}, "label_smoothing has no meaning for multi_label"),
+    ({"label_smoothing": 0.1}, "unknown option 'label_smoothing'"),
     ({"asymmetric": True, "focal_gamma": 1.0}, "expected one of them"),
     ({"stride": 23}, "stride is 23"), ({"stride": 4, "text_column": ["text", "labels"],
                                         "label_column": "x"}, "no column 'x'"),
     ({"task": "regression", "data_file": None}, "regression needs rows"),
-    ({"task": "classification", "asymmetric": True}, "asymmetric has no meaning"),
+    ({"task": "classification", "asymmetric": True}, "unknown option 'asymmetric'"),
     ({"task": "regression", "label_column": ["a", "b"]}, "expected one for regression"),
     ({"task": "ranking"}, "expected one of classification, multi_label, regression"),
     ({"text_column": ["a", "b", "c"]}, "names 3 columns")])

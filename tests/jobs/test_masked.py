@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -15,22 +16,24 @@ from torch.nn import functional as F
 
 from bert_kit import (BertConfig, BERTForMaskedLM, BERTForPreTraining, MLMDataset, NSPDataset,
                       Tokenizer, get_tokenizer, load_pretrained, pretrain, train_classifier)
-from bert_kit.cli import build_parser, main
+from bert_kit.cli import main
 from bert_kit.data import load_corpus, read_documents
 from bert_kit.data.samples.corpus import Corpus, Document
 from bert_kit.errors import BertKitError
 from bert_kit.files import read_json
-from bert_kit.recipes import documents
-from bert_kit.recipes.documents import fill_store, make_tokenizer, read_text
-from bert_kit.recipes.pretraining import (check_settings, make_model, make_trainer, prepare_data,
-                                          training_arguments)
-from bert_kit.recipes.settings import PretrainingSettings
+from bert_kit.jobs.run.build import check_options, make_model, training_arguments
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.run.task import Parts
+from bert_kit.jobs.tasks import masked
+from bert_kit.jobs.tasks.masked import (MaskedOptions, MaskedTask, Stored, fill_store,
+                                        make_tokenizer, read_text)
 from bert_kit.weights import read_safetensors
 from tiny_jobs import WORDS, environment, tiny_bert, write_table
 
 QUICK = {"from_scratch": "bert-tiny", "vocab_size": 90, "max_length": 24, "batch_size": 8,
          "learning_rate": 3e-3, "device": "cpu", "precision": "float32", "plots": False,
          "verbosity": 0}
+ON_WEIGHTS = {name: value for name, value in QUICK.items() if name != "from_scratch"}
 
 
 def write_text(path, count, seed):
@@ -226,7 +229,7 @@ def test_next_sentences_are_learned_and_measured_too(files, tmp_path):
 
 def test_going_on_from_weights(files, tmp_path, capsys):
     table = pretrain(files[2], files[0], validation_file=files[1], output_dir=tmp_path / "a",
-                     max_steps=6, **{**QUICK, "learning_rate": None, "verbosity": 1})
+                     max_steps=6, **{**ON_WEIGHTS, "learning_rate": None, "verbosity": 1})
     out = capsys.readouterr().out
     before, after = table["baselines"]["before training"], table["validation"]
     assert f"{after['perplexity']:.4g}" in out and f"{after['accuracy']:.4f}" in out
@@ -244,7 +247,8 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     config = BertConfig.load(tmp_path / "a")
     assert config.hidden_dropout_prob == 0.1 and config.max_position_embeddings == 40
     assert get_tokenizer(tmp_path / "a").backend.to_str() == tokenizer.backend.to_str()
-    changed = make_model(PretrainingSettings(model=files[2], dropout=0.25, verbosity=0), tokenizer)
+    changed = make_model(MaskedTask(), MaskedOptions(model=files[2], dropout=0.25, verbosity=0),
+                         Parts([], None, None, "", ""), tokenizer)
     assert changed.config.attention_probs_dropout_prob == 0.25
 
 
@@ -255,7 +259,7 @@ def documents_batch(dataset):
 
 @pytest.mark.parametrize("options, words", [
     ({"train_file": "none.txt"}, "none.txt: no such file"),
-    ({"train_file": ""}, "train_file is empty"), ({"output_dir": None}, "expected text"),
+    ({"train_file": ""}, "train_file is empty"),
     ({"model": "BERT", "max_length": 41}, "max_length is 41; .*bert has 40 positions"),
     ({"nsp": True, "store": "s"}, "nsp and store are both set"),
     ({"store": "s", "validation_file": None}, "a store holds nothing out; give a validation_file"),
@@ -269,7 +273,7 @@ def documents_batch(dataset):
     ({"store": "out/store"}, "store out/store is in the output_dir out; expected it beside"),
     ({"seed": 2**32}, "seed is 4294967296; expected a whole number from 0, below 2\\*\\*32"),
     ({"max_length": 2}, "max_length is 2"), ({"from_scratch": "bert-huge"}, "unknown model"),
-    ({"dropout": 2}, "dropout is 2"), ({"lr": "auto"}, "learning_rate is 'auto'"),
+    ({"dropout": 2}, "dropout is 2"), ({"lr": "often"}, "learning_rate is 'often'"),
     ({"memory_threshold": 3}, "memory threshold"), ({"tokenizer": "no/such"}, "no/such"),
     ({"lr_scheduler_type": "steep"}, "expected one of linear")])
 def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, monkeypatch):
@@ -278,8 +282,8 @@ def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, mo
     if "lr" in options:
         options["learning_rate"] = options.pop("lr")
     with pytest.raises(BertKitError, match=words) as caught:
-        pretrain(**{**QUICK, "train_file": files[0], "validation_file": files[1],
-                    "output_dir": "out", **options})
+        pretrain(**{**(ON_WEIGHTS if "model" in options else QUICK), "train_file": files[0],
+                    "validation_file": files[1], "output_dir": "out", **options})
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
@@ -305,7 +309,7 @@ def test_which_documents_are_held_out(files, tmp_path):
     (tmp_path / "twice.txt").write_text(text + "\n" + text)
 
     def read(**options):
-        return read_text(PretrainingSettings(**{"train_file": tmp_path / "twice.txt", **options}))
+        return read_text(MaskedOptions(**{"train_file": tmp_path / "twice.txt", **options}))
     train, held = read(val_size=0.3)
     assert (train, held) == read(val_size=0.3) != read(val_size=0.3, seed=1)
     assert not {*map(tuple, train)} & {*map(tuple, held)}
@@ -320,11 +324,11 @@ def test_which_documents_are_held_out(files, tmp_path):
 def test_docstrings_are_the_default_and_split_by_source_file(monkeypatch):
     corpus = Corpus([Document("p", f"p/{i // 3}.py", (f"Document {i}.", "End."))
                      for i in range(90)])
-    monkeypatch.setattr(documents, "load_corpus", lambda: corpus)
-    train, held = read_text(PretrainingSettings())
+    monkeypatch.setattr(masked, "load_corpus", lambda: corpus)
+    train, held = read_text(MaskedOptions())
     expected = corpus.split(0.2)
     assert [train, held] == [[list(d.sentences) for d in part.documents] for part in expected]
-    assert load_corpus is not documents.load_corpus and held and len(held) % 3 == 0
+    assert load_corpus is not masked.load_corpus and held and len(held) % 3 == 0
 
 
 def test_json_lines_and_several_files_are_the_same_documents(files, tmp_path):
@@ -332,18 +336,18 @@ def test_json_lines_and_several_files_are_the_same_documents(files, tmp_path):
     with open(tmp_path / "a.jsonl", "w") as file:
         file.writelines(json.dumps({"text": "\n".join(lines)}) + "\n" for lines in found[:20])
     (tmp_path / "b.txt").write_text("\n\n".join(map("\n".join, found[20:])))
-    settings = PretrainingSettings(train_file=(tmp_path / "a.jsonl", tmp_path / "b.txt"))
-    assert read_text(settings) == read_text(PretrainingSettings(train_file=files[0]))
+    settings = MaskedOptions(train_file=(tmp_path / "a.jsonl", tmp_path / "b.txt"))
+    assert read_text(settings) == read_text(MaskedOptions(train_file=files[0]))
 
 
 def test_a_tokenizer_is_learned_from_the_beginning_of_the_text(files, monkeypatch):
-    settings = PretrainingSettings(train_file=files[0], vocab_size=300, val_size=0)
+    settings = MaskedOptions(train_file=files[0], vocab_size=300, val_size=0)
     train, _ = read_text(settings)
-    monkeypatch.setattr(documents, "TEXT_TO_LEARN_FROM", sum(map(len, map(" ".join, train[:7]))))
+    monkeypatch.setattr(masked, "TEXT_TO_LEARN_FROM", sum(map(len, map(" ".join, train[:7]))))
     tokenizer = make_tokenizer(settings, train)
     assert tokenizer.backend.to_str() == make_tokenizer(settings, train[:7]).backend.to_str()
     stored = settings.replace(store="s")
-    assert tokenizer.backend.to_str() == make_tokenizer(stored, None).backend.to_str()
+    assert tokenizer.backend.to_str() == make_tokenizer(stored, Stored("s")).backend.to_str()
     monkeypatch.undo()
     assert tokenizer.vocab_size < make_tokenizer(settings, train).vocab_size
 
@@ -359,44 +363,45 @@ def test_another_models_tokenizer_is_refused(files, tmp_path):
         shutil.copy(own / name, bare)
 
     def check(model, tokenizer):
-        check_settings(PretrainingSettings(model=model, tokenizer=tokenizer, max_length=24))
+        check_options(MaskedTask(), MaskedOptions(model=model, tokenizer=tokenizer, max_length=24))
     with pytest.raises(BertKitError, match="other: another tokenizer than that of .*bert, whose"):
         check(own, tmp_path / "other")
     assert check(own, tmp_path / "copy") is check(bare, tmp_path / "other") is None
 
 
 def test_a_new_model_gives_its_length_to_any_tokenizer(files):
-    settings = PretrainingSettings(tokenizer=files[2], max_length=24)
+    settings = MaskedOptions(tokenizer=files[2], max_length=24)
     assert make_tokenizer(settings, []).max_length == 24
     weights = settings.replace(tokenizer=None, model=files[2])
     assert make_tokenizer(weights, []).max_length == get_tokenizer(files[2]).max_length
 
 
 def test_a_checkpoint_every_thousand_steps():
-    arguments = training_arguments(PretrainingSettings(), evaluates=True)
+    arguments = training_arguments(MaskedTask(), MaskedOptions(output_dir="x"), evaluates=True)
     assert (arguments.save_strategy, arguments.save_steps) == ("steps", 1_000)
     assert arguments.load_best_model_at_end and arguments.eval_strategy == "epoch"
-    assert training_arguments(PretrainingSettings(save_steps=None)).save_strategy == "epoch"
+    often = MaskedOptions(save_steps=None)
+    assert training_arguments(MaskedTask(), often).save_strategy == "epoch"
 
 
 def test_one_process_finds_the_rows_of_a_store(files, tmp_path):
-    settings = PretrainingSettings(train_file=files[0], store=tmp_path / "s", max_length=24,
+    settings = MaskedOptions(train_file=files[0], store=tmp_path / "s", max_length=24,
                                    verbosity=0)
     fill_store(settings, get_tokenizer(files[2]))
     assert (tmp_path / "s" / "rows-22.npy").is_file()
 
 
 def test_every_training_option_arrives(files):
-    settings = PretrainingSettings(
+    settings = MaskedOptions(
         train_file=files[0], nsp=True, max_length=20, vocab_size=80, mask_probability=0.4,
         whole_word=True, seed=3, num_train_epochs=5, batch_size=6, gradient_accumulation_steps=3,
         weight_decay=0.07, warmup_steps=4, lr_scheduler_type="cosine", optim="adam",
         max_grad_norm=0.6, gradient_checkpointing=True, precision="bfloat16", time_limit=99,
         group_by_length=False, memory_threshold=0.9, logging_steps=9, save_steps=7, val_size=0.3,
         save_total_limit=5, from_scratch="bert-tiny", dropout=0.3, output_dir="x")
-    tokenizer, datasets, _ = prepare_data(settings)
-    model = make_model(settings, tokenizer)
-    trainer = make_trainer(settings, model, tokenizer, datasets)
+    job = TrainingJob(MaskedTask(), settings)
+    training = job.build(job.tokenize(job.read()))
+    trainer, model = training.trainer, training.model
     args, sampler = trainer.args, trainer.train_loader.batch_sampler
     masking = trainer.train_loader.dataset.masking
     assert (masking.probability, masking.whole_word, masking.seed) == (0.4, True, 3)
@@ -439,9 +444,10 @@ def test_the_command_line_and_what_it_says(files, tmp_path, monkeypatch, capsys)
     assert main(["info", "runs/pretrained"]) == 0
     out = capsys.readouterr().out
     assert "mask_probability 0.2" in out and "perplexity" in out
-    help_of = next(action for action in build_parser()._actions if action.choices).choices
-    titles = [group.title for group in help_of["pretrain"]._action_groups[2:]]
-    assert titles == ["data", "model", "masking", "training", "running"]
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--help"])
+    titles = re.findall(r"^(\w.*):$", capsys.readouterr().out, re.MULTILINE)
+    assert {*titles} >= {"data", "model", "masking", "training", "early stopping", "running"}
 
 
 def test_a_classifier_starts_from_the_result(run, tmp_path):

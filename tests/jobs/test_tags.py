@@ -1,4 +1,4 @@
-"""The job `tag`: trained, resumed, scored, and put to use on texts and files."""
+"""Tagging: trained, resumed, scored, and put to use on texts and files by the command `tag`."""
 
 import csv
 import importlib.util
@@ -9,21 +9,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import WORDS, command, tiny_bert
-from test_distributed import finish, start
+from tiny_jobs import WORDS, command, finish, start, tiny_bert
 
 from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
-                      BERTForTokenClassification, Tagger, get_tokenizer, load_pretrained,
+                      BERTForTokenClassification, Predictor, Tagger, get_tokenizer, load_pretrained,
                       save_pretrained, train_tagger)
 from bert_kit.cli import main
 from bert_kit.data import TaggingDataset, make_loader, read_conll
 from bert_kit.data.samples.docstrings import Docstring
 from bert_kit.evaluation import entity_metrics, format_per_type
 from bert_kit.files import read_json
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.scoring import evaluate_classifier
-from bert_kit.recipes.tagger import TaggedText, TextEntity, marked, tag
-from bert_kit.recipes.tagging import commonest_tags
+from bert_kit.jobs.commands import tag as command_tag
+from bert_kit.jobs.commands.tag import UseTaggerOptions, marked
+from bert_kit.jobs.tasks.tags import TaggedText, TextEntity, commonest_tags
+
+
+def tag(model, texts=None, **options):
+    return command_tag.run(UseTaggerOptions(model=model, text=texts, device="cpu", **options))
+
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
             device="cpu", max_length=24, plots=False)
@@ -118,7 +121,7 @@ def test_what_is_said_and_the_validation_rows_without_a_file(bert, data, tmp_pat
 def test_two_processes(bert, data, tmp_path):
     run = tmp_path / "run"
     first, second = finish(start(
-        ["-m", "bert_kit", "tag", "--model", bert, "--data_file", data, "--output_dir", run,
+        ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data, "--output_dir", run,
          "--device", "cpu", "--precision", "float32", "--max_length", 24, "--batch_size", 16,
          "--max_steps", 6, "--plots=false"], tmp_path))
     assert first[0] == second[0] == 0, first[2] + second[2]
@@ -167,7 +170,7 @@ def test_another_scheme_is_scored_word_by_word(bert, tmp_path, capsys):
     results = train_tagger(bert, path, output_dir=tmp_path / "run", **FAST)
     assert "so words are scored one by one" in capsys.readouterr().out
     assert {*results["validation"]} == {"loss", "accuracy"}
-    tag(tmp_path / "run", ["the ice"], device="cpu")
+    tag(tmp_path / "run", ["the ice"])
     assert capsys.readouterr().out == "the [ice|B-cold]\n"
 
 
@@ -201,9 +204,9 @@ def test_parts_of_speech(bert, tmp_path, capsys):
     assert results["validation"]["accuracy"] > 0.9 and "f1" not in results["validation"]
     assert results["baselines"]["commonest tag of each word"]["accuracy"] == 1
     capsys.readouterr()
-    tag(tmp_path / "run", ["old ice"], device="cpu")
+    tag(tmp_path / "run", ["old ice"])
     assert capsys.readouterr().out == "[old|A] [ice|N]\n"
-    tag(tmp_path / "run", input_file=path, words=True, word_column=2, tag_column=1, device="cpu",
+    tag(tmp_path / "run", input_file=path, words=True, word_column=2, tag_column=1,
         output_file=tmp_path / "o.conll")
     accuracy = float(capsys.readouterr().out.split("accuracy ")[1])
     assert accuracy > 0.9 and read_conll(tmp_path / "o.conll").classes == ["A", "N"]
@@ -305,18 +308,17 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == "the [ice|cold]\n"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    tag(folder, ["the ice"], device="cpu")
+    tag(folder, ["the ice"])
     coloured = capsys.readouterr().out
     monkeypatch.setenv("NO_COLOR", "1")
-    tag(folder, ["the ice"], device="cpu")
+    tag(folder, ["the ice"])
     assert "\033[1;" in coloured and capsys.readouterr().out == "the [ice|cold]\n"
 
 
 # ---- what cannot be done
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--text", "a", "--epochs", "2"], "num_train_epochs is for training"),
-    (["--text", "a", "--config", "c.toml"], "config is for training"),
+    (["--text", "a", "--config", "c.toml"], "c.toml: cannot be read"),
     (["--text", "a", "--input_file", "x.txt"], "expected one of the two"),
     (["--text", "a", "--words"], "words says how"),
     (["--text", "a", "--tag_column", "1"], "word_column and tag_column are of"),
@@ -324,21 +326,22 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     (["--text", "a", "--output_file", "o.pdf"], "ends in .csv, .conll, .tsv"),
     (["--input_file", "none.txt"], "none.txt: no such file"),
     (["--text", "a", "--precision", "float16"], None),
-    (["--max_length", "40"], "expected data_file alone"),
+    (["--max_length", "40"], "expected data_file alone"),  # an old spelling: to train
 ])
 def test_command_lines_that_make_no_sense(trained, tmp_path, capsys, monkeypatch, arguments,
                                           message):
     monkeypatch.chdir(tmp_path)
     code = main(["tag", "--model", str(trained[0]), "--device", "cpu", *arguments])
     error = capsys.readouterr().err
-    assert code == (message is not None) and error.count("\n") == code
+    assert code == (message is not None) and error.count("error: ") == code
+    assert error.count("\n") == code + error.startswith("note: ")
     assert message is None or message in error
     assert not [*tmp_path.iterdir()]
 
 
 def test_without_a_model_or_with_another(bert, trained, tmp_path):
     done = command("tag", "--text", "a")
-    assert done.returncode == 1 and done.stderr.startswith("error: model is missing")
+    assert done.returncode == 2 and done.stderr.startswith("error: model is missing")
     with pytest.raises(BertKitError, match="expected a trained BERTForTokenClassification"):
         Tagger.load(bert)
     classes = load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None)
@@ -349,9 +352,9 @@ def test_without_a_model_or_with_another(bert, trained, tmp_path):
         for kind in (Tagger, Answerer):
             with pytest.raises(BertKitError, match="other: is a text classifier; use predict$"):
                 kind.load(tmp_path / "other")
-    for job in (Predictor.load, Answerer.load, evaluate_classifier):
+    for kind in (Predictor, Answerer):
         with pytest.raises(BertKitError, match="run: is a tagger; use tag$"):
-            job(trained[0])
+            kind.load(trained[0])
     tagger = Tagger.load(trained[0], device="cpu")
     tagger.remember(tagging_stride="far")
     with pytest.raises(BertKitError, match="tagging_stride is 'far'; expected int"):
@@ -367,7 +370,7 @@ def test_without_a_model_or_with_another(bert, trained, tmp_path):
     ({"metric": "speed"}, "metric is 'speed'"), ({"stride": 0}, "stride is 0"),
     ({"tag_column": 7}, "2 columns; expected the columns 0 and 7"),
     ({"rate": 1}, "unknown option"),
-    ({"learning_rate": "auto"}, "learning_rate is 'auto'"), ({"model_path": "none"}, "none"),
+    ({"learning_rate": "often"}, "learning_rate is 'often'"), ({"model_path": "none"}, "none"),
 ])
 def test_a_training_that_cannot_start_writes_nothing(bert, tmp_path, change, message):
     given = {"model_path": bert, "data_path": write_conll(tmp_path / "d" / "t.conll", 9),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
 from bert_kit.printing import results_table
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.settings import HEADS
+from bert_kit.jobs.tasks.texts import HEADS, Predictor
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
 from tiny_jobs import command, environment, table, tiny_bert, write_table
@@ -74,12 +74,12 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     _, folder = run
     texts, _ = table()
     here = Predictor.load(folder, "cpu").logits(texts)
-    code = ("import sys, torch; from bert_kit.recipes.prediction import Predictor; "
-            "from jobs import table; torch.save(Predictor.load(sys.argv[1], 'cpu')"
+    code = ("import sys, torch; from bert_kit import Predictor; "
+            "from tiny_jobs import table; torch.save(Predictor.load(sys.argv[1], 'cpu')"
             ".logits(table()[0]), sys.argv[2])")
     threads = f"import torch; torch.set_num_threads({torch.get_num_threads()}); "
     subprocess.run([sys.executable, "-c", threads + code, folder, tmp_path / "logits"],
-                   check=True, cwd=__file__.rsplit("/", 1)[0], env=environment())
+                   check=True, cwd=Path(__file__).parents[1], env=environment())
     assert torch.equal(torch.load(tmp_path / "logits"), here)
 
 
@@ -115,7 +115,7 @@ def test_saved_heads_predict_what_was_evaluated(head, files, tmp_path):
     job.train(datasets)
     job.save_model(tmp_path / "model")
     again = Predictor.load(tmp_path / "model", "cpu")
-    assert torch.equal(again.logits(job.parts.test.texts), job.logits(datasets["test"]))
+    assert torch.equal(again.logits(job.parts.test.texts), job.training.predictor.answers(datasets["test"]))
     assert again.max_length == 24 and again.classes == ("cold", "green", "warm")
 
 
@@ -378,7 +378,7 @@ def test_predict_from_text_file_and_standard_input(run, files, tmp_path):
         done = command("predict", "--model", folder, *arguments)
         assert done.returncode == 1 and done.stderr.count("\n") == 1
     done = command("predict", "--model", files[1], "--text", "a")
-    assert done.returncode == 1 and "lacks classifier" in done.stderr
+    assert done.returncode == 1 and "was pre-trained only; use train" in done.stderr
     done = command("predict", "--model", folder, "--data_file", "-", input="")
     assert done.returncode == 1 and "no text" in done.stderr
 

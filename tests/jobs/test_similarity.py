@@ -20,10 +20,9 @@ from bert_kit.data import SimilarityDataset, make_loader, pad_batch, split_pairs
 from bert_kit.data.samples.corpus import Corpus, Document
 from bert_kit.evaluation import pearson_correlation, spearman_correlation
 from bert_kit.model import encoder_without_pooler
-from bert_kit.recipes import embedding
-from bert_kit.recipes.embedding import embed_file
-from bert_kit.recipes.semantic_search import nearest, search
-from bert_kit.recipes.similarity import cosine_loss, evaluate_similarity
+from bert_kit.jobs.commands.embed import embed_file, evaluate_similarity
+from bert_kit.jobs.commands.search import nearest, search
+from bert_kit.jobs.tasks.similarity import cosine_loss
 from bert_kit.weights import (SentenceLayout, read_safetensors, read_sentence_folder,
                               save_sentence_folder, write_safetensors)
 
@@ -270,7 +269,7 @@ def write_lines(path, texts):
 
 @pytest.mark.parametrize("suffix", [".csv", ".txt", ".jsonl"])
 def test_file_to_vectors(folder, tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(embedding, "CHUNK", 7)  # 40 texts in 6 chunks
+    monkeypatch.setattr("bert_kit.jobs.tasks.similarity.CHUNK", 7)  # 40 texts in 6 chunks
     path, texts = tmp_path / f"texts{suffix}", TEXTS[:40]
     if suffix == ".txt":
         write_lines(path, [*texts[:3], "", "  ", *texts[3:]])
@@ -302,7 +301,7 @@ def test_files_that_cannot_be_embedded(folder, tmp_path):
 
 def test_memory_does_not_grow_with_the_file(folder, tmp_path, monkeypatch):
     """However many texts, no more than a chunk of them is encoded at a time."""
-    monkeypatch.setattr(embedding, "CHUNK", 8)
+    monkeypatch.setattr("bert_kit.jobs.tasks.similarity.CHUNK", 8)
     encoder, sizes = SentenceEncoder(folder, device="cpu"), []
     encode = encoder.encode
     encoder.encode = lambda texts: sizes.append(len(texts)) or encode(texts)
@@ -328,7 +327,8 @@ def test_nearest_is_a_full_sort(sizes, top_k):
 
 
 def test_search_finds_the_text_itself(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding, "CHUNK", 9)
+    for place in ("commands.search", "tasks.similarity"):
+        monkeypatch.setattr(f"bert_kit.jobs.{place}.CHUNK", 9)
     encoder, texts = SentenceEncoder(folder, device="cpu"), TEXTS[:40]
     path = write_lines(tmp_path / "t.txt", texts)
     embed_file(encoder, path, tmp_path / "v.npy")
@@ -480,11 +480,10 @@ def test_command_line(folder, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: vectors are to be searched in")
     for arguments, message in (
             ([], "expected one of output_file, query and pairs"),
-            (["--pairs", "--query", "red"], "expected one of output_file, query and pairs"),
-            (["--train_file", str(pairs), "--query", "red"], "train_file is for training")):
+            (["--pairs", "--query", "red"], "expected one of output_file, query and pairs")):
         assert main([*start, str(path), *arguments]) == 1
         assert message in capsys.readouterr().err
-    assert main(["embed", "--data_file", str(path), "--pairs"]) == 1
+    assert main(["embed", "--data_file", str(path), "--pairs"]) == 2
     assert "model is missing" in capsys.readouterr().err
     done = command(*start, path, "--query", "red", "--model", tmp_path / "none")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -493,7 +492,8 @@ def test_command_line(folder, tmp_path, capsys):
 def test_training_by_command_line(bert, tmp_path, capsys):
     files = [write_pairs(tmp_path / f"{name}.csv", 24, seed)
              for seed, name in enumerate(("train", "dev"))]
-    start = ["embed", "--model", str(bert), "--device", "cpu", "--train_file", str(files[0])]
+    start = ["train", "--task", "similarity", "--model", str(bert), "--device", "cpu",
+             "--train_file", str(files[0])]
     assert main([*start, "--validation_file", str(files[1]), "--pooling", "mean", "--epochs", "1",
                  "--output_dir", str(tmp_path / "run"), "--plots=false", "--seed", "3"]) == 0
     assert "use it with: python -m bert_kit embed" in capsys.readouterr().out

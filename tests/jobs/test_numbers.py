@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
+from bert_kit import BertConfig, Predictor, TextClassificationTrainer, train_classifier
 from bert_kit.cli import main
 from bert_kit.data import Number, read_table
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import spearman_correlation
 from bert_kit.files import read_json
-from bert_kit.recipes.prediction import Predictor
 from tiny_jobs import WORDS, tiny_bert
 
 QUICK = {"num_epochs": 1, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
