@@ -42,8 +42,10 @@ def wholes(name: str, value: object, low: int, high: int, most: int = 16, least:
 
 
 def number(name: str, value: object, low: float = -math.inf, high: float = math.inf,
-           above: bool = False, error: Error = ConfigError) -> float:
+           above: bool = False, error: Error = ConfigError, also: str = "") -> float:
     """Return a finite number from `low` to `high` as a float; with `above` it must exceed `low`.
+
+    `also` ends the message: what else the caller lets through, as in ", or None".
 
     Examples
     --------
@@ -51,7 +53,8 @@ def number(name: str, value: object, low: float = -math.inf, high: float = math.
     3.0
     """
     if not is_number(value) or not low <= value <= high or above and value == low:
-        raise error(f"{name} is {value!r}; expected a number {_limits(low, high, above)}".rstrip())
+        limits = f"expected a number {_limits(low, high, above)}".rstrip()
+        raise error(f"{name} is {value!r}; {limits}{also}")
     return float(value)
 
 
@@ -98,7 +101,8 @@ def same_length(**sized: Sized) -> int:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Say whether a value is a finite number, and no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and (
+        isinstance(value, Integral) or math.isfinite(value))  # a whole number may exceed a float
 
 
 def _is_whole(value: object) -> TypeGuard[int]:

@@ -18,7 +18,7 @@ import torch
 from bert_kit import BertConfig
 
 
-# In a background job, and under nohup, Ctrl-C is ignored from the start, and by all that is started.
+# In a background job, and under nohup, Ctrl-C is ignored from the start, also by children.
 # The tests of interrupts send it to themselves and to their children, which are to hear it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

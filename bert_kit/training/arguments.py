@@ -110,7 +110,8 @@ class TrainingArguments:
         for name in FROM_0 + ABOVE_0:
             value = getattr(self, name)
             if value is not None or name not in MAY_BE_NONE:
-                number(name, value, 0, above=name in ABOVE_0, error=TrainingError)
+                number(name, value, 0, above=name in ABOVE_0, error=TrainingError,
+                       also=", or None" if name in MAY_BE_NONE else "")
         share("layer_decay", self.layer_decay, above=True, error=TrainingError)
         share("momentum", self.momentum, below=True, error=TrainingError)
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:

@@ -65,7 +65,7 @@ class EarlyStopping:
         number("early stopping's trend_slope", self.trend_slope, error=TrainingError)
         if self.regression is not None:
             number("early stopping's regression", self.regression, 0, above=True,
-                   error=TrainingError)
+                   error=TrainingError, also=", or None")
 
     @classmethod
     def adaptive(cls, trial_number: int, num_epochs: int) -> "EarlyStopping":

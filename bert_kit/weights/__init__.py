@@ -6,7 +6,8 @@ from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
     from bert_kit.weights.folder import (
-        load_pretrained as load_pretrained, load_weights as load_weights,
+        ReadWeights as ReadWeights, load_pretrained as load_pretrained,
+        load_weights as load_weights,
         save_pretrained as save_pretrained)
     from bert_kit.weights.names import (
         from_google as from_google, to_hugging_face as to_hugging_face)

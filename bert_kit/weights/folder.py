@@ -37,6 +37,7 @@ ARCHITECTURES = {
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
+ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
 
 def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
@@ -80,7 +81,7 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
 def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: StrPath,
                     num_labels: int | None = None, *, download: bool = False,
                     strict: bool = False, report: Callable[[str], object] = print,
-                    read: Callable[[Path], tuple[Path, Tensors]] = read_weights,
+                    read: ReadWeights = read_weights,
                     **config_overrides: Any) -> Model:
     """Build a model and fill it from a model folder, whichever task the folder was saved for.
 

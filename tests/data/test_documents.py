@@ -1,6 +1,5 @@
 """Documents of text files: against reading the file whole, however it is cut."""
 
-import json
 import random
 
 import pytest

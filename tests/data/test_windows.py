@@ -147,14 +147,14 @@ def test_the_configuration_keeps_how_texts_were_read(tmp_path):
     assert (again.config.window_stride, again.config.window_pooling) == (5, "max")
     assert "window" not in str(BertConfig().to_dict())  # the file is the reference's
     for change, part in (({"window_stride": -1}, "window_stride is -1"),
-                         ({"window_pooling": "sum"}, "window_pooling is 'sum'; expected one of mean, max")):
+                         ({"window_pooling": "sum"}, "window_pooling is 'sum'; expected .*mean")):
         with pytest.raises(ConfigError, match=part):
             BertConfig(**change)
 
 
 @pytest.mark.parametrize("stride", [-1, 8, 1.5, True, None])
 def test_a_stride_that_would_leave_out_tokens(stride):
-    with pytest.raises(DataError, match="stride is .*; expected a whole number from 0 to 7"):
+    with pytest.raises(DataError, match="stride is .*; expected 0, or 1 to the 7 tokens"):
         ClassificationDataset(["ka"], [0], tokenizer(), 9, stride=stride)
     with pytest.raises(DataError, match="stride is 3 for pairs"):
         ClassificationDataset([("ka", "to")], [0], tokenizer(), 9, stride=3)

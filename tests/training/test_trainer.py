@@ -41,13 +41,13 @@ def test_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
     script.write_text(
         "import sys, torch\n"
         f"sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[2])!r}]\n"
-        "import runs\n"
+        "import tiny_runs\n"
         "from pathlib import Path\n"
-        "trainer = runs.build(Path(sys.argv[1]), masked=True, rows=60,\n"
-        "                     num_train_epochs=3, save_strategy='steps', save_steps=2)\n"
+        "trainer = tiny_runs.build(Path(sys.argv[1]), masked=True, rows=60,\n"
+        "                          num_train_epochs=3, save_strategy='steps', save_steps=2)\n"
         "print('ready', flush=True)\n"
         "trainer.train(resume='auto')\n"
-        "runs.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
+        "tiny_runs.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
     command = [sys.executable, str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment,

@@ -1,4 +1,4 @@
-"""The command `corpus`: the text that every Python has, written out for other tools or for a look."""
+"""The command `corpus`: the text that every Python has, written out for a look or other tools."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -128,7 +128,8 @@ def _load(folder: Path) -> Any:
 def _tokens(row: Encoding, tokenizer: Tokenizer,
             texts: Sequence[str | None]) -> list[str]:
     """Return the pieces of a row, and with an unknown one the characters that it stands for."""
-    return [piece if number != tokenizer.unk_id else f"{piece} {(texts[segment] or '')[slice(*span)]}"
+    texts = [text or "" for text in texts]
+    return [piece if number != tokenizer.unk_id else f"{piece} {texts[segment][slice(*span)]}"
             for piece, number, segment, span in zip(
                 tokenizer.tokens(row.ids), row.ids, row.type_ids, row.offsets, strict=True)]
 
@@ -209,7 +210,8 @@ def _answer(model: Any, row: Encoding) -> dict[str, Any]:
     shares = None if task.name == "regression" else task.probabilities(logits)
     if isinstance(prediction, tuple):
         prediction = ", ".join(prediction) or "none of the labels"
-    ranked = [] if shares is None else sorted(zip(labels, shares[0], strict=True), key=lambda pair: -pair[1])
+    ranked = [] if shares is None else sorted(zip(labels, shares[0], strict=True),
+                                              key=lambda pair: -pair[1])
     return {"prediction": prediction if shares is not None else f"{prediction:.4g}",
             "probabilities": [(name, round(share, 4)) for name, share in ranked[:CLASSES]],
             "classes": len(labels), "explained": labels[logits.argmax()],

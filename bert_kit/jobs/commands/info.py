@@ -10,7 +10,7 @@ from bert_kit.errors import ConfigError, TokenizerError
 from bert_kit.printing import number, one_line
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
-from bert_kit.printing import number, one_line, results_rows
+from bert_kit.printing import results_rows
 from bert_kit.jobs.options.declare import Options, fields_of, option
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.tasks.table import PLACES, task_named

@@ -111,7 +111,8 @@ class JobParser(argparse.ArgumentParser):
             metavar=None if about["choices"] or names[0][0] != "-" else _METAVARS[kind],
             type=_parser_type(kind, about["words"]), **shape)
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(  # type: ignore[override]
+            self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
         """Parse arguments; an unknown flag is told with the one that was probably meant."""
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:

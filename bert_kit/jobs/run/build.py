@@ -15,7 +15,7 @@ from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
                                Trainer, best_precision, find_learning_rate, freeze,
                                gradual_unfreezing, layerwise_rates, make_optimizer)
-from bert_kit.weights import load_pretrained, load_weights, read_weights
+from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
 
 
 def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
@@ -83,7 +83,7 @@ def check_options(task: Task, options: TrainOptions) -> None:
 
 
 def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
-               read=read_weights) -> Any:
+               read: ReadWeights = read_weights) -> Any:
     """Return the model, from weights or from nothing; draws from torch's generator.
 
     `read` is as in `load_pretrained`.

@@ -39,7 +39,8 @@ def open_job(options: Any, name: str) -> Iterator[tuple[Any, Processes]]:
     name
         Of the folder in runs/, where none is given.
     """
-    with join_processes(choose_device(options.device)) as processes, contextlib.ExitStack() as stack:
+    with (join_processes(choose_device(options.device)) as processes,
+          contextlib.ExitStack() as stack):
         if options.fast_dev_run:
             place = stack.enter_context(tempfile.TemporaryDirectory())
             options = options.replace(output_dir=f"{place}/run", max_steps=FAST_DEV_STEPS,
@@ -152,7 +153,7 @@ def _git_hash() -> str | None:
 
 
 def stored_run(folder: str | Path) -> tuple[str, dict[str, Any]]:
-    """Return the job in a run's manifest and its settings; versions before 0.2 named jobs otherwise.
+    """Return the job in a run's manifest and its settings, in today's names.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from bert_kit.printing import results_table
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (ALONE, Processes, Trainer, TrainerState, choose_device, peak_memory,
                                reset_peak_memory)
-from bert_kit.weights import read_weights
+from bert_kit.weights import ReadWeights, read_weights
 
 Results = dict[str, Any]
 
@@ -113,7 +113,8 @@ class TrainingJob(Generic[Part]):
         """
         with open_job(self.options, self.task.folder_name(self.options)) as (
                 options, self.processes), threads(options.threads):
-            task, first, device = self.task, self.processes.from_first, choose_device(options.device)
+            task, first = self.task, self.processes.from_first
+            device = choose_device(options.device)
             options = self.options = within_positions(task, options)
             check_options(task, options)
             first(lambda: check_folder(options, task.job))
@@ -162,7 +163,7 @@ class TrainingJob(Generic[Part]):
             name: task.dataset(part, name, parts, tokenizer, options)
             for name, part in parts.present().items()})
 
-    def build(self, rows: Rows[Part], read=read_weights) -> Training[Part]:
+    def build(self, rows: Rows[Part], read: ReadWeights = read_weights) -> Training[Part]:
         """Return the model and its trainer; `read` is as in `load_pretrained`."""
         options = self.options
         with seeded(options.seed), threads(options.threads):
