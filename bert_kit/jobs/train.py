@@ -276,7 +276,8 @@ class TextClassificationTrainer:
         if self.training is None:
             self.setup_trainer(datasets or {})
         training = self._trained()
-        state = training.train()
+        with training.at_work() as trainer:
+            state = trainer.train(self.settings.resume)
         if "validation" in training.datasets:
             training.score("validation")  # it chooses again: the best epoch may not be the last
         return state
@@ -357,5 +358,6 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
         rows = Rows(rows.parts, rows.tokenizer, {"train": ClassificationDataset(
             texts, labels, rows.tokenizer, options.max_length, sample_weights, options.stride)})
     training = job.build(rows)
-    training.train()
+    with training.at_work() as trainer:
+        trainer.train()
     return training.predictor
