@@ -307,6 +307,9 @@ def test_a_campaign_that_was_begun_goes_on_though_it_asked_for_the_whole_pool(fi
     manifest = tmp_path / "out" / "manifest.json"
     written = read_json(manifest)
     written["settings"]["initial"] = 500  # which an older version let pass
+    written["settings"]["label_smoothing"] = 0.0  # until 0.2 the options of all tasks stood there
+    written["settings"]["asymmetric"] = False
+    del written["settings"]["eval_steps"], written["settings"]["save_steps"]
     manifest.write_text(json.dumps(written))
     assert learn_actively(**given | {"initial": 500, "resume": "auto"})["waiting"]
 
