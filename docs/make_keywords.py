@@ -9,6 +9,7 @@ import types
 import typing
 from pathlib import Path
 
+from bert_kit.jobs.active.options import options_for
 from bert_kit.jobs.options.declare import Options, spellings
 from bert_kit.jobs.tasks.table import task_named
 
@@ -17,7 +18,7 @@ TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
          "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
          "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
 # What the functions have as arguments of their own.
-ARGUMENTS = {"classifier_type", "model_path", "data_path", "dataset_path"}
+ARGUMENTS = {"classifier_type", "model_path", "data_path", "dataset_path", "acquisitions"}
 HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
 
 from collections.abc import Sequence
@@ -54,9 +55,11 @@ def class_of(name: str, options: list[type[Options]]) -> str:
 
 def stub() -> str:
     """Return the source of the whole file."""
+    kinds: dict[str, list[type[Options]]] = {
+        name: [task_named(task).options for task in tasks] for name, tasks in TASKS.items()}
+    kinds["ActiveKeywords"] = [options_for(task) for task in ("classification", "multi_label")]
     return "\n\n".join([HEAD.rstrip(), *(
-        "\n" + class_of(name, [task_named(task).options for task in tasks])
-        for name, tasks in TASKS.items())]) + "\n"
+        "\n" + class_of(name, options) for name, options in kinds.items())]) + "\n"
 
 
 if __name__ == "__main__":

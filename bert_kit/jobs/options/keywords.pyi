@@ -482,3 +482,140 @@ class MaskedKeywords(TypedDict, total=False):
     whole_word: bool
     whole_word_mask: bool
     workers: int
+
+
+class ActiveKeywords(TypedDict, total=False):
+    acquisition: str | Sequence[str] | None
+    activation: str | None
+    adam_epsilon: float
+    all_data: bool
+    asymmetric: bool
+    baselines: bool
+    batch: int | None
+    batch_size: int
+    bert_hidden_size: int | None
+    betas: float | Sequence[float]
+    budget: int | None
+    class_weight: str | None
+    classes: str | Sequence[str] | None
+    classification_change: float | None
+    classifier: str | None
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    data_file: str | Path | None
+    delimiter: str | None
+    delta_f: float | None
+    depth: int | None
+    dev_file: str | Path | None
+    device: str
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    extra_epochs: int
+    fast_dev_run: bool
+    focal_gamma: float
+    freeze_layers: int
+    from_scratch: str
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    hidden_dim: int | Sequence[int] | None
+    hidden_dims: int | Sequence[int] | None
+    improvement_threshold: float
+    initial: int | None
+    kappa: float | None
+    keep_weights: bool
+    kernel_sizes: int | Sequence[int] | None
+    label_column: str | Sequence[str] | None
+    label_separator: str
+    label_smoothing: float
+    label_smoothing_factor: float
+    last_layers: int | None
+    layer_decay: float
+    learning_rate: float | str | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | None
+    lr_scheduler_type: str
+    max_grad_norm: float
+    max_length: int | None
+    max_seq_len: int | None
+    max_seq_length: int | None
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    methods: str | Sequence[str] | None
+    metric: str | None
+    metric_for_best_model: str | None
+    min_delta: float
+    min_epochs: int
+    min_steps: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_filters: int | None
+    num_frequencies: int | None
+    num_hidden_layers: int | None
+    num_train_epochs: int | None
+    num_wavelets: int | None
+    optim: str
+    optimizer: str
+    optimizer_choice: str
+    oracle: str
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    pass_precision: str | None
+    passes: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    pool_file: str | Path | None
+    pooling: str | None
+    precision: str | None
+    preset: str
+    random_state: int
+    regression: float | None
+    resume: str | None
+    rounds: int | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    seeds: int | Sequence[int] | None
+    smoothing_window: int
+    stop_rows: int
+    stride: int
+    task: str
+    test_file: str | Path | None
+    test_size: float
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    train_size: float | None
+    trend_window: int | None
+    uncertainty: float | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warm_start: bool
+    warmup_ratio: float
+    warmup_steps: float
+    wavelet_type: str | None
+    weight_decay: float
+    weights: str | Path | None
+    window: int
+    window_pooling: str
