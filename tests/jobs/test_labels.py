@@ -12,8 +12,8 @@ import torch
 from sklearn import metrics
 
 from bert_kit import (BertConfig, BertClassifier, BERTForMultiLabel, Predictor,
-                      TextClassificationTrainer, get_tokenizer, load_pretrained, save_pretrained, train_all_classifiers,
-                      train_classifier, tune_classifier)
+                      TextClassificationTrainer, get_tokenizer, load_pretrained, save_pretrained,
+                      train_all_classifiers, train_classifier, tune_classifier)
 from bert_kit.cli import main
 from bert_kit.data import LabelList, read_table
 from bert_kit.errors import BertKitError, ConfigError

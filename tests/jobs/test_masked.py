@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import random
 import re
 import shutil
 import subprocess
@@ -28,7 +27,8 @@ from bert_kit.jobs.tasks import masked
 from bert_kit.jobs.tasks.masked import (MaskedOptions, MaskedTask, Stored, fill_store,
                                         make_tokenizer, read_text)
 from bert_kit.weights import read_safetensors
-from tiny_jobs import WORDS, environment, tiny_bert, write_table
+from tiny_jobs import environment, tiny_bert, write_table
+from tiny_tasks import write_documents
 
 QUICK = {"from_scratch": "bert-tiny", "vocab_size": 90, "max_length": 24, "batch_size": 8,
          "learning_rate": 3e-3, "device": "cpu", "precision": "float32", "plots": False,
@@ -36,25 +36,12 @@ QUICK = {"from_scratch": "bert-tiny", "vocab_size": 90, "max_length": 24, "batch
 ON_WEIGHTS = {name: value for name, value in QUICK.items() if name != "from_scratch"}
 
 
-def write_text(path, count, seed):
-    """Documents of one to five sentences, all of whose colours are of one kind."""
-    rng = random.Random(seed)
-    text = []
-    for i in range(count):
-        words = WORDS[sorted(WORDS)[i % 3]]
-        text.append("\n".join(
-            f"the {rng.choice(words)} thing {i} of " + " ".join(rng.choices(words, k=3)) + "."
-            for _ in range(rng.randint(1, 5))))
-    path.write_text("\n\n".join(text) + "\n")
-    return path
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """(training text, text to measure on, BERT folder), made once."""
     folder = tmp_path_factory.mktemp("files")
-    return (write_text(folder / "train.txt", 60, 0), write_text(folder / "valid.txt", 11, 1),
-            tiny_bert(folder / "bert"))
+    return (write_documents(folder / "train.txt", 60, 0),
+            write_documents(folder / "valid.txt", 11, 1), tiny_bert(folder / "bert"))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +157,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(options, run, files, tmp_path):
             whole / "model.safetensors").read_bytes()
         with pytest.raises(BertKitError, match="mask_probability was 0.15 and is now 0.3"):
             pretrain(output_dir=folder, resume="auto", **settings, mask_probability=0.3)
-    other = write_text(tmp_path / "other.txt", 60, 5)
+    other = write_documents(tmp_path / "other.txt", 60, 5)
     with pytest.raises(BertKitError, match="train_file was|the data has changed"):
         pretrain(output_dir=whole, resume="auto", **{**settings, "train_file": other})
 

@@ -3,13 +3,13 @@
 import csv
 import importlib.util
 import json
-import random
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import WORDS, command, finish, start, tiny_bert
+from tiny_jobs import command, finish, start, tiny_bert
+from tiny_tasks import sentences, write_conll
 
 from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
                       BERTForTokenClassification, Predictor, Tagger, get_tokenizer, load_pretrained,
@@ -30,28 +30,6 @@ def tag(model, texts=None, **options):
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
             device="cpu", max_length=24, plots=False)
-
-
-def sentences(count, seed=0, first="B-"):
-    """Sentences with entities: a red or orange thing, maybe of fire or sun; a blue or ice one."""
-    rng = random.Random(seed)
-    for _ in range(count):
-        rows = [(rng.choice(["the", "old", "new", "very", "small"]), "O")
-                for _ in range(rng.randint(1, 9))]
-        for kind in rng.sample(["warm", "cold"], rng.randint(0, 2)):
-            place = rng.choice([i for i in range(len(rows) + 1)
-                                if i == len(rows) or not rows[i][1].startswith("I")])
-            words = [rng.choice(WORDS[kind][:2]), rng.choice(WORDS[kind][2:])][:rng.randint(1, 2)]
-            rows[place:place] = [(word, f"{'I-' if i else first}{kind}")
-                                 for i, word in enumerate(words)]
-        yield rows
-
-
-def write_conll(path, count, seed=0, **options):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join("".join(f"{word}\t{tag}\n" for word, tag in rows)
-                              for rows in sentences(count, seed, **options)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +99,8 @@ def test_what_is_said_and_the_validation_rows_without_a_file(bert, data, tmp_pat
 def test_two_processes(bert, data, tmp_path):
     run = tmp_path / "run"
     first, second = finish(start(
-        ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data, "--output_dir", run,
-         "--device", "cpu", "--precision", "float32", "--max_length", 24, "--batch_size", 16,
+        ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data,
+         "--output_dir", run, "--device", "cpu", "--precision", "float32", "--max_length", 24, "--batch_size", 16,
          "--max_steps", 6, "--plots=false"], tmp_path))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert first[1].count("use it with") == 1 and second[1] == ""

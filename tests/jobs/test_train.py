@@ -115,7 +115,8 @@ def test_saved_heads_predict_what_was_evaluated(head, files, tmp_path):
     job.train(datasets)
     job.save_model(tmp_path / "model")
     again = Predictor.load(tmp_path / "model", "cpu")
-    assert torch.equal(again.logits(job.parts.test.texts), job.training.predictor.answers(datasets["test"]))
+    assert torch.equal(again.logits(job.parts.test.texts),
+                       job.training.predictor.answers(datasets["test"]))
     assert again.max_length == 24 and again.classes == ("cold", "green", "warm")
 
 
