@@ -21,7 +21,9 @@ from bert_kit.evaluation import entity_metrics, format_per_type
 from bert_kit.files import read_json
 from bert_kit.jobs.commands import tag as command_tag
 from bert_kit.jobs.commands.tag import UseTaggerOptions, marked
-from bert_kit.jobs.tasks.tags import TaggedText, TextEntity, commonest_tags
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.tasks.tags import (TaggedText, TagOptions, TagTask, TextEntity,
+                                      commonest_tags)
 
 
 def tag(model, texts=None, **options):
@@ -100,8 +102,8 @@ def test_two_processes(bert, data, tmp_path):
     run = tmp_path / "run"
     first, second = finish(start(
         ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data,
-         "--output_dir", run, "--device", "cpu", "--precision", "float32", "--max_length", 24, "--batch_size", 16,
-         "--max_steps", 6, "--plots=false"], tmp_path))
+         "--output_dir", run, "--device", "cpu", "--precision", "float32", "--max_length", 24,
+         "--batch_size", 16, "--max_steps", 6, "--plots=false"], tmp_path))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert first[1].count("use it with") == 1 and second[1] == ""
     results = read_json(run / "results.json")
@@ -198,6 +200,32 @@ def test_tags_by_heart(tmp_path):
     (tmp_path / "t").write_text("a B-x\nb O\n\na B-x\nb I-x\n\na O\nb O\nc O\n")
     train = read_conll(tmp_path / "t")
     assert commonest_tags(train, [["a", "b", "c"], ["new"]]) == [["B-x", "O", "O"], ["O"]]
+
+
+@pytest.mark.parametrize("options", [
+    {"class_weight": "balanced"}, {"label_smoothing": 0.2},
+    {"class_weight": "balanced", "label_smoothing": 0.2}])
+def test_unequal_tags_and_softer_ones(bert, data, options):
+    """The weight of a tag is N / (C n), of the words and not of their pieces."""
+    job = TrainingJob(TagTask(), TagOptions(model=bert, data_file=data, output_dir=None,
+                                            verbosity=0, **FAST, **options))
+    training = job.build(job.tokenize(job.read()))
+    training.model.eval()
+    batch = next(iter(training.trainer.train_loader))
+    tags = [tag for row in read_conll(data / "train.txt").tags for tag in row]
+    weights = [len(tags) / 5 / tags.count(name) for name in sorted({*tags})]
+    if "class_weight" not in options:
+        weights = [1.0] * 5
+    smoothing = options.get("label_smoothing", 0.0)
+    with torch.no_grad():
+        logits = training.model(batch["input_ids"], batch["attention_mask"])
+        got = training.trainer.loss(training.model, batch)
+    losses = []
+    for row, number in zip(logits.flatten(0, 1).log_softmax(-1), batch["labels"].flatten()):
+        if number >= 0:
+            losses.append(-sum(weight * ((1 - smoothing) * (c == number) + smoothing / 5) * row[c]
+                               for c, weight in enumerate(weights)).item())
+    assert got.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 # ---- in use
