@@ -17,7 +17,7 @@ import numpy as np
 
 from bert_kit import BertKitError
 from bert_kit.active import ACQUISITIONS, lowest
-from bert_kit.recipes.active_learning import learn_actively
+from bert_kit.jobs.active.campaigns import learn_actively
 
 
 def parse_arguments(arguments=None):

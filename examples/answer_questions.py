@@ -6,7 +6,7 @@
 The text is what every Python already has: docstrings that describe each argument of a function
 below its name and type. The questions are "What type is NAME?" and "What does NAME mean?"; the
 answer stands in the docstring. With a file of your own in the format of SQuAD it is
-`python -m bert_kit answer --data_file FILE --model FOLDER`.
+`python -m bert_kit train --task answering --data_file FILE --model FOLDER`.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-from bert_kit import BertKitError, train_answerer
+from bert_kit import Answerer, BertKitError, train_answerer
 from bert_kit.data import held_out
 from bert_kit.data.samples.docstrings import load_docstrings
 from bert_kit.files import write_json
-from bert_kit.recipes import answerer
+from bert_kit.jobs.commands.answer import format_answers
 
 # A line "name : type", and the first sentence of the indented text below it.
 ARGUMENT = re.compile(r"^(\w+) : (\S[^\n]*)\n +(\S(?:[^.\n]|\n +(?=\S))*)", re.MULTILINE)
@@ -94,8 +94,9 @@ def main(args):
                    max_length=args.max_length, longest_answer=40, output_dir=run)
 
     # 3. Use: the five best answers, and how sure the model is that there is one.
+    answerer = Answerer.load(run, args.device)
     for question in ("What type is nrows?", "What does sep mean?"):
-        print(f"\n{question}\n{answerer.answer(run, question, CONTEXT, device=args.device)}")
+        print(f"\n{question}\n{format_answers(answerer, answerer.answer(question, CONTEXT, 5))}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 
 from bert_kit import BertKitError, SentenceEncoder
 from bert_kit.data import load_corpus
-from bert_kit.recipes.semantic_search import nearest
+from bert_kit.jobs.commands.search import nearest
 
 
 def parse_arguments(arguments=None):

@@ -6,7 +6,7 @@
 The text is what every Python already has: docstrings in which authors marked names with a role,
 as in :class:`Linear`. The marks become tags (B-class, B-func, …) and are taken out of the text; a
 tagger learns to put them back. With a file of your own (a word and its tag a line) it is
-`python -m bert_kit tag --data_file FILE --model FOLDER`.
+`python -m bert_kit train --task tagging --data_file FILE --model FOLDER`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from bert_kit import BertKitError, Tagger, train_tagger
 from bert_kit.data import held_out
 from bert_kit.data.samples.docstrings import load_docstrings
-from bert_kit.recipes.tagger import marked
+from bert_kit.jobs.commands.tag import marked
 
 ROLE = re.compile(r":(?:py:)?(class|func|meth|mod|attr|exc|data):`~?([\w.]+)`")
 KINDS = {"meth": "func", "data": "attr", "exc": "class"}  # of several roles one type

@@ -14,7 +14,7 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import Options, given_options, named
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import share_folder, write_label_mapping
+from bert_kit.jobs.run.folder import share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
@@ -178,7 +178,8 @@ def pretrain(model_path: str | Path | None = None,
         Folder or name of a BERT to go on from; without it a new one is made.
     **settings
         Options of training, under any of their spellings; for instance `train_file` (by default
-        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`, `output_dir`.
+        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`,
+        `output_dir`.
 
     Returns
     -------
@@ -296,8 +297,7 @@ class TextClassificationTrainer:
         """Write the model, its tokenizer and label_mapping.json into a folder."""
         training = self._trained()
         if self.processes.first:
-            training.predictor.save(path)
-            write_label_mapping(path, training.parts.classes)
+            training.save(path)
 
     def _trained(self) -> Training[Part]:
         if self.training is None:

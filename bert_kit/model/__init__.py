@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         Dropout as Dropout, Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU,
         LayerNorm as LayerNorm, Linear as Linear, init_weights as init_weights)
     from bert_kit.model.fast.packing import Packing as Packing
-    from bert_kit.model.classifiers.pooling import AttentionPooling as AttentionPooling, POOLINGS as POOLINGS
+    from bert_kit.model.classifiers.pooling import (
+        AttentionPooling as AttentionPooling, POOLINGS as POOLINGS)
     from bert_kit.model.classifiers.sequences import (
         AttentionClassifier as AttentionClassifier, BiLSTMClassifier as BiLSTMClassifier,
         CNNClassifier as CNNClassifier)

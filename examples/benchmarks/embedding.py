@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from bert_kit import SentenceEncoder
 from bert_kit.data import load_corpus, read_table
-from bert_kit.recipes.embedding import BATCH
+from bert_kit.jobs.tasks.similarity import BATCH
 from bert_kit.training import best_precision
 
 

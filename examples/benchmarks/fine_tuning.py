@@ -16,7 +16,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from bert_kit.recipes.classification import TextClassificationTrainer
+from bert_kit import TextClassificationTrainer
 from bert_kit.training import best_precision, make_optimizer, make_schedule
 
 EPOCHS, RATE, BATCH = 3, 5e-5, 32

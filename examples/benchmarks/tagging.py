@@ -23,7 +23,7 @@ import torch
 from bert_kit import BertKitError, train_tagger
 from bert_kit.data import find_parts, read_conll
 from bert_kit.evaluation import entity_metrics
-from bert_kit.recipes.tagging import TaggingJob
+from bert_kit.jobs.tasks.tags import TagTask
 from bert_kit.training import (autocast, best_precision, choose_device, make_optimizer,
                                make_schedule)
 
@@ -125,7 +125,7 @@ def predict(model, tokenizer, sentences, classes, max_length):
 
 def compare(args, folder):
     """Print the scores of both sides on one data set, seed by seed, and their means."""
-    files, _ = find_parts(folder, suffixes=TaggingJob.suffixes)
+    files, _ = find_parts(folder, suffixes=TagTask.suffixes)
     print(f"\n{Path(folder).name}: {args.epochs} epochs, rate {args.learning_rate:g}, batches of "
           f"{args.batch_size}, {args.precision}\n"
           f"{'seed':>4}  {'kit F1':>8} {'plain F1':>8}   {'kit s':>8} {'plain s':>8}")

@@ -34,16 +34,16 @@ THEIRS = Path(__file__).with_name("trainer_job.py")
 # Part of the job -> the functions that do it.
 PARTS = {"optimizer steps": ("bert_kit.training.AMPTrainer.accumulate",
                              "bert_kit.training.AMPTrainer.update"),
-         "evaluation": ("bert_kit.recipes.classification.TextClassificationTrainer.logits",),
-         "reading, tokenizing": (
-             "bert_kit.recipes.classification.TextClassificationTrainer.prepare_data",),
-         "setting up": ("bert_kit.recipes.classification.check_settings",
-                        "bert_kit.recipes.classification.TextClassificationTrainer.setup_trainer"),
+         "evaluation": ("bert_kit.jobs.tasks.texts.Predictor.answers",),
+         "reading, tokenizing": ("bert_kit.jobs.run.job.TrainingJob.read",
+                                 "bert_kit.jobs.run.job.TrainingJob.tokenize"),
+         "setting up": ("bert_kit.jobs.run.job.check_options",
+                        "bert_kit.jobs.run.job.TrainingJob.build"),
          "checkpoints": ("bert_kit.training.trainer.save_checkpoint",),
-         "baselines": ("bert_kit.recipes.classification.score_baselines",),
-         "pictures": ("bert_kit.recipes.classification.draw_curves",
-                      "bert_kit.recipes.classification.draw_reliability",
-                      "bert_kit.recipes.class_task.draw_scores")}
+         "baselines": ("bert_kit.jobs.run.job.TrainingJob.baselines",),
+         "pictures": ("bert_kit.jobs.run.job.plot_learning_curves",
+                      "bert_kit.jobs.tasks.texts.plot_reliability",
+                      "bert_kit.jobs.tasks.classes.ClassTask.draw")}
 
 
 def parse_arguments(arguments=None):

@@ -17,12 +17,13 @@ from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import multilabel_metrics
 from bert_kit.files import read_json
-from bert_kit.recipes import active_learning
-from bert_kit.recipes.active_pool import ModelPool, Rows
-from bert_kit.recipes.active_report import compare_curves, format_comparison
-from bert_kit.recipes.active_rows import ActiveRows
-from bert_kit.recipes.active_settings import PRESETS, ActiveSettings
-from bert_kit.recipes.prediction import Predictor
+from bert_kit.jobs.active import campaigns as campaigns_job
+from bert_kit.jobs.active.options import PRESETS, options_for
+from bert_kit.jobs.active.pool import SomeRows
+from bert_kit.jobs.active.report import compare_curves, format_comparison
+from bert_kit.jobs.active.rows import ActiveRows
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tasks.texts import Predictor
 from tiny_campaigns import content
 from tiny_jobs import ROOT, environment, table, tiny_bert, write_table
 
@@ -58,9 +59,8 @@ def settings(files, tmp_path, task="classification", **changes):
 def rows_of(files, tmp_path, task="classification", **changes):
     given = settings(files, tmp_path, task, **changes)
     data, model = given.pop("data_path"), given.pop("model_path")
-    epochs = given.pop("num_epochs")
-    return ActiveRows(ActiveSettings(data_file=data, model=model, num_train_epochs=epochs, **given),
-                      torch.device("cpu"))
+    options = options_for(task).from_names({"data_file": data, "model": model, **given})
+    return ActiveRows(task_named(task), options, torch.device("cpu"))
 
 
 def campaigns(folder):
@@ -158,7 +158,7 @@ def test_thresholds_are_not_chosen_by_the_rows_that_are_scored(files, tmp_path):
     assert model.config.extra["thresholds"] != 0.5
     labels = rows.others["validation"].labels
     probabilities = rows.make_pool(model, range(4), [], 1).task.probabilities(
-        Predictor(model, rows.tokenizer).dataset_logits(rows.others["validation"]))
+        Predictor(model, rows.tokenizer).answers(rows.others["validation"]))
     scores = rows.evaluate(model)
     assert scores["f1_micro"] == pytest.approx(multilabel_metrics(probabilities, labels, 0.5)[
         "f1_micro"]) and "f1_micro_at_half" not in scores
@@ -228,7 +228,7 @@ def test_passes_are_draws_of_a_model_with_dropout(files, tmp_path):
     """Their mean over many is that of a plain loop over a model in training mode."""
     rows = rows_of(files, tmp_path, passes=150)
     model = rows.fit([0, 5, 9, 30], [0, 1, 2, 0], 7, None)
-    pool = ModelPool(model, rows.task, rows.dataset, [4, 11], [], 3, rows.settings)
+    pool = rows.make_pool(model, [4, 11], [], 3)
     fast = np.stack(list(pool.passes()))
     items = [rows.dataset[row] for row in (4, 11)]
     plain = []
@@ -246,7 +246,7 @@ def test_passes_are_draws_of_a_model_with_dropout(files, tmp_path):
 
 def test_rows_view_is_not_a_copy(files, tmp_path):
     rows = rows_of(files, tmp_path)
-    view = Rows(rows.dataset, [7, 2], [2, 1])
+    view = SomeRows(rows.dataset, [7, 2], [2, 1])
     assert len(view) == 2 and view.lengths.tolist() == rows.dataset.lengths[[7, 2]].tolist()
     item = view[(5, 1)]
     assert item["labels"] == 1
@@ -329,11 +329,12 @@ def test_what_does_not_go_together_is_found_first(files, tmp_path, changes, word
 
 
 def test_presets_fill_what_is_left_open():
-    paper = ActiveSettings(preset="paper", rounds=3)
+    kind = options_for("classification")
+    paper = kind(preset="paper", rounds=3)
     assert (paper.rounds, paper.initial, paper.batch, paper.passes) == (3, 500, 500, 100)
     assert paper.max_length == 512 and len(paper.seeds) == 5
-    assert ActiveSettings().passes == PRESETS["fast"]["passes"]
-    assert ActiveSettings(oracle="ask", seed=4).seeds == (4,)
+    assert kind().passes == PRESETS["fast"]["passes"]
+    assert kind(oracle="ask", seed=4).seeds == (4,)
 
 
 def test_the_example_with_a_method_of_its_own(tmp_path):
@@ -364,7 +365,7 @@ def test_comparison_of_curves():
     text = format_comparison(found, "f1")
     assert "better in 2 of 2" in text and "20.0%" in text
     assert compare_curves({"a": [history(0.4)]}, None, "accuracy", 9) is None
-    assert active_learning._shown(None) == "-"
+    assert campaigns_job._score_text(None) == "-"
     found = compare_curves({"a": [history(0.4)], "b": [history(0.6)]}, None, "f1", 100)
     text = format_comparison(found, "f1")
     assert "one seed" in text and "1 seeds" not in text

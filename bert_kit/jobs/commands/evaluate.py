@@ -11,7 +11,7 @@ from bert_kit.jobs.options.groups import UseOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
-from bert_kit.jobs.tasks.table import task_of_folder
+from bert_kit.jobs.tasks.table import task_named, task_of_folder
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
 from bert_kit.training import Processes, choose_device, join_processes
@@ -78,7 +78,7 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
     options.check_use()
     place = find_run(options.model, options.output_dir)
     folder = find_folder(place, (*WEIGHT_FILES, "modules.json"), options.download)
-    task = task_of_folder(folder) if task is None else task
+    task = task or (task_named(options.task) if options.task else task_of_folder(folder))
     output = Path(options.output_dir or folder / "evaluation")
     with join_processes(choose_device(options.device)) as processes:
         predictor = _load(task, folder, options, processes)

@@ -4,6 +4,7 @@ Attention of every head, how alike the tokens' vectors are after every layer, wh
 put in masked places, and what a classifier's answer comes from.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -207,7 +208,9 @@ def _answer(model: Any, row: Encoding) -> dict[str, Any]:
     logits, added = attributions(model, torch.tensor([row.ids]), torch.tensor([row.type_ids]))
     task, labels = text_task(model.config), model.config.labels
     prediction, = task.names(logits, model.config)
-    shares = None if task.name == "regression" else task.probabilities(logits)
+    shares = None
+    with contextlib.suppress(ConfigError):  # a model of numbers has none
+        shares = task.probabilities(logits)
     if isinstance(prediction, tuple):
         prediction = ", ".join(prediction) or "none of the labels"
     ranked = [] if shares is None else sorted(zip(labels, shares[0], strict=True),

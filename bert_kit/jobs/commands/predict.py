@@ -17,6 +17,7 @@ from bert_kit.jobs.options.declare import Options, option
 from bert_kit.jobs.options.groups import PRECISIONS, UseOptions
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK
+from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
@@ -104,6 +105,8 @@ def _standard_input(encoding: str) -> Iterator[str]:
 def run(options: PredictOptions) -> int:
     """Classify texts, a file's rows or the lines of standard input; return how many were written.
     """
+    if options.task is not None:
+        task_named(options.task)  # its code is imported, so that the model finds it
     with join_processes(choose_device(options.device)) as processes:
         predictor = Predictor.load(options.model, options.device, options.download, processes,
                                    options.precision, options.calibrated)

@@ -71,7 +71,7 @@ def run(options: UseTaggerOptions) -> int:
                          precision=options.precision)
     count, told, table = 0, [], None
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
-    rows: Iterable[Any]
+    rows: Iterable[Any] = ()
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
                            options.encoding)

@@ -7,7 +7,6 @@ default.
 """
 
 import contextlib
-import copy
 import dataclasses
 import difflib
 import re
@@ -62,17 +61,22 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
 
 
 def with_defaults(help: Mapping[str, str] | None = None,
+                  spellings: Mapping[str, tuple[str, ...]] | None = None,
                   **defaults: object) -> Callable[[type[Group]], type[Group]]:
-    """Give options that a class inherits other defaults, and other words in --help."""
+    """Give options that a class inherits other defaults, words in --help, and more spellings.
+
+    An option whose default is now None may be None.
+    """
     def change(options: type[Group]) -> type[Group]:
         inherited = {field.name: field for base in reversed(options.__mro__)
                      for field in vars(base).get("__dataclass_fields__", {}).values()}
-        for name in {**defaults, **(help or {})}:
-            field = copy.copy(inherited[name])
-            new = {"help": help[name]} if help and name in help else {}
-            options.__annotations__[name] = field.type
-            setattr(options, name, dataclasses.field(
-                default=defaults.get(name, field.default), metadata={**field.metadata, **new}))
+        for name in {**defaults, **(help or {}), **(spellings or {})}:
+            field = inherited[name]
+            default, about = defaults.get(name, field.default), dict(field.metadata)
+            about["help"] = (help or {}).get(name, about["help"])
+            about["aliases"] += (spellings or {}).get(name, ())
+            options.__annotations__[name] = field.type | None if default is None else field.type
+            setattr(options, name, dataclasses.field(default=default, metadata=about))
         return options
     return change
 
@@ -98,8 +102,9 @@ class Options:
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{field.name} is {value!r}; expected {error}") from None
             if value is not None:
-                if about["choices"] is not None:
-                    one_of(field.name, value, about["choices"])
+                for one in value if isinstance(value, tuple) else (value,):
+                    if about["choices"] is not None:
+                        one_of(field.name, one, about["choices"])
                 if about["least"] is not None:
                     whole(field.name, value, about["least"], 2**32 - 1)
             if value in ("", (), ("",)) and field.default is None:  # a shell variable not set

@@ -246,6 +246,7 @@ class UseOptions(Options):
     title: ClassVar[str] = "model"
 
     model: str = option(None, "folder or name of a model", "best_model")
+    task: str | None = option(None, "package.module:Class of a task of your own that it does")
     device: str = option("auto", "auto, cpu, cuda or mps")
     download: bool = option(False, "allow the Hugging Face hub to be asked")
 

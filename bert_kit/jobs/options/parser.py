@@ -31,7 +31,7 @@ def parse(job: str, options: type[Options], arguments: Sequence[str],
     given.pop("_flags", None)
     config = given.pop("config", None)
     stored = {} if config is None else named(options, read_config_file(config), config)
-    return options(**{**stored, **given})
+    return options.from_names({**stored, **given})
 
 
 def same_spelling(arguments: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """From options to the parts of a training: configuration, model, arguments and trainer."""
 
 import dataclasses
-from functools import partial
+import functools
 from typing import Any
 
 from torch import nn
@@ -108,6 +108,10 @@ def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Token
     return model
 
 
+# For a process that trains many models on the same weights: a `read` of `make_model`.
+read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
+
+
 def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
                        precision: str = "float32", metric: str = "loss",
                        evaluates: bool = False) -> TrainingArguments:
@@ -139,6 +143,11 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     if not evaluates:
         values.pop("eval_steps", None)
     return TrainingArguments(**values)
+
+
+def more_is_better(metric: str) -> bool:
+    """Say whether a greater value of a score is the better one."""
+    return TrainingArguments(metric_for_best_model=metric).more_is_better
 
 
 def _strategy(steps: int | None) -> str:
@@ -176,7 +185,8 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
         model, training_arguments(task, options, rate, precision, task.metric(options, parts),
                                   evaluates),
         loss, loader, evaluate=training.validate if evaluates else None,
-        save_model=predictor.save, load_model=partial(load_weights, model), stopping=stopping,
+        save_model=predictor.save, load_model=functools.partial(load_weights, model),
+        stopping=stopping,
         before_epoch=gradual_unfreezing(model) if options.gradual_unfreezing else None,
         memory=MemoryManager(1.0 if options.memory_threshold is None
                              else options.memory_threshold, 1, options.batch_size),

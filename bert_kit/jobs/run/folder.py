@@ -73,8 +73,14 @@ def lock_folder(processes: Processes, folder: str | Path | None
     return working_folder(check_place(folder))
 
 
-def check_folder(options: RunningOptions, job: str = "train") -> None:
+def check_folder(options: RunningOptions, job: str = "train",
+                 begun: str = "training_args.json") -> None:
     """Check that the output folder is new or that of the same run; nothing is written.
+
+    Parameters
+    ----------
+    begun
+        The file that a run which has begun has in its folder, besides its manifest.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def check_folder(options: RunningOptions, job: str = "train") -> None:
     if options.output_dir is None or not folder.is_dir():
         return
     remove_leftovers(folder)
-    if (folder / "training_args.json").is_file() and (folder / "manifest.json").is_file():
+    if (folder / begun).is_file() and (folder / "manifest.json").is_file():
         check_same_run(folder, options, job=job)
     elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")

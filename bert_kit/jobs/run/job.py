@@ -86,6 +86,12 @@ class Training(Generic[Part]):
                                                        self.options))
         return self.task.scores(answers, part, self.predictor)
 
+    def save(self, folder: str | Path) -> None:
+        """Write the model, its tokenizer and the names of its classes into a folder."""
+        self.predictor.save(folder)
+        if self.parts.classes:
+            write_label_mapping(folder, self.parts.classes)
+
 
 class TrainingJob(Generic[Part]):
     """A training of some task.
@@ -219,9 +225,7 @@ class TrainingJob(Generic[Part]):
         if options.output_dir is None:
             return results
         folder, plots = Path(options.output_dir), can_draw(options.plots, options.say)
-        training.predictor.save(folder)
-        if training.parts.classes:
-            write_label_mapping(folder, training.parts.classes)
+        training.save(folder)
         task.leave(training, answers, results, folder, plots, concluded)
         write_json(folder / "results.json", results)
         use = task.use.format(model=quoted(folder))

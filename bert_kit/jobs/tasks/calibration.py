@@ -57,7 +57,8 @@ def format_calibration(fitted: dict[str, Any]) -> str:
     Examples
     --------
     >>> errors = {"before": {"calibration_error": 0.2}, "temperature": {"calibration_error": 0.1}}
-    >>> print(format_calibration({"temperature": 2.0, "test": errors}).strip())  # doctest: +ELLIPSIS
+    >>> line = format_calibration({"temperature": 2.0, "test": errors})
+    >>> print(line.strip())  # doctest: +ELLIPSIS
     calibration error of the test rows: 0.2000 as it is, 0.1000 with temperature (...
     """
     errors = [f"{scores['calibration_error']:.4f}" + (f" with {name}" if i else " as it is")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from bert_kit.evaluation import (bootstrap_intervals, brier_score, class_cells, 
                                  plot_confidence_histogram, plot_confusion_matrix,
                                  tfidf_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
-from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
@@ -30,11 +30,24 @@ from bert_kit.training import Loss, balanced_class_weights, classification_loss
 
 
 @dataclass(frozen=True)
+class ClassLossOptions(Options):
+    """What the loss of classes looks at."""
+
+    title: ClassVar[str] = "training"
+
+    label_smoothing: float = option(0.0, "share given to the other classes",
+                                    "label_smoothing_factor")
+    focal_gamma: float = option(0.0, "focus on hard rows; 0 is cross-entropy")
+    class_weight: str | None = option(None, "balanced weighs rare classes up",
+                                      choices=("balanced",))
+
+
+@dataclass(frozen=True)
 @with_defaults({"data_file": "file with the columns text,category, or a folder with train, dev "
                 "and test files; without any file the docstring task is used",
                 "metric": "what decides which epoch is best; by default f1_macro"},
                task="classification")
-class ClassOptions(TextOptions):
+class ClassOptions(TextOptions, ClassLossOptions):
     """What to train a classifier on and how: one class a text."""
 
     examples = ("bert-kit train --data_file reviews.csv --model minilm",
@@ -42,12 +55,6 @@ class ClassOptions(TextOptions):
     METRICS = ("f1_macro", "accuracy", "precision", "recall", "f1", "f1_micro", "f1_weighted",
                "matthews_correlation", "loss")
     LABEL_COLUMN = "category"
-
-    label_smoothing: float = option(0.0, "share given to the other classes",
-                                    "label_smoothing_factor")
-    focal_gamma: float = option(0.0, "focus on hard rows; 0 is cross-entropy")
-    class_weight: str | None = option(None, "balanced weighs rare classes up",
-                                      choices=("balanced",))
 
 
 def softmax(logits: Any) -> np.ndarray:

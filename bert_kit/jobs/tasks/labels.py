@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,14 +19,15 @@ from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_th
                                  predict_label_sets, tfidf_label_probabilities, threshold_sweep,
                                  threshold_warning, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
-from bert_kit.jobs.options.declare import Needs, option, with_defaults
+from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
 from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
 from bert_kit.jobs.tasks.rows import joined
 from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForMultiLabel
-from bert_kit.training import Loss, multi_label_loss, positive_weights, prior_logits, set_output_bias
+from bert_kit.training import (Loss, multi_label_loss, positive_weights, prior_logits,
+                               set_output_bias)
 
 ASYMMETRIC = {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05}  # as its paper sets it
 LARGEST_WEIGHT = 10.0  # of a rare label: more costs too much precision
@@ -35,25 +36,33 @@ LISTED = Needs("one label_column", lambda options: len(options.label_column) == 
 
 
 @dataclass(frozen=True)
+class LabelLossOptions(Options):
+    """What the loss of labels looks at."""
+
+    title: ClassVar[str] = "training"
+
+    focal_gamma: float = option(0.0, "focus on hard rows; 0 is cross-entropy")
+    asymmetric: bool = option(False, "the asymmetric loss of labels: easy absent ones hardly count")
+    class_weight: str | None = option(None, "balanced weighs rare labels up",
+                                      choices=("balanced",))
+
+
+@dataclass(frozen=True)
 @with_defaults({"data_file": "file with the columns text,labels, or a folder with train, dev and "
                 "test files", "label_column": "name of the column with the labels; several are "
                 "columns of 0 and 1, a label each; by default labels",
                 "metric": "what decides which epoch is best; by default f1_micro"},
                task="multi_label")
-class LabelOptions(TextOptions):
+class LabelOptions(TextOptions, LabelLossOptions):
     """What to train on and how: any number of labels a text."""
 
     examples = ("bert-kit train --task multi_label --data_file comments.csv --model minilm",
-                "bert-kit train --task multi_label --data_file table.csv --label_column joy anger fear")
+                "bert-kit train --task multi_label --data_file t.csv --label_column joy anger")
     METRICS = ("f1_micro", "f1_macro", "f1_weighted", "f1_samples", "jaccard", "exact_match",
                "label_ranking_average_precision", "loss")
     LABEL_COLUMN = "labels"
 
     label_separator: str = option("|", "between the labels of a cell", needs=LISTED)
-    focal_gamma: float = option(0.0, "focus on hard rows; 0 is cross-entropy")
-    asymmetric: bool = option(False, "the asymmetric loss of labels: easy absent ones hardly count")
-    class_weight: str | None = option(None, "balanced weighs rare labels up",
-                                      choices=("balanced",))
 
     def _check_columns(self) -> None:
         """Any number of columns will do."""

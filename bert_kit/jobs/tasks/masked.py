@@ -228,7 +228,9 @@ class MaskedTask(Task[list[Document]]):
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
         before = baselines.get("before training")
-        start = f"{before['loss']:.2f}" if before else f"ln V = {math.log(tokenizer.vocab_size):.2f}"
+        start = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
+        if before:
+            start = f"{before['loss']:.2f}"
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
                 f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "

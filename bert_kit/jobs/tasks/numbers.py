@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.data import Number, Part
-from bert_kit.errors import ConfigError
 from bert_kit.evaluation import number_cells, number_columns, regression_metrics
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import with_defaults
@@ -30,7 +29,7 @@ class NumberOptions(TextOptions):
     """What to train on and how: a number a text."""
 
     examples = ("bert-kit train --task regression --data_file essays.csv --model minilm",
-                "bert-kit train --task regression --data_file pairs.csv --text_column text_a text_b")
+                "bert-kit train --task regression --data_file p.csv --text_column text_a text_b")
     METRICS = ("spearman", "pearson", "loss")
 
 
@@ -55,10 +54,6 @@ class NumberTask(TextTask):
 
     def logit_scores(self, logits: Tensor, labels: Any, config: BertConfig) -> Scores:
         return regression_metrics(logits, labels)
-
-    def probabilities(self, logits: Any) -> np.ndarray:
-        raise ConfigError("a model of numbers has no probabilities; expected one of classes or "
-                          "labels")
 
     def names(self, logits: Tensor, config: BertConfig) -> list[float]:
         return logits[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""The rows of a job on texts: read from files or from the installed packages, and cut into parts."""
+"""The rows of a job on texts: read from files or installed packages, and cut into parts."""
 
 import hashlib
 import json

@@ -57,7 +57,7 @@ class SimilarityOptions(TrainOptions, TableOptions):
     """
 
     examples = ("bert-kit train --task similarity --train_file pairs.csv --model minilm",
-                "bert-kit train --task similarity --train_file pairs.csv --model bert --pooling mean")
+                "bert-kit train --task similarity --train_file p.csv --model bert --pooling mean")
     title: ClassVar[str] = "data"
 
     max_length: int | None = option(None, "tokens of a text; by default the model's own",
@@ -133,7 +133,8 @@ class SentenceEncoder(TrainedModel):
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
         dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
-        order = np.argsort(-np.asarray(dataset.lengths), kind="stable")  # rows of one length fill a batch best
+        # Rows of one length fill a batch best.
+        order = np.argsort(-np.asarray(dataset.lengths), kind="stable")
         vectors = torch.empty(len(texts), self.dimension)
         keep_freed_memory()
         with evaluation_mode(self.model), autocast(self.precision, self.device.type):

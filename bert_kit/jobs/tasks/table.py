@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_kit.config import BertConfig
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.declare import spellings
-from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.task import Task
 
 PLACES = {"classification": "bert_kit.jobs.tasks.classes:ClassTask",
@@ -52,13 +51,20 @@ def text_task(config: BertConfig) -> Any:
     """Return the task of a text classifier, by its configuration.
 
     It is the `problem_type`; without one, a model with a single output tells a number, as in the
-    Hugging Face library.
+    Hugging Face library. A task of one's own is named as such, and only used where its module is
+    imported already: a stranger's folder runs no code.
 
     Raises
     ------
     ConfigError
         If there is no such task.
     """
+    own = str(config.extra.get("task", ""))
+    if own.partition(":")[0] in sys.modules and ":" in own:
+        return task_named(own)
+    if own:
+        raise ConfigError(f"config.json: the task is {own!r:.100}, whose code is not imported; name "
+                          "it with --task to do so")
     problem = config.extra.get("problem_type") or (
         "regression" if config.num_labels == 1 else "single_label_classification")
     if str(problem) not in PROBLEMS:
@@ -70,8 +76,7 @@ def text_task(config: BertConfig) -> Any:
 def task_of_folder(folder: Path) -> Task:
     """Return the task that the model in a folder does.
 
-    A run's manifest says it, or else the architecture in config.json. A task of one's own is only
-    imported where its module is imported already: a stranger's folder runs no code.
+    The architecture in config.json says it, or else what `text_task` reads there.
 
     Raises
     ------
@@ -86,13 +91,6 @@ def task_of_folder(folder: Path) -> Task:
         for ending, task in ARCHITECTURES.items():
             if str(name).endswith(ending):
                 return task_named(task)
-    try:
-        _, settings = stored_run(folder)
-        own = str(settings.get("task", ""))
-    except BertKitError:
-        own = ""
-    if own.partition(":")[0] in sys.modules and ":" in own:
-        return task_named(own)
     return text_task(config)
 
 

@@ -20,7 +20,7 @@ from bert_kit.evaluation import (entity_metrics, find_entities, format_invalid_t
                                  format_per_type, invalid_tags)
 from bert_kit.evaluation.scores.entities import MARKS
 from bert_kit.files import write_text
-from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions
 from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import TrainedModel
@@ -36,6 +36,18 @@ COMMONEST = 10  # kinds of invalid tags to show
 
 
 @dataclass(frozen=True)
+class TagLossOptions(Options):
+    """What the loss of tags looks at."""
+
+    title: ClassVar[str] = "training"
+
+    label_smoothing: float = option(0.0, "share given to the other tags",
+                                    "label_smoothing_factor")
+    class_weight: str | None = option(None, "balanced weighs rare tags up",
+                                      choices=("balanced",))
+
+
+@dataclass(frozen=True)
 @with_defaults({"data_file": "file with a word a line, or a folder with the files train, dev and "
                 "test", "max_length": "tokens in a row; a longer sentence fills several rows",
                 "learning_rate": "peak rate; 1e-4 with weights, 5e-4 from scratch; auto finds one "
@@ -43,7 +55,7 @@ COMMONEST = 10  # kinds of invalid tags to show
                 "entities, or accuracy where tags are no entities",
                 "val_size": "share to choose the best epoch on, from the end of the training "
                 "file, where there is no file for it; 0 for none"}, task="tagging")
-class TagOptions(TrainOptions, FileOptions):
+class TagOptions(TrainOptions, FileOptions, TagLossOptions):
     """What to train a tagger on and how; checked when it is made, before any work."""
 
     examples = ("bert-kit train --task tagging --data_file entities/ --model minilm",
@@ -56,10 +68,6 @@ class TagOptions(TrainOptions, FileOptions):
         False, "let an entity begin with I-, as conlleval and files in IOB1 do")
     stride: int | None = option(
         None, "how many pieces further each row of a long sentence starts; half a row", least=1)
-    label_smoothing: float = option(0.0, "share given to the other tags",
-                                    "label_smoothing_factor")
-    class_weight: str | None = option(None, "balanced weighs rare tags up",
-                                      choices=("balanced",))
 
 
 class TextEntity(NamedTuple):

@@ -37,7 +37,7 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
-TASK_KEYS = ("problem_type", "thresholds", "calibration")  # what config.json says of the task
+TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")  # what config.json says of the task
 IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
 
 
@@ -291,7 +291,8 @@ class TextTask(Task[Part]):
 
     def config(self, options: Any, parts: Parts[Part], before: BertConfig) -> dict[str, Any]:
         extra = {key: value for key, value in before.extra.items() if key not in TASK_KEYS}
-        return {"labels": tuple(parts.classes), "extra": extra | self.stored,
+        own = {"task": self.name} if ":" in self.name else {}
+        return {"labels": tuple(parts.classes), "extra": extra | self.stored | own,
                 **self._head_config(options)}
 
     def _head_config(self, options: Any) -> dict[str, Any]:
@@ -307,9 +308,16 @@ class TextTask(Task[Part]):
 
     # ---- answers: what logits (N, C) say
 
-    @abstractmethod
     def probabilities(self, logits: Any) -> np.ndarray:
-        """Logits (N, C) -> probabilities (N, C), a float64 array."""
+        """Logits (N, C) -> probabilities (N, C), a float64 array.
+
+        Raises
+        ------
+        ConfigError
+            If the task has none.
+        """
+        raise ConfigError(f"a model that {self.what} has no probabilities; expected one of "
+                          "classes or labels")
 
     @abstractmethod
     def names(self, logits: Tensor, config: BertConfig) -> list[Any]:
@@ -340,9 +348,9 @@ class TextTask(Task[Part]):
     def logged(self, options: Any) -> Sequence[str] | None:
         return ["loss", str(options.metric), *(key for key, *_ in self.columns)]
 
-    @abstractmethod
     def text_baselines(self, parts: Parts[Part], held_out: Part) -> Iterator[tuple[str, Scores]]:
         """Yield (name, scores) of what has to be beaten on the rows that are held out."""
+        yield from ()
 
     def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
         if name != "test":
@@ -367,9 +375,10 @@ class TextTask(Task[Part]):
         """Return what `calibrate` does, of rows (logits, labels)."""
         return None
 
-    @abstractmethod
     def table(self, scores: Scores, classes: Sequence[str]) -> str:
         """Return the scores of the test rows as text."""
+        return "\n".join(f"{key:34}{value:.4f}" for key, value in scores.items()
+                         if isinstance(value, float))
 
     def conclude(self, training: Training, answers: Mapping[str, Tensor],
                  results: dict[str, Any]) -> dict | None:

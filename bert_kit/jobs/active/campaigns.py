@@ -1,0 +1,259 @@
+"""Active learning from files to curves: which labels does a classifier need, and how many?
+
+`learn_actively` runs a campaign of each method for each seed on one pool of texts, tokenized once,
+and compares them; with a person instead of known labels it is one campaign that waits for answers.
+
+    manifest.json, split.json       as of any run
+    beal-seed-0/ …                  one folder a campaign, see `bert_kit.active.campaign`
+    all-data-seed-0/                the same with every label, which is the goal
+    curves.csv, results.json        what they say together; learning_curves_<score>.png
+"""
+
+import functools
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bert_kit.active import ACQUISITIONS, ActiveLearner, LabelFile, run_campaign, simulated
+from bert_kit.active.acquisition import Choose, Pool
+from bert_kit.active.oracles import Label, Oracle
+from bert_kit.checks import one_of
+from bert_kit.errors import ConfigError
+from bert_kit.evaluation import guard_formula
+from bert_kit.files import atomic_file, atomic_folder, file_name, read_json, write_json
+from bert_kit.jobs.active.options import PRESETS, options_class, options_for
+from bert_kit.jobs.active.report import ALL_DATA, Costs, Histories, report
+from bert_kit.jobs.active.rows import ActiveRows
+from bert_kit.jobs.options.declare import given_options
+from bert_kit.jobs.run.build import check_options, within_positions
+from bert_kit.jobs.run.folder import (check_folder, lock_folder, open_folder,
+                                      remove_split_on_error)
+from bert_kit.jobs.run.job import Results
+from bert_kit.jobs.run.randomness import threads
+from bert_kit.jobs.tasks.rows import joined
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.training import ALONE, best_precision, choose_device
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bert_kit.jobs.options.keywords import ActiveKeywords
+
+__all__ = ["Campaigns", "learn_actively", "options_class", "run"]
+BEGUN = "manifest.json"  # written before any round
+
+
+def learn_actively(data_path: str | Path | None = None, model_path: str | Path | None = None,
+                   acquisitions: Mapping[str, Choose] = ACQUISITIONS,
+                   **settings: "Unpack[ActiveKeywords]") -> Results:
+    """Run campaigns of active learning and return their results, which results.json holds too.
+
+    Parameters
+    ----------
+    data_path
+        File or folder with labelled texts; without it the docstring task.
+    model_path
+        Folder or name of a BERT, from which each round starts.
+    acquisitions
+        {name: `choose(pool, count, rng) -> positions`}: the methods there are. Add your own.
+    **settings
+        Options of training and of asking, under any of their spellings; for instance
+        `acquisition`, `preset`, `rounds`, `seeds`, `oracle`.
+
+    Returns
+    -------
+    dict
+        `scores` (see `compare_curves`: curves of each method, the score of all data, shares of the
+        labels needed, differences of the methods), `classes`, `pool`, `seconds_per_1000_rows` and
+        more; with a person `labels`, how many are `waiting`, `history`, and why it `ended`.
+
+    Raises
+    ------
+    BertKitError
+        For input that cannot be used; before any training.
+    """
+    given = given_options(data_file=data_path, model=model_path)
+    options = options_for(str(settings.get("task", "classification")))
+    return run(options.from_names({**given, **settings}), acquisitions)
+
+
+def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Results:
+    """Do the whole job for CampaignOptions; see `learn_actively`."""
+    for name in options.acquisition:
+        one_of("acquisition", name, tuple(acquisitions))
+    task: Any = task_named(options.task)
+    device = choose_device(options.device)
+    fast = best_precision(device)
+    options = options.in_folder("active").replace(
+        precision=options.precision or fast, pass_precision=options.pass_precision or fast)
+    options = within_positions(task, options, PRESETS[options.preset]["max_length"])
+    check_options(task, options)
+    folder = Path(options.output_dir)
+    with lock_folder(ALONE, folder), threads(options.threads):
+        check_folder(options, "active", BEGUN)
+        with remove_split_on_error(folder):
+            rows = ActiveRows(task, options, device)
+            options.say(f"data      {rows.description}")
+            if not (folder / BEGUN).is_file() and not rows.known \
+                    and options.initial >= len(rows.texts):
+                raise ConfigError(f"initial is {options.initial}; the pool has {len(rows.texts)} "
+                                  "rows, so none would be left to choose from; expected fewer")
+            open_folder(options, "active", rows.fingerprint, BEGUN)
+        campaigns = Campaigns(rows, folder)
+        if options.oracle != "simulated":
+            return campaigns.ask_a_person(acquisitions[options.acquisition[0]])
+        for seed in options.seeds:
+            if options.all_data:
+                campaigns.train_on_all(seed)
+            for name in options.acquisition:
+                campaigns.run_one(name, acquisitions[name], seed, simulated(rows.truth))
+        return report(campaigns.histories, campaigns.costs, rows)
+
+
+class Campaigns:
+    """The campaigns of one job.
+
+    Attributes
+    ----------
+    histories
+        By name and seed, as `ActiveLearner` has them; "all-data" is one of the names.
+    costs
+        By name: rows of the pool, and seconds to choose from them, of what this process did.
+    """
+
+    def __init__(self, rows: ActiveRows, folder: Path) -> None:
+        self.options, self.rows, self.folder = rows.options, rows, folder
+        self.histories: Histories = {}
+        self.costs: Costs = {}
+        self._first: tuple[Any, Any] = None, None  # arguments of a first training, and its model
+
+    def learner(self, name: str, choose: Choose, seed: int) -> ActiveLearner:
+        """Return the ActiveLearner of a campaign, which goes on if it was begun."""
+        options, rows = self.options, self.rows
+        learner = ActiveLearner(
+            len(rows.texts), self._fit, rows.make_pool, choose, rows.evaluate, seed=seed,
+            folder=self.folder / f"{file_name(name)}-seed-{seed}", save_model=rows.save_model,
+            load_model=rows.load_model, resume=options.resume is not None,
+            warm_start=options.warm_start, keep_weights=options.keep_weights,
+            stop_rows=options.stop_rows)
+        self.histories.setdefault(name, {})[seed] = learner.history
+        return learner
+
+    def _fit(self, rows: list[int], labels: list[Label], seed: int, start: Any) -> Any:
+        """Train, but not twice the same: all methods of a seed begin with the same training."""
+        training = rows, labels, seed
+        if training == self._first[0]:
+            return self._first[1]
+        model = self.rows.fit(*training, start)
+        if len(rows) == self.options.initial:
+            self._first = training, model
+        return model
+
+    def train_on_all(self, seed: int) -> None:
+        """Train on every label, the goal of the others."""
+        learner = self.learner(ALL_DATA, ACQUISITIONS["random"], seed)
+        if learner.state.rounds:
+            learner.train()
+        else:
+            learner.initialize(range(len(self.rows.texts)), self.rows.truth)
+        self._say(ALL_DATA, learner)
+
+    def run_one(self, name: str, choose: Choose, seed: int,
+                 oracle: Oracle) -> tuple[ActiveLearner, str]:
+        """Run a campaign to its end, whoever answers; return its learner and why it ended."""
+        options = self.options
+        learner = self.learner(name, self._timed(name, choose), seed)
+        if not learner.state.rounds and self.rows.known:
+            learner.initialize(range(len(self.rows.known)), self.rows.known)
+
+        def watched(asked: Sequence[int]) -> Sequence[Label] | None:
+            self._say(name, learner, self._cost(name, len(asked)))
+            return oracle(asked)
+
+        reason = run_campaign(learner, watched, options.initial, options.batch, options.rules())
+        self._say(name, learner, f"ended: {reason}")
+        if options.extra_epochs and learner.history:
+            self._train_on(name, learner)
+        return learner, reason
+
+    def ask_a_person(self, choose: Choose) -> Results:
+        """Run the one campaign that a person answers; write the labels that there are."""
+        options, rows = self.options, self.rows
+        name, seed = options.acquisition[0], options.seeds[0]
+        file = LabelFile(self.folder / "to_label.csv",
+                         [str(guard_formula(text)) for text in joined(rows.texts)], rows.classes,
+                         rows.task.has_label_sets)
+        learner, reason = self.run_one(name, choose, seed,
+                                        file.ask if options.oracle == "ask" else file)
+        path, state = self.folder / "labelled.jsonl", learner.state
+        _write_labels(path, rows, state.labels)
+        options.say(f"labels    {len(state.labels):,} in {path}")
+        if state.queried:
+            options.say(f"to do     fill in {file.path}, and go on with --resume auto")
+        return {"ended": reason, "labels": len(state.labels), "waiting": len(state.queried),
+                "output_dir": str(self.folder), "history": learner.history}
+
+    def _train_on(self, name: str, learner: ActiveLearner) -> None:
+        """Train the last model of a campaign on, and keep it beside the others."""
+        epochs, last = self.options.extra_epochs, learner.history[-1]
+        folder = (self.folder / f"{file_name(name)}-seed-{learner.seed}"
+                  / f"extra-{epochs}-after-{last['round']:03}")
+        if not folder.is_dir():
+            model = self.rows.fit(last["rows"], last["labels"], last["seed"], learner.model,
+                                  epochs)
+            with atomic_folder(folder) as work:
+                write_json(work / "metrics.json", {
+                    key: value if math.isfinite(value) else None
+                    for key, value in self.rows.evaluate(model).items()})
+                self.rows.save_model(model, work / "model")
+        score = read_json(folder / "metrics.json").get(self.options.metric)
+        self.options.say(f"{name:18}{epochs} epochs more: {self.options.metric} "
+                         f"{_score_text(score)}")
+
+    def _timed(self, name: str, choose: Choose) -> Choose:
+        @functools.wraps(choose)
+        def timed(pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
+            begin = time.perf_counter()
+            places = choose(pool, count, rng)
+            self.costs.setdefault(name, []).append((len(pool), time.perf_counter() - begin))
+            return places
+        timed.__name__ = name  # by which a campaign knows its method
+        return timed
+
+    def _cost(self, name: str, count: int) -> str:
+        if not self.costs.get(name):
+            return f"next {count}"
+        rows, seconds = self.costs[name][-1]
+        return (f"next {count}, of {rows:,} rows in {seconds:.1f} s, "
+                f"{1000 * seconds / rows:.2f} s per 1,000")
+
+    def _say(self, name: str, learner: ActiveLearner, more: str = "") -> None:
+        """Print how good the last model of a campaign is; before the first there is nothing."""
+        if learner.history:
+            last, metric = learner.history[-1], self.options.metric
+            score = _score_text(last["metrics"].get(metric))
+            self.options.say(f"{name:18}seed {learner.seed:<4}{len(last['rows']):7,} labels  "
+                             f"{metric} {score}  {more}")
+
+
+def _score_text(score: float | None) -> str:
+    return "-" if score is None else f"{score:.4f}"
+
+
+def _write_labels(path: Path, rows: ActiveRows, labels: Mapping[int, Any]) -> None:
+    """Write labelled texts as a file that `train` reads: one JSON object a line."""
+    with atomic_file(path) as temporary, \
+            open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        for row, label in labels.items():
+            text = rows.texts[row]
+            cells: dict[str, Any] = {"text": text} if isinstance(text, str) else dict(
+                zip(("text_a", "text_b"), text, strict=True))
+            cells[rows.options.LABEL_COLUMN] = (
+                [rows.classes[number] for number in label] if isinstance(label, list)
+                else rows.classes[label])
+            file.write(json.dumps(cells, ensure_ascii=False) + "\n")

@@ -1,0 +1,208 @@
+"""The step by which the tuner trains a model: some epochs, from one state file to the next.
+
+Hyperband and population-based training are made of such legs. Every leg builds model and trainer
+anew from the options and its own parameters, and then puts into them what the leg before left:
+weights, the optimizer's moments, random numbers and the place in the data. So whatever a leg's
+parameters say (learning rate, weight decay, dropout, warm-up) holds for the live run from its
+first step on, and legs whose parameters stay the same end in the same bits as one unbroken run.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.files import atomic_file
+from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.run.job import Rows, Training, TrainingJob
+from bert_kit.jobs.run.randomness import seeded, threads
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tuning.trial import read_weights_once, tokenized_rows, trial_options
+from bert_kit.training import TrainerState
+from bert_kit.tuner import Leg
+
+# Options that end or resume a run by themselves; here the tuner says when a leg ends.
+WHOLE_RUNS_ONLY = ("resume", "time_limit", "early_stopping", "trend_window", "regression",
+                   "fast_dev_run", "max_steps")
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BertStep:
+    """A step function of the tuner: `step(leg)` trains a model and returns its score.
+
+    The score is the option `metric` on the validation rows; the test rows are never looked at.
+    It travels to other processes by pickle. A process reads the rows and the weights to start
+    from once, whatever number of legs it is given. Legs that run at the same time need processes
+    of their own: threads would share torch's random numbers.
+
+    Parameters
+    ----------
+    options
+        Of training: what a leg's parameters, under any of their spellings, do not say.
+        `num_train_epochs` is the length of a whole run, for the schedule of the learning rate;
+        its `seed` splits the rows, the leg's seed does the rest; an `output_dir` keeps the split.
+        A leg that goes on keeps the seed and the random numbers of the leg before. Warm-up that
+        is over does not come back: another `warmup_steps` then only changes how the rate falls.
+
+    Raises
+    ------
+    ConfigError
+        If an option has no meaning for a leg.
+
+    Examples
+    --------
+    ::
+
+        step = BertStep(ClassOptions(data_file="reviews.csv", num_train_epochs=10))
+        best = PBT(space).run(step, generations=10, path="runs/pbt").best
+        step.save_model(best.checkpoint, "models/reviews")
+    """
+
+    options: Any
+
+    def __post_init__(self) -> None:
+        for name in WHOLE_RUNS_ONLY:
+            if getattr(self.options, name) not in (None, False, 0, -1):
+                raise ConfigError(f"{name} has no meaning for a leg of training; leave it out")
+        if self.options.output_dir == type(self.options).output_dir:  # none was chosen
+            object.__setattr__(self, "options", self.options.replace(output_dir=None))
+        options = self._leg_options({}, self.options.seed)
+        check_options(task_named(options.task), options)
+
+    def __call__(self, leg: Leg) -> float:
+        """Train from epoch `leg.start` up to `leg.stop` and return the score.
+
+        Raises
+        ------
+        BertKitError
+            If a parameter is impossible, the state file does not fit, or training diverges.
+        """
+        left = None if leg.state_in is None else read_state(leg.state_in)
+        training, rows = self._build(leg.params, left["seed"] if left else leg.seed, leg.device)
+        trainer, options = training.trainer, training.options
+        epochs = trainer.args.num_train_epochs
+        if not 0 <= leg.start < leg.stop <= epochs:
+            raise ConfigError(f"a leg goes from epoch {leg.start} to {leg.stop}; expected a part "
+                              f"of the {epochs} that num_train_epochs says")
+        with threads(options.threads), seeded(options.seed + 1):
+            if left is not None:
+                _put_back(training, left, leg)
+            trainer.total_steps = leg.stop * trainer.steps_per_epoch
+            trainer.train()
+            score = _score(training, rows)[training.task.metric(options, training.parts)]
+            if leg.state_out is not None:
+                write_state(leg.state_out, training, leg.params)
+        return score
+
+    def save_model(self, state: str | Path, folder: str | Path) -> None:
+        """Write the model of a state file into a folder, as `train` does."""
+        left = read_state(state)
+        training, rows = self._build(left["params"], left["seed"])
+        training.model.load_state_dict(left["model"])
+        with threads(training.options.threads):
+            _score(training, rows)  # it chooses thresholds, where there are some
+        training.save(folder)
+
+    def _build(self, params: Mapping[str, Any], seed: int,
+               device: str | None = None) -> tuple[Training, Rows]:
+        options = self._leg_options(params, seed, device)
+        rows, = tokenized_rows(self.options.replace(max_length=options.max_length))
+        only_train = Rows(rows.parts, rows.tokenizer, {"train": rows.datasets["train"]})
+        job = TrainingJob(task_named(options.task), options)
+        return job.build(only_train, read_weights_once), rows  # it never evaluates by itself
+
+    def _leg_options(self, params: Mapping[str, Any], seed: int,
+                     device: str | None = None) -> Any:
+        return trial_options(self.options, params, "parameters").replace(
+            seed=seed, device=device or self.options.device, output_dir=None, verbosity=0,
+            load_best_model_at_end=False)
+
+
+def _score(training: Training, rows: Rows) -> dict[str, Any]:
+    return training.score("validation", training.predictor.answers(rows.datasets["validation"]))
+
+
+def write_state(path: str | Path, training: Training, params: Mapping[str, Any]) -> None:
+    """Write all that the next leg needs into one file, whole or not at all."""
+    amp, model = training.trainer.amp, training.model
+    optimizer = amp.optimizer
+    state = {
+        "params": params, "seed": training.options.seed, "epoch": training.trainer.state.epoch,
+        "optim": training.options.optim, "data": _fingerprint(training),
+        "model": model.state_dict(),
+        # By name: another rate of the head would sort the optimizer's groups otherwise.
+        "moments": {name: optimizer.state[p] for name, p in model.named_parameters()
+                    if p in optimizer.state},
+        "scaler": amp.state_dict(),
+        "random": [torch.get_rng_state(), *_on_device(training, torch.cuda.get_rng_state)]}
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def read_state(path: str | Path) -> State:
+    """Return what `write_state` wrote.
+
+    Raises
+    ------
+    TrainingError
+        If there is no such file, or it is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise TrainingError(f"{path}: is not what a leg of training leaves "
+                            f"({type(error).__name__})") from None
+
+
+def _put_back(training: Training, left: State, leg: Leg) -> None:
+    """Put a new training where the leg before stopped; all that options say stays as it is now."""
+    trainer: Any = training.trainer
+    for name, now in (("optim", training.options.optim), ("data", _fingerprint(training)),
+                      ("epoch", leg.start)):
+        if left[name] != now:
+            raise TrainingError(f"{leg.state_in}: {name} was {left[name]!r} and is now {now!r}; "
+                                "a leg that goes on needs the same")
+    try:
+        training.model.load_state_dict(left["model"])
+        _put_back_moments(trainer.amp.optimizer, training.model, left["moments"])
+        trainer.amp.load_state_dict(left["scaler"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{leg.state_in} does not fit these parameters: {reason}") from None
+    step = leg.start * trainer.steps_per_epoch  # with another batch size, other steps
+    trainer.state = TrainerState(step, leg.start)
+    scheduler = trainer.amp.scheduler
+    scheduler.last_epoch = step
+    for group, rate, factor in zip(trainer.amp.optimizer.param_groups, scheduler.base_lrs,
+                                   scheduler.lr_lambdas, strict=True):
+        group["lr"] = rate * factor(step)
+    torch.set_rng_state(left["random"][0])
+    for state in left["random"][1:]:
+        _on_device(training, functools.partial(torch.cuda.set_rng_state, state))
+
+
+def _put_back_moments(optimizer: torch.optim.Optimizer, model: torch.nn.Module,
+                      moments: Mapping[str, Any]) -> None:
+    """Fill the optimizer's state, and leave rate, decay and all else of its groups alone."""
+    names = {p: name for name, p in model.named_parameters()}
+    order = [names[p] for group in optimizer.param_groups for p in group["params"]]
+    state = optimizer.state_dict()
+    state["state"] = {i: moments[name] for i, name in enumerate(order) if name in moments}
+    optimizer.load_state_dict(state)
+
+
+def _fingerprint(training: Training) -> str:
+    return training.task.fingerprint(training.parts, training.predictor.tokenizer)
+
+
+def _on_device(training: Training, function: Callable[..., Any]) -> list[Any]:
+    """Return [function(device=...)] where the training is on a CUDA device, else []."""
+    device = training.predictor.device
+    return [function(device=device)] if device.type == "cuda" else []

@@ -1,0 +1,513 @@
+"""Searching the hyperparameters of a task, from files to its best configuration.
+
+The rows are split once, every trial is scored on the validation rows, and the test rows are scored
+once, at the end, by the model of the best trial. `run` is the job; `tune_classifier` searches for
+one head, `tune_all_classifiers` for several.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from bert_kit.errors import ConfigError, UsageError
+from bert_kit.evaluation import format_leaderboard
+from bert_kit.figures import require_plots
+from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
+from bert_kit.jobs.options.declare import Options, fields_of, given_options, option, with_defaults
+from bert_kit.jobs.options.parser import config_value
+from bert_kit.jobs.run.build import check_options, default_length, more_is_better
+from bert_kit.jobs.run.folder import (check_place, check_same_run, manifest, quoted,
+                                      remove_split_on_error)
+from bert_kit.jobs.run.job import Rows, TrainingJob
+from bert_kit.jobs.run.task import Scores, Task
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tasks.texts import HEADS, TextTask
+from bert_kit.jobs.tuning.best import Config, best_config, load_best_config, write_best_config
+from bert_kit.jobs.tuning.legs import BertStep
+from bert_kit.jobs.tuning.log import SearchLog, parameters_text
+from bert_kit.jobs.tuning.spaces import search_space
+from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
+from bert_kit.training import ALONE, best_precision, choose_device
+from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Leg, Median, Percentile, Population,
+                            Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
+                            write_report)
+
+SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
+BY_TRIALS = SAMPLERS[:3]
+BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
+DRAWS = {"tpe": TPE, "random": Random, "grid": Grid}
+PRUNERS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a quarter goes on
+# Options that only some samplers use, and what they are there when nothing is said.
+ONLY_WITH = {"n_trials": (SAMPLERS[:4], 50), "pruner": (BY_TRIALS, "median"),
+             "keep_top": (BY_TRIALS, 3), "population": (("pbt",), 4), "folds": (BY_TRIALS, 0),
+             "adaptive_stopping": (BY_TRIALS, False), "timeout": (BY_TRIALS, None)}
+# What the machine and the number of jobs decide when a search begins. It keeps them when it goes
+# on elsewhere or with other jobs: scores that were rounded otherwise would not compare.
+CHOSEN = ("precision", "threads")
+
+
+@dataclass(frozen=True)
+class SearchOptions(Options):
+    """What to search and how; what is given of a training is fixed, and what is left open tuned."""
+
+    title: ClassVar[str] = "search"
+
+    sampler: str = option("tpe", "how parameters are drawn; halving and hyperband train many a "
+                          "little and the best on, pbt changes them while a population trains",
+                          "strategy", choices=SAMPLERS)
+    n_trials: int | None = option(None, "trials in all (default: 50); hyperband and pbt have "
+                                  "their own numbers", "max_trials", least=1, may_change=True)
+    study_name: str | None = option(None, "folder of the search in output_dir; by default the "
+                                    "name of the head or task, with a number where it is taken")
+    space: str | None = option(None, "file with a search space of your own (.json, .toml, .yml)",
+                               may_change=True)
+    pruner: str | None = option(None, "end a trial that falls behind the others at the same "
+                                "epoch (default: median)", choices=tuple(PRUNERS), may_change=True)
+    folds: int = option(0, "score a trial by the mean over so many folds of the training and "
+                        "validation rows", "cross_validation", "cv")
+    population: int | None = option(None, "members of pbt (default: 4)", "population_size",
+                                    least=2, may_change=True)
+    timeout: float | None = option(None, "seconds after which no new trial begins",
+                                   may_change=True)
+    jobs: int = option(1, "trials at a time, each in a process of its own", "n_jobs", least=1,
+                       may_change=True)
+    keep_top: int | None = option(None, "models of the best trials to keep (default: 3; with "
+                                  "folds none)", least=0, may_change=True)
+    train_best: bool = option(True, "train once more with the best, and score the test rows",
+                              may_change=True)
+    report: bool = option(False, "draw the search on one page, report.html", may_change=True)
+    adaptive_stopping: bool = option(False, "stop early by several criteria, with more patience "
+                                     "in later trials")
+    resume: bool | str | None = option(None, "go on with an interrupted search", words=("auto",),
+                                       may_change=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "resume", "auto" if self.resume else None)
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f"folds is {self.folds}; expected 0 for one validation part, or a "
+                              "whole number from 2")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"timeout is {self.timeout}; expected seconds above 0")
+        for name in ("fast_dev_run", "overfit_batches"):
+            if getattr(self, name):
+                raise UsageError(f"{name} has no meaning for a search; try it with train")
+        if self.folds and self.sampler in BY_TRIALS:
+            if self.keep_top:
+                raise UsageError(f"keep_top is {self.keep_top}, but with folds no trial has one "
+                                 "model to keep; leave keep_top or folds out")
+            object.__setattr__(self, "keep_top", 0)
+        for name, (samplers, default) in ONLY_WITH.items():
+            value = getattr(self, name)
+            if self.sampler in samplers and value is None:
+                object.__setattr__(self, name, default)
+            elif self.sampler not in samplers and value != getattr(type(self), name):
+                raise UsageError(f"{name} is {value}, which {self.sampler} does not use; leave it "
+                                 f"out, or choose {' or '.join(samplers)}")
+        if self.study_name is not None and (
+                "/" in self.study_name or self.study_name in (".", "..")):
+            raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")
+
+
+@dataclass(frozen=True)
+class HeadsOptions(Options):
+    """For which heads of a text task to search, where it is for several."""
+
+    title: ClassVar[str] = "search"
+
+    all: bool = option(False, "search for every head, one after the other", "tune_all")
+    classifiers: tuple[str, ...] | None = option(None, "search for these heads, one after the "
+                                                 "other", "classifier_types",
+                                                 choices=(*HEADS, "custom"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.all and self.classifiers:
+            raise UsageError("all and classifiers are both set; expected one of them")
+        if (self.all or self.classifiers) and getattr(self, "classifier", "mlp") != "mlp":
+            raise UsageError("classifier is one head to search; leave it out beside all or "
+                             "classifiers")
+
+
+@functools.cache
+def search_options(task: str) -> type[Any]:
+    """Return the class of the options of a search: its own, and those of a task's training."""
+    trained = task_named(task).options
+    has_heads = hasattr(trained, "classifier")
+    made = type(f"Search{trained.__name__}", (SearchOptions, *[HeadsOptions] * has_heads, trained),
+                {"__annotations__": {}, "__module__": __name__, "__doc__": SearchOptions.__doc__})
+    change = with_defaults(
+        {"batch_size": "rows in a batch; tuned by default",
+         "learning_rate": "peak rate; tuned by default; auto finds one by a range test",
+         "weight_decay": "of matrices; tuned by default",
+         "warmup_steps": "steps of rising rate; below 1 a share; tuned by default",
+         "output_dir": "where everything goes"},
+        {"num_train_epochs": ("tuning_epochs",), "output_dir": ("hyperparams_dir",)},
+        batch_size=None, learning_rate=None, weight_decay=None, warmup_steps=None,
+        output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {})
+    return dataclass(frozen=True)(change(made))
+
+
+def options_class(arguments: Sequence[str]) -> type[Options]:
+    """Return the class of the options that a command line of `tune` has."""
+    return search_options(str(config_value(arguments, "task") or "classification"))
+
+
+def tune_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
+                    data_path: str | Path | None = None,
+                    space: SearchSpace | Mapping[str, Any] | None = None,
+                    **settings: Any) -> dict[str, Any]:
+    """Search the hyperparameters of one head and return the best.
+
+    Parameters
+    ----------
+    classifier_type
+        The head: standard, custom (mlp), bilstm, attention, cnn, fourier_kan or wavelet_kan.
+    model_path
+        Folder or name of a BERT to start from.
+    data_path
+        File or folder with labelled texts; without it the docstring task.
+    space
+        What to try, by names that are options of training; by default that of the head.
+    **settings
+        Options of a search, under any of their spellings; for instance `n_trials`,
+        `num_epochs`, `metric_for_best_model`, `save_dir`, `sampler`, `jobs`; `task` may be any.
+        What is set is not searched for.
+
+    Returns
+    -------
+    dict
+        The best parameters, as `train_classifier` takes them. `load_best_config` has them too,
+        and their score.
+
+    Raises
+    ------
+    BertKitError
+        For input that cannot be used; before any training.
+    """
+    given = given_options(classifier=classifier_type, model=model_path, data_file=data_path)
+    kind = search_options(settings.get("task", "classification"))
+    return find_best(kind.from_names({**given, **given_options(**settings)}), space)["best_params"]
+
+
+def tune_all_classifiers(model_path: str | Path | None = None,
+                         data_path: str | Path | None = None,
+                         classifier_types: Sequence[str] = HEADS,
+                         **settings: Any) -> dict[str, Config]:
+    """Search the hyperparameters of several heads and return {head: best configuration}.
+
+    Parameters
+    ----------
+    model_path, data_path, **settings
+        As in `tune_classifier`; an option of one head does not concern the others.
+    classifier_types
+        Which heads; all seven by default.
+
+    Returns
+    -------
+    dict
+        For each head what `load_best_config` returns. best_overall_classifier.json has the best.
+    """
+    given = given_options(model=model_path, data_file=data_path)
+    kind = search_options(settings.get("task", "classification"))
+    return run_all(kind.from_names({**given, **given_options(**settings)}), classifier_types)
+
+
+def run(options: Any) -> Any:
+    """Do the whole job; return the best configuration, or {head: configuration} of several."""
+    heads = HEADS if getattr(options, "all", False) else getattr(options, "classifiers", None)
+    return run_all(options, heads) if heads else find_best(options)
+
+
+def run_all(options: Any, classifier_types: Sequence[str] = HEADS) -> dict[str, Config]:
+    """Search for several heads; see `tune_all_classifiers`."""
+    heads = dict.fromkeys("mlp" if head == "custom" else head for head in classifier_types)
+    one = options.replace(all=False, classifiers=None)
+    jobs = [one.with_head(head) for head in heads]
+    if options.study_name is not None:
+        jobs = [job.replace(study_name=f"{options.study_name}-{job.classifier}") for job in jobs]
+    for job in jobs:
+        prepare(job)  # what is wrong with any is found before the first begins
+    configs = {}
+    for number, job in enumerate(jobs, 1):
+        options.say(f"\n== {job.classifier} ({number} of {len(jobs)})")
+        configs[job.classifier] = find_best(job)
+    shown = [column[0] for column in task_named(options.task).columns[:2]]
+    rows = [{"classifier": head, options.metric: config["best_value"],
+             **{f"test {name}": (config.get("test_results") or {}).get(name) for name in shown}}
+            for head, config in configs.items()]
+    table = format_leaderboard(rows, options.metric, not more_is_better(options.metric))
+    options.say(f"\n{table}")
+    return configs
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that may begin, or has.
+
+    Attributes
+    ----------
+    options
+        Of the search.
+    base
+        What every trial trains with: options of the task.
+    metric
+        The name of the scores; with what is left open, the rows decide it.
+    """
+
+    task: Task
+    options: Any
+    space: SearchSpace
+    folder: Path
+    base: Any
+    metric: str
+
+    @property
+    def direction(self) -> str:
+        """Which scores are better, for the tuner."""
+        return "maximize" if more_is_better(self.metric) else "minimize"
+
+    @property
+    def name(self) -> str:
+        """The name of the head, or of the task if it has none."""
+        return getattr(self.base, "classifier", self.task.name)
+
+    def study(self, sampler: Any = None, pruner: Any = None, resume: bool = False) -> Study:
+        """Return the Study, begun or gone on with."""
+        options = self.options
+        return Study(options.study_name or self.task.folder_name(self.base), self.space,
+                     self.folder, self.direction, sampler=sampler, pruner=pruner,
+                     seed=options.seed, resume=resume or options.resume is not None)
+
+    def log(self) -> SearchLog:
+        """Return what says how the search goes on."""
+        return SearchLog(self.metric, self.options.say)
+
+    def config(self, options: Any, trial: Trial) -> Config:
+        """Return the best configuration of a trial with these options."""
+        return best_config(options, self.metric, trial.params, trial.value, trial=trial.number,
+                           state=trial.state)
+
+
+def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Config:
+    """Do a search and return the best configuration.
+
+    Parameters
+    ----------
+    space
+        What to try, by names that are options of training; by default that of the task.
+    """
+    search = prepare(options, space)
+    rows, fingerprint = read_rows(search)
+    search = dataclasses.replace(search, metric=search.task.metric(search.base, rows.parts))
+    options.say(f"data      {rows.parts.description}\nsearch    {options.sampler} over "
+                f"{', '.join(parameter.name for parameter in search.space.parameters)}, in "
+                f"{search.folder}\ntraining  {search.base.precision}, threads "
+                f"{search.base.threads}, jobs {options.jobs}")
+    with workers(options) as pool:
+        config = SEARCHES[options.sampler](search, pool)
+    config = {**config, "study": str(search.folder), "sampler": options.sampler,
+              "folds": options.folds, "data": fingerprint}
+    options.say(f"\nbest      {search.metric} {config['best_value']:.4f} with "
+                f"{parameters_text(config['best_params'])}")
+    if config.get("state") == "pruned":
+        options.say("          no trial was finished: this one was ended early")
+    with held(search.folder, wait=True):  # one that shares the search waits, and finds it done
+        before = load_best_config(search.name, options.output_dir)
+        path = write_best_config(options.output_dir, search.name, config)
+        if options.train_best:
+            config["test_results"] = _test_results(search, config, before)
+            write_best_config(options.output_dir, search.name, config)
+    if options.report:
+        options.say(f"report    {draw_report(search)}")
+    again = (f": best_model; its schedule is in {path}" if "schedule" in config else
+             f"; train again with: python -m bert_kit {search.task.job} --config {quoted(path)}")
+    options.say(f"saved in {search.folder}{again}")
+    return config
+
+
+def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Search:
+    """Check everything that can be checked without the rows, and return the Search."""
+    task = task_named(options.task)
+    if options.report:
+        require_plots()
+    if options.folds and not isinstance(task, TextTask):
+        raise UsageError(f"folds is {options.folds}, but {task.name} has no labelled texts to cut "
+                         "into folds; leave it out")
+    space = search_space(task, options, space)
+    parent, study = options.output_dir, options.study_name
+    folder = (Path(parent, study) if study is not None else numbered_folder(
+        parent, task.folder_name(options), options.resume is not None))
+    begun = {}
+    if (folder / "manifest.json").is_file():
+        check_same_run(folder, options, job="tune")
+        begun = read_json(folder / "manifest.json").get("chosen", {})
+    given = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
+    base = task.options(**{
+        **{name: value for name, value in given.items() if value is not None},
+        "output_dir": str(folder), "resume": None, "max_length": default_length(task, options),
+        "num_train_epochs": options.num_train_epochs or task.epochs[options.model is None],
+        "precision": options.precision or best_precision(choose_device(options.device)),
+        "threads": options.threads or max(1, torch.get_num_threads() // options.jobs), **begun})
+    middle = space.from_row(np.full(len(space.parameters), 0.5))
+    check_options(task, trial_options(base, middle))
+    if options.sampler in BY_LEGS:
+        BertStep(base)  # or an error for what has no meaning there
+    if options.sampler == "hyperband" and base.num_train_epochs < 3:
+        raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
+                          f"{base.num_train_epochs}")
+    check_place(folder)
+    return Search(task, options, space, folder, base, task.metric(base, None))
+
+
+def read_rows(search: Search) -> tuple[Rows, str]:
+    """Return the Rows of a search and their fingerprint; its folder then holds a manifest."""
+    with remove_split_on_error(search.folder):
+        rows = tokenized_rows(search.base, search.options.folds)[0]
+    fingerprint = search.task.fingerprint(rows.parts, rows.tokenizer)
+    path = search.folder / "manifest.json"
+    if not path.is_file():
+        write_json(path, {**manifest(search.options, "tune", fingerprint), "chosen": {
+            name: getattr(search.base, name) for name in CHOSEN}})
+    elif read_json(path).get("data") != fingerprint:
+        raise ConfigError(f"{search.folder}: the data has changed since the search began; "
+                          "expected the same rows")
+    return rows, fingerprint
+
+
+@contextlib.contextmanager
+def workers(options: Any) -> Iterator[dict[str, Any]]:
+    """Give the options of parallel trials: as many processes as jobs, or this one."""
+    if options.jobs == 1:
+        yield {}
+        return
+    gpus = torch.cuda.device_count() if choose_device(options.device).type == "cuda" else 0
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"),
+                             _end_with_the_search) as executor:
+        yield {"executor": executor,
+               "devices": tuple(f"cuda:{i % gpus}" for i in range(options.jobs)) if gpus else ()}
+
+
+def _end_with_the_search() -> None:
+    """Let a worker process end when the one that began it is gone, for instance killed."""
+    parent: Any = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
+    """Train whole trials, one set of parameters each."""
+    options = search.options
+    objective = Objective(search.base, options.folds, options.adaptive_stopping,
+                          keep=options.keep_top > 0)
+    with closing(search.study(DRAWS[options.sampler](), PRUNERS[options.pruner])) as study:
+        over = sum(trial.over for trial in study.trials)
+        study.optimize(objective, max(0, options.n_trials - over), options.timeout,
+                       in_flight=options.jobs, **pool,
+                       callbacks=[search.log(), KeepTop(options.keep_top)])
+        trial = study.best
+    best = trial_options(search.base, trial.params)
+    if options.adaptive_stopping:
+        best = adaptive_patience(best, trial.number)
+    return search.config(best, trial)
+
+
+@dataclass(frozen=True)
+class SameSeed:
+    """The step of halving and Hyperband: trials differ in nothing but their parameters."""
+
+    step: BertStep
+
+    def __call__(self, leg: Leg) -> float:
+        return self.step(leg.replace(seed=self.step.options.seed))
+
+
+def _search_by_legs(search: Search, pool: dict[str, Any]) -> Config:
+    """Train many a little, and go on with the best of them."""
+    options, epochs = search.options, search.base.num_train_epochs
+    plan: Any = (Hyperband(epochs) if options.sampler == "hyperband"
+                 else SuccessiveHalving(options.n_trials, 1, epochs))
+    base = search.base.replace(load_best_model_at_end=False)  # a score is that of the last epoch
+    with closing(search.study()) as study:
+        over = sum(trial.over for trial in study.trials)
+        if over < plan.configurations:  # a resumed search may have nothing left to do
+            study.halve(SameSeed(BertStep(base)), plan, callbacks=[search.log()], **pool)
+        trial = study.best
+    return search.config(trial_options(base, trial.params), trial)
+
+
+def _search_by_population(search: Search, pool: dict[str, Any]) -> Config:
+    """Change the parameters while a population trains."""
+    options, base = search.options, search.base.replace(load_best_model_at_end=False)
+    pbt = PBT(search.space, population=options.population, seed=options.seed,
+              direction=search.direction)
+    step = BertStep(base)
+    result = pbt.run(step, generations=base.num_train_epochs, path=search.folder,
+                     resume=options.resume is not None, callbacks=[search.log()], **pool)
+    best: Any = result.best
+    step.save_model(best.checkpoint, search.folder / "best_model")
+    return best_config(trial_options(base, best.params), search.metric, best.params, best.score,
+                       schedule=result.schedule(best))
+
+
+SEARCHES: dict[str, Callable[[Search, dict[str, Any]], Config]] = {
+    **dict.fromkeys(BY_TRIALS, _search_by_trials), "halving": _search_by_legs,
+    "hyperband": _search_by_legs, "pbt": _search_by_population}
+
+
+def draw_report(search: Search) -> Path:
+    """Draw what a search has found on one page in its folder, and return the page's path."""
+    path = search.folder / "report.html"
+    if search.options.sampler == "pbt":
+        write_lineage(Population.load(search.folder), path)
+        return path
+    with closing(search.study(resume=True)) as study:
+        write_report(study, path)
+    return path
+
+
+def _test_results(search: Search, config: Config, before: Config | None) -> Scores | None:
+    """Return the scores of the best model on the test rows; None where there are none.
+
+    The best configuration is trained once more, as `train --config` does, unless an earlier part
+    of a resumed search has done so. The model of a population is there already.
+    """
+    options, task, folder = search.options, search.task, search.folder / "best_model"
+    same = before is not None and all(before.get(key) == config[key] for key in (
+        "study", "best_params", "best_value"))
+    if before is not None and same and "test_results" in before and (
+            folder / "results.json").is_file():
+        return before["test_results"]
+    if options.sampler == "pbt":
+        parts = tokenized_rows(search.base)[0].parts
+        if parts.test is None:
+            return None
+        model = task.load(folder, search.base.device, ALONE)
+        rows = task.dataset(parts.test, "test", parts, model.tokenizer, search.base)
+        return task.scores(model.answers(rows), parts.test, model)
+    if folder.exists():
+        remove_folder(folder)
+    options.say("\nthe best once more, and on the test rows")
+    results = TrainingJob(task, task.options(**{
+        **config["settings"], "output_dir": str(folder), "verbosity": options.verbosity})).run()
+    value = results.get("validation", {}).get(search.metric)
+    if not options.folds and value != config["best_value"]:
+        options.say(f"trained again it has {search.metric} {value:.4f} on the validation rows: "
+                    "not the trial's; another machine or number of threads rounds otherwise")
+    return results.get("test")
