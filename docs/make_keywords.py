@@ -18,7 +18,8 @@ TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
          "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
 # What the functions have as arguments of their own.
 ARGUMENTS = {**dict.fromkeys(TASKS, {"classifier_type", "model_path", "data_path", "dataset_path"}),
-             **dict.fromkeys(("SimilarityKeywords", "MaskedKeywords"), {"model_path", "train_file"})}
+             **dict.fromkeys(("SimilarityKeywords", "MaskedKeywords"),
+                             {"model_path", "train_file"})}
 HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
 
 from collections.abc import Sequence

@@ -63,8 +63,7 @@ def test_every_task_asks_every_option_of_training(task):
         "save_total_limit", "baselines", "fast_dev_run", "overfit_batches", "max_train_samples",
         "plots", "verbosity"}
     with pytest.raises(ConfigError, match="metric is 'speed'; expected one of"):
-        train(task, {"metric": "speed", "from_scratch": "bert-tiny"} | (
-            {"train_file": "none"} if task == "similarity" else {}))
+        train(task, {"metric": "speed", "train_file": "none", "output_dir": None})
 
 
 def test_training_options_reach_the_trainer(task, given):
@@ -87,7 +86,7 @@ def test_training_options_reach_the_trainer(task, given):
     assert (args.eval_strategy, args.eval_steps) == ("steps", 7)
     assert (args.save_strategy, args.save_steps, args.save_total_limit) == ("steps", 14, 5)
     assert (args.metric_for_best_model, args.load_best_model_at_end) == (metric, False)
-    assert (args.time_limit, args.logging_steps, args.seed) == (99, 9, 3)
+    assert (args.time_limit, args.logging_steps) == (99, 9)
     assert trainer.stopping == EarlyStopping(4, 0.01, 2, 3, 5, regression=0.25)
     assert (trainer.memory.threshold, trainer.memory.largest) == (0.9, 6)
     sampler = trainer.train_loader.batch_sampler
@@ -107,7 +106,8 @@ def test_rates_fall_layer_by_layer(task, given):
     trainer = built(task, {**given, "output_dir": None, "learning_rate": 0.02, "layer_decay": 0.5,
                            "head_learning_rate": 0.1}).trainer
     rates = {group["initial_lr"] for group in trainer.amp.optimizer.param_groups}
-    assert rates >= {0.02, 0.01, 0.005} and (0.1 in rates) == (task != "similarity")
+    head = {0.1} if task != "similarity" else set()  # an encoder alone has none
+    assert rates == {0.02, 0.01, 0.005} | head
 
 
 def test_a_run_stops_early_and_keeps_the_last_weights(task, given, tmp_path):
@@ -132,7 +132,7 @@ def test_a_run_stops_early_and_keeps_the_last_weights(task, given, tmp_path):
 def test_a_rate_is_found_and_the_time_is_short(task, given, tmp_path, capsys):
     results = train(task, {**given, "output_dir": None, "learning_rate": "auto", "verbosity": 1,
                            "time_limit": 1e-9, "baselines": False})
-    assert 1e-6 < results["learning_rate"] < 1 and results["steps"] == 1
+    assert 1e-7 <= results["learning_rate"] < 1 and results["steps"] == 1
     assert "where the loss falls fastest" in capsys.readouterr().out
 
 

@@ -258,7 +258,7 @@ def documents_batch(dataset):
     ({"val_size": 0, "validation_file": None, "eval_steps": 5}, "eval_steps is set, but"),
     ({"workers": 2}, "workers is 2; only a store"),
     ({"store": "out/store"}, "store out/store is in the output_dir out; expected it beside"),
-    ({"seed": 2**32}, "seed is 4294967296; expected a whole number from 0, below 2\\*\\*32"),
+    ({"seed": 2**32}, "seed is 4294967296; expected a whole number from 0 to"),
     ({"max_length": 2}, "max_length is 2"), ({"from_scratch": "bert-huge"}, "unknown model"),
     ({"dropout": 2}, "dropout is 2"), ({"lr": "often"}, "learning_rate is 'often'"),
     ({"memory_threshold": 3}, "memory threshold"), ({"tokenizer": "no/such"}, "no/such"),

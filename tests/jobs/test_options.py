@@ -236,7 +236,7 @@ def said(arguments, capsys):
     ("train --longest_answer 3", "--longest_answer is an option of train --task answering"),
     ("tag --model x --text a --epochs 2", "--epochs is an option of train"),
     ("answer --model x --question a --context b --lr 2", "--lr is an option of train"),
-    ("embed --model x --data_file a --query b --train_file c", "--train_file is an option of train"),
+    ("embed --model x --data_file a --query b --train_file c", "--train_file is an option of tra"),
     ("predict --model x --txt a", "did you mean 'text'?"),
     ("dance", "there is no job 'dance'"),
     ("preddict --model x", "there is no job 'preddict'; did you mean 'predict'?"),
