@@ -210,7 +210,7 @@ def test_data_that_teaches_nothing(bert, tmp_path):
     with pytest.raises(BertKitError, match="no question to train on has an answer"):
         train_answerer(bert, path, output_dir=tmp_path / "run", **{**FAST, "val_size": 0})
     assert not (tmp_path / "run").exists()
-    with pytest.raises(BertKitError, match="was pre-trained only; use train, to fine-tune it first$"):
+    with pytest.raises(BertKitError, match="was pre-trained only; use train, to fine"):
         Answerer.load(bert)
 
 

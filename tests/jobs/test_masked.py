@@ -234,8 +234,9 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     config = BertConfig.load(tmp_path / "a")
     assert config.hidden_dropout_prob == 0.1 and config.max_position_embeddings == 40
     assert get_tokenizer(tmp_path / "a").backend.to_str() == tokenizer.backend.to_str()
-    changed = make_model(MaskedTask(), MaskedOptions(model=files[2], dropout=0.25, verbosity=0),
-                         Parts([], None, None, "", ""), tokenizer)
+    changed = make_model(MaskedTask(), MaskedOptions(
+        model=files[2], dropout=0.25, max_length=24, verbosity=0), Parts([], None, None, "", ""),
+        tokenizer)
     assert changed.config.attention_probs_dropout_prob == 0.25
 
 

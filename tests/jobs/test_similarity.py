@@ -429,7 +429,8 @@ def test_training_learns_resumes_and_leaves_a_folder(bert, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"model": None}, "model is missing"), ({"train_file": None}, "given validation_file; expected data_file alone, or train_file"),
+    ({"model": None}, "model is missing"),
+    ({"train_file": None}, "given no file; expected data_file alone, or train_file"),
     ({"max_length": 99}, "max_length is 99; .* has 40 positions"),
     ({"pooling": None}, "holds no modules.json"), ({"pooling": "first"}, "pooling is 'first'"),
     ({"learning_rate": -1.0}, "learning_rate is -1"), ({"epochs": 0}, "num_train_epochs is 0"),
