@@ -13,7 +13,7 @@ from bert_kit.files import read_json
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.table import PLACES, task_named
 from bert_kit.jobs.train import train
-from bert_kit.training import EarlyStopping
+from bert_kit.training import EarlyStopping, Trainer
 from bert_kit.weights import read_safetensors
 
 # Those that once had a job of their own, with about half of the options.
@@ -110,12 +110,14 @@ def test_rates_fall_layer_by_layer(task, given):
     assert rates == {0.02, 0.01, 0.005} | head
 
 
-def test_a_run_stops_early_and_keeps_the_last_weights(task, given, tmp_path):
+def test_a_run_stops_early_and_keeps_the_last_weights(task, given, tmp_path, monkeypatch):
     """Nothing is ever `min_delta` better than before, so it ends at the second evaluation."""
-    before = torch.get_num_threads()
+    before, seen, go = torch.get_num_threads(), [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda trainer, resume: (
+        seen.append(torch.get_num_threads()), go(trainer, resume))[1])
     results = train(task, {**given, "output_dir": tmp_path, "max_steps": 9, "eval_steps": 1,
                            "save_steps": 1, "save_total_limit": 9, "early_stopping": 1,
-                           "min_delta": 9.0, "load_best_model_at_end": False, "threads": 1,
+                           "min_delta": 9.0, "load_best_model_at_end": False, "threads": 2,
                            "baselines": False})
     assert results["steps"] == 2 and results["stopped"] and results["baselines"] == {}
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
@@ -125,8 +127,8 @@ def test_a_run_stops_early_and_keeps_the_last_weights(task, given, tmp_path):
         assert torch.equal(tensor, last[name]), name
     assert sum(any(value for name, value in row.items() if name.startswith("eval_"))
                for row in metrics_of(tmp_path)) == 2
-    assert torch.get_num_threads() == before
-    assert read_json(tmp_path / "manifest.json")["settings"]["threads"] == 1
+    assert seen == [2] and torch.get_num_threads() == before
+    assert read_json(tmp_path / "manifest.json")["settings"]["threads"] == 2
 
 
 def test_a_rate_is_found_and_the_time_is_short(task, given, tmp_path, capsys):

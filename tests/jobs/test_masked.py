@@ -275,6 +275,12 @@ def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, mo
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
+def test_nothing_is_kept_without_a_folder(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = pretrain(train_file=files[0], val_size=0, max_steps=1, output_dir=None, **QUICK)
+    assert results["steps"] == 1 and results["output_dir"] is None and not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("text, options, words", [
     ("", {}, "a.txt: no text"), ("\n \n", {}, "a.txt: no text"),
     ("one\n\ntwo\n", {}, "of 2 documents leaves none to measure on; give a validation_file"),
