@@ -202,7 +202,7 @@ def said(arguments, capsys):
     except SystemExit as end:
         code = end.code
     output = capsys.readouterr()
-    assert output.out == "" or output.out.startswith("usage: ")
+    assert output.out == ""
     return code, output.err
 
 

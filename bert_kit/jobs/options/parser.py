@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -123,7 +124,7 @@ class JobParser(argparse.ArgumentParser):
         return known
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage()
+        self.print_usage(sys.stderr)
         self.exit(2, f"error: {message}\n")
 
 
