@@ -18,7 +18,10 @@ TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
          "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
          "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
 # What the functions have as arguments of their own.
-ARGUMENTS = {"classifier_type", "model_path", "data_path", "dataset_path", "acquisitions"}
+ARGUMENTS = {**dict.fromkeys(TASKS, {"classifier_type", "model_path", "data_path", "dataset_path",
+                                     "acquisitions", "classifier_types"}),
+             **dict.fromkeys(("SimilarityKeywords", "MaskedKeywords"),
+                             {"model_path", "train_file"})}
 HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
 
 from collections.abc import Sequence
@@ -45,7 +48,7 @@ def class_of(name: str, options: list[type[Options]]) -> str:
     for kind in options:
         hints = typing.get_type_hints(kind)
         for spelling, field in sorted(spellings(kind).items()):
-            if spelling not in ARGUMENTS:
+            if spelling not in ARGUMENTS[name]:
                 path = field.endswith(("_file", "_dir", "model", "store", "tokenizer"))
                 found.setdefault(spelling, shown(hints[field]).replace(
                     "str", "str | Path" if path else "str"))

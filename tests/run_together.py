@@ -14,8 +14,8 @@ from tiny_rows import rows_loader
 from tiny_runs import CONFIG, build, weights
 
 from bert_kit import (AMPTrainer, BertKitError, BERTForPreTraining, BERTForSequenceClassification,
-                      Predictor, TextClassificationTrainer, TrainingError, compute_classification_loss,
-                      train_classifier)
+                      Predictor, TextClassificationTrainer, TrainingError,
+                      compute_classification_loss, train_classifier)
 from bert_kit.training import (EarlyStopping, MemoryManager, compute_pretraining_loss,
                                find_learning_rate, gradual_unfreezing, join_processes)
 

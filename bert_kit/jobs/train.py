@@ -144,7 +144,8 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
     return train("answering", {**given_options(model=model_path, data_file=data_path), **settings})
 
 
-def train_similarity(model_path: str | Path | None = None, data_path: str | Path | None = None,
+def train_similarity(model_path: str | Path | None = None,
+                     train_file: str | Path | None = None,
                      **settings: "Unpack[SimilarityKeywords]") -> Results:
     """Train a sentence encoder on rated pairs and return the results, as in results.json.
 
@@ -152,7 +153,7 @@ def train_similarity(model_path: str | Path | None = None, data_path: str | Path
     ----------
     model_path
         Folder or name of a sentence encoder, or of a BERT with `pooling`.
-    data_path
+    train_file
         Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
         0, the highest to 1.
     **settings
@@ -164,11 +165,12 @@ def train_similarity(model_path: str | Path | None = None, data_path: str | Path
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", {**given_options(model=model_path, data_file=data_path),
+    return train("similarity", {**given_options(model=model_path, train_file=train_file),
                                 **settings})
 
 
 def pretrain(model_path: str | Path | None = None,
+             train_file: str | Path | Sequence[str | Path] | None = None,
              **settings: "Unpack[MaskedKeywords]") -> Results:
     """Pre-train a BERT and return the results, which results.json holds too.
 
@@ -176,10 +178,11 @@ def pretrain(model_path: str | Path | None = None,
     ----------
     model_path
         Folder or name of a BERT to go on from; without it a new one is made.
+    train_file
+        Text; by default the docstrings of the installed packages.
     **settings
-        Options of training, under any of their spellings; for instance `train_file` (by default
-        the docstrings of the installed packages), `max_steps`, `store`, `nsp`, `whole_word`,
-        `output_dir`.
+        Options of training, under any of their spellings; for instance `max_steps`, `store`,
+        `nsp`, `whole_word`, `output_dir`.
 
     Returns
     -------
@@ -187,7 +190,7 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", {**given_options(model=model_path), **settings})
+    return train("masked", {**given_options(model=model_path, train_file=train_file), **settings})
 
 
 class TextClassificationTrainer:

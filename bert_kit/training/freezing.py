@@ -20,7 +20,7 @@ def freeze(model: nn.Module, layers: int | str | None) -> None:
     Parameters
     ----------
     model
-        A task model, with its encoder under the name `bert`.
+        A task model, with its encoder under the name `bert`, or an encoder alone.
     layers
         0 freezes the embeddings, k the embeddings and the first k blocks; "encoder" or -1 the
         whole encoder with its pooler; None nothing. All blocks and the whole encoder are the
@@ -29,7 +29,7 @@ def freeze(model: nn.Module, layers: int | str | None) -> None:
     Raises
     ------
     TrainingError
-        If the model has no encoder by that name, or fewer blocks.
+        If the model has no encoder by that name, or fewer blocks, or nothing is left to train.
 
     Examples
     --------
@@ -54,6 +54,9 @@ def freeze(model: nn.Module, layers: int | str | None) -> None:
     for name, parameter in model.named_parameters():
         if name in layer_of:
             parameter.requires_grad_(layer_of[name] > frozen)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("an encoder without a head that is frozen as a whole has nothing to "
+                            "train; expected fewer blocks to freeze, and no gradual unfreezing")
 
 
 def gradual_unfreezing(model: nn.Module) -> Callable[[int], None]:

@@ -90,15 +90,15 @@ def encoder_layers(model: nn.Module) -> dict[str, int | None]:
 
     The embeddings are layer 0, block i is layer i + 1, and the pooler belongs to the last block.
     What is not part of the encoder, the head, is None. Names are those of the kit's task models,
-    `bert.embeddings.`, `bert.blocks.<i>.` and `bert.pooler.`.
+    `bert.embeddings.`, `bert.blocks.<i>.` and `bert.pooler.`, or of an encoder alone.
     """
     layers: dict[str, int | None] = {}
     for name, _ in model.named_parameters():
-        block = re.match(r"bert\.blocks\.(\d+)\.", name)
-        layers[name] = (int(block[1]) + 1 if block else
-                        0 if name.startswith("bert.embeddings.") else None)
+        block = re.match(r"(bert\.)?blocks\.(\d+)\.", name)
+        layers[name] = (int(block[2]) + 1 if block else
+                        0 if re.match(r"(bert\.)?embeddings\.", name) else None)
     top = max((layer for layer in layers.values() if layer is not None), default=0)
-    return {name: top if name.startswith("bert.pooler.") else layer
+    return {name: top if re.match(r"(bert\.)?pooler\.", name) else layer
             for name, layer in layers.items()}
 
 

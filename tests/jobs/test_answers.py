@@ -2,12 +2,12 @@
 
 import importlib.util
 import json
-import random
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import WORDS, tiny_bert
+from tiny_jobs import tiny_bert
+from tiny_tasks import write_squad
 
 from bert_kit import (Answerer, BertKitError, BERTForQuestionAnswering, get_tokenizer,
                       load_pretrained, train_answerer)
@@ -19,27 +19,6 @@ from bert_kit.files import read_json
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
             device="cpu", max_length=32, stride=8, longest_answer=3, plots=False)
-
-
-def write_squad(path, count, seed=0, impossible=False):
-    """Two questions a paragraph: which warm word is in it; every third may have none."""
-    rng, paragraphs = random.Random(seed), []
-    for i in range(count):
-        words = [rng.choice(["the", "old", "new", "very", "small"])
-                 for _ in range(rng.choice([4, 9, 50]))]
-        words.insert(rng.randrange(len(words)), rng.choice(WORDS["cold"]))
-        has_answer = not (impossible and i % 3 == 0)
-        answer = rng.choice(WORDS["warm"])
-        if has_answer:
-            words.insert(rng.randrange(len(words)), answer)
-        context = " ".join([*words, str(i)])
-        answers = [{"text": answer, "answer_start": context.find(answer)}] * has_answer
-        paragraphs.append({"context": context, "qas": [
-            {"id": f"{seed} {i} {question}", "question": question, "answers": answers,
-             "is_impossible": not has_answer} for question in ("a thing", "thing of")]})
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"version": "x", "data": [{"paragraphs": paragraphs}]}))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +210,7 @@ def test_data_that_teaches_nothing(bert, tmp_path):
     with pytest.raises(BertKitError, match="no question to train on has an answer"):
         train_answerer(bert, path, output_dir=tmp_path / "run", **{**FAST, "val_size": 0})
     assert not (tmp_path / "run").exists()
-    with pytest.raises(BertKitError, match="expected a trained BERTForQuestionAnswering"):
+    with pytest.raises(BertKitError, match="was pre-trained only; use train, to fine"):
         Answerer.load(bert)
 
 

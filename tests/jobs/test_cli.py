@@ -40,7 +40,7 @@ def test_corpus_is_written_as_sentences_and_documents(tmp_path, capsys, monkeypa
 @pytest.mark.parametrize("arguments, words", [
     (["train", "--epoch", "3"], ["usage: bert-kit train ", "unrecognized arguments: --epoch 3"]),
     (["predict", "--model", "x", "y"], ["usage: bert-kit predict ", "arguments: y"]),
-    (["tune", "--all", "--classifiers", "mlp"], ["usage: bert-kit tune ", "not allowed with"])])
+    (["tune", "--trails", "5"], ["usage: bert-kit tune ", "unrecognized arguments: --trails 5"])])
 def test_what_a_job_does_not_know_shows_the_usage_of_that_job(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -51,6 +51,8 @@ def test_what_a_job_does_not_know_shows_the_usage_of_that_job(arguments, words, 
 def test_the_heads_of_a_search_are_said_once(capsys):
     assert main(["tune", "--classifier", "cnn", "--all"]) == 2
     assert capsys.readouterr().err.startswith("error: classifier is one head")
+    assert main(["tune", "--all", "--classifiers", "mlp"]) == 2
+    assert capsys.readouterr().err.startswith("error: all and classifiers are both set")
 
 
 def test_help_shows_choices_and_defaults_once_and_as_they_are_typed(capsys, monkeypatch):
@@ -58,8 +60,7 @@ def test_help_shows_choices_and_defaults_once_and_as_they_are_typed(capsys, monk
     for job, words in {
             "train": ["--optim, --optimizer, --optimizer_choice {adamw,adam,sgd,rmsprop}\n",
                       "(default: 0.9 0.999)", "(default: text)", "(default: true)"],
-            "evaluate": ["(default: 7)", "draw no pictures\n"],
-            "compare": ["--classifiers, --classifier_types, --classifier, --classifier_type {"]
+            "evaluate": ["(default: 7)", "--no_plots            the same as --plots false\n"]
             }.items():
         with pytest.raises(SystemExit):
             main([job, "--help"])

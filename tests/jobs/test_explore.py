@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, BERTForTokenClassification,
-                      BERTModel, BertConfig, Predictor, get_tokenizer, load_pretrained, save_pretrained,
-                      train_tokenizer)
+                      BERTModel, BertConfig, Predictor, get_tokenizer, load_pretrained,
+                      save_pretrained, train_tokenizer)
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError
 from bert_kit.jobs.commands import explore as command

@@ -12,8 +12,8 @@ import torch
 from sklearn import metrics
 
 from bert_kit import (BertConfig, BertClassifier, BERTForMultiLabel, Predictor,
-                      TextClassificationTrainer, get_tokenizer, load_pretrained, save_pretrained, train_all_classifiers,
-                      train_classifier, tune_classifier)
+                      TextClassificationTrainer, get_tokenizer, load_pretrained, save_pretrained,
+                      train_classifier)
 from bert_kit.cli import main
 from bert_kit.data import LabelList, read_table
 from bert_kit.errors import BertKitError, ConfigError
@@ -324,15 +324,9 @@ def test_what_does_not_go_together_is_one_line(options, words, files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_jobs_for_one_class_say_so(files, tmp_path):
-    options = {"model_path": files[1], "data_path": files[0], "task": "multi_label"}
-    with pytest.raises(ConfigError, match="a comparison is for one class a row"):
-        train_all_classifiers(**options, output_dir=tmp_path / "a")
-    with pytest.raises(ConfigError, match="a search is for one class a row"):
-        tune_classifier(**options, output_dir=tmp_path / "a")
+def test_texts_in_memory_have_one_class():
     with pytest.raises(ConfigError, match="task has no meaning for texts in memory"):
         BertClassifier(settings={"task": "multi_label"}).fit(["a", "b"], [0, 1])
-    assert not (tmp_path / "a").exists()
 
 
 def test_damaged_thresholds_are_one_line(run, tmp_path):

@@ -8,11 +8,14 @@ import sys
 import pytest
 from hostile_inputs import memory_of_at_most
 
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.cli import main
+from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.jobs.options.config_files import read_config_file
 from bert_kit.jobs.options.declare import Options, fields_of, option, spellings
 from bert_kit.jobs.options.parser import JobParser, same_spelling
+from bert_kit.jobs.table import renamed
 from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tasks.numbers import NumberOptions
 from bert_kit.jobs.tasks.texts import HEADS
 
 SEED_CONFIG = """
@@ -188,3 +191,108 @@ def test_kinds_of_fields():
     assert parse("--many", "1", "2", "3", options=Small) == {"many": [1, 2, 3]}
     with pytest.raises(SystemExit):
         parse("--pair", "1", options=Small)
+
+
+# ---- what the command line refuses, all with one line and exit code 2
+
+def said(arguments, capsys):
+    """Return the exit code of a command line and what it says on standard error."""
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    output = capsys.readouterr()
+    assert output.out == ""
+    return code, output.err
+
+
+@pytest.mark.parametrize("line, words", [
+    # two spellings of one option
+    ("train --epochs 1 --num_epochs 2", "--epochs and --num_epochs both set num_train_epochs"),
+    ("train --task tagging --lr 1 --learning-rate 2", "--lr and --learning_rate both set"),
+    ("pretrain --no_cuda --device cuda", "--no_cuda and --device both set device"),
+    ("predict --model a --best_model b --text c", "--model and --best_model both set model"),
+    # what would change nothing
+    ("train --momentum 0.5", "momentum is 0.5, which changes nothing without optim sgd or rmsprop"),
+    ("train --optim sgd --betas 0.8 0.9", "betas is 0.8 0.9, which changes nothing without optim"),
+    ("train --optim sgd --eps 1e-5", "adam_epsilon is 1e-05, which changes nothing without"),
+    ("train --min_delta 0.1", "min_delta is 0.1, which changes nothing without early_stopping"),
+    ("train --trend_window 3 --min_delta 0.1", "which changes nothing without early_stopping"),
+    ("train --task answering --min_epochs 2", "nothing without early_stopping, trend_window or"),
+    ("train --task similarity --smoothing_window 2", "smoothing_window is 2, which changes nothi"),
+    ("train --model x --from_scratch bert-tiny", "from_scratch is bert-tiny, which changes nothin"),
+    ("pretrain --model x --from_scratch bert-tiny", "nothing without a model from scratch"),
+    ("train --window_pooling max", "window_pooling is max, which changes nothing without a stride"),
+    ("train --task multi_label --label_separator ; --label_column a b",
+     "label_separator is ;, which changes nothing without one label_column"),
+    ("evaluate --model x --delimiter ;", "delimiter is ;, which changes nothing without a data_fi"),
+    ("evaluate --model x --tag_column 2", "tag_column is 2, which changes nothing without a data"),
+    # what there is not, or not here
+    ("train --epoch 2", "unrecognized arguments: --epoch 2; did you mean 'epochs'?"),
+    ("train --zzz 2", "unrecognized arguments: --zzz 2; see --help"),
+    ("train --asymmetric", "--asymmetric is an option of train --task multi_label"),
+    ("train --task regression --focal_gamma 2",
+     "--focal_gamma is an option of train --task classification or multi_label"),
+    ("train --longest_answer 3", "--longest_answer is an option of train --task answering"),
+    ("tag --model x --text a --epochs 2", "--epochs is an option of train"),
+    ("answer --model x --question a --context b --lr 2", "--lr is an option of train"),
+    ("embed --model x --data_file a --query b --train_file c", "--train_file is an option of tra"),
+    ("predict --model x --txt a", "did you mean 'text'?"),
+    ("dance", "there is no job 'dance'"),
+    ("preddict --model x", "there is no job 'preddict'; did you mean 'predict'?"),
+    # no model
+    ("predict --text a", "model is missing"), ("tag --text a", "model is missing"),
+    ("answer --question a --context b", "model is missing"),
+    ("embed --data_file a --pairs", "model is missing"), ("evaluate", "model is missing"),
+    ("explore --text a", "model is missing"), ("info", "model")])
+def test_command_lines_that_are_refused(line, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, error = said(line.split(), capsys)
+    assert code == 2 and words in error
+    assert sum(text.startswith("error: ") for text in error.splitlines()) == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_same_flag_may_be_repeated():
+    assert parse("--epochs", "1", "--epochs", "2") == {"num_train_epochs": 2}
+    assert parse("--plots", "--plots", "false") == {"plots": False}
+
+
+def test_a_run_that_goes_on_keeps_options_without_use():
+    """An older version took them, and a resumed run needs the same settings."""
+    with pytest.raises(UsageError, match="changes nothing"):
+        settings(momentum=0.5).check_use()
+    settings(momentum=0.5, resume="auto").check_use()
+
+
+def test_files_of_before_name_options_of_other_tasks(tmp_path):
+    """They had no use, and their defaults; any other value is told."""
+    values = {"task": "regression", "label_separator": "|", "asymmetric": False,
+              "focal_gamma": 0.0, "label_smoothing": 0.0, "class_weight": None, "lr": 1}
+    (tmp_path / "m.json").write_text(json.dumps({"bert_kit": "0.1.0", "settings": values}))
+    assert read_config_file(tmp_path / "m.json") == {"task": "regression", "lr": 1}
+    values["focal_gamma"] = 2.0
+    (tmp_path / "m.json").write_text(json.dumps({"bert_kit": "0.1.0", "settings": values}))
+    with pytest.raises(ConfigError, match="m.json: unknown option 'focal_gamma'"):
+        NumberOptions.from_names(read_config_file(tmp_path / "m.json"), tmp_path / "m.json")
+
+
+@pytest.mark.parametrize("typed, task", [
+    (["tag", "--data_file", "none", "--epochs", "2"], "tagging"),
+    (["answer", "--train-file", "none"], "answering"),
+    (["embed", "--train_file=none", "--model", "x"], "similarity")])
+def test_jobs_that_trained_before_say_the_new_spelling(typed, task, capsys):
+    assert renamed(typed) == ["train", "--task", task, *typed[1:]]
+    output = capsys.readouterr()
+    assert output.out == "" and output.err == (
+        f"note: {typed[0]} only uses models; to train one: bert-kit train --task {task}\n")
+    assert main(typed) == 1
+    note, error = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: ") and error.startswith("error: ")
+
+
+@pytest.mark.parametrize("typed", [
+    ["tag", "--text", "a"], ["tag", "--help"], ["tag"], ["answer", "--input_file=a"],
+    ["embed", "--data_file", "a"], ["train", "--data_file", "a"]])
+def test_jobs_that_use_a_model_are_what_they_are_called(typed, capsys):
+    assert renamed(typed) == typed and capsys.readouterr().err == ""

@@ -4,14 +4,14 @@ import csv
 import importlib.util
 import json
 import os
-import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_jobs import WORDS, command, table, tiny_bert
+from tiny_jobs import command, table, tiny_bert
+from tiny_tasks import write_rated
 
 from bert_kit import (BERTForMaskedLM, BertKitError, SentenceEncoder, Tokenizer,
                       get_tokenizer, load_pretrained, train_similarity)
@@ -52,21 +52,6 @@ def change(path, **values):
     content = json.loads(path.read_text()) if path.exists() else {}
     content = {key: value for key, value in {**content, **values}.items() if value is not None}
     path.write_text(json.dumps(content))
-
-
-def write_pairs(path, count=90, seed=0):
-    """Pairs of short texts, rated 4.5 if they have words of one class, else 0.5."""
-    rng = random.Random(seed)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text_a", "text_b", "label"])
-        for i in range(count):
-            a, b = rng.choice(sorted(WORDS)), rng.choice(sorted(WORDS))
-            b = a if i % 2 else b
-            texts = [" ".join(rng.choices(["the", "old", "new"], k=rng.randint(0, 3))
-                              + [rng.choice(WORDS[name])]) for name in (a, b)]
-            writer.writerow([*texts, 4.5 if a == b else 0.5])
-    return path
 
 
 # ---- vectors
@@ -422,7 +407,7 @@ def test_loss_by_hand_and_gradient(folder):
 
 
 def test_training_learns_resumes_and_leaves_a_folder(bert, tmp_path, capsys):
-    train, dev, test = (write_pairs(tmp_path / f"{name}.csv", count, seed) for seed, (name, count)
+    train, dev, test = (write_rated(tmp_path / f"{name}.csv", count, seed) for seed, (name, count)
                         in enumerate([("train", 200), ("dev", 60), ("test", 60)]))
     settings = dict(validation_file=dev, test_file=test, pooling="mean", learning_rate=5e-3,
                     num_train_epochs=6, batch_size=16, precision="float32", device="cpu",
@@ -444,14 +429,15 @@ def test_training_learns_resumes_and_leaves_a_folder(bert, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"model": None}, "model is missing"), ({"train_file": None}, "train_file is missing"),
+    ({"model": None}, "model is missing"),
+    ({"train_file": None}, "given no file; expected data_file alone, or train_file"),
     ({"max_length": 99}, "max_length is 99; .* has 40 positions"),
     ({"pooling": None}, "holds no modules.json"), ({"pooling": "first"}, "pooling is 'first'"),
     ({"learning_rate": -1.0}, "learning_rate is -1"), ({"epochs": 0}, "num_train_epochs is 0"),
     ({"train_file": "none.csv"}, "none.csv"), ({"rate": 1}, "unknown option 'rate'"),
 ])
 def test_a_training_that_cannot_start_writes_nothing(bert, tmp_path, change, message):
-    given = {"model": bert, "train_file": write_pairs(tmp_path / "p.csv", 12), "pooling": "mean",
+    given = {"model": bert, "train_file": write_rated(tmp_path / "p.csv", 12), "pooling": "mean",
              "output_dir": tmp_path / "run", "device": "cpu", **change}
     with pytest.raises(BertKitError, match=message):
         train_similarity(given.pop("model"), given.pop("train_file"), **given)
@@ -472,7 +458,7 @@ def test_command_line(folder, tmp_path, capsys):
     (tmp_path / "bad.csv").write_text('text\n"red \x1b[2J\nsun"\n')  # moves the cursor, if printed
     assert main([*start, str(tmp_path / "bad.csv"), "--query", "red\x1b[2J"]) == 0
     assert "red[2J\n" in (out := capsys.readouterr().out) and "  red [2J sun\n" in out
-    pairs = write_pairs(tmp_path / "p.csv", 30)
+    pairs = write_rated(tmp_path / "p.csv", 30)
     assert main([*start, str(pairs), "--pairs"]) == 0
     scores = evaluate_similarity(SentenceEncoder(folder, device="cpu"), pairs)
     assert f"Spearman {scores['spearman']:.4f}" in capsys.readouterr().out
@@ -490,7 +476,7 @@ def test_command_line(folder, tmp_path, capsys):
 
 
 def test_training_by_command_line(bert, tmp_path, capsys):
-    files = [write_pairs(tmp_path / f"{name}.csv", 24, seed)
+    files = [write_rated(tmp_path / f"{name}.csv", 24, seed)
              for seed, name in enumerate(("train", "dev"))]
     start = ["train", "--task", "similarity", "--model", str(bert), "--device", "cpu",
              "--train_file", str(files[0])]

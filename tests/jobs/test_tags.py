@@ -3,13 +3,13 @@
 import csv
 import importlib.util
 import json
-import random
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import WORDS, command, finish, start, tiny_bert
+from tiny_jobs import command, finish, start, tiny_bert
+from tiny_tasks import sentences, write_conll
 
 from bert_kit import (Answerer, BertKitError, BERTForMultiLabel, BERTForSequenceClassification,
                       BERTForTokenClassification, Predictor, Tagger, get_tokenizer, load_pretrained,
@@ -21,7 +21,9 @@ from bert_kit.evaluation import entity_metrics, format_per_type
 from bert_kit.files import read_json
 from bert_kit.jobs.commands import tag as command_tag
 from bert_kit.jobs.commands.tag import UseTaggerOptions, marked
-from bert_kit.jobs.tasks.tags import TaggedText, TextEntity, commonest_tags
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.tasks.tags import (TaggedText, TagOptions, TagTask, TextEntity,
+                                      commonest_tags)
 
 
 def tag(model, texts=None, **options):
@@ -30,28 +32,6 @@ def tag(model, texts=None, **options):
 
 FAST = dict(learning_rate=1e-2, num_train_epochs=5, batch_size=16, precision="float32",
             device="cpu", max_length=24, plots=False)
-
-
-def sentences(count, seed=0, first="B-"):
-    """Sentences with entities: a red or orange thing, maybe of fire or sun; a blue or ice one."""
-    rng = random.Random(seed)
-    for _ in range(count):
-        rows = [(rng.choice(["the", "old", "new", "very", "small"]), "O")
-                for _ in range(rng.randint(1, 9))]
-        for kind in rng.sample(["warm", "cold"], rng.randint(0, 2)):
-            place = rng.choice([i for i in range(len(rows) + 1)
-                                if i == len(rows) or not rows[i][1].startswith("I")])
-            words = [rng.choice(WORDS[kind][:2]), rng.choice(WORDS[kind][2:])][:rng.randint(1, 2)]
-            rows[place:place] = [(word, f"{'I-' if i else first}{kind}")
-                                 for i, word in enumerate(words)]
-        yield rows
-
-
-def write_conll(path, count, seed=0, **options):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join("".join(f"{word}\t{tag}\n" for word, tag in rows)
-                              for rows in sentences(count, seed, **options)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +101,9 @@ def test_what_is_said_and_the_validation_rows_without_a_file(bert, data, tmp_pat
 def test_two_processes(bert, data, tmp_path):
     run = tmp_path / "run"
     first, second = finish(start(
-        ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data, "--output_dir", run,
-         "--device", "cpu", "--precision", "float32", "--max_length", 24, "--batch_size", 16,
-         "--max_steps", 6, "--plots=false"], tmp_path))
+        ["-m", "bert_kit", "train", "--task", "tagging", "--model", bert, "--data_file", data,
+         "--output_dir", run, "--device", "cpu", "--precision", "float32", "--max_length", 24,
+         "--batch_size", 16, "--max_steps", 6, "--plots=false"], tmp_path))
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert first[1].count("use it with") == 1 and second[1] == ""
     results = read_json(run / "results.json")
@@ -208,7 +188,7 @@ def test_parts_of_speech(bert, tmp_path, capsys):
     assert capsys.readouterr().out == "[old|A] [ice|N]\n"
     tag(tmp_path / "run", input_file=path, words=True, word_column=2, tag_column=1,
         output_file=tmp_path / "o.conll")
-    accuracy = float(capsys.readouterr().out.split("accuracy ")[1])
+    accuracy = float(capsys.readouterr().out.split("accuracy ")[1].split()[0])
     assert accuracy > 0.9 and read_conll(tmp_path / "o.conll").classes == ["A", "N"]
     for bad in ({"metric": "f1"}, {"lenient": True}):
         with pytest.raises(BertKitError, match="no entities to score"):
@@ -220,6 +200,32 @@ def test_tags_by_heart(tmp_path):
     (tmp_path / "t").write_text("a B-x\nb O\n\na B-x\nb I-x\n\na O\nb O\nc O\n")
     train = read_conll(tmp_path / "t")
     assert commonest_tags(train, [["a", "b", "c"], ["new"]]) == [["B-x", "O", "O"], ["O"]]
+
+
+@pytest.mark.parametrize("options", [
+    {"class_weight": "balanced"}, {"label_smoothing": 0.2},
+    {"class_weight": "balanced", "label_smoothing": 0.2}])
+def test_unequal_tags_and_softer_ones(bert, data, options):
+    """The weight of a tag is N / (C n), of the words and not of their pieces."""
+    job = TrainingJob(TagTask(), TagOptions(model=bert, data_file=data, output_dir=None,
+                                            verbosity=0, **FAST, **options))
+    training = job.build(job.tokenize(job.read()))
+    training.model.eval()
+    batch = next(iter(training.trainer.train_loader))
+    tags = [tag for row in read_conll(data / "train.txt").tags for tag in row]
+    weights = [len(tags) / 5 / tags.count(name) for name in sorted({*tags})]
+    if "class_weight" not in options:
+        weights = [1.0] * 5
+    smoothing = options.get("label_smoothing", 0.0)
+    with torch.no_grad():
+        logits = training.model(batch["input_ids"], batch["attention_mask"])
+        got = training.trainer.loss(training.model, batch)
+    losses = []
+    for row, number in zip(logits.flatten(0, 1).log_softmax(-1), batch["labels"].flatten()):
+        if number >= 0:
+            losses.append(-sum(weight * ((1 - smoothing) * (c == number) + smoothing / 5) * row[c]
+                               for c, weight in enumerate(weights)).item())
+    assert got.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 # ---- in use
@@ -342,7 +348,7 @@ def test_command_lines_that_make_no_sense(trained, tmp_path, capsys, monkeypatch
 def test_without_a_model_or_with_another(bert, trained, tmp_path):
     done = command("tag", "--text", "a")
     assert done.returncode == 2 and done.stderr.startswith("error: model is missing")
-    with pytest.raises(BertKitError, match="expected a trained BERTForTokenClassification"):
+    with pytest.raises(BertKitError, match="was pre-trained only; use train, to fine"):
         Tagger.load(bert)
     classes = load_pretrained(BERTForSequenceClassification, bert, report=lambda line: None)
     multi = load_pretrained(BERTForMultiLabel, bert, report=lambda line: None,

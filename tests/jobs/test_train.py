@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bert_kit import (BertConfig, TextClassificationTrainer, train_all_classifiers,
-                      train_classifier)
+from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
@@ -115,7 +114,8 @@ def test_saved_heads_predict_what_was_evaluated(head, files, tmp_path):
     job.train(datasets)
     job.save_model(tmp_path / "model")
     again = Predictor.load(tmp_path / "model", "cpu")
-    assert torch.equal(again.logits(job.parts.test.texts), job.training.predictor.answers(datasets["test"]))
+    assert torch.equal(again.logits(job.parts.test.texts),
+                       job.training.predictor.answers(datasets["test"]))
     assert again.max_length == 24 and again.classes == ("cold", "green", "warm")
 
 
@@ -281,18 +281,6 @@ def test_folders_are_numbered_where_none_is_chosen(files, tmp_path, monkeypatch)
     assert train_classifier("mlp", **options, resume="auto")["output_dir"] == "runs/mlp-2"
 
 
-def test_what_cannot_be_compared_is_said_before_training(files, tmp_path):
-    options = {**QUICK, "verbosity": 0, "model_path": files[1], "data_path": files[0],
-               "output_dir": tmp_path / "out", "classifier_types": ["standard", "wavelet_kan"]}
-    for more, words in (({"train_size": 0.9, "test_size": 0}, "needs test rows"),
-                        ({"wavelet_type": "foo"}, "expected one of haar"),
-                        ({"kernel_sizes": [3]}, "not an option of any of the heads standard"),
-                        ({"overfit_batches": 1}, "needs test rows")):
-        with pytest.raises(ConfigError, match=words):
-            train_all_classifiers(**options, **more)
-    assert not (tmp_path / "out").exists()
-
-
 def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path):
     _, folder = run
     copy = tmp_path / "rows.csv"
@@ -410,30 +398,6 @@ def test_info_says_how_a_run_was_made(run, capsys):
     assert main(["info", str(folder)]) == 0
     out = capsys.readouterr().out
     assert f"accuracy {results['test']['accuracy']:.4f}" in out and "learning_rate 0.005" in out
-
-
-def test_compare_trains_heads_on_one_split(files, tmp_path, capsys):
-    arguments = ["compare", "--classifiers", "standard", "custom", "--model", str(files[1]),
-                 "--data_file", str(files[0]), *flags(QUICK), "--depth", "2", "--output_dir",
-                 str(tmp_path / "all")]
-    assert main(arguments) == 0
-    out = capsys.readouterr().out
-    with open(tmp_path / "all" / "leaderboard.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["classifier"] for row in rows} == {
-        "standard", "mlp", "majority class", "TF-IDF + logistic regression"}
-    scores = [float(row["validation"]) for row in rows[:2]]
-    assert scores == sorted(scores, reverse=True) and float(rows[0]["p_against_best"]) == 1
-    assert all(row["classifier"] in out for row in rows)
-    splits = [read_json(tmp_path / "all" / head / "split.json") for head in ("standard", "mlp")]
-    assert splits[0] == splits[1]
-    again = ["compare", "--runs", *(str(tmp_path / "all" / head) for head in ("mlp", "standard")),
-             "--output_dir", str(tmp_path / "again"), "--plots", "false"]
-    assert main(again) == 0
-    shutil.copy(tmp_path / "all" / "leaderboard.csv", tmp_path)
-    assert (tmp_path / "again" / "leaderboard.csv").read_text() == (
-        tmp_path / "leaderboard.csv").read_text()
-    assert main(["compare", "--runs", str(tmp_path), "--output_dir", str(tmp_path / "x")]) == 1
 
 
 def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from bert_kit import (AMPTrainer, BERTForSequenceClassification, DataError, TrainingError,
                       compute_classification_loss)
-from bert_kit.training import balanced_class_weights, classification_loss
+from bert_kit.training import balanced_class_weights, classification_loss, tagging_loss
 
 
 @pytest.fixture
@@ -44,6 +44,28 @@ def test_value_and_gradient_are_those_of_the_formula(case, weighted, smoothing, 
     torch.testing.assert_close(got, want)
     got.backward(), want.backward()
     torch.testing.assert_close(model.logits.grad, logits.grad)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_tags_of_tokens_have_the_same_formula(weighted, smoothing):
+    """Over the tagged tokens of the batch, or of all batches of a step."""
+    labels = torch.tensor([[-100, 1, 0, -100], [2, -100, 2, 0]])
+    logits = 2 * torch.randn(2, 4, 3)
+    model, weights = Fixed(logits.clone()), torch.tensor([0.5, 2.0, 3.0])
+    got = tagging_loss(weights if weighted else None, smoothing)(model, batch_of(labels))
+    logits.requires_grad_()
+    want = by_hand(logits.flatten(0, 1), labels.flatten(),
+                   weights if weighted else torch.ones(3), smoothing, 0.0, torch.ones(8))
+    torch.testing.assert_close(got, want)
+    got.backward(), want.backward()
+    torch.testing.assert_close(model.logits.grad, logits.grad)
+    shared = tagging_loss(weights, smoothing)(model, batch_of(labels), {"labels": 20})
+    alone = tagging_loss(weights, smoothing)(model, batch_of(labels))
+    torch.testing.assert_close(shared, alone * 5 / 20)
+    for bad in (-0.1, 1.1):
+        with pytest.raises(TrainingError, match="label_smoothing"):
+            tagging_loss(None, bad)
 
 
 def test_against_torch(case):

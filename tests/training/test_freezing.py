@@ -42,9 +42,18 @@ def test_what_cannot_be_frozen_is_refused(config, layers):
 
 
 def test_a_model_without_an_encoder_is_refused_before_training(config):
-    for model in (torch.nn.Linear(2, 2), BERTModel(config)):
-        with pytest.raises(TrainingError, match=r"bert\.blocks"):
-            gradual_unfreezing(model)
+    with pytest.raises(TrainingError, match=r"bert\.blocks"):
+        gradual_unfreezing(torch.nn.Linear(2, 2))
+
+
+def test_an_encoder_alone_is_frozen_too_but_never_as_a_whole(config):
+    model = BERTModel(config)
+    freeze(model, 2)
+    assert {name.partition(".")[0] if "blocks" not in name else name[:8]
+            for name, p in model.named_parameters() if p.requires_grad} == {"blocks.2", "pooler"}
+    for work in (lambda: freeze(model, -1), lambda: gradual_unfreezing(model)):
+        with pytest.raises(TrainingError, match="has nothing to train"):
+            work()
 
 
 def test_blocks_thaw_from_the_top(config):

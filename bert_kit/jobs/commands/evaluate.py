@@ -124,8 +124,7 @@ def _trained(task: Task, folder: Path) -> Any:
 def _dataset(task: Task, predictor: Any, part: Any, folder: Path) -> Any:
     """Return the rows as the model reads them: as in training, where the folder says how."""
     stored = (folder / "manifest.json").is_file()
-    options = _trained(task, folder) if stored else task.options()
-    options = options.replace(max_length=predictor.max_length)
+    options = _trained(task, folder) if stored else task.options(max_length=predictor.max_length)
     parts = Parts(part, None, part, "", "", tuple(predictor.config.labels))
     return task.dataset(part, "test", parts, predictor.tokenizer, options)
 

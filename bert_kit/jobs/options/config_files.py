@@ -9,9 +9,10 @@ from typing import Any
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.files import check_depth, check_readable, read_json
 
-# Until 0.2 these stood in the settings of every text task, with these values where they had no use.
-OF_EVERY_TASK = {"label_separator": "|", "label_smoothing": 0.0, "focal_gamma": 0.0,
-                 "asymmetric": False, "class_weight": None}
+# Versions before 0.2 stored options of each task on texts with all of them; as these, they say
+# nothing.
+_SAY_NOTHING = {"label_separator": "|", "asymmetric": False, "label_smoothing": 0.0,
+                "focal_gamma": 0.0, "class_weight": None}
 _LONGEST = 2**15  # bytes of TOML or YAML; a key in a key in a key takes the square of it in memory
 
 
@@ -33,7 +34,7 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         if not {"bert_kit", "settings"} <= values.keys():
             return values
         return {name: value for name, value in _mapping(path, values["settings"]).items()
-                if name not in OF_EVERY_TASK or value != OF_EVERY_TASK[name]}
+                if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
     if suffix not in (".toml", ".yml", ".yaml"):
         raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
     kind, parse = ("TOML", tomllib.loads) if suffix == ".toml" else ("YAML", _yaml_reader(path))

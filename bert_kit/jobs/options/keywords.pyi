@@ -309,6 +309,8 @@ class SimilarityKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     data_file: str | Path | None
+    data_path: str | Path | None
+    dataset_path: str | Path | None
     delimiter: str | None
     dev_file: str | Path | None
     device: str
@@ -379,7 +381,6 @@ class SimilarityKeywords(TypedDict, total=False):
     text_column: str | Sequence[str]
     threads: int | None
     time_limit: float | None
-    train_file: str | Path | None
     trend_window: int | None
     val_file: str | Path | None
     val_size: float
@@ -469,7 +470,6 @@ class MaskedKeywords(TypedDict, total=False):
     time_limit: float | None
     tokenizer: str | Path | None
     tokenizer_name: str | Path | None
-    train_file: str | Path | Sequence[str | Path] | None
     trend_window: int | None
     val_size: float | None
     validation_file: str | Path | Sequence[str | Path] | None

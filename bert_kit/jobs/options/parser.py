@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -98,7 +99,7 @@ class JobParser(argparse.ArgumentParser):
         shape: dict[str, Any] = {"nargs": "?", "const": True} if kind is bool else {}
         if length is not None:
             shape = {"nargs": length or "+"}
-        hidden = field.default in (None, False, "") or "default" in about["help"]
+        hidden = field.default in (None, "") or field.default is False or "default" in about["help"]
         shown = "" if hidden else f" (default: {default_text(field.default)})"
         names = [f"--{name}" for name in (field.name, *about["aliases"])]
         if field.name == getattr(self.options, "positional", None):
@@ -123,7 +124,7 @@ class JobParser(argparse.ArgumentParser):
         return known
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage()
+        self.print_usage(sys.stderr)
         self.exit(2, f"error: {message}\n")
 
 

@@ -47,8 +47,9 @@ def starting_config(task: Task, options: TrainOptions) -> BertConfig:
         If there is no such model, or `max_length` is beyond its positions.
     """
     if options.model is None:
-        return create_model_config(options.from_scratch,
-                                   max_position_embeddings=options.max_length)
+        length = {} if options.max_length is None else {
+            "max_position_embeddings": options.max_length}
+        return create_model_config(options.from_scratch, **length)
     config = BertConfig.load(task.start_folder(options))
     if options.max_length is not None and options.max_length > config.max_position_embeddings:
         raise ConfigError(f"max_length is {options.max_length}; {options.model} has "
@@ -104,7 +105,10 @@ def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Token
                                      pad_token_id=tokenizer.pad_id, **changes))
     getattr(model, "bert", model).gradient_checkpointing = options.gradient_checkpointing
     if options.freeze_layers:
+        unused = [parameter for parameter in model.parameters() if not parameter.requires_grad]
         freeze(model, options.freeze_layers)
+        for parameter in unused:  # a pooler that nothing asks for
+            parameter.requires_grad_(False)
     return model
 
 

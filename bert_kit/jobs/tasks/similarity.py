@@ -176,13 +176,13 @@ class SimilarityTask(Task[Part]):
     columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
 
     def check(self, options: Any, config: BertConfig) -> None:
+        if options.model is None:
+            raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
+                              "pooling")
         if len(options.text_column) != 2 or len(options.label_column) != 1:
             raise ConfigError("similarity needs two text columns and one label_column")
 
     def start_folder(self, options: Any) -> Path:
-        if options.model is None:
-            raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
-                              "pooling")
         return find_layout(options.model, options.pooling, options.download)[0]
 
     def read(self, options: Any) -> Parts[Part]:

@@ -1,0 +1,72 @@
+"""The command `evaluate`, for models of every task."""
+
+import pytest
+from tiny_jobs import tiny_bert
+from tiny_tasks import training_of
+
+from bert_kit.errors import BertKitError
+from bert_kit.files import read_json
+from bert_kit.jobs.commands.evaluate import EvaluateOptions, run
+from bert_kit.jobs.tasks.table import TRAINED, task_named
+from bert_kit.jobs.train import train
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def evaluated(folder, **options):
+    return run(EvaluateOptions(model=folder, device="cpu", plots=False, **options))
+
+
+@pytest.mark.parametrize("task", TRAINED)
+def test_the_test_rows_have_the_scores_of_the_run(task, bert, tmp_path, capsys):
+    given = training_of(task, tmp_path, bert)
+    results = train(task, {**given, "max_steps": 6, "baselines": False,
+                           "output_dir": tmp_path / "run"})
+    found = evaluated(tmp_path / "run")
+    out = capsys.readouterr().out
+    assert found["rows"] == results["rows"]["test"]
+    names = [name for name, value in results["test"].items() if isinstance(value, float)]
+    assert {*names} >= {*task_named(task).metrics} & {*results["test"]} and names
+    for name in names:
+        assert found[name] == pytest.approx(results["test"][name], abs=1e-9), name
+    assert f"{results['test'][task_named(task).metrics[0]]:.4f}" in out
+    stored = read_json(tmp_path / "run" / "evaluation" / "evaluation.json")
+    assert stored[names[0]] == found[names[0]]
+    # The same rows as a file, named; nothing of the run's own folder is written again.
+    files = {"tagging": "tags/test.conll", "answering": "squad/test.json", "similarity": "test.csv"}
+    if task in files:
+        again = evaluated(tmp_path / "run", data_file=tmp_path / files[task], verbosity=0,
+                          output_dir=tmp_path / "again")
+        assert {name: again[name] for name in names} == {name: found[name] for name in names}
+        assert (tmp_path / "again" / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize("nsp", [False, True])
+def test_a_pre_trained_model_on_a_text(nsp, bert, tmp_path):
+    given = training_of("masked", tmp_path, bert)
+    results = train("masked", {**given, "max_steps": 3, "nsp": nsp, "baselines": False,
+                               "output_dir": tmp_path / "run"})
+    found = evaluated(tmp_path / "run", data_file=given["validation_file"])
+    assert ("next_sentence_accuracy" in found) == nsp
+    for name, value in results["validation"].items():
+        assert found[name] == pytest.approx(value, abs=1e-6), name
+    with pytest.raises(BertKitError, match="without test rows; give a --data_file"):
+        evaluated(tmp_path / "run")
+
+
+def test_what_cannot_be_scored_is_one_line(bert, tmp_path):
+    given = training_of("tagging", tmp_path, bert)
+    train("tagging", {**given, "max_steps": 1, "output_dir": tmp_path / "run"})
+    for options, message in (({"calibrated": True}, "so it has no probabilities to scale"),
+                             ({"other": tmp_path / "run"}, "run: is a tagger; use tag"),
+                             ({"text_column": "a"}, "text_column is a, which changes nothing")):
+        with pytest.raises(BertKitError, match=message) as caught:
+            evaluated(tmp_path / "run", **options)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "run" / "manifest.json").unlink()
+    with pytest.raises(BertKitError, match="does not say which rows are its test rows"):
+        evaluated(tmp_path / "run")
+    assert evaluated(tmp_path / "run", data_file=tmp_path / "tags" / "test.conll")["rows"] == 40
