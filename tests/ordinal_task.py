@@ -17,7 +17,7 @@ from bert_kit.training import mean_over_rows, model_inputs
 @dataclass(frozen=True)
 @with_defaults(task="ordinal_task:OrdinalTask")
 class OrdinalOptions(TextOptions):
-    METRICS = ("within_one", "accuracy", "loss")
+    METRICS = ("accuracy", "within_one", "loss")
     top: int = option(2, "highest grade", least=1)
 
 

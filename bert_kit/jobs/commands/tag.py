@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from bert_kit.data import read_conll, stream_texts
 from bert_kit.errors import ConfigError
@@ -70,17 +70,14 @@ def run(options: UseTaggerOptions) -> int:
     tagger = Tagger.load(options.model, options.device, options.download,
                          precision=options.precision)
     count, told, table = 0, [], None
+    rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
-    rows: Iterable[Any] = ()
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
                            options.encoding)
-        rows, tag = table.words, tagger.tag_sentences
-    elif options.text is not None:
-        rows = options.text
-    else:
-        rows = stream_texts(str(options.input_file), options.text_column,
-                            encoding=options.encoding)
+        rows, tag = cast(Iterable[Any], table.words), tagger.tag_sentences
+    elif options.input_file is not None:
+        rows = stream_texts(options.input_file, options.text_column, encoding=options.encoding)
     note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
     rows = iter(rows)
     with (_printed(tagger) if options.output_file is None
