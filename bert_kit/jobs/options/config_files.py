@@ -9,6 +9,10 @@ from typing import Any
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.files import check_depth, check_readable, read_json
 
+# Versions before 0.2 stored options of each task on texts with all of them; as these, they say
+# nothing.
+_SAY_NOTHING = {"label_separator": "|", "asymmetric": False, "label_smoothing": 0.0,
+                "focal_gamma": 0.0, "class_weight": None}
 _LONGEST = 2**15  # bytes of TOML or YAML; a key in a key in a key takes the square of it in memory
 
 
@@ -27,8 +31,10 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if suffix == ".json":
         values = read_json(path)
-        return _mapping(path, values["settings"] if {"bert_kit", "settings"} <= values.keys()
-                        else values)
+        if not {"bert_kit", "settings"} <= values.keys():
+            return values
+        return {name: value for name, value in _mapping(path, values["settings"]).items()
+                if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
     if suffix not in (".toml", ".yml", ".yaml"):
         raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
     kind, parse = ("TOML", tomllib.loads) if suffix == ".toml" else ("YAML", _yaml_reader(path))
