@@ -64,6 +64,9 @@ class SearchOptions(Options):
     """What to search and how; what is given of a training is fixed, and what is left open tuned."""
 
     title: ClassVar[str] = "search"
+    examples = ("bert-kit tune --data_file reviews.csv --model minilm --classifier bilstm",
+                "bert-kit tune --task tagging --data_file folder --model minilm --n_trials 20")
+    main = ("task", "model", "sampler", "n_trials", "space", "output_dir")
 
     sampler: str = option("tpe", "how parameters are drawn; halving and hyperband train many a "
                           "little and the best on, pbt changes them while a population trains",
@@ -153,7 +156,8 @@ def search_options(task: str) -> type[Any]:
          "learning_rate": "peak rate; tuned by default; auto finds one by a range test",
          "weight_decay": "of matrices; tuned by default",
          "warmup_steps": "steps of rising rate; below 1 a share; tuned by default",
-         "output_dir": "where everything goes"},
+         "output_dir": "where everything goes",
+         **({"classifier": "which head (custom is mlp)"} if has_heads else {})},
         {"num_train_epochs": ("tuning_epochs",), "output_dir": ("hyperparams_dir",)},
         batch_size=None, learning_rate=None, weight_decay=None, warmup_steps=None,
         output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {}))
