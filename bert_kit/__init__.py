@@ -59,14 +59,14 @@ if TYPE_CHECKING:
     from bert_kit.recipes.classification import (
         TextClassificationTrainer as TextClassificationTrainer,
         train_classifier as train_classifier)
-    from bert_kit.recipes.comparison import train_all_classifiers as train_all_classifiers
+    from bert_kit.jobs.compare import train_all_classifiers as train_all_classifiers
     from bert_kit.recipes.embedding import SentenceEncoder as SentenceEncoder
     from bert_kit.recipes.prediction import Predictor as Predictor
     from bert_kit.recipes.pretraining import pretrain as pretrain
     from bert_kit.recipes.similarity import train_similarity as train_similarity
-    from bert_kit.recipes.tuning import (
+    from bert_kit.jobs.tuning.search import (
         tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
-    from bert_kit.recipes.best_configs import load_best_config as load_best_config
+    from bert_kit.jobs.tuning.best import load_best_config as load_best_config
     from bert_kit.recipes.tagger import Tagger as Tagger
     from bert_kit.recipes.tagging import train_tagger as train_tagger
     from bert_kit.estimator import BertClassifier as BertClassifier

@@ -28,10 +28,10 @@ from bert_kit.active import LabelFile
 from bert_kit.data import (MLMDataset, TokenStore, build_token_store, read_conll, read_parts,
                            read_squad, read_table, stream_texts)
 from bert_kit.files import write_json
-from bert_kit.recipes.best_configs import load_best_config
+from bert_kit.jobs.tuning.best import load_best_config
 from bert_kit.recipes.inspection import describe_folder
 from bert_kit.recipes.options import read_config_file
-from bert_kit.recipes.population import read_state
+from bert_kit.jobs.tuning.legs import read_state
 from bert_kit.recipes.prediction import Predictor
 from bert_kit.recipes.run_folder import stored_settings
 from bert_kit.recipes.semantic_search import _open_vectors

@@ -1,7 +1,6 @@
 """A search for every task, and training that begins with what a search found."""
 
 import csv
-import json
 import random
 
 import numpy as np
@@ -132,8 +131,7 @@ def test_the_thresholds_of_the_best_epoch_are_kept(files, tmp_path):
         csv.writer(file).writerows([header, *(rows[row] for row in split)])
     assert main(["evaluate", "--model", str(model), "--data_file", str(tmp_path / "held_out.csv"),
                  "--output_dir", str(results), "--device", "cpu", "--no_plots"]) == 0
-    scores = json.loads((results / "evaluation.json").read_text()) if (
-        results / "evaluation.json").exists() else read_json(next(results.glob("*.json")))
+    scores = read_json(results / "evaluation.json")
     assert scores["f1_micro"] == pytest.approx(found["best_value"], abs=1e-12)
 
 

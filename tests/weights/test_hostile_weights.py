@@ -23,7 +23,7 @@ from tiny_runs import build
 from bert_kit import (Answerer, BertConfig, BERTForQuestionAnswering, BERTForSequenceClassification,
                       BertKitError, ConfigError, WeightsError, get_tokenizer, load_pretrained,
                       save_pretrained)
-from bert_kit.recipes.population import read_state
+from bert_kit.jobs.tuning.legs import read_state
 from bert_kit.recipes.prediction import Predictor
 from bert_kit.training.state import checkpoints, load_checkpoint
 from bert_kit.weights import read_safetensors, read_sentence_folder, read_weights
