@@ -39,7 +39,8 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
-TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")  # what config.json says of the task
+# What config.json says of the task.
+TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")
 IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
 
 
