@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
@@ -21,6 +21,11 @@ from bert_kit.jobs.tasks.classes import ClassTask
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEAD_OPTIONS, HEADS, TextTask
 from bert_kit.training import choose_device, join_processes
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bert_kit.jobs.options.keywords import CompareKeywords
 
 Board = list[dict[str, Any]]
 
@@ -62,7 +67,7 @@ def options_class(arguments: Sequence[str]) -> type[Options]:
 
 def train_all_classifiers(model_path: str | Path | None = None,
                           data_path: str | Path | None = None,
-                          classifier_types: Sequence[str] = HEADS, **settings: Any) -> Board:
+                          classifier_types: Sequence[str] = HEADS, **settings: "Unpack[CompareKeywords]") -> Board:
     """Train several heads on the same rows and return the leaderboard, best first.
 
     Parameters

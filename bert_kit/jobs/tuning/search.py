@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ from bert_kit.training import ALONE, best_precision, choose_device
 from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Leg, Median, Percentile, Population,
                             Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
                             write_report)
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bert_kit.jobs.options.keywords import SearchKeywords
 
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
 BY_TRIALS = SAMPLERS[:3]
@@ -171,7 +176,7 @@ def options_class(arguments: Sequence[str]) -> type[Options]:
 def tune_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
                     data_path: str | Path | None = None,
                     space: SearchSpace | Mapping[str, Any] | None = None,
-                    **settings: Any) -> dict[str, Any]:
+                    **settings: "Unpack[SearchKeywords]") -> dict[str, Any]:
     """Search the hyperparameters of one head and return the best.
 
     Parameters
@@ -208,7 +213,7 @@ def tune_classifier(classifier_type: str | None = None, model_path: str | Path |
 def tune_all_classifiers(model_path: str | Path | None = None,
                          data_path: str | Path | None = None,
                          classifier_types: Sequence[str] = HEADS,
-                         **settings: Any) -> dict[str, Config]:
+                         **settings: "Unpack[SearchKeywords]") -> dict[str, Config]:
     """Search the hyperparameters of several heads and return {head: best configuration}.
 
     Parameters
