@@ -67,7 +67,8 @@ def options_class(arguments: Sequence[str]) -> type[Options]:
 
 def train_all_classifiers(model_path: str | Path | None = None,
                           data_path: str | Path | None = None,
-                          classifier_types: Sequence[str] = HEADS, **settings: "Unpack[CompareKeywords]") -> Board:
+                          classifier_types: Sequence[str] = HEADS,
+                          **settings: "Unpack[CompareKeywords]") -> Board:
     """Train several heads on the same rows and return the leaderboard, best first.
 
     Parameters
