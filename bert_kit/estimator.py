@@ -1,6 +1,11 @@
-"""The classification recipe behind scikit-learn's interface: lists of texts in, classes out."""
+"""The training of a classifier behind scikit-learn's interface: lists of texts in, classes out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
@@ -16,37 +21,35 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : path, optional
+    model
         Folder or name of a BERT to start from; None trains a small one from nothing.
-    classifier : str
+    classifier
         The head: standard, mlp, bilstm, attention, cnn, fourier_kan or wavelet_kan.
-    num_train_epochs : int, optional
+    num_train_epochs
         3 with weights, 6 from scratch.
-    batch_size : int
-    learning_rate : float or "auto", optional
-        5e-5 with weights, 5e-4 from scratch.
-    max_length : int
+    learning_rate
+        5e-5 with weights, 5e-4 from scratch; "auto" finds one.
+    max_length
         Tokens of a text; the rest is cut off.
-    dropout : float, optional
+    dropout
         In the head; default the model's own.
-    weight_decay : float
-    class_weight : dict, "balanced" or None
-        As everywhere in scikit-learn.
-    device : str
+    class_weight
+        {class: weight}, "balanced" or None, as everywhere in scikit-learn.
+    device
         auto, cpu, cuda or mps.
-    random_state : int, RandomState or None
+    random_state
         The same number gives the same model on a CPU.
-    verbose : int
+    verbose
         0 to 2.
-    settings : dict, optional
-        Further options of the recipe by name; `python -m bert_kit train --help` lists them.
+    settings
+        Further options of training by name; `python -m bert_kit train --help` lists them.
 
     Attributes
     ----------
-    classes_ : array (C,)
-        The different labels, sorted.
-    predictor_ : bert_kit.jobs.tasks.texts.Predictor
-        The trained model.
+    classes_
+        The different labels (C,), sorted.
+    predictor_
+        The trained model, a `bert_kit.Predictor`.
 
     Examples
     --------
@@ -56,9 +59,13 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         print(cross_val_score(BertClassifier("minilm"), texts, labels, cv=5).mean())
     """
 
-    def __init__(self, model=None, classifier="standard", num_train_epochs=None, batch_size=32,
-                 learning_rate=None, max_length=128, dropout=None, weight_decay=0.01,
-                 class_weight=None, device="auto", random_state=0, verbose=0, settings=None):
+    def __init__(self, model: str | Path | None = None, classifier: str = "standard",
+                 num_train_epochs: int | None = None, batch_size: int = 32,
+                 learning_rate: float | str | None = None, max_length: int = 128,
+                 dropout: float | None = None, weight_decay: float = 0.01,
+                 class_weight: Mapping[Any, float] | str | None = None, device: str = "auto",
+                 random_state: int | np.random.RandomState | None = 0, verbose: int = 0,
+                 settings: Mapping[str, Any] | None = None) -> None:
         self.model = model
         self.classifier = classifier
         self.num_train_epochs = num_train_epochs
@@ -73,13 +80,14 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.settings = settings
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Sequence[str] | np.ndarray, y: ArrayLike,
+            sample_weight: ArrayLike | None = None) -> Self:
         """Train on texts `X` (N) with labels `y` (N) and return self.
 
         Parameters
         ----------
-        sample_weight : array (N,), optional
-            Not negative; only the proportions matter.
+        sample_weight
+            Of each text (N,), not negative; only the proportions matter.
 
         Raises
         ------
@@ -106,17 +114,17 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
              **(self.settings or {})}, weights)
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Sequence[str] | np.ndarray) -> np.ndarray:
         """Texts (N) -> probabilities (N, C) in the order of `classes_`."""
         check_is_fitted(self)
         return self.predictor_.probabilities(_texts(X))
 
-    def predict(self, X):
+    def predict(self, X: Sequence[str] | np.ndarray) -> np.ndarray:
         """Texts (N) -> labels (N)."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
-    def _seed(self):
+    def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -128,7 +136,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _texts(values):
+def _texts(values: Any) -> list[str]:
     """Return texts as a list; a column of a table or an array is taken as it comes."""
     if isinstance(values, str):
         raise DataError("X is one string; expected a sequence of texts")
@@ -140,7 +148,7 @@ def _texts(values):
     return values
 
 
-def _weights(values, count):
+def _weights(values: ArrayLike | None, count: int) -> np.ndarray | None:
     if values is None:
         return None
     weights = np.asarray(values, dtype=float)

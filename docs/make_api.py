@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import get_origin
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +43,8 @@ def type_name(annotation: object) -> Plain:
 
 def signature(thing: object) -> str:
     """Return the parameters with their types; a default that has no short name is an ellipsis."""
-    if not callable(thing) or getattr(thing, "_is_protocol", False):
-        return ""
+    if not callable(thing) or getattr(thing, "_is_protocol", False) or get_origin(thing):
+        return ""  # an alias of a type has none
     if isinstance(thing, type) and issubclass(thing, Exception):
         return ""
     whole, parameters = inspect.signature(thing), []
@@ -62,7 +63,7 @@ def signature(thing: object) -> str:
 
 def entry(name: str, thing: object) -> str:
     """Return the line of one name."""
-    text = inspect.getdoc(thing) if callable(thing) else None
+    text = inspect.getdoc(thing) if callable(thing) and not get_origin(thing) else None
     first = " ".join((text or "").partition("\n\n")[0].split())
     return f"- `{name}{signature(thing)}`" + (f": {first}" if first else "")
 

@@ -9,17 +9,20 @@ import types
 import typing
 from pathlib import Path
 
+from bert_kit.jobs.active.options import options_for
+from bert_kit.jobs.compare import compare_options
 from bert_kit.jobs.options.declare import Options, spellings
-from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tasks.table import PLACES, task_named
+from bert_kit.jobs.tuning.search import search_options
 
 TARGET = Path(__file__).resolve().parents[1] / "bert_kit/jobs/options/keywords.pyi"
 TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
          "TagKeywords": ("tagging",), "AnswerKeywords": ("answering",),
          "SimilarityKeywords": ("similarity",), "MaskedKeywords": ("masked",)}
 # What the functions have as arguments of their own.
-ARGUMENTS = {**dict.fromkeys(TASKS, {"classifier_type", "model_path", "data_path", "dataset_path"}),
-             **dict.fromkeys(("SimilarityKeywords", "MaskedKeywords"),
-                             {"model_path", "train_file"})}
+OTHERS = {"classifier_type", "classifier_types", "model_path", "data_path", "dataset_path",
+          "acquisitions", "space"}
+ARGUMENTS = dict.fromkeys(("SimilarityKeywords", "MaskedKeywords"), {"model_path", "train_file"})
 HEAD = '''"""The options of each task as keyword arguments. Written by docs/make_keywords.py."""
 
 from collections.abc import Sequence
@@ -46,7 +49,7 @@ def class_of(name: str, options: list[type[Options]]) -> str:
     for kind in options:
         hints = typing.get_type_hints(kind)
         for spelling, field in sorted(spellings(kind).items()):
-            if spelling not in ARGUMENTS[name]:
+            if spelling not in ARGUMENTS.get(name, OTHERS):
                 path = field.endswith(("_file", "_dir", "model", "store", "tokenizer"))
                 found.setdefault(spelling, shown(hints[field]).replace(
                     "str", "str | Path" if path else "str"))
@@ -56,9 +59,13 @@ def class_of(name: str, options: list[type[Options]]) -> str:
 
 def stub() -> str:
     """Return the source of the whole file."""
+    kinds: dict[str, list[type[Options]]] = {
+        name: [task_named(task).options for task in tasks] for name, tasks in TASKS.items()}
+    kinds["ActiveKeywords"] = [options_for(task) for task in ("classification", "multi_label")]
+    kinds["CompareKeywords"] = [compare_options(task) for task in TASKS["TextKeywords"]]
+    kinds["SearchKeywords"] = [search_options(task) for task in PLACES]
     return "\n\n".join([HEAD.rstrip(), *(
-        "\n" + class_of(name, [task_named(task).options for task in tasks])
-        for name, tasks in TASKS.items())]) + "\n"
+        "\n" + class_of(name, options) for name, options in kinds.items())]) + "\n"
 
 
 if __name__ == "__main__":

@@ -72,9 +72,16 @@ def training_jobs() -> dict[str, list[type[Options]]]:
 
 
 def default_of(field: Field) -> str:
-    """Return the default of an option where --help shows it, else ""."""
-    hidden = field.default in (None, False, "") or "default" in field.metadata["help"]
-    return "" if hidden or field.name == "task" else default_text(field.default)
+    """Return the default of an option as it would be typed; that of `task` is the column's name."""
+    default = None if field.name == "task" else field.default
+    return "none" if default is None else default_text(default)
+
+
+def described(field: Field) -> str:
+    """Return what --help says of an option, with its default where --help shows it."""
+    text, default = field.metadata["help"], default_of(field)
+    hidden = "default" in text or field.default in (None, False, "") or default == "none"
+    return text if hidden else f"{text} (default: {default})"
 
 
 def by_title(jobs: Jobs) -> dict[str, list[str]]:
@@ -93,18 +100,17 @@ def by_title(jobs: Jobs) -> dict[str, list[str]]:
 
 def texts(jobs: Jobs, name: str) -> list[tuple[str, list[str]]]:
     """Return what is said of an option, each time with the jobs that say so."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    helps = set()
     for job, kinds in jobs.items():
-        fields = [field for options in kinds for field in fields_of(options) if field.name == name]
-        if fields:
-            key = fields[0].metadata["help"], default_of(fields[0])
-            found.setdefault(key, []).append(job)
-    seen, lines = set(), []
-    for (text, default), who in found.items():
-        shown = f"{text} (default: {default})" if default else text
-        lines.append((f"default {default or 'none'}" if text in seen else shown, who))
-        seen.add(text)
-    return lines
+        field = next((field for options in kinds for field in fields_of(options)
+                      if field.name == name), None)
+        if field is not None:
+            text, default = field.metadata["help"], default_of(field)
+            shown = f"default {default}" if text in helps else described(field)
+            found.setdefault((text, default), (shown, []))[1].append(job)
+            helps.add(text)
+    return list(found.values())
 
 
 def row(jobs: Jobs, name: str) -> str:

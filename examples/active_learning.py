@@ -12,12 +12,12 @@ is this with more options, and with a person who answers.
 """
 
 import argparse
+from typing import Any
 
 import numpy as np
 
-from bert_kit import BertKitError
+from bert_kit import BertKitError, learn_actively
 from bert_kit.active import ACQUISITIONS, lowest
-from bert_kit.jobs.active.campaigns import learn_actively
 
 
 def parse_arguments(arguments=None):
@@ -51,13 +51,14 @@ def disagreement(pool, count, rng):
 
 
 def main(args):
-    options = {name: value for name, value in (
+    options: dict[str, Any] = {name: value for name, value in (
         ("rounds", args.rounds), ("seeds", args.seeds), ("resume", args.resume),
-        ("max_train_samples", args.rows), ("output_dir", args.output_dir)) if value is not None}
+        ("max_train_samples", args.rows), ("output_dir", args.output_dir),
+        ("from_scratch", None if args.weights else "bert-tiny")) if value is not None}
     results = learn_actively(
         args.data_file, args.weights, {**ACQUISITIONS, "disagreement": disagreement},
-        task=args.task, preset=args.preset, acquisition=args.acquisition, from_scratch="bert-tiny",
-        min_steps=args.min_steps, **options)
+        task=args.task, preset=args.preset, acquisition=args.acquisition, min_steps=args.min_steps,
+        **options)
     for key, found in results["scores"].items():
         best = max(found["methods"], key=lambda name: np.mean(found["methods"][name]["mean"]))
         print(f"highest mean {key} over the rounds: {best}")

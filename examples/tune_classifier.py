@@ -17,12 +17,11 @@ from pathlib import Path
 from bert_kit import BertKitError, Predictor
 from bert_kit.evaluation import classification_metrics
 from bert_kit.files import read_json, write_json
-from bert_kit.recipes import classification
-from bert_kit.recipes.population import BertStep
-from bert_kit.recipes.rows import read_rows, score_baselines
-from bert_kit.recipes.search_log import SearchLog, shown
-from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.trials import Objective, trial_settings
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
+from bert_kit.jobs.tuning.legs import BertStep
+from bert_kit.jobs.tuning.log import SearchLog, parameters_text
+from bert_kit.jobs.tuning.trial import Objective, trial_options
 from bert_kit.tuner import PBT, TPE, Median, SearchSpace, Study
 
 
@@ -47,7 +46,7 @@ def main(args):
     folder = Path(args.output_dir)
 
     # 1. What stays the same in every training.
-    base = ClassificationSettings(
+    task, base = ClassTask(), ClassOptions(
         model=args.weights, from_scratch=args.model, data_file=args.data_file,
         classifier=args.classifier, max_train_samples=args.rows, max_length=args.max_length,
         num_train_epochs=args.epochs, val_size=0.15, test_size=0.2, group_by_length=True,
@@ -58,7 +57,7 @@ def main(args):
         if value != getattr(args, name):
             raise BertKitError(f"{folder}: --{name} was {value} and is now {getattr(args, name)}; "
                                "expected the same command, or another --output_dir")
-    rows = read_rows(base)
+    rows = TrainingJob(task, base).read()
     write_json(begun, vars(args))
     print(f"data         {rows.description}")
 
@@ -77,7 +76,7 @@ def main(args):
                   pruner=Median(), seed=args.seed, resume=True)
     over = sum(trial.over for trial in study.trials)
     study.optimize(Objective(base, keep=False), n_trials=args.n_trials - over,
-                   callbacks=[SearchLog(base.replace(verbosity=1))])
+                   callbacks=[SearchLog(base.metric)])
     shares = study.importance()
     print("importance   " + (", ".join(f"{name} {share:.0%}" for name, share in shares.items())
                              if any(shares.values()) else "too few trials to tell"))
@@ -89,23 +88,23 @@ def main(args):
     pbt = PBT(space.only("lr", "weight_decay", "dropout_rate", "warmup_ratio"),
               population=args.population, seed=args.seed)
     population = pbt.run(step, generations=args.epochs, path=folder / "population",
-                         resume=True, callbacks=[SearchLog(base.replace(verbosity=1))])
+                         resume=True, callbacks=[SearchLog(base.metric)])
     print("the schedule of the best")
     for generation, params, _ in population.schedule(population.best):
-        print(f"  epoch {generation + 1}  {shown(params)}")
+        print(f"  epoch {generation + 1}  {parameters_text(params)}")
 
     # 5. The test rows, once: by the defaults, the best trial trained again, the best member.
     step.save_model(population.best.checkpoint, folder / "best_member")
     scores = {}
-    for name, settings in (("defaults", base),
-                           ("best_trial", trial_settings(base, study.best.params))):
-        settings = settings.replace(output_dir=str(folder / name), resume="auto")
-        scores[name] = classification.run(settings)["test"]
+    for name, options in (("defaults", base),
+                          ("best_trial", trial_options(base, study.best.params))):
+        options = options.replace(output_dir=str(folder / name), resume="auto")
+        scores[name] = TrainingJob(task, options).run()["test"]
     guesses = Predictor.load(folder / "best_member").logits(rows.test.texts).argmax(1)
     scores["best_member"] = classification_metrics(
         guesses, rows.test.labels, len(rows.classes))
     print(f"\n{'test rows':30}accuracy  macro F1")
-    for name, score in {**score_baselines(rows), **scores}.items():
+    for name, score in {**dict(task.text_baselines(rows, rows.test)), **scores}.items():
         shown_f1 = f"{score['f1_macro']:10.3f}" if "f1_macro" in score else ""
         print(f"{name:30}{score['accuracy']:8.3f}{shown_f1}")
     print(f"\nsaved in {folder}")

@@ -3,22 +3,26 @@
 `TextClassificationTrainer` is the classification job in steps, to stop between.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from bert_kit.data import ClassificationDataset, Part
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.jobs.options.declare import Options, given_options, named
+from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
+                                           with_defaults)
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import share_folder
+from bert_kit.jobs.run.folder import known_settings, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.jobs.tuning.best import best_settings
 from bert_kit.training import ALONE, Processes, TrainerState, choose_device
 
 if TYPE_CHECKING:
@@ -27,10 +31,47 @@ if TYPE_CHECKING:
     from bert_kit.jobs.options.keywords import (AnswerKeywords, MaskedKeywords,
                                                 SimilarityKeywords, TagKeywords, TextKeywords)
 
+FILES = ("data_file", "train_file", "validation_file", "test_file")
 # Options of a job that reads files or keeps something; training on texts in memory has neither.
-IN_FILES_ONLY = ("data_file", "train_file", "validation_file", "test_file", "max_train_samples",
-                 "overfit_batches", "fast_dev_run", "early_stopping", "trend_window", "regression",
-                 "resume", "output_dir", "task")
+IN_FILES_ONLY = (*FILES, "max_train_samples", "overfit_batches", "fast_dev_run", "early_stopping",
+                 "trend_window", "regression", "resume", "output_dir", "task")
+
+
+@dataclass(frozen=True)
+class TunedOptions(Options):
+    """What a search found, to begin with."""
+
+    title: ClassVar[str] = "model"
+
+    hyperparams_dir: str | None = option(
+        None, "begin with the best that tune found for this head or task, in this folder; "
+        "whatever else is given wins")
+
+    @classmethod
+    def from_names(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Return options from {name or alias: value} over the best that a search found.
+
+        That is used up here: a run's manifest holds the values themselves.
+        """
+        given = named(cls, values, source)
+        plain: Any = cls(**given)
+        if given.pop("hyperparams_dir", None) is None:
+            return plain
+        name = getattr(plain, "classifier", task_named(plain.task).name)
+        best = named(cls, known_settings(cls, best_settings(
+            name, plain.task, plain.hyperparams_dir)))
+        if given.keys() & {*FILES}:
+            best = {name: value for name, value in best.items() if name not in FILES}
+        defaults = {name: tuple(value) if isinstance(value, list) else value
+                    for name, value in best.items()}
+        return composed(cls.__name__, (cls,), with_defaults(None, None, **defaults))(**given)
+
+
+@functools.cache
+def train_options(task: str) -> type[Any]:
+    """Return the class of the options of `train`: those of the task, and a search's folder."""
+    kind = task_named(task).options
+    return composed(kind.__name__, (TunedOptions, kind))
 
 
 def train(task: str, settings: Mapping[str, Any]) -> Results:
@@ -48,18 +89,17 @@ def train(task: str, settings: Mapping[str, Any]) -> Results:
     BertKitError
         For input that cannot be used; before any training.
     """
-    found = task_named(task)
-    return TrainingJob(found, found.options.from_names(settings)).run()
+    return TrainingJob(task_named(task), train_options(task).from_names(settings)).run()
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
     """Return the class of the options that a command line of `train` has."""
-    return task_named(str(config_value(arguments, "task") or "classification")).options
+    return train_options(str(config_value(arguments, "task") or "classification"))
 
 
 def pretrain_options(arguments: Sequence[str]) -> type[Options]:
     """Return the class of the options of `pretrain`."""
-    return task_named("masked").options
+    return train_options("masked")
 
 
 def run(options: Any) -> Results:
@@ -279,7 +319,8 @@ class TextClassificationTrainer:
         if self.training is None:
             self.setup_trainer(datasets or {})
         training = self._trained()
-        state = training.train()
+        with training.at_work() as trainer:
+            state = trainer.train(self.settings.resume)
         if "validation" in training.datasets:
             training.score("validation")  # it chooses again: the best epoch may not be the last
         return state
@@ -360,5 +401,6 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
         rows = Rows(rows.parts, rows.tokenizer, {"train": ClassificationDataset(
             texts, labels, rows.tokenizer, options.max_length, sample_weights, options.stride)})
     training = job.build(rows)
-    training.train()
+    with training.at_work() as trainer:
+        trainer.train()
     return training.predictor

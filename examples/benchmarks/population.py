@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
-from bert_kit.recipes.population import BertStep
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.rows import read_rows
-from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
+from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.jobs.tuning.legs import BertStep
 from bert_kit.tuner import PBT, SearchSpace
 
 SPACE = (SearchSpace().log_uniform("lr", 1e-4, 1e-2).log_uniform("weight_decay", 1e-4, 0.3)
@@ -66,19 +66,19 @@ def measure(args, step, test, seed, side, folder):
 
 
 def main(args):
-    settings = ClassificationSettings(
+    options = ClassOptions(
         model=args.weights, data_file=args.data_file, max_train_samples=args.rows, val_size=0.2,
         test_size=0.2, max_length=64, group_by_length=True, num_train_epochs=args.generations,
         output_dir=None, device="cpu", precision="float32", verbosity=0)
-    parts, rows = read_rows(settings), []
+    parts, rows = TrainingJob(ClassTask(), options).read(), []
     print(f"{parts.description}\n\n{'':4}" + "".join(f"{name:>27}" for name in SIDES))
     print("seed" + "".join(f"{name:>9}" for name in SCORES) * len(SIDES), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if args.weights is None:
-            settings = settings.replace(model=small_bert(f"{folder}/bert", parts.train.texts))
+            options = options.replace(model=small_bert(f"{folder}/bert", parts.train.texts))
         for seed in range(args.seeds):
             rows.append([score for name, side in SIDES.items() for score in measure(
-                args, BertStep(settings), parts.test, seed, side, Path(folder, f"{seed} {name}"))])
+                args, BertStep(options), parts.test, seed, side, Path(folder, f"{seed} {name}"))])
             print(line(seed, rows[-1]), flush=True)
     columns = list(zip(*rows, strict=True))
     print(line("mean", map(statistics.mean, columns)))

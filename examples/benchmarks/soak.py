@@ -18,8 +18,8 @@ from pathlib import Path
 from pairs import write_figures
 
 from bert_kit import Predictor, TuningError, train_classifier
-from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.trials import Objective
+from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tuning.trial import Objective
 from bert_kit.tuner import Random, SearchSpace, Study
 
 MOMENTS = 10
@@ -66,11 +66,11 @@ def main(args):
             csv.writer(file).writerows([("text", "category"), *rows])
         small = {"from_scratch": "bert-tiny", "max_length": 16, "device": "cpu", "verbosity": 0,
                  "plots": False, "baselines": False, "test_size": 0.0, "val_size": 0.2}
-        settings = ClassificationSettings(
+        options = ClassOptions(
             data_file=str(table), output_dir=None, num_train_epochs=1, **small)
         space = (SearchSpace().log_uniform("learning_rate", 1e-5, 1e-2)
                  .continuous("dropout", 0.0, 0.5).discrete("batch_size", 1, 12))
-        objective = Objective(settings, keep=False)
+        objective = Objective(options, keep=False)
         with closing(Study("soak", space, folder, sampler=Random())) as study:
             def trial(number):
                 study.optimize(objective, 1)

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from pairs import model_folder, write_figures
 
-from bert_kit.recipes.search_spaces import search_space
-from bert_kit.recipes.settings import ClassificationSettings
-from bert_kit.recipes.trials import Objective
-from bert_kit.recipes.tuning_settings import TuningSettings
+from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
+from bert_kit.jobs.tuning.search import search_options
+from bert_kit.jobs.tuning.spaces import search_space
+from bert_kit.jobs.tuning.trial import Objective
 from bert_kit.training.memory import memory_used
 from bert_kit.tuner import TPE, Random, Study
 
@@ -56,13 +56,14 @@ def main(args):
     figures = {name: [] for name in SAMPLERS}
     memory = Memory()
     with tempfile.TemporaryDirectory() as scratch:
-        base = ClassificationSettings(
+        base = ClassOptions(
             model=args.weights and model_folder(args.weights, scratch), from_scratch="bert-tiny",
             train_file=str(Path(args.data, "train.csv")), val_size=0.08, test_size=0,
             classifier="mlp", max_length=32, max_train_samples=args.rows,
             num_train_epochs=args.epochs, output_dir=None, plots=False, baselines=False,
             verbosity=0)
-        space = search_space(TuningSettings(train_file=base.train_file))
+        space = search_space(ClassTask(), search_options("classification")(
+            train_file=base.train_file))
         for seed in range(args.seeds):
             for name, sampler in SAMPLERS.items():
                 study = Study(name, space, direction="maximize", sampler=sampler(), seed=seed)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import runpy
 import subprocess
 import sys
 
@@ -306,6 +307,9 @@ def test_a_campaign_that_was_begun_goes_on_though_it_asked_for_the_whole_pool(fi
     manifest = tmp_path / "out" / "manifest.json"
     written = read_json(manifest)
     written["settings"]["initial"] = 500  # which an older version let pass
+    written["settings"]["label_smoothing"] = 0.0  # until 0.2 the options of all tasks stood there
+    written["settings"]["asymmetric"] = False
+    del written["settings"]["eval_steps"], written["settings"]["save_steps"]
     manifest.write_text(json.dumps(written))
     assert learn_actively(**given | {"initial": 500, "resume": "auto"})["waiting"]
 
@@ -317,7 +321,10 @@ def test_a_campaign_that_was_begun_goes_on_though_it_asked_for_the_whole_pool(fi
     ({"stride": 4, "acquisition": ("badge",)}, "stride"),
     ({"oracle": "csv", "seeds": (0, 1)}, "one campaign"),
     ({"pool_file": "pool.csv"}, "pool_file"),
-    ({"time_limit": 3.0}, "time_limit"),
+    ({"task": "tagging"}, "no method for tagging"),
+    ({"time_limit": 3.0}, "time_limit"), ({"baselines": False}, "baselines has no meaning"),
+    ({"eval_steps": 5}, "eval_steps"), ({"save_steps": 5}, "save_steps"),
+    ({"min_delta": 0.1}, "changes nothing without early_stopping"),
     ({"seeds": ()}, "seeds"),
     ({"initial": 0}, "initial"), ({"initial": 500}, "initial is 500; the pool has [0-9]+ rows"),
     ({"kappa": 2.0}, "kappa"),
@@ -326,6 +333,21 @@ def test_what_does_not_go_together_is_found_first(files, tmp_path, changes, word
     with pytest.raises(BertKitError, match=words) as found:
         learn_actively(**settings(files, tmp_path, **changes))
     assert "\n" not in str(found.value) and not (tmp_path / "out").exists()
+
+
+def test_options_are_those_of_the_task(capsys):
+    shown = {}
+    for task in ("classification", "multi_label"):
+        with pytest.raises(SystemExit):
+            main(["active", "--task", task, "--help"])
+        shown[task] = capsys.readouterr().out
+        assert "--acquisition" in shown[task] and "when to stop asking" in shown[task]
+    assert "--label_smoothing" in shown["classification"] and \
+        "--asymmetric" not in shown["classification"]
+    assert "--asymmetric" in shown["multi_label"] and \
+        "--label_smoothing" not in shown["multi_label"]
+    assert main(["active", "--task", "answering"]) == 1
+    assert "no method for answering" in capsys.readouterr().err
 
 
 def test_presets_fill_what_is_left_open():
@@ -348,6 +370,16 @@ def test_the_example_with_a_method_of_its_own(tmp_path):
     found = read_json(tmp_path / "runs" / "active" / "results.json")["scores"]["accuracy"]
     assert found["labels"] == [100, 140] and {*found["methods"]} == {"disagreement", "random"}
     assert "disagreement - random" in done.stdout and "highest mean accuracy" in done.stdout
+
+
+def test_the_example_begins_with_weights(files, tmp_path):
+    example = runpy.run_path(str(ROOT / "examples" / "active_learning.py"))
+    write_table(tmp_path / "rows.csv", 200)
+    results = example["main"](example["parse_arguments"]([
+        "--data_file", str(tmp_path / "rows.csv"), "--weights", str(files["bert"]), "--rounds", "0",
+        "--seeds", "0", "--min_steps", "1", "--acquisition", "random", "--output_dir",
+        str(tmp_path / "out")]))
+    assert results["model"] == str(files["bert"])
 
 
 def test_comparison_of_curves():

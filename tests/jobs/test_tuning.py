@@ -1,7 +1,6 @@
 """The search of a classifier's hyperparameters, from a CSV file to the best configuration."""
 
 import csv
-import dataclasses
 import functools
 import json
 import threading
@@ -13,23 +12,24 @@ import numpy as np
 import pytest
 import torch
 
-import bert_kit
-from bert_kit import load_best_config, train_classifier, tune_all_classifiers, tune_classifier
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
 from bert_kit.files import held, read_json
-from bert_kit.recipes import shared_rows, trials, tuning
-from bert_kit.recipes.best_configs import best_config, write_best_config
-from bert_kit.recipes.fine_tuning import check_settings
-from bert_kit.recipes.options import named, spellings
-from bert_kit.recipes.population import BertStep
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.search_log import SearchLog
-from bert_kit.recipes.search_spaces import OF_HEAD, search_space
-from bert_kit.recipes.settings import HEADS, ClassificationSettings
-from bert_kit.recipes.shared_rows import tokenized_rows
-from bert_kit.recipes.trials import Objective, trial_settings
-from bert_kit.recipes.tuning_settings import TuningSettings
+from bert_kit.jobs.options.declare import fields_of, spellings
+from bert_kit.jobs.run import build
+from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tasks.table import TRAINED, task_named
+from bert_kit.jobs.tasks.texts import HEADS, Predictor
+from bert_kit.jobs.tuning import search as searching
+from bert_kit.jobs.tuning import trial as trials
+from bert_kit.jobs.tuning.best import best_config, load_best_config, write_best_config
+from bert_kit.jobs.tuning.legs import BertStep
+from bert_kit.jobs.tuning.log import SearchLog
+from bert_kit.jobs.tuning.search import (search_options, tune_all_classifiers, tune_classifier)
+from bert_kit.jobs.tuning.spaces import OF_HEAD
+from bert_kit.jobs.tuning.spaces import search_space as space_of
+from bert_kit.jobs.tuning.trial import Objective, tokenized_rows, trial_options
+from bert_kit.jobs.train import train_classifier
 from bert_kit.tuner import SearchSpace, Trial, log
 from tiny_jobs import command, table, tiny_bert, write_table
 
@@ -51,21 +51,29 @@ def found(files, tmp_path_factory):
     """(best parameters, output folder, texts that were tokenized) of one search."""
     folder, seen = tmp_path_factory.mktemp("search") / "out", []
 
-    def watched(texts, *rest, **options):
-        seen.extend(texts)
-        return dataset(texts, *rest, **options)
+    class Watched(trials.TrainingJob):
+        def tokenize(self, parts):
+            seen.extend(text for part in parts.present().values() for text in part.texts)
+            return super().tokenize(parts)
 
-    dataset = shared_rows.ClassificationDataset
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_rows, "ClassificationDataset", watched)
-        shared_rows.read_weights_once.cache_clear()
+        patch.setattr(trials, "TrainingJob", Watched)
+        trials.read_weights_once.cache_clear()
         params = tune_classifier("custom", files[1], files[0], space=SMALL, n_trials=4,
                                  save_dir=folder, keep_top=2, **QUICK)
     return params, folder, seen
 
 
-def settings(**changes):
-    return TuningSettings(**named(TuningSettings, changes))
+def settings(task="classification", **changes):
+    return search_options(task).from_names(changes)
+
+
+def search_space(options, space=None):
+    return space_of(task_named(options.task), options, space)
+
+
+def check_settings(options):
+    build.check_options(task_named(options.task), options)
 
 
 def flags(options):
@@ -73,8 +81,8 @@ def flags(options):
 
 
 def base(files, **changes):
-    return ClassificationSettings(**named(ClassificationSettings, {
-        **QUICK, "model": files[1], "data_file": files[0], "output_dir": None, **changes}))
+    return ClassOptions.from_names({
+        **QUICK, "model": files[1], "data_file": files[0], "output_dir": None, **changes})
 
 
 def trial(params, **changes):
@@ -111,7 +119,7 @@ def test_what_is_shared_is_read_once_and_the_test_rows_are_not(found, files):
     texts, _ = table(ROWS)
     assert seen == [texts[row] for part in ("train", "validation") for row in rows[part]]
     assert not set(seen) & {texts[row] for row in rows["test"]}
-    used = shared_rows.read_weights_once.cache_info()
+    used = trials.read_weights_once.cache_info()
     assert (used.misses, used.hits) == (1, 3)
 
 
@@ -213,14 +221,14 @@ def test_a_search_that_goes_on_trains_with_as_many_threads(files, tmp_path, monk
     same = {**QUICK, "threads": None, "precision": None, "model": files[1], "data_file": files[0],
             "output_dir": tmp_path, "study_name": "one"}
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    first = tuning._prepare(settings(jobs=2, **same), None)
-    tuning._read_rows(first)
+    first = searching.prepare(settings(jobs=2, **same), None)
+    searching.read_rows(first)
     assert first.base.threads == 2
-    monkeypatch.setattr(tuning, "best_precision", lambda device: "float16")  # another machine
-    again = tuning._prepare(settings(jobs=1, resume=True, **same), None)
+    monkeypatch.setattr(searching, "best_precision", lambda device: "float16")  # another machine
+    again = searching.prepare(settings(jobs=1, resume=True, **same), None)
     assert again.base == first.base
     with pytest.raises(ConfigError, match="threads was None and is now 1"):
-        tuning._prepare(settings(resume=True, **{**same, "threads": 1}), None)
+        searching.prepare(settings(resume=True, **{**same, "threads": 1}), None)
 
 
 def test_folders_are_numbered_where_no_name_is_given(files, tmp_path):
@@ -317,7 +325,7 @@ def test_the_space_file_of_the_docs(files, tmp_path):
     assert kinds["discrete"].step > 1 and any(parameter.when for parameter in space.parameters)
     rng = np.random.default_rng(0)
     for row in rng.random((20, len(space.parameters))):
-        check_settings(trial_settings(base(files, classifier="cnn"), space.from_row(row)))
+        check_settings(trial_options(base(files, classifier="cnn"), space.from_row(row)))
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -328,7 +336,7 @@ def test_every_value_of_a_heads_space_is_one_that_the_head_takes(head, files):
                      *OF_HEAD[head]]
     rng = np.random.default_rng(0)
     for row in [np.zeros(len(names)), np.ones(len(names)), *rng.random((8, len(names)))]:
-        check_settings(trial_settings(base(files, classifier=head), space.from_row(row)))
+        check_settings(trial_options(base(files, classifier=head), space.from_row(row)))
     assert space.only(*names).parameters == space.parameters
 
 
@@ -357,9 +365,10 @@ def test_what_is_set_is_not_tuned(tmp_path):
         search_space(settings(lr=1e-3), {"lr": [1, 2]})
 
 
-def test_every_option_has_its_own_spellings_and_a_short_help():
-    fields = dataclasses.fields(TuningSettings)
-    assert len(spellings(TuningSettings)) == sum(
+@pytest.mark.parametrize("task", [*TRAINED, "masked"])
+def test_every_option_has_its_own_spellings_and_a_short_help(task):
+    fields = fields_of(search_options(task))
+    assert len(spellings(search_options(task))) == sum(
         1 + len(field.metadata["aliases"]) for field in fields)
     assert all(0 < len(field.metadata["help"]) < 150 for field in fields)
 
@@ -403,17 +412,21 @@ def test_conflicts_are_one_line_and_leave_nothing(changes, space, words, files, 
 
 def test_the_best_of_all_is_among_equals(tmp_path):
     """A score by another metric or on other data does not compare."""
-    plain = ClassificationSettings()
+    plain = ClassOptions()
+
+    def add(head, value, study):
+        write_best_config(tmp_path, head, best_config(
+            plain.replace(classifier=head), "loss", {}, value, data="a",
+            study=str(tmp_path / study)))
+
     for head, value, data in (("mlp", 0.7, "a"), ("cnn", 0.9, "b"), ("bilstm", 0.6, "a")):
-        write_best_config(tmp_path, best_config(plain.replace(classifier=head), {}, value,
-                                                data=data, study=str(tmp_path / head)))
+        write_best_config(tmp_path, head, best_config(
+            plain.replace(classifier=head), "f1_macro", {}, value, data=data,
+            study=str(tmp_path / head)))
     assert read_json(tmp_path / "best_overall_classifier.json")["classifier_type"] == "mlp"
-    write_best_config(tmp_path, best_config(plain.replace(classifier="standard", metric="loss"),
-                                            {}, 0.1, data="a", study=str(tmp_path / "s")))
-    write_best_config(tmp_path, best_config(plain.replace(classifier="attention", metric="loss"),
-                                            {}, 0.2, data="a", study=str(tmp_path / "t")))
-    write_best_config(tmp_path, best_config(plain.replace(classifier="standard", metric="loss"),
-                                            {}, 0.3, data="a", study=str(tmp_path / "u")))
+    add("standard", 0.1, "s")
+    add("attention", 0.2, "t")
+    add("standard", 0.3, "u")
     assert read_json(tmp_path / "u" / "best_config.json")["best_value"] == 0.3  # kept there
     overall = read_json(tmp_path / "best_overall_classifier.json")
     assert (overall["classifier_type"], overall["best_value"]) == ("standard", 0.1)
@@ -423,11 +436,11 @@ def test_the_best_of_all_is_among_equals(tmp_path):
 
 
 def test_a_finished_trial_is_better_than_one_that_was_ended_early(tmp_path):
-    plain = ClassificationSettings()
+    plain = ClassOptions()
     for head, value, state in (("mlp", 0.6, "complete"), ("cnn", 0.9, "pruned"),
                                ("mlp", 0.8, "pruned"), ("bilstm", 0.5, "complete")):
-        write_best_config(tmp_path, best_config(
-            plain.replace(classifier=head), {}, value, state=state, data="a",
+        write_best_config(tmp_path, head, best_config(
+            plain.replace(classifier=head), "f1_macro", {}, value, state=state, data="a",
             study=str(tmp_path / f"{head}-{value}")))
     assert load_best_config("mlp", tmp_path)["best_value"] == 0.6
     assert read_json(tmp_path / "best_overall_classifier.json")["classifier_type"] == "mlp"
@@ -449,9 +462,9 @@ def test_a_best_trial_that_was_ended_early_is_named_so(files, tmp_path, capsys, 
 
 
 def test_searches_that_end_at_once_wait_for_each_other(tmp_path):
-    plain = ClassificationSettings()
-    threads = [threading.Thread(target=write_best_config, args=(tmp_path, best_config(
-        plain.replace(classifier=head), {}, 0.5, data="a", study=str(tmp_path / head))))
+    plain = ClassOptions()
+    threads = [threading.Thread(target=write_best_config, args=(tmp_path, head, best_config(
+        plain.replace(classifier=head), "f1_macro", {}, 0.5, data="a", study=str(tmp_path / head))))
         for head in HEADS]
     with held(tmp_path):
         for thread in threads:
@@ -464,7 +477,7 @@ def test_searches_that_end_at_once_wait_for_each_other(tmp_path):
 
 
 def test_the_log_shows_what_the_cut_saw(capsys):
-    log = SearchLog(ClassificationSettings())
+    log = SearchLog("f1_macro")
     log.on_trial_pruned(trial({"lr": 0.1}, value=0.7, reports={1: 0.7, 2: 0.6}, state="pruned",
                               started=0.0, finished=2.0))
     assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
@@ -473,7 +486,7 @@ def test_the_log_shows_what_the_cut_saw(capsys):
 def test_the_log_says_how_many_trials_are_equally_good(capsys):
     best, other = (SimpleNamespace(value=value, state="complete") for value in (0.5, 0.25))
     for trials_, count in (([best, other, best], 1), ([best, other], 0), ([], 0)):
-        SearchLog(ClassificationSettings()).on_study_end(SimpleNamespace(
+        SearchLog("f1_macro").on_study_end(SimpleNamespace(
             trials=trials_, best=best,
             statistics=lambda: {"complete": len(trials_), "pruned": 0, "failed": 0}))
         assert capsys.readouterr().out.count("2 trials share the best score") == count
@@ -527,14 +540,14 @@ def test_what_is_fixed_decides_what_depends_on_it():
 
 def test_a_length_that_nobody_chose_is_searched_and_else_cut(files, tmp_path):
     given = {"model": files[1], "data_file": files[0], "save_dir": tmp_path}
-    search = tuning._prepare(settings(**given), SearchSpace.from_dict({"max_length": [16, 32]}))
-    assert search.names == ["max_length"] and search.base.max_length == 40
-    assert search.settings.max_length == 128  # what the manifest keeps of the command
+    search = searching.prepare(settings(**given), SearchSpace.from_dict({"max_length": [16, 32]}))
+    assert [*search.space.to_dict()] == ["max_length"] and search.base.max_length == 40
+    assert search.options.max_length == 128  # what the manifest keeps of the command
 
 
 def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):
     seen = SimpleNamespace()
-    monkeypatch.setattr(tuning, "run_all", lambda settings, heads: seen.__dict__.update(
+    monkeypatch.setattr(searching, "run_all", lambda settings, heads: seen.__dict__.update(
         settings=settings, heads=heads))
     assert main(["tune", "--tune-all", "--n-trials", "15", "--tuning-epochs", "3", "--metric",
                  "matthews_correlation", "--hyperparams-dir", "h", "--resume"]) == 0
@@ -542,6 +555,5 @@ def test_flags_of_all_heads(files, tmp_path, capsys, monkeypatch):
     assert (seen.settings.n_trials, seen.settings.num_train_epochs, seen.settings.output_dir) == (
         15, 3, "h")
     assert main(["tune", "--classifiers", "cnn", "--resume", "auto"]) == 0
-    assert seen.heads == ["cnn"] and seen.settings.output_dir == "hyperparams"
+    assert seen.heads == ("cnn",) and seen.settings.output_dir == "hyperparams"
     assert settings().resume is None and settings(resume=False).resume is None
-    assert {"tune_classifier", "tune_all_classifiers", "load_best_config"} <= set(bert_kit.__all__)

@@ -4,7 +4,7 @@ Pictures need the `plots` extra (`pip install 'bert_kit[plots]'`). Paths end in 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ _MORE_PANELS = (
     ("Learning rate", {"learning_rate": "training"}, None),
     ("Gradient norm", {"grad_norm": "training"}, None),
 )
-_SCORES = {"accuracy": ("accuracy", BLUE), "f1_macro": ("macro F1", ORANGE),
-           "matthews_correlation": ("Matthews correlation", GREEN)}
+_SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1",
+           "matthews_correlation": "Matthews correlation"}
 
 
 def plot_learning_curves(log: Rows, path: str | Path) -> None:
@@ -106,17 +106,21 @@ def _draw_curve(axes: "Axes", curve: Curve, name: str) -> None:
     axes.ticklabel_format(useOffset=False, style="plain")
 
 
-def plot_comparison(rows: Rows, path: str | Path) -> None:
-    """Draw accuracy, macro F1 and Matthews correlation of each head as bars, and its time.
+def plot_comparison(rows: Rows, path: str | Path,
+                    scores: Mapping[str, str] | None = None) -> None:
+    """Draw scores of each head as bars, and its time.
 
     The rows are drawn from top to bottom in the order given; `rank` sorts them.
 
     Parameters
     ----------
     rows
-        `classifier` (the name), `accuracy`, `f1_macro`, `matthews_correlation` and `seconds`; what
-        is missing or no number has no bar. `accuracy_low` and `accuracy_high`, the ends of its 95%
-        interval, are drawn as a thin line where a row has both.
+        `classifier` (the name), the scores and `seconds`; what is missing or no number has no bar.
+        `accuracy_low` and `accuracy_high`, the ends of its 95% interval, are drawn as a thin line
+        where a row has both; so are those of other scores.
+    scores
+        {column: its name in the picture}, up to three; by default accuracy, macro F1 and Matthews
+        correlation.
 
     Raises
     ------
@@ -126,9 +130,11 @@ def plot_comparison(rows: Rows, path: str | Path) -> None:
     for i, row in enumerate(rows):
         if "classifier" not in row:
             raise DataError(f"row {i} has {', '.join(row) or 'nothing'}; expected 'classifier' too")
-    present = [key for key in _SCORES if not np.isnan(_column(rows, key)).all()]
+    names_of = scores or _SCORES
+    present = {key: name for key, name in names_of.items()
+               if not np.isnan(_column(rows, key)).all()}
     if not present:
-        raise DataError(f"{len(rows)} rows without a score; expected {', '.join(_SCORES)}")
+        raise DataError(f"{len(rows)} rows without a score; expected {', '.join(names_of)}")
     timed = not np.isnan(_column(rows, "seconds")).all()
     with saved_figure(path, 10 if timed else 7, 1.2 + 0.75 * len(rows)) as figure:
         grid = figure.add_gridspec(1, 1 + timed, width_ratios=[2.4, 1][:1 + timed])
@@ -146,14 +152,14 @@ def _column(rows: Rows, key: str) -> np.ndarray:
     return np.array([number(row.get(key)) for row in rows])
 
 
-def _draw_scores(axes: "Axes", rows: Rows, present: Sequence[str]) -> None:
+def _draw_scores(axes: "Axes", rows: Rows, present: Mapping[str, str]) -> None:
     thick = 0.8 / len(present)
     lowest = min(0.0, *(np.nanmin(_column(rows, key)) for key in present))
-    for i, key in enumerate(present):
-        name, color = _SCORES[key]
+    colors = (BLUE, ORANGE, GREEN)
+    for i, (key, name) in enumerate(present.items()):
         low, high = _column(rows, f"{key}_low"), _column(rows, f"{key}_high")
         _draw_bars(axes, np.arange(len(rows)) - 0.4 + thick * (i + 0.5), _column(rows, key), thick,
-                   "{:.3f}".format, ends=(low, high), label=name, color=color)
+                   "{:.3f}".format, ends=(low, high), label=name, color=colors[i % 3])
     axes.set_xlim(lowest * 1.1, 1.14)  # room for the number of a bar that reaches 1
     axes.set_xticks(np.arange(math.ceil(lowest * 5), 6) / 5)
     plain_axes(axes, "", "score (1 is perfect)")

@@ -137,12 +137,15 @@ class Campaigns:
         options, rows = self.options, self.rows
         learner = ActiveLearner(
             len(rows.texts), self._fit, rows.make_pool, choose, rows.evaluate, seed=seed,
-            folder=self.folder / f"{file_name(name)}-seed-{seed}", save_model=rows.save_model,
+            folder=self._folder(name, seed), save_model=rows.save_model,
             load_model=rows.load_model, resume=options.resume is not None,
             warm_start=options.warm_start, keep_weights=options.keep_weights,
             stop_rows=options.stop_rows)
         self.histories.setdefault(name, {})[seed] = learner.history
         return learner
+
+    def _folder(self, name: str, seed: int) -> Path:
+        return self.folder / f"{file_name(name)}-seed-{seed}"
 
     def _fit(self, rows: list[int], labels: list[Label], seed: int, start: Any) -> Any:
         """Train, but not twice the same: all methods of a seed begin with the same training."""
@@ -201,8 +204,7 @@ class Campaigns:
     def _train_on(self, name: str, learner: ActiveLearner) -> None:
         """Train the last model of a campaign on, and keep it beside the others."""
         epochs, last = self.options.extra_epochs, learner.history[-1]
-        folder = (self.folder / f"{file_name(name)}-seed-{learner.seed}"
-                  / f"extra-{epochs}-after-{last['round']:03}")
+        folder = self._folder(name, learner.seed) / f"extra-{epochs}-after-{last['round']:03}"
         if not folder.is_dir():
             model = self.rows.fit(last["rows"], last["labels"], last["seed"], learner.model,
                                   epochs)

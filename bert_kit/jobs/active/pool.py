@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bert_kit.active import dropout_on
 from bert_kit.data import ClassificationDataset, RowDataset, make_loader
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import predict_logits
+from bert_kit.evaluation import batch_logits, predict_logits
 from bert_kit.jobs.tasks.texts import WINDOW_BATCH, TextTask
 from bert_kit.model import Dropout
 from bert_kit.training import autocast, best_precision, keep_freed_memory
@@ -82,8 +82,7 @@ class ModelPool:
             seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
             with dropout_on(self.model, (Dropout, nn.Dropout), seed), \
                     autocast(self.precision, self.device.type):
-                logits = [self.model(batch["input_ids"], batch["attention_mask"],
-                                     batch["token_type_ids"]).float() for batch in batches]
+                logits = [batch_logits(self.model, batch, self.device) for batch in batches]
             yield self.task.probabilities(_in_place(logits, order))
 
     def probabilities(self) -> np.ndarray:

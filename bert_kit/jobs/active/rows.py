@@ -95,7 +95,8 @@ class ActiveRows:
             Rows(parts, self.tokenizer, datasets), read_weights_once)
         if start is not None:
             training.model.load_state_dict(start.state_dict())
-        training.train()
+        with training.at_work() as trainer:
+            trainer.train()
         if validation is not None and self.task.chooses_thresholds:
             training.score("validation", training.predictor.answers(validation))
         return training.model

@@ -7,9 +7,8 @@ from bert_kit.data import read_squad
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import NBest, answer_metrics
 from bert_kit.files import write_json
-from bert_kit.jobs.commands.predict import PrecisionOptions, check_output
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
 from bert_kit.jobs.tasks.answers import Answerer, format_answer_scores, right_answers
 from bert_kit.printing import one_line
 

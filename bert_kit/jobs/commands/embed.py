@@ -10,10 +10,9 @@ import numpy as np
 from bert_kit.data import Part, read_table, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file
-from bert_kit.jobs.commands.predict import PrecisionOptions
 from bert_kit.jobs.commands.search import format_matches, search
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
 

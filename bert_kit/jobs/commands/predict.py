@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,26 +12,16 @@ from typing import ClassVar
 from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
-from bert_kit.jobs.options.declare import Options, option
-from bert_kit.jobs.options.groups import PRECISIONS, UseOptions
+from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK
-from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
+from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
 from bert_kit.training import choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
-
-
-@dataclass(frozen=True)
-class PrecisionOptions(Options):
-    """How numbers are rounded."""
-
-    title: ClassVar[str] = "model"
-
-    precision: str = option("float32", "bfloat16 is faster on most machines, off in the third "
-                            "digit", choices=PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -68,13 +57,6 @@ class PredictOptions(UseOptions, PrecisionOptions):
         if self.text_b is not None and len(self.text or ()) != len(self.text_b):
             raise ConfigError(f"{len(self.text_b)} second texts (--text_b); expected one for each "
                               "text")
-
-
-def check_output(output_file: str | None, input_file: str | None) -> None:
-    """Refuse to write over the file that is read."""
-    if output_file is not None and input_file is not None and os.path.exists(output_file) \
-            and os.path.exists(input_file) and os.path.samefile(output_file, input_file):
-        raise ConfigError(f"{output_file}: is the file to read; expected another to write")
 
 
 def text_columns(folder: Path, chosen: tuple[str, ...] | None = None) -> tuple[str, ...]:

@@ -14,9 +14,8 @@ from bert_kit.data import read_conll, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import guard_formula
 from bert_kit.files import atomic_file
-from bert_kit.jobs.commands.predict import PrecisionOptions, check_output
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
 from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags)

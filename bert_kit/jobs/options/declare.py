@@ -142,6 +142,13 @@ class Options:
         return cls(**named(cls, values, source))
 
 
+def composed(name: str, groups: tuple[type[Options], ...],
+             change: Callable[[type[Any]], type[Any]] = lambda made: made) -> type[Any]:
+    """Return a class of options made of groups, of which the first counts; see `with_defaults`."""
+    return dataclass(frozen=True)(change(type(name, groups, {
+        "__annotations__": {}, "__module__": groups[0].__module__, "__doc__": groups[0].__doc__})))
+
+
 def fields_of(options: type[Options]) -> tuple[dataclasses.Field, ...]:
     """Return the fields that are options."""
     return tuple(field for field in dataclasses.fields(options) if "help" in field.metadata)

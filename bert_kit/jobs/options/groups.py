@@ -4,6 +4,7 @@
 the task, see `with_defaults`.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -254,6 +255,23 @@ class UseOptions(Options):
         if self.model is None:
             raise UsageError("model is missing; expected the folder or name of one")
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class PrecisionOptions(Options):
+    """How numbers are rounded."""
+
+    title: ClassVar[str] = "model"
+
+    precision: str = option("float32", "bfloat16 is faster on most machines, off in the third "
+                            "digit", choices=PRECISIONS)
+
+
+def check_output(output_file: str | None, input_file: str | None) -> None:
+    """Refuse to write over the file that is read."""
+    if output_file is not None and input_file is not None and os.path.exists(output_file) \
+            and os.path.exists(input_file) and os.path.samefile(output_file, input_file):
+        raise ConfigError(f"{output_file}: is the file to read; expected another to write")
 
 
 def output_folder(options: RunningOptions) -> Path:

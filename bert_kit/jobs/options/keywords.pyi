@@ -482,3 +482,409 @@ class MaskedKeywords(TypedDict, total=False):
     whole_word: bool
     whole_word_mask: bool
     workers: int
+
+
+class ActiveKeywords(TypedDict, total=False):
+    acquisition: str | Sequence[str] | None
+    activation: str | None
+    adam_epsilon: float
+    all_data: bool
+    asymmetric: bool
+    baselines: bool
+    batch: int | None
+    batch_size: int
+    bert_hidden_size: int | None
+    betas: float | Sequence[float]
+    budget: int | None
+    class_weight: str | None
+    classes: str | Sequence[str] | None
+    classification_change: float | None
+    classifier: str | None
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    data_file: str | Path | None
+    delimiter: str | None
+    delta_f: float | None
+    depth: int | None
+    dev_file: str | Path | None
+    device: str
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    extra_epochs: int
+    fast_dev_run: bool
+    focal_gamma: float
+    freeze_layers: int
+    from_scratch: str
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    hidden_dim: int | Sequence[int] | None
+    hidden_dims: int | Sequence[int] | None
+    improvement_threshold: float
+    initial: int | None
+    kappa: float | None
+    keep_weights: bool
+    kernel_sizes: int | Sequence[int] | None
+    label_column: str | Sequence[str] | None
+    label_separator: str
+    label_smoothing: float
+    label_smoothing_factor: float
+    last_layers: int | None
+    layer_decay: float
+    learning_rate: float | str | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | None
+    lr_scheduler_type: str
+    max_grad_norm: float
+    max_length: int | None
+    max_seq_len: int | None
+    max_seq_length: int | None
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    methods: str | Sequence[str] | None
+    metric: str | None
+    metric_for_best_model: str | None
+    min_delta: float
+    min_epochs: int
+    min_steps: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_filters: int | None
+    num_frequencies: int | None
+    num_hidden_layers: int | None
+    num_train_epochs: int | None
+    num_wavelets: int | None
+    optim: str
+    optimizer: str
+    optimizer_choice: str
+    oracle: str
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    pass_precision: str | None
+    passes: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    pool_file: str | Path | None
+    pooling: str | None
+    precision: str | None
+    preset: str
+    random_state: int
+    regression: float | None
+    resume: str | None
+    rounds: int | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    seeds: int | Sequence[int] | None
+    smoothing_window: int
+    stop_rows: int
+    stride: int
+    task: str
+    test_file: str | Path | None
+    test_size: float
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    train_size: float | None
+    trend_window: int | None
+    uncertainty: float | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warm_start: bool
+    warmup_ratio: float
+    warmup_steps: float
+    wavelet_type: str | None
+    weight_decay: float
+    weights: str | Path | None
+    window: int
+    window_pooling: str
+
+
+class CompareKeywords(TypedDict, total=False):
+    activation: str | None
+    adam_epsilon: float
+    asymmetric: bool
+    baselines: bool
+    batch_size: int
+    bert_hidden_size: int | None
+    betas: float | Sequence[float]
+    class_weight: str | None
+    classifier: str | Sequence[str]
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    classifiers: str | Sequence[str]
+    data_file: str | Path | None
+    delimiter: str | None
+    depth: int | None
+    dev_file: str | Path | None
+    device: str
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    focal_gamma: float
+    freeze_layers: int
+    from_scratch: str
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    hidden_dim: int | Sequence[int] | None
+    hidden_dims: int | Sequence[int] | None
+    improvement_threshold: float
+    kernel_sizes: int | Sequence[int] | None
+    label_column: str | Sequence[str] | None
+    label_separator: str
+    label_smoothing: float
+    label_smoothing_factor: float
+    last_layers: int | None
+    layer_decay: float
+    learning_rate: float | str | None
+    load_best_model_at_end: bool
+    logging_steps: int
+    lr: float | str | None
+    lr_scheduler_type: str
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    memory_threshold: float | None
+    metric: str | None
+    metric_for_best_model: str | None
+    min_delta: float
+    min_epochs: int
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    momentum: float
+    num_epochs: int | None
+    num_filters: int | None
+    num_frequencies: int | None
+    num_hidden_layers: int | None
+    num_train_epochs: int | None
+    num_wavelets: int | None
+    optim: str
+    optimizer: str
+    optimizer_choice: str
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int
+    plots: bool
+    pooling: str | None
+    precision: str | None
+    random_state: int
+    regression: float | None
+    resume: str | None
+    runs: str | Sequence[str] | None
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    stride: int
+    task: str
+    test_file: str | Path | None
+    test_size: float
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    train_file: str | Path | None
+    train_size: float | None
+    trend_window: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    warmup_ratio: float
+    warmup_steps: float
+    wavelet_type: str | None
+    weight_decay: float
+    weights: str | Path | None
+    window_pooling: str
+
+
+class SearchKeywords(TypedDict, total=False):
+    activation: str | None
+    adam_epsilon: float
+    adaptive_stopping: bool
+    all: bool
+    asymmetric: bool
+    baselines: bool
+    batch_size: int | None
+    bert_hidden_size: int | None
+    betas: float | Sequence[float]
+    class_weight: str | None
+    classifier: str | None
+    classifier_dropout: float | None
+    classifier_learning_rate: float | None
+    classifiers: str | Sequence[str] | None
+    cross_validation: int
+    cv: int
+    data_file: str | Path | None
+    delimiter: str | None
+    depth: int | None
+    dev_file: str | Path | None
+    device: str
+    doc_stride: int
+    download: bool
+    dropout: float | None
+    dropout_rate: float | None
+    early_stopping: int
+    early_stopping_patience: int
+    early_stopping_threshold: float
+    encoding: str
+    epochs: int | None
+    eps: float
+    eval_steps: int | None
+    fast_dev_run: bool
+    focal_gamma: float
+    folds: int
+    freeze_layers: int
+    from_scratch: str
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    gradual_unfreezing: bool
+    group_by_length: bool
+    head_learning_rate: float | None
+    hidden_dim: int | Sequence[int] | None
+    hidden_dims: int | Sequence[int] | None
+    hyperparams_dir: str | Path | None
+    improvement_threshold: float
+    jobs: int
+    keep_top: int | None
+    kernel_sizes: int | Sequence[int] | None
+    label_column: str | Sequence[str] | None
+    label_separator: str
+    label_smoothing: float
+    label_smoothing_factor: float
+    last_layers: int | None
+    layer_decay: float
+    learning_rate: float | str | None
+    lenient: bool
+    load_best_model_at_end: bool
+    logging_steps: int
+    longest_answer: int
+    lr: float | str | None
+    lr_scheduler_type: str
+    mask_probability: float
+    max_answer_length: int
+    max_eval_samples: int
+    max_grad_norm: float
+    max_length: int
+    max_seq_len: int
+    max_seq_length: int
+    max_steps: int
+    max_train_samples: int | None
+    max_trials: int | None
+    memory_threshold: float | None
+    metric: str | None
+    metric_for_best_model: str | None
+    min_delta: float
+    min_epochs: int
+    mlm_probability: float
+    model: str | Path | None
+    model_name: str | Path | None
+    model_name_or_path: str | Path | None
+    momentum: float
+    n_jobs: int
+    n_trials: int | None
+    nsp: bool
+    num_epochs: int | None
+    num_filters: int | None
+    num_frequencies: int | None
+    num_hidden_layers: int | None
+    num_train_epochs: int | None
+    num_wavelets: int | None
+    optim: str
+    optimizer: str
+    optimizer_choice: str
+    output_dir: str | Path | None
+    output_root: str | Path | None
+    overfit_batches: int | None
+    patience: int
+    per_device_train_batch_size: int | None
+    plots: bool
+    pooling: str | None
+    population: int | None
+    population_size: int | None
+    precision: str | None
+    preprocessing_num_workers: int
+    pruner: str | None
+    random_state: int
+    regression: float | None
+    report: bool
+    resume: bool | str | None
+    sampler: str
+    save_dir: str | Path | None
+    save_steps: int | None
+    save_total_limit: int
+    seed: int
+    smoothing_window: int
+    store: str | Path | None
+    strategy: str
+    stride: int
+    study_name: str | None
+    tag_column: int
+    task: str
+    test_file: str | Path | None
+    test_size: float
+    text_column: str | Sequence[str]
+    threads: int | None
+    time_limit: float | None
+    timeout: float | None
+    tokenizer: str | Path | None
+    tokenizer_name: str | Path | None
+    train_best: bool
+    train_file: str | Path | None
+    train_size: float | None
+    trend_window: int | None
+    tune_all: bool
+    tuning_epochs: int | None
+    val_file: str | Path | None
+    val_size: float
+    validation_file: str | Path | None
+    verbosity: int
+    vocab_size: int
+    warmup_ratio: float | None
+    warmup_steps: float | None
+    wavelet_type: str | None
+    weight_decay: float | None
+    weights: str | Path | None
+    whole_word: bool
+    whole_word_mask: bool
+    window_pooling: str
+    word_column: int
+    workers: int

@@ -4,8 +4,9 @@
 what `build` returns, a `Training`, is trained and scores its rows.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -61,13 +62,13 @@ class Training(Generic[Part]):
         """The model."""
         return self.predictor.model
 
-    def train(self) -> TrainerState:
-        """Train to the end and return the TrainerState."""
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[Trainer]:
+        """Yield the trainer, under the seed and the threads of the options."""
         # Each process has its own dropout.
         with seeded(self.options.seed + 1 + self.processes.rank), threads(self.options.threads):
-            state = self.trainer.train(self.options.resume)
+            yield self.trainer
         self.model.eval()
-        return state
 
     def validate(self) -> Scores:
         """Return the scores of the validation rows for the log, after choosing what they choose."""
@@ -134,7 +135,9 @@ class TrainingJob(Generic[Part]):
                     first(lambda: open_folder(options, task.job, same))
             baselines = self.baselines(training)
             self.describe(training, baselines)
-            state, peak = training.train(), peak_memory(device)
+            with training.at_work() as trainer:
+                state = trainer.train(options.resume)
+            peak = peak_memory(device)
             answers = {name: training.predictor.answers(rows.datasets[name])
                        for name in ("validation", "test") if name in rows.datasets}
             scores = {name: training.score(name, answers[name]) for name in answers}

@@ -3,16 +3,20 @@
 A task is one file in `bert_kit/jobs/tasks`: a class that answers the questions below.
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from bert_kit.config import BertConfig
+from bert_kit.errors import DataError
 from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.predictor import TrainedModel
 from bert_kit.lookup import find_folder
@@ -237,3 +241,30 @@ class Task(ABC, Generic[Part]):
     def present(self, folder: Path, results: Scores, answers: Any, part: Part,
                 predictor: Any) -> None:
         """Draw scored rows into a folder."""
+
+
+def drawn_rows(total: int, count: int, seed: int) -> list[int]:
+    """Return `count` row numbers below `total` in their order, or all if there are fewer."""
+    if count >= total:
+        return list(range(total))
+    return sorted(np.random.default_rng(seed).choice(total, count, replace=False).tolist())
+
+
+def rows_to_keep(count: int, share: float, what: object) -> int:
+    """Return how many of some rows to train on, if a share of them is held out, at least one.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    left = count - max(1, round(share * count))
+    if left < 1:
+        raise DataError(f"{what}: holding out {share} of {count} rows leaves none to train on; "
+                        "expected more rows, a smaller val_size or a validation_file")
+    return left
+
+
+def fingerprint_of(content: object) -> str:
+    """Return the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bert_kit.config import BertConfig
 from bert_kit.data import AnsweringDataset, Question, find_parts, read_squad
@@ -12,14 +12,15 @@ from bert_kit.evaluation import NBest, answer_metrics, best_null_threshold, best
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import TrainedModel
-from bert_kit.jobs.run.task import Parts, Scores, Task
-from bert_kit.jobs.tasks.rows import drawn_rows, fingerprint_of, rows_to_keep
+from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.printing import align
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import Loss, compute_answering_loss
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 CANDIDATES = 20  # answers of which the best is taken
 
@@ -150,7 +151,7 @@ class AnswerTask(Task[list[Question]]):
                 "longest_answer": options.longest_answer,
                 "null_threshold": 0.0 if silent else None}}
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_answering_loss
 
     def choose(self, answers: list[NBest], part: list[Question], predictor: Answerer,
@@ -167,10 +168,10 @@ class AnswerTask(Task[list[Question]]):
     def scores(self, answers: list[NBest], part: list[Question], predictor: Answerer) -> Scores:
         return answer_metrics(predictor.decisions(part, answers), right_answers(part))
 
-    def facts(self, training: Training) -> dict[str, Any]:
+    def facts(self, training: "Training") -> dict[str, Any]:
         return {"null_threshold": training.predictor.null_threshold}
 
-    def leave(self, training: Training, answers: Mapping[str, list[NBest]],
+    def leave(self, training: "Training", answers: Mapping[str, list[NBest]],
               results: dict[str, Any], folder: Path, plots: bool, concluded: None) -> None:
         """Write the predictions for a part, in the form that SQuAD's own script reads."""
         name = next((name for name in ("test", "validation") if name in answers), None)

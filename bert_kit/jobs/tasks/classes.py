@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ from bert_kit.evaluation import (bootstrap_intervals, brier_score, class_cells, 
                                  tfidf_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
 from bert_kit.jobs.tasks.rows import joined
 from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForSequenceClassification
 from bert_kit.training import Loss, balanced_class_weights, classification_loss
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ClassTask(TextTask):
     def label_kind(self, options: Any) -> OneClass:
         return OneClass(*options.label_column)
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         weights = None
         if options.class_weight == "balanced" and training is not None:
             weights = balanced_class_weights(training.datasets["train"].labels,

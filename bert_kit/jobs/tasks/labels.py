@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_th
                                  threshold_warning, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
 from bert_kit.jobs.tasks.rows import joined
@@ -28,6 +27,9 @@ from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForMultiLabel
 from bert_kit.training import (Loss, multi_label_loss, positive_weights, prior_logits,
                                set_output_bias)
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 ASYMMETRIC = {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05}  # as its paper sets it
 LARGEST_WEIGHT = 10.0  # of a rare label: more costs too much precision
@@ -105,7 +107,7 @@ class LabelTask(TextTask):
         column, = options.label_column
         return LabelList(column, options.label_separator)
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         if options.asymmetric and options.focal_gamma:
             raise ConfigError("asymmetric and focal_gamma are both set; expected one of them")
         gamma = options.focal_gamma
@@ -205,7 +207,7 @@ class LabelTask(TextTask):
             lines += ["", f"note: {scores['warning']}"]
         return "\n".join(lines)
 
-    def leave(self, training: Training, answers: Mapping[str, Tensor], results: dict[str, Any],
+    def leave(self, training: "Training", answers: Mapping[str, Tensor], results: dict[str, Any],
               folder: Path, plots: bool, concluded: dict | None) -> None:
         validation = training.parts.validation
         if validation is not None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -28,15 +28,16 @@ from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import TrainOptions
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
-from bert_kit.jobs.run.task import Parts, Scores, Task
+from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
-from bert_kit.jobs.tasks.rows import drawn_rows
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
 from bert_kit.training import Loss, compute_mlm_loss, compute_pretraining_loss
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 Document = list[str]
 BATCH = 64  # rows measured together
@@ -220,10 +221,10 @@ class MaskedTask(Task[list[Document]]):
         scratch = options.model is None and options.dropout is None
         return {"classifier": {}, **encoder_dropout(0.0 if scratch else options.dropout)}
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_pretraining_loss if options.nsp else compute_mlm_loss
 
-    def describe(self, training: Training, baselines: Mapping[str, Scores]) -> list[str]:
+    def describe(self, training: "Training", baselines: Mapping[str, Scores]) -> list[str]:
         """Say what the vocabulary is, and what loss to expect."""
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
@@ -255,14 +256,14 @@ class MaskedTask(Task[list[Document]]):
     def untrained_scores(self, options: Any) -> bool:
         return options.model is not None
 
-    def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
+    def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         options, datasets = training.options, training.datasets
         some = make_loader(datasets["train"], options.batch_size, seed=options.seed)
         loss = unigram_loss(itertools.islice(some, COUNTED), in_order(datasets[name]),
                             training.model.config.vocab_size)
         yield "token counts alone", {"loss": loss, "perplexity": perplexity(loss)}
 
-    def facts(self, training: Training) -> dict[str, Any]:
+    def facts(self, training: "Training") -> dict[str, Any]:
         return {"next_sentences": training.options.nsp,
                 "vocabulary": training.predictor.tokenizer.vocab_size,
                 "rows": {name: len(rows) for name, rows in training.datasets.items()}}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,11 +14,13 @@ from bert_kit.data import Number, Part
 from bert_kit.evaluation import number_cells, number_columns, regression_metrics
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import with_defaults
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForSequenceClassification
 from bert_kit.training import Loss, compute_regression_loss, set_output_bias
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class NumberTask(TextTask):
     def label_kind(self, options: Any) -> Number:
         return Number(*options.label_column)
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_regression_loss
 
     def start(self, model: nn.Module, part: Part) -> None:

@@ -1,15 +1,11 @@
 """The rows of a job on texts: read from files or installed packages, and cut into parts."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bert_kit.data import LabelledParts, Part, library_task, parts_from_lists, read_parts
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import ConfigError
 from bert_kit.jobs.run.task import Parts
 
 
@@ -59,30 +55,3 @@ def joined(texts: Sequence[Any]) -> list[str]:
 def text_names(texts: Sequence[Any]) -> tuple[str, ...]:
     """Return the names of a table's columns for texts, or for pairs of them."""
     return ("text",) if isinstance(texts[0], str) else ("text_a", "text_b")
-
-
-def drawn_rows(total: int, count: int, seed: int) -> list[int]:
-    """Return `count` row numbers below `total` in their order, or all if there are fewer."""
-    if count >= total:
-        return list(range(total))
-    return sorted(np.random.default_rng(seed).choice(total, count, replace=False).tolist())
-
-
-def rows_to_keep(count: int, share: float, what: object) -> int:
-    """Return how many of some rows to train on, if a share of them is held out, at least one.
-
-    Raises
-    ------
-    DataError
-        If none is left.
-    """
-    left = count - max(1, round(share * count))
-    if left < 1:
-        raise DataError(f"{what}: holding out {share} of {count} rows leaves none to train on; "
-                        "expected more rows, a smaller val_size or a validation_file")
-    return left
-
-
-def fingerprint_of(content: object) -> str:
-    """Return the SHA-256 of plain values."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -36,6 +35,9 @@ from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, 
                                mean_over_rows, model_inputs)
 from bert_kit.weights import (WEIGHT_FILES, SentenceLayout, load_pretrained, read_sentence_folder,
                               read_weights, save_sentence_folder)
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 BATCH = 32
 CHUNK = 128 * BATCH  # texts of a file, and vectors, held at a time
@@ -238,7 +240,7 @@ class SimilarityTask(Task[Part]):
         encoder.max_length = options.max_length or encoder.max_length
         return encoder
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return cosine_loss(training.predictor.pool if training else lambda model, batch: model)
 
     def scores(self, answers: np.ndarray, part: Part, predictor: SentenceEncoder) -> Scores:
@@ -250,7 +252,7 @@ class SimilarityTask(Task[Part]):
     def untrained_scores(self, options: Any) -> bool:
         return True
 
-    def facts(self, training: Training) -> dict[str, Any]:
+    def facts(self, training: "Training") -> dict[str, Any]:
         return {"pooling": list(training.predictor.layout.pooling)}
 
     # ---- the command `evaluate`

@@ -63,8 +63,8 @@ def text_task(config: BertConfig) -> Any:
     if own.partition(":")[0] in sys.modules and ":" in own:
         return task_named(own)
     if own:
-        raise ConfigError(f"config.json: the task is {own!r:.100}, whose code is not imported; name "
-                          "it with --task to do so")
+        raise ConfigError(f"config.json: the task is {own!r:.100}, whose code is not imported; "
+                          "name it with --task to do so")
     problem = config.extra.get("problem_type") or (
         "regression" if config.num_labels == 1 else "single_label_classification")
     if str(problem) not in PROBLEMS:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,15 +22,16 @@ from bert_kit.evaluation.scores.entities import MARKS
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import TrainedModel
-from bert_kit.jobs.run.task import Parts, Scores, Task
-from bert_kit.jobs.tasks.rows import drawn_rows, fingerprint_of, rows_to_keep
+from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
 from bert_kit.modes import IGNORE
 from bert_kit.printing import Column, one_line
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import Loss, balanced_class_weights, tagging_loss
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
 
 COMMONEST = 10  # kinds of invalid tags to show
 
@@ -237,7 +238,7 @@ class TagTask(Task[TaggedSentences]):
             "extra": {**before.extra, "tagging_stride": options.stride,
                       "tagging_lenient": options.lenient}}
 
-    def loss(self, options: Any, training: Training | None = None) -> Loss:
+    def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         weights = None
         if options.class_weight == "balanced" and training is not None:
             classes = training.parts.classes
@@ -258,7 +259,7 @@ class TagTask(Task[TaggedSentences]):
             [number_of.get(tag, IGNORE) for tags in tags_of(part) for tag in tags])).item()
         return {"loss": loss, **_part_scores(predictor.names(answers), part, predictor)}
 
-    def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
+    def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         part = training.parts.present()[name]
         guesses = commonest_tags(training.parts.train, part.words)
         yield "commonest tag of each word", _part_scores(guesses, part, training.predictor)
@@ -267,10 +268,10 @@ class TagTask(Task[TaggedSentences]):
         held_out = results.get("test") or results.get("validation") or {}
         return [column for column in self.columns if column[0] in held_out]
 
-    def facts(self, training: Training) -> dict[str, Any]:
+    def facts(self, training: "Training") -> dict[str, Any]:
         return {"classes": list(training.parts.classes)}
 
-    def conclude(self, training: Training, answers: Mapping[str, list[np.ndarray]],
+    def conclude(self, training: "Training", answers: Mapping[str, list[np.ndarray]],
                  results: dict[str, Any]) -> None:
         """Say how each type is found."""
         name, say = next((name for name in ("test", "validation") if name in answers), ""), \
@@ -279,7 +280,7 @@ class TagTask(Task[TaggedSentences]):
             say(f"\n{name} rows\n{format_per_type(results[name])}")
             say(_invalid(results[name], training.predictor.names(answers[name])))
 
-    def leave(self, training: Training, answers: Mapping[str, list[np.ndarray]],
+    def leave(self, training: "Training", answers: Mapping[str, list[np.ndarray]],
               results: dict[str, Any], folder: Path, plots: bool, concluded: None) -> None:
         name = next((name for name in ("test", "validation") if name in answers), None)
         if name is not None:

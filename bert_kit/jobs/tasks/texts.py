@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
-from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite
 from bert_kit.jobs.run.randomness import seeded
 from bert_kit.jobs.run.task import Parts, Scores, Task
@@ -32,12 +31,16 @@ from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import ALONE, Processes, autocast, keep_freed_memory, model_inputs
 
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Training
+
 HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
-TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")  # what config.json says of the task
+# What config.json says of the task.
+TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")
 IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
 
 
@@ -203,9 +206,10 @@ class Predictor(TrainedModel):
         """
         keep_freed_memory()
         loader = make_loader(dataset, WINDOW_BATCH if dataset.stride else BATCH, shuffle=False)
+        parts = []
         with evaluation_mode(self.model), autocast(self.precision, self.device.type):
-            parts = [self.model(**model_inputs(self.model, batch)).float()
-                     for batch in self.processes.mine(loader)]
+            for batch in self.processes.mine(loader):
+                parts.append(self.model(**model_inputs(self.model, batch)).float())
         logits = torch.cat(self.processes.in_order([part.cpu() for part in parts]))
         if self.scaling is not None:
             scale, shift = map(torch.from_numpy, self.scaling)
@@ -352,7 +356,7 @@ class TextTask(Task[Part]):
         """Yield (name, scores) of what has to be beaten on the rows that are held out."""
         yield from ()
 
-    def baselines(self, training: Training, name: str) -> Iterator[tuple[str, Scores]]:
+    def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         if name != "test":
             return
         try:
@@ -362,7 +366,7 @@ class TextTask(Task[Part]):
 
     # ---- what a finished run leaves
 
-    def facts(self, training: Training) -> dict[str, Any]:
+    def facts(self, training: "Training") -> dict[str, Any]:
         return {"classifier": training.options.classifier,
                 "classes": list(training.parts.classes)}
 
@@ -380,7 +384,7 @@ class TextTask(Task[Part]):
         return "\n".join(f"{key:34}{value:.4f}" for key, value in scores.items()
                          if isinstance(value, float))
 
-    def conclude(self, training: Training, answers: Mapping[str, Tensor],
+    def conclude(self, training: "Training", answers: Mapping[str, Tensor],
                  results: dict[str, Any]) -> dict | None:
         """Say and keep what `Task.conclude` does; return the curves of the calibration."""
         if "test" not in answers:
@@ -398,7 +402,7 @@ class TextTask(Task[Part]):
         say(format_calibration(results["calibration"]))
         return curves
 
-    def leave(self, training: Training, answers: Mapping[str, Tensor], results: dict[str, Any],
+    def leave(self, training: "Training", answers: Mapping[str, Tensor], results: dict[str, Any],
               folder: Path, plots: bool, concluded: dict | None) -> None:
         predictor, test = training.predictor, training.parts.test
         if test is not None:

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from bert_kit.errors import ConfigError, UsageError
 from bert_kit.evaluation import format_leaderboard
 from bert_kit.figures import require_plots
 from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
-from bert_kit.jobs.options.declare import Options, fields_of, given_options, option, with_defaults
+from bert_kit.jobs.options.declare import (Options, composed, fields_of, given_options, option,
+                                           with_defaults)
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, default_length, more_is_better
 from bert_kit.jobs.run.folder import (check_place, check_same_run, manifest, quoted,
@@ -43,6 +44,11 @@ from bert_kit.training import ALONE, best_precision, choose_device
 from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Leg, Median, Percentile, Population,
                             Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
                             write_report)
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bert_kit.jobs.options.keywords import SearchKeywords
 
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
 BY_TRIALS = SAMPLERS[:3]
@@ -63,6 +69,9 @@ class SearchOptions(Options):
     """What to search and how; what is given of a training is fixed, and what is left open tuned."""
 
     title: ClassVar[str] = "search"
+    examples = ("bert-kit tune --data_file reviews.csv --model minilm --classifier bilstm",
+                "bert-kit tune --task tagging --data_file folder --model minilm --n_trials 20")
+    main = ("task", "model", "sampler", "n_trials", "space", "output_dir")
 
     sampler: str = option("tpe", "how parameters are drawn; halving and hyperband train many a "
                           "little and the best on, pbt changes them while a population trains",
@@ -146,18 +155,17 @@ def search_options(task: str) -> type[Any]:
     """Return the class of the options of a search: its own, and those of a task's training."""
     trained = task_named(task).options
     has_heads = hasattr(trained, "classifier")
-    made = type(f"Search{trained.__name__}", (SearchOptions, *[HeadsOptions] * has_heads, trained),
-                {"__annotations__": {}, "__module__": __name__, "__doc__": SearchOptions.__doc__})
-    change = with_defaults(
+    return composed(f"Search{trained.__name__}", (
+        SearchOptions, *[HeadsOptions] * has_heads, trained), with_defaults(
         {"batch_size": "rows in a batch; tuned by default",
          "learning_rate": "peak rate; tuned by default; auto finds one by a range test",
          "weight_decay": "of matrices; tuned by default",
          "warmup_steps": "steps of rising rate; below 1 a share; tuned by default",
-         "output_dir": "where everything goes"},
+         "output_dir": "where everything goes",
+         **({"classifier": "which head (custom is mlp)"} if has_heads else {})},
         {"num_train_epochs": ("tuning_epochs",), "output_dir": ("hyperparams_dir",)},
         batch_size=None, learning_rate=None, weight_decay=None, warmup_steps=None,
-        output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {})
-    return dataclass(frozen=True)(change(made))
+        output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {}))
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -168,7 +176,7 @@ def options_class(arguments: Sequence[str]) -> type[Options]:
 def tune_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
                     data_path: str | Path | None = None,
                     space: SearchSpace | Mapping[str, Any] | None = None,
-                    **settings: Any) -> dict[str, Any]:
+                    **settings: "Unpack[SearchKeywords]") -> dict[str, Any]:
     """Search the hyperparameters of one head and return the best.
 
     Parameters
@@ -205,7 +213,7 @@ def tune_classifier(classifier_type: str | None = None, model_path: str | Path |
 def tune_all_classifiers(model_path: str | Path | None = None,
                          data_path: str | Path | None = None,
                          classifier_types: Sequence[str] = HEADS,
-                         **settings: Any) -> dict[str, Config]:
+                         **settings: "Unpack[SearchKeywords]") -> dict[str, Config]:
     """Search the hyperparameters of several heads and return {head: best configuration}.
 
     Parameters
@@ -355,7 +363,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         check_same_run(folder, options, job="tune")
         begun = read_json(folder / "manifest.json").get("chosen", {})
     given = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
-    base = task.options(**{
+    base: Any = task.options(**{
         **{name: value for name, value in given.items() if value is not None},
         "output_dir": str(folder), "resume": None, "max_length": default_length(task, options),
         "num_train_epochs": options.num_train_epochs or task.epochs[options.model is None],

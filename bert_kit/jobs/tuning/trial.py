@@ -118,7 +118,8 @@ class TrialTraining:
 
     def score(self) -> Scores:
         """Train, and return the scores of the best epoch."""
-        self.training.train()
+        with self.training.at_work() as trainer:
+            trainer.train()
         if not self.scores:
             raise TrainingError(f"no epoch had a {self.metric} that is a number")
         weights, self.training.model.config = self.state  # it holds thresholds that were chosen

@@ -1,4 +1,4 @@
-"""Legs of training a small BERT, and populations. Run: pytest tests/jobs/test_population.py"""
+"""Legs of training a small BERT, and populations. Run: pytest tests/jobs/test_legs.py"""
 
 import functools
 import importlib
@@ -13,11 +13,13 @@ import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer, weights
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
-from bert_kit.recipes import rows, shared_rows
-from bert_kit.recipes.classification import TextClassificationTrainer
-from bert_kit.recipes.population import BertStep, read_state
-from bert_kit.recipes.prediction import Predictor
-from bert_kit.recipes.settings import ClassificationSettings
+from bert_kit.jobs.run.job import Training
+from bert_kit.jobs.tasks import texts
+from bert_kit.jobs.tasks.classes import ClassOptions
+from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.jobs.train import TextClassificationTrainer
+from bert_kit.jobs.tuning import legs as leg_step
+from bert_kit.jobs.tuning.legs import BertStep, read_state
 from bert_kit.tuner import PBT, Leg, Random, SearchSpace, Study, SuccessiveHalving
 from tiny_jobs import table, write_table
 
@@ -43,7 +45,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def settings(files):
-    return ClassificationSettings(
+    return ClassOptions(
         data_file=files[0], model=files[1], num_train_epochs=10, batch_size=16, max_length=20,
         val_size=0.3, device="cpu", precision="float32", metric="loss")
 
@@ -217,21 +219,22 @@ def test_benchmark(files, monkeypatch, capsys):
 
 def test_files_are_read_once_and_test_rows_never_used(settings, files, tmp_path, monkeypatch):
     reads, lengths = [], []
-    for function in (weights.read_weights, rows.read_rows):
-        monkeypatch.setattr(shared_rows, function.__name__, functools.partial(
-            lambda function, *given: reads.append(function.__name__) or function(*given),
-            function))
-    monkeypatch.setattr(shared_rows, "read_weights_once", functools.lru_cache(
-        shared_rows.read_weights))
-    real = TextClassificationTrainer.evaluate
-    monkeypatch.setattr(TextClassificationTrainer, "evaluate", lambda job, dataset: lengths.append(
-        len(dataset)) or real(job, dataset))
+
+    def noted(function):
+        return lambda *given: reads.append(function.__name__) or function(*given)
+
+    monkeypatch.setattr(texts, "read_rows", noted(texts.read_rows))
+    monkeypatch.setattr(leg_step, "read_weights_once", functools.lru_cache(
+        noted(weights.read_weights)))
+    real = Training.score
+    monkeypatch.setattr(Training, "score", lambda training, name, answers=None: lengths.append(
+        (name, len(answers))) or real(training, name, answers))
     shutil.copytree(files[1], tmp_path / "bert")
     step = BertStep(settings.replace(model=str(tmp_path / "bert"), test_size=0.1))
     for seed in range(3):
         step(Leg({**PARAMS, "lr": 1e-3 * (1 + seed)}, seed, 0, 1))
     assert sorted(reads) == ["read_rows", "read_weights"]
-    assert lengths == [36, 36, 36]  # .3 of 120; the other parts have 72 and 12
+    assert lengths == [("validation", 36)] * 3  # .3 of 120; the other parts have 72 and 12
 
 
 def test_one_clear_line(settings, tmp_path):
@@ -239,7 +242,7 @@ def test_one_clear_line(settings, tmp_path):
         BertStep(settings.replace(early_stopping=2))
     with pytest.raises(ConfigError, match="max_steps has no meaning for a leg"):
         BertStep(settings.replace(max_steps=9))
-    assert BertStep(ClassificationSettings()).settings.output_dir is None
+    assert BertStep(ClassOptions()).options.output_dir is None
     with pytest.raises(ConfigError, match="num_frequencies is not an option of the standard head"):
         BertStep(settings.replace(num_frequencies=3))
     step, state = BertStep(settings), str(tmp_path / "state")

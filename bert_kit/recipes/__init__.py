@@ -1,1 +1,0 @@
-"""Whole jobs: each file joins the rooms for one of them."""
