@@ -10,6 +10,8 @@ from hostile_inputs import memory_of_at_most
 
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, UsageError
+from bert_kit.jobs.commands.predict import PredictOptions
+from bert_kit.jobs.commands.tag import UseTaggerOptions
 from bert_kit.jobs.options.config_files import read_config_file
 from bert_kit.jobs.options.declare import Options, fields_of, option, spellings
 from bert_kit.jobs.options.parser import JobParser, same_spelling
@@ -251,6 +253,14 @@ def test_command_lines_that_are_refused(line, words, capsys, tmp_path, monkeypat
     assert code == 2 and words in error
     assert sum(text.startswith("error: ") for text in error.splitlines()) == 1
     assert not [*tmp_path.iterdir()]
+
+
+def test_an_empty_text_is_a_text_but_no_name_is():
+    assert PredictOptions(model="x", text=["", "a"]).text == ("", "a")
+    assert UseTaggerOptions(model="x", text="").text == ("",)
+    for options in ({"text_column": ""}, {"output_file": ""}, {"delimiter": ""}):
+        with pytest.raises(ConfigError, match="is empty; expected a value, or leave it out"):
+            PredictOptions(model="x", text=["a"], **options)
 
 
 def test_the_same_flag_may_be_repeated():

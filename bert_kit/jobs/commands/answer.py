@@ -22,8 +22,9 @@ class UseAnswererOptions(UseOptions, PrecisionOptions):
                 "bert-kit answer --model runs/answerer --input_file dev.json --output_file a.json")
     main = ("model", "question", "context", "input_file", "output_file")
 
-    question: str | None = option(None, "what to answer")
-    context: str | None = option(None, "the text that may hold the answer")
+    question: str | None = option(None, "what to answer", may_be_empty=True)
+    context: str | None = option(None, "the text that may hold the answer",
+                                 may_be_empty=True)
     n_best: int | None = option(None, "answers to list (default: 5)", least=1)
     input_file: str | None = option(None, "questions to answer, JSON as SQuAD's; scored if it "
                                     "holds their answers")

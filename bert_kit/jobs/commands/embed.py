@@ -28,7 +28,8 @@ class EmbedOptions(UseOptions, PrecisionOptions):
 
     data_file: str | None = option(None, "table, or .txt with a text a line", "input_file")
     output_file: str | None = option(None, ".npy to write: a vector for each text")
-    query: tuple[str, ...] | None = option(None, "find the texts nearest to these")
+    query: tuple[str, ...] | None = option(None, "find the texts nearest to these",
+                                           may_be_empty=True)
     pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
     vectors: str | None = option(None, "what output_file wrote before, to search in")
     top_k: int = option(10, "texts to find for a query", least=1)

@@ -42,8 +42,8 @@ class ExploreOptions(Options):
     examples = ('bert-kit explore --model runs/pretrained --text "The river runs to the [MASK]."',)
 
     model: str = option(None, "folder or name of a model")
-    text: str = option(None, "text to read; [MASK] in it is a masked place")
-    text_b: str | None = option(None, "the second text of a pair")
+    text: str = option(None, "text to read; [MASK] in it is a masked place", may_be_empty=True)
+    text_b: str | None = option(None, "the second text of a pair", may_be_empty=True)
     mask: bool = option(False, "let every token be guessed in turn")
     output_file: str = option("exploration.html", "page to write")
     download: bool = option(False, "allow the Hugging Face hub to be asked")

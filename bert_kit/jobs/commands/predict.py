@@ -34,8 +34,9 @@ class PredictOptions(UseOptions, PrecisionOptions):
                 "out.csv")
     main = ("model", "text", "data_file", "output_file", "text_column")
 
-    text: tuple[str, ...] | None = option(None, "texts to classify")
-    text_b: tuple[str, ...] | None = option(None, "the second text of each pair")
+    text: tuple[str, ...] | None = option(None, "texts to classify", may_be_empty=True)
+    text_b: tuple[str, ...] | None = option(None, "the second text of each pair",
+                                           may_be_empty=True)
     data_file: str | None = option(
         None, "file with texts; - is standard input, a text a line", "input_file")
     output_file: str | None = option(None, "CSV to write; without it, standard output")

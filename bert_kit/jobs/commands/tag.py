@@ -34,7 +34,7 @@ class UseTaggerOptions(UseOptions, PrecisionOptions):
                 "bert-kit tag --model runs/tagger --input_file texts.txt --output_file found.csv")
     main = ("model", "text", "input_file", "output_file", "words")
 
-    text: tuple[str, ...] | None = option(None, "texts to tag")
+    text: tuple[str, ...] | None = option(None, "texts to tag", may_be_empty=True)
     input_file: str | None = option(None, "file to tag: .txt, a text a line, or a table")
     output_file: str | None = option(None, ".csv, a line an entity, or .conll, a line a word; "
                                      "without it, printed")

@@ -33,7 +33,7 @@ class Needs(NamedTuple):
 
 def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
            words: tuple[str, ...] = (), least: int | None = None, may_change: bool = False,
-           needs: Needs | None = None) -> Any:
+           needs: Needs | None = None, may_be_empty: bool = False) -> Any:
     """Return a dataclass field that is also a flag.
 
     Parameters
@@ -54,10 +54,12 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
         Whether a run that goes on may have another value: it changes nothing that is computed.
     needs
         Without which a value other than the default is refused, since it would change nothing.
+    may_be_empty
+        Whether "" is a value, as of a text; elsewhere it is a shell variable that is not set.
     """
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
-        "may_change": may_change, "needs": needs})
+        "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty})
 
 
 def with_defaults(help: Mapping[str, str] | None = None,
@@ -107,7 +109,8 @@ class Options:
                         one_of(field.name, one, about["choices"])
                 if about["least"] is not None:
                     whole(field.name, value, about["least"], 2**32 - 1)
-            if value in ("", (), ("",)) and field.default is None:  # a shell variable not set
+            if (value in ("", (), ("",)) and field.default is None
+                    and not about["may_be_empty"]):  # a shell variable that is not set
                 raise ConfigError(f"{field.name} is empty; expected a value, or leave it out")
             object.__setattr__(self, field.name, value)
 
