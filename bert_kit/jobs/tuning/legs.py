@@ -17,11 +17,11 @@ import torch
 
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.files import atomic_file
-from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.run.build import check_options, read_weights_once
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.tasks.table import task_named
-from bert_kit.jobs.tuning.trial import read_weights_once, tokenized_rows, trial_options
+from bert_kit.jobs.tuning.trial import tokenized_rows, trial_options
 from bert_kit.training import TrainerState
 from bert_kit.tuner import Leg
 

@@ -18,15 +18,13 @@ import numpy as np
 from bert_kit.data import Part, stratified_folds
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.jobs.options.declare import fields_of, group_of, named
+from bert_kit.jobs.run.build import read_weights_once
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tuning.spaces import tunable
 from bert_kit.training import EarlyStopping, choose_device, peak_memory, reset_peak_memory
 from bert_kit.tuner import Trial
-from bert_kit.weights import read_weights
-
-read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
 
 
 def trial_options(options: Any, params: Mapping[str, Any], source: str = "trial") -> Any:
