@@ -17,7 +17,7 @@ import torch
 from pairs import model_folder, write_figures
 
 from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
-from bert_kit.jobs.tuning.search import search_options
+from bert_kit.jobs.tuning.options import search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective
 from bert_kit.training.memory import memory_used

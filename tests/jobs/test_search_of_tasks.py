@@ -10,7 +10,8 @@ from bert_kit.cli import main
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.train import train_classifier, train_options
-from bert_kit.jobs.tuning.search import find_best, search_options
+from bert_kit.jobs.tuning.options import search_options
+from bert_kit.jobs.tuning.search import find_best
 from bert_kit.jobs.tuning.trial import Objective, tokenized_rows
 from bert_kit.jobs.tasks.numbers import NumberOptions
 from bert_kit.tuner import Trial

@@ -25,7 +25,8 @@ from bert_kit.jobs.tuning import trial as trials
 from bert_kit.jobs.tuning.best import best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep
 from bert_kit.jobs.tuning.log import SearchLog
-from bert_kit.jobs.tuning.search import (search_options, tune_all_classifiers, tune_classifier)
+from bert_kit.jobs.tuning.options import search_options
+from bert_kit.jobs.tuning.search import tune_all_classifiers, tune_classifier
 from bert_kit.jobs.tuning.spaces import OF_HEAD
 from bert_kit.jobs.tuning.spaces import search_space as space_of
 from bert_kit.jobs.tuning.trial import Objective, tokenized_rows, trial_options

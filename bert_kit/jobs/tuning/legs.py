@@ -123,6 +123,16 @@ class BertStep:
             load_best_model_at_end=False)
 
 
+@dataclass(frozen=True)
+class SameSeed:
+    """The step of halving and Hyperband: trials differ in nothing but their parameters."""
+
+    step: BertStep
+
+    def __call__(self, leg: Leg) -> float:
+        return self.step(leg.replace(seed=self.step.options.seed))
+
+
 def _score(training: Training, rows: Rows) -> dict[str, Any]:
     return training.score("validation", training.predictor.answers(rows.datasets["validation"]))
 

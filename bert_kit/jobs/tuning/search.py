@@ -7,7 +7,6 @@ one head, `tune_all_classifiers` for several.
 
 import contextlib
 import dataclasses
-import functools
 import multiprocessing
 import os
 import threading
@@ -16,7 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any, ClassVar
+=======
+from typing import Any
+>>>>>>> jobs/tunejobs
 
 import numpy as np
 import torch
@@ -25,8 +28,7 @@ from bert_kit.errors import ConfigError, UsageError
 from bert_kit.evaluation import format_leaderboard
 from bert_kit.figures import require_plots
 from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
-from bert_kit.jobs.options.declare import (Options, composed, fields_of, given_options, option,
-                                           with_defaults)
+from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, default_length, more_is_better
 from bert_kit.jobs.run.folder import (check_place, check_same_run, manifest, quoted,
@@ -36,15 +38,17 @@ from bert_kit.jobs.run.task import Scores, Task
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, TextTask
 from bert_kit.jobs.tuning.best import Config, best_config, load_best_config, write_best_config
-from bert_kit.jobs.tuning.legs import BertStep
+from bert_kit.jobs.tuning.legs import BertStep, SameSeed
 from bert_kit.jobs.tuning.log import SearchLog, parameters_text
+from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
 from bert_kit.training import ALONE, best_precision, choose_device
-from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Leg, Median, Percentile, Population,
+from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percentile, Population,
                             Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
                             write_report)
 
+<<<<<<< HEAD
 if TYPE_CHECKING:
     from typing import Unpack
 
@@ -53,119 +57,13 @@ if TYPE_CHECKING:
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
 BY_TRIALS = SAMPLERS[:3]
 BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
+=======
+>>>>>>> jobs/tunejobs
 DRAWS = {"tpe": TPE, "random": Random, "grid": Grid}
-PRUNERS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a quarter goes on
-# Options that only some samplers use, and what they are there when nothing is said.
-ONLY_WITH = {"n_trials": (SAMPLERS[:4], 50), "pruner": (BY_TRIALS, "median"),
-             "keep_top": (BY_TRIALS, 3), "population": (("pbt",), 4), "folds": (BY_TRIALS, 0),
-             "adaptive_stopping": (BY_TRIALS, False), "timeout": (BY_TRIALS, None)}
+CUTS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a quarter goes on
 # What the machine and the number of jobs decide when a search begins. It keeps them when it goes
 # on elsewhere or with other jobs: scores that were rounded otherwise would not compare.
 CHOSEN = ("precision", "threads")
-
-
-@dataclass(frozen=True)
-class SearchOptions(Options):
-    """What to search and how; what is given of a training is fixed, and what is left open tuned."""
-
-    title: ClassVar[str] = "search"
-    examples = ("bert-kit tune --data_file reviews.csv --model minilm --classifier bilstm",
-                "bert-kit tune --task tagging --data_file folder --model minilm --n_trials 20")
-    main = ("task", "model", "sampler", "n_trials", "space", "output_dir")
-
-    sampler: str = option("tpe", "how parameters are drawn; halving and hyperband train many a "
-                          "little and the best on, pbt changes them while a population trains",
-                          "strategy", choices=SAMPLERS)
-    n_trials: int | None = option(None, "trials in all (default: 50); hyperband and pbt have "
-                                  "their own numbers", "max_trials", least=1, may_change=True)
-    study_name: str | None = option(None, "folder of the search in output_dir; by default the "
-                                    "name of the head or task, with a number where it is taken")
-    space: str | None = option(None, "file with a search space of your own (.json, .toml, .yml)",
-                               may_change=True)
-    pruner: str | None = option(None, "end a trial that falls behind the others at the same "
-                                "epoch (default: median)", choices=tuple(PRUNERS), may_change=True)
-    folds: int = option(0, "score a trial by the mean over so many folds of the training and "
-                        "validation rows", "cross_validation", "cv")
-    population: int | None = option(None, "members of pbt (default: 4)", "population_size",
-                                    least=2, may_change=True)
-    timeout: float | None = option(None, "seconds after which no new trial begins",
-                                   may_change=True)
-    jobs: int = option(1, "trials at a time, each in a process of its own", "n_jobs", least=1,
-                       may_change=True)
-    keep_top: int | None = option(None, "models of the best trials to keep (default: 3; with "
-                                  "folds none)", least=0, may_change=True)
-    train_best: bool = option(True, "train once more with the best, and score the test rows",
-                              may_change=True)
-    report: bool = option(False, "draw the search on one page, report.html", may_change=True)
-    adaptive_stopping: bool = option(False, "stop early by several criteria, with more patience "
-                                     "in later trials")
-    resume: bool | str | None = option(None, "go on with an interrupted search", words=("auto",),
-                                       may_change=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "resume", "auto" if self.resume else None)
-        if self.folds < 0 or self.folds == 1:
-            raise ConfigError(f"folds is {self.folds}; expected 0 for one validation part, or a "
-                              "whole number from 2")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigError(f"timeout is {self.timeout}; expected seconds above 0")
-        for name in ("fast_dev_run", "overfit_batches"):
-            if getattr(self, name):
-                raise UsageError(f"{name} has no meaning for a search; try it with train")
-        if self.folds and self.sampler in BY_TRIALS:
-            if self.keep_top:
-                raise UsageError(f"keep_top is {self.keep_top}, but with folds no trial has one "
-                                 "model to keep; leave keep_top or folds out")
-            object.__setattr__(self, "keep_top", 0)
-        for name, (samplers, default) in ONLY_WITH.items():
-            value = getattr(self, name)
-            if self.sampler in samplers and value is None:
-                object.__setattr__(self, name, default)
-            elif self.sampler not in samplers and value != getattr(type(self), name):
-                raise UsageError(f"{name} is {value}, which {self.sampler} does not use; leave it "
-                                 f"out, or choose {' or '.join(samplers)}")
-        if self.study_name is not None and (
-                "/" in self.study_name or self.study_name in (".", "..")):
-            raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")
-
-
-@dataclass(frozen=True)
-class HeadsOptions(Options):
-    """For which heads of a text task to search, where it is for several."""
-
-    title: ClassVar[str] = "search"
-
-    all: bool = option(False, "search for every head, one after the other", "tune_all")
-    classifiers: tuple[str, ...] | None = option(None, "search for these heads, one after the "
-                                                 "other", "classifier_types",
-                                                 choices=(*HEADS, "custom"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.all and self.classifiers:
-            raise UsageError("all and classifiers are both set; expected one of them")
-        if (self.all or self.classifiers) and getattr(self, "classifier", "mlp") != "mlp":
-            raise UsageError("classifier is one head to search; leave it out beside all or "
-                             "classifiers")
-
-
-@functools.cache
-def search_options(task: str) -> type[Any]:
-    """Return the class of the options of a search: its own, and those of a task's training."""
-    trained = task_named(task).options
-    has_heads = hasattr(trained, "classifier")
-    return composed(f"Search{trained.__name__}", (
-        SearchOptions, *[HeadsOptions] * has_heads, trained), with_defaults(
-        {"batch_size": "rows in a batch; tuned by default",
-         "learning_rate": "peak rate; tuned by default; auto finds one by a range test",
-         "weight_decay": "of matrices; tuned by default",
-         "warmup_steps": "steps of rising rate; below 1 a share; tuned by default",
-         "output_dir": "where everything goes",
-         **({"classifier": "which head (custom is mlp)"} if has_heads else {})},
-        {"num_train_epochs": ("tuning_epochs",), "output_dir": ("hyperparams_dir",)},
-        batch_size=None, learning_rate=None, weight_decay=None, warmup_steps=None,
-        output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {}))
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -205,9 +103,9 @@ def tune_classifier(classifier_type: str | None = None, model_path: str | Path |
     BertKitError
         For input that cannot be used; before any training.
     """
-    given = given_options(classifier=classifier_type, model=model_path, data_file=data_path)
-    kind = search_options(settings.get("task", "classification"))
-    return find_best(kind.from_names({**given, **given_options(**settings)}), space)["best_params"]
+    options = _options({"classifier": classifier_type, "model": model_path, "data_file": data_path,
+                        **settings})
+    return find_best(options, space)["best_params"]
 
 
 def tune_all_classifiers(model_path: str | Path | None = None,
@@ -228,9 +126,13 @@ def tune_all_classifiers(model_path: str | Path | None = None,
     dict
         For each head what `load_best_config` returns. best_overall_classifier.json has the best.
     """
-    given = given_options(model=model_path, data_file=data_path)
+    return run(_options({"model": model_path, "data_file": data_path,
+                         "classifiers": tuple(classifier_types), **settings}))
+
+
+def _options(settings: Mapping[str, Any]) -> Any:
     kind = search_options(settings.get("task", "classification"))
-    return run_all(kind.from_names({**given, **given_options(**settings)}), classifier_types)
+    return kind.from_names(given_options(**settings))
 
 
 def run(options: Any) -> Any:
@@ -239,7 +141,7 @@ def run(options: Any) -> Any:
     return run_all(options, heads) if heads else find_best(options)
 
 
-def run_all(options: Any, classifier_types: Sequence[str] = HEADS) -> dict[str, Config]:
+def run_all(options: Any, classifier_types: Sequence[str]) -> dict[str, Config]:
     """Search for several heads; see `tune_all_classifiers`."""
     heads = dict.fromkeys("mlp" if head == "custom" else head for head in classifier_types)
     one = options.replace(all=False, classifiers=None)
@@ -424,7 +326,7 @@ def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
     options = search.options
     objective = Objective(search.base, options.folds, options.adaptive_stopping,
                           keep=options.keep_top > 0)
-    with closing(search.study(DRAWS[options.sampler](), PRUNERS[options.pruner])) as study:
+    with closing(search.study(DRAWS[options.sampler](), CUTS[options.pruner])) as study:
         over = sum(trial.over for trial in study.trials)
         study.optimize(objective, max(0, options.n_trials - over), options.timeout,
                        in_flight=options.jobs, **pool,
@@ -434,16 +336,6 @@ def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
     if options.adaptive_stopping:
         best = adaptive_patience(best, trial.number)
     return search.config(best, trial)
-
-
-@dataclass(frozen=True)
-class SameSeed:
-    """The step of halving and Hyperband: trials differ in nothing but their parameters."""
-
-    step: BertStep
-
-    def __call__(self, leg: Leg) -> float:
-        return self.step(leg.replace(seed=self.step.options.seed))
 
 
 def _search_by_legs(search: Search, pool: dict[str, Any]) -> Config:
