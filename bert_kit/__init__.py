@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         TextClassificationTrainer as TextClassificationTrainer, pretrain as pretrain,
         train_answerer as train_answerer, train_classifier as train_classifier,
         train_similarity as train_similarity, train_tagger as train_tagger)
-    from bert_kit.jobs.tuning.best import load_best_config as load_best_config
+    from bert_kit.jobs.run.best_configs import load_best_config as load_best_config
     from bert_kit.jobs.tuning.search import (
         tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
     from bert_kit.estimator import BertClassifier as BertClassifier

@@ -12,8 +12,9 @@ from pathlib import Path
 from bert_kit.jobs.active.options import options_for
 from bert_kit.jobs.compare import compare_options
 from bert_kit.jobs.options.declare import Options, spellings
-from bert_kit.jobs.tasks.table import PLACES, task_named
-from bert_kit.jobs.tuning.search import search_options
+from bert_kit.jobs.tasks.table import PLACES
+from bert_kit.jobs.train import train_options
+from bert_kit.jobs.tuning.options import search_options
 
 TARGET = Path(__file__).resolve().parents[1] / "bert_kit/jobs/options/keywords.pyi"
 TASKS = {"TextKeywords": ("classification", "multi_label", "regression"),
@@ -60,7 +61,7 @@ def class_of(name: str, options: list[type[Options]]) -> str:
 def stub() -> str:
     """Return the source of the whole file."""
     kinds: dict[str, list[type[Options]]] = {
-        name: [task_named(task).options for task in tasks] for name, tasks in TASKS.items()}
+        name: [train_options(task) for task in tasks] for name, tasks in TASKS.items()}
     kinds["ActiveKeywords"] = [options_for(task) for task in ("classification", "multi_label")]
     kinds["CompareKeywords"] = [compare_options(task) for task in TASKS["TextKeywords"]]
     kinds["SearchKeywords"] = [search_options(task) for task in PLACES]

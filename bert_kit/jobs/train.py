@@ -22,7 +22,7 @@ from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
-from bert_kit.jobs.tuning.best import best_settings
+from bert_kit.jobs.run.best_configs import best_settings
 from bert_kit.training import ALONE, Processes, TrainerState, choose_device
 
 if TYPE_CHECKING:

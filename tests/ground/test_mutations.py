@@ -33,7 +33,7 @@ from bert_kit.jobs.commands.search import open_vectors
 from bert_kit.jobs.options.config_files import read_config_file
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.tasks.classes import ClassOptions
-from bert_kit.jobs.tuning.best import load_best_config
+from bert_kit.jobs.run.best_configs import load_best_config
 from bert_kit.jobs.tuning.legs import read_state
 from bert_kit.training.state import checkpoints, load_checkpoint
 from bert_kit.tuner import PBT, Population, SearchSpace, Study

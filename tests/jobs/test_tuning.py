@@ -22,7 +22,7 @@ from bert_kit.jobs.tasks.table import TRAINED, task_named
 from bert_kit.jobs.tasks.texts import HEADS, Predictor
 from bert_kit.jobs.tuning import search as searching
 from bert_kit.jobs.tuning import trial as trials
-from bert_kit.jobs.tuning.best import best_config, load_best_config, write_best_config
+from bert_kit.jobs.run.best_configs import best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep
 from bert_kit.jobs.tuning.log import SearchLog
 from bert_kit.jobs.tuning.options import search_options

@@ -43,6 +43,7 @@ class TextKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     hidden_dim: int | Sequence[int] | None
     hidden_dims: int | Sequence[int] | None
+    hyperparams_dir: str | Path | None
     improvement_threshold: float
     kernel_sizes: int | Sequence[int] | None
     label_column: str | Sequence[str] | None
@@ -147,6 +148,7 @@ class TagKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hyperparams_dir: str | Path | None
     improvement_threshold: float
     label_smoothing: float
     label_smoothing_factor: float
@@ -240,6 +242,7 @@ class AnswerKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hyperparams_dir: str | Path | None
     improvement_threshold: float
     layer_decay: float
     learning_rate: float | str | None
@@ -332,6 +335,7 @@ class SimilarityKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hyperparams_dir: str | Path | None
     improvement_threshold: float
     label_column: str | Sequence[str]
     layer_decay: float
@@ -417,6 +421,7 @@ class MaskedKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hyperparams_dir: str | Path | None
     improvement_threshold: float
     layer_decay: float
     learning_rate: float | str | None

@@ -15,11 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-<<<<<<< HEAD
-from typing import TYPE_CHECKING, Any, ClassVar
-=======
-from typing import Any
->>>>>>> jobs/tunejobs
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,7 +33,7 @@ from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, TextTask
-from bert_kit.jobs.tuning.best import Config, best_config, load_best_config, write_best_config
+from bert_kit.jobs.run.best_configs import Config, best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep, SameSeed
 from bert_kit.jobs.tuning.log import SearchLog, parameters_text
 from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
@@ -48,17 +44,11 @@ from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percenti
                             Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
                             write_report)
 
-<<<<<<< HEAD
 if TYPE_CHECKING:
     from typing import Unpack
 
     from bert_kit.jobs.options.keywords import SearchKeywords
 
-SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
-BY_TRIALS = SAMPLERS[:3]
-BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
-=======
->>>>>>> jobs/tunejobs
 DRAWS = {"tpe": TPE, "random": Random, "grid": Grid}
 CUTS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a quarter goes on
 # What the machine and the number of jobs decide when a search begins. It keeps them when it goes
