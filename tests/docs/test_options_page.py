@@ -5,7 +5,8 @@ import runpy
 from pathlib import Path
 
 from bert_kit.jobs.options.declare import fields_of
-from bert_kit.jobs.tasks.table import TRAINED, task_named
+from bert_kit.jobs.tasks.table import TRAINED
+from bert_kit.jobs.train import train_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "options.md").read_text("utf-8")
@@ -28,5 +29,5 @@ def test_the_table_of_options_is_current():
 def test_a_column_of_marks_is_the_options_of_a_job():
     for task in TRAINED:
         assert marked("Training", task) == {
-            field.name for field in fields_of(task_named(task).options)}
+            field.name for field in fields_of(train_options(task))}
     assert marked("Using a model", "corpus") == {"output"}
