@@ -185,7 +185,6 @@ def shared_work(processes):
     for count in range(6):
         mine = list(processes.mine(iter(range(count))))
         found.append((mine, processes.in_order(-item for item in mine)))
-        assert found[-1][1] == processes.share_out(range(count), lambda own: [-n for n in own])
     return found
 
 

@@ -125,16 +125,6 @@ class Processes:
         parts = self.gather(list(results))
         return [parts[i % self.size][i // self.size] for i in range(sum(map(len, parts)))]
 
-    def share_out(self, items: Iterable[Item],
-                  work: Callable[[Iterator[Item]], Iterable[T]]) -> list[T]:
-        """Return one result for each item, in their order; `work(items)` gives those of a share.
-
-        It is not called without any items.
-        """
-        mine = self.mine(items)
-        head = list(itertools.islice(mine, 1))
-        return self.in_order(work(itertools.chain(head, mine)) if head else [])
-
 
 ALONE = Processes()
 
