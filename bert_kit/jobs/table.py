@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from bert_kit.jobs.options.declare import Options
+from bert_kit.jobs.options.parser import config_value
 
 
 class Job(NamedTuple):
@@ -74,7 +75,9 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     task, to_use = TRAINED_BEFORE.get(arguments[0], ("", ()))
     flags = {argument.partition("=")[0].lstrip("-") for argument in arguments[1:]
              if argument.startswith("-")}
-    if not task or not flags or flags & {*to_use, "help", "h"}:
+    to_train = flags & {"data_file", "train_file", "data_path", "dataset_path", "config"}
+    if not task or not to_train or flags & {*to_use, "help", "h"} or any(
+            config_value(arguments, name) is not None for name in to_use):
         return list(arguments)
     print(f"note: {arguments[0]} only uses models; to train one: bert-kit train --task {task}",
           file=sys.stderr, flush=True)

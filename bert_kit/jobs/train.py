@@ -19,6 +19,7 @@ from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
 from bert_kit.jobs.run.folder import known_settings, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
+from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
@@ -265,7 +266,7 @@ class TextClassificationTrainer:
                  settings: Any = None, processes: Processes = ALONE,
                  **changes: "Unpack[TextKeywords]") -> None:
         if settings is None:
-            self.task = task_named(changes.get("task", "classification"))
+            self.task: Any = task_named(changes.get("task", "classification"))
             settings = self.task.options.from_names({**given_options(model=model_path), **changes})
             settings = within_positions(self.task, settings)
         elif changes or model_path is not None:
@@ -321,8 +322,8 @@ class TextClassificationTrainer:
         training = self._trained()
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
-        if "validation" in training.datasets:
-            training.score("validation")  # it chooses again: the best epoch may not be the last
+        if self.task.chooses_thresholds and "validation" in training.datasets:
+            self.evaluate(training.datasets["validation"])  # the best epoch may not be the last
         return state
 
     def evaluate(self, dataset: ClassificationDataset) -> Scores:
@@ -332,10 +333,11 @@ class TextClassificationTrainer:
         the set-up are scored; it stays for all others, and is saved with the model.
         """
         training = self._trained()
-        if dataset is training.datasets.get("validation"):
-            return training.score("validation")
-        part = Part([""] * len(dataset), dataset.labels)  # the texts are not looked at
-        return self.task.scores(training.predictor.answers(dataset), part, training.predictor)
+        with threads(self.settings.threads):
+            if dataset is training.datasets.get("validation"):
+                return training.score("validation")
+            part = Part([""] * len(dataset), dataset.labels)  # the texts are not looked at
+            return self.task.scores(training.predictor.answers(dataset), part, training.predictor)
 
     def save_model(self, path: str | Path) -> None:
         """Write the model, its tokenizer and label_mapping.json into a folder."""

@@ -90,3 +90,21 @@ def test_places_where_no_folder_can_be_are_one_line(tmp_path, capsys, monkeypatc
     assert main([job, "--data_file", "rows.csv", "--output_dir", place, "--device", "cpu"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["tag", "--model", "x"], "tagging needs texts"),
+    (["answer", "--model", "x"], "question is missing"),
+    (["embed", "--model", "x"], "data_file is missing")])
+def test_what_uses_a_model_never_becomes_a_training(arguments, words, capsys):
+    """A forgotten text is told; only a command line that names rows to train on is an old one."""
+    assert main(arguments) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_the_task_may_stand_in_a_section_and_the_last_flag_counts(tmp_path, capsys):
+    (tmp_path / "options.toml").write_text('[run.data]\ntask = "regression"\n')
+    assert main(["train", "--config", str(tmp_path / "options.toml")]) == 1
+    assert "regression needs rows" in capsys.readouterr().err
+    assert main(["train", "--task", "tagging", "--task", "regression"]) == 1
+    assert "regression needs rows" in capsys.readouterr().err

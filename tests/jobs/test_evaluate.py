@@ -61,7 +61,7 @@ def test_what_cannot_be_scored_is_one_line(bert, tmp_path):
     given = training_of("tagging", tmp_path, bert)
     train("tagging", {**given, "max_steps": 1, "output_dir": tmp_path / "run"})
     for options, message in (({"calibrated": True}, "so it has no probabilities to scale"),
-                             ({"other": tmp_path / "run"}, "run: is a tagger; use tag"),
+                             ({"other": tmp_path / "run"}, "leave other out"),
                              ({"text_column": "a"}, "text_column is a, which changes nothing")):
         with pytest.raises(BertKitError, match=message) as caught:
             evaluated(tmp_path / "run", **options)
@@ -70,3 +70,13 @@ def test_what_cannot_be_scored_is_one_line(bert, tmp_path):
     with pytest.raises(BertKitError, match="does not say which rows are its test rows"):
         evaluated(tmp_path / "run")
     assert evaluated(tmp_path / "run", data_file=tmp_path / "tags" / "test.conll")["rows"] == 40
+
+
+def test_a_folder_without_manifest_is_read_in_its_models_windows(bert, tmp_path):
+    given = training_of("classification", tmp_path, bert)
+    train("classification", {**given, "max_steps": 3, "baselines": False, "max_length": 10,
+                             "stride": 3, "window_pooling": "max", "output_dir": tmp_path / "run"})
+    rows = next(given[name] for name in ("test_file", "data_file") if given.get(name))
+    whole = evaluated(tmp_path / "run", data_file=rows)
+    (tmp_path / "run" / "manifest.json").unlink()
+    assert evaluated(tmp_path / "run", data_file=rows)["loss"] == whole["loss"]

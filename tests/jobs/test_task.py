@@ -87,11 +87,20 @@ def test_its_hyperparameters_are_searched(grades, tmp_path):
     assert json.loads(best.read_text())["metric"] == "accuracy"
 
 
-def test_a_folder_alone_imports_no_code(grades, tmp_path, capsys):
+def test_a_folder_alone_runs_no_code(grades, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(grades, run, "--num_epochs", "1") == 0
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "task": "antigravity:fly"}))
-    capsys.readouterr()
-    assert main(["predict", "--model", str(run), "--text", "snow"]) == 1
-    assert "whose code is not imported; name it with --task" in capsys.readouterr().err
+    for task, words in (("antigravity:fly", "whose code is not imported; name it with --task"),
+                        ("os:abort", "which is no Task of that name"),
+                        ("ordinal_task:OrdinalOptions", "which is no Task of that name")):
+        (run / "config.json").write_text(json.dumps({**config, "task": task}))
+        capsys.readouterr()
+        assert main(["predict", "--model", str(run), "--text", "snow"]) == 1
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["os:getcwd", ":X", ".a:X", "no_such_module:X", "json:No"])
+def test_a_task_that_is_none_is_one_line(name, capsys):
+    assert main(["train", "--task", name]) == 1
+    assert capsys.readouterr().err.startswith(f"error: task is '{name}'")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bert_kit.errors import ConfigError
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import Needs, option
-from bert_kit.jobs.options.groups import UseOptions
+from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
@@ -21,7 +21,7 @@ OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(UseOptions):
+class EvaluateOptions(UseOptions, OwnTaskOptions):
     """Which model to score, and on what."""
 
     title: ClassVar[str] = "data"
@@ -93,9 +93,9 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
 
 def _load(task: Task, folder: Path, options: EvaluateOptions, processes: Processes) -> Any:
     """Return the predictor of a folder; only one of texts scales its probabilities."""
-    if task.predictor_class is Predictor:
-        return Predictor.load(folder, options.device, options.download, processes,
-                              calibrated=options.calibrated)
+    if issubclass(task.predictor_class, Predictor):
+        return task.predictor_class.load(folder, options.device, options.download, processes,
+                                         calibrated=options.calibrated)
     if options.calibrated:
         raise ConfigError(f"{folder}: {task.what}, so it has no probabilities to scale; leave "
                           "calibrated out")
@@ -123,8 +123,9 @@ def _trained(task: Task, folder: Path) -> Any:
 
 def _dataset(task: Task, predictor: Any, part: Any, folder: Path) -> Any:
     """Return the rows as the model reads them: as in training, where the folder says how."""
-    stored = (folder / "manifest.json").is_file()
-    options = _trained(task, folder) if stored else task.options(max_length=predictor.max_length)
+    if not (folder / "manifest.json").is_file():
+        return task.dataset_for(predictor, part)
+    options = _trained(task, folder)
     parts = Parts(part, None, part, "", "", tuple(predictor.config.labels))
     return task.dataset(part, "test", parts, predictor.tokenizer, options)
 
@@ -132,8 +133,12 @@ def _dataset(task: Task, predictor: Any, part: Any, folder: Path) -> Any:
 def _compare(task: Task, options: EvaluateOptions, predictor: Any, part: Any, answers: Any,
              folder: Path) -> dict[str, Any]:
     """Return how another model does on the same rows, and a test of the difference."""
-    second = Predictor.load(str(options.other), options.device, processes=predictor.processes)
-    if not isinstance(predictor, Predictor) or second.classes != predictor.classes:
+    if not isinstance(predictor, Predictor):
+        raise ConfigError("other is compared by McNemar's test, which is for one class a row; "
+                          "leave other out")
+    second = Predictor.load(str(options.other), options.device, options.download,
+                            predictor.processes)
+    if second.classes != predictor.classes:
         raise ConfigError(f"{options.other}: has other classes; expected "
                           f"{', '.join(predictor.config.labels)}")
     return {"other": str(options.other),

@@ -20,9 +20,10 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, DataError, UsageError, WeightsError
 from bert_kit.files import atomic_file
 from bert_kit.jobs.commands.predict import text_columns
-from bert_kit.jobs.options.declare import Options, option
+from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.groups import OwnTaskOptions
 from bert_kit.jobs.run.predictor import warn
-from bert_kit.jobs.tasks.table import text_task
+from bert_kit.jobs.tasks.table import task_named, text_task
 from bert_kit.lookup import find_folder
 from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
 from bert_kit.tokenization import Tokenizer, get_tokenizer
@@ -35,7 +36,7 @@ GUESSES, CLASSES = 5, 10  # shown for a masked place, and of a classifier
 
 
 @dataclass(frozen=True)
-class ExploreOptions(Options):
+class ExploreOptions(OwnTaskOptions):
     """Which text to look at, and in which model."""
 
     title: ClassVar[str] = "page"
@@ -57,7 +58,11 @@ class ExploreOptions(Options):
 
 def run(options: ExploreOptions) -> None:
     """Write a page on what a model does with a text, and say so."""
-    print(f"{explore(**options.to_dict())} tokens: {options.output_file}")
+    values = options.to_dict()
+    own = values.pop("task")
+    if own is not None:
+        task_named(own)  # its code is imported, so that the model finds it
+    print(f"{explore(**values)} tokens: {options.output_file}")
 
 
 def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool = False,

@@ -13,7 +13,8 @@ from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
+from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, UseOptions,
+                                             check_output)
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
@@ -25,7 +26,7 @@ from bert_kit.weights import WEIGHT_FILES
 
 
 @dataclass(frozen=True)
-class PredictOptions(UseOptions, PrecisionOptions):
+class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions):
     """What to classify, and where to."""
 
     title: ClassVar[str] = "data"
@@ -50,7 +51,7 @@ class PredictOptions(UseOptions, PrecisionOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.text is None) == (self.data_file is None):
+        if (not self.text) == (self.data_file is None):
             raise ConfigError("predict needs texts (--text) or a file (--data_file, - is standard "
                               "input); expected one of the two")
         check_output(self.output_file, self.data_file)

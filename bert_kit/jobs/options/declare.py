@@ -182,7 +182,7 @@ def named(options: type[Options], values: Mapping[str, Any],
         If a name is unknown or an option is given twice: a misspelt option is never ignored.
     """
     known, given = spellings(options), {}
-    for name, value in _flatten(values):
+    for name, value in flattened(values):
         field = known.get(name.replace("-", "_"))
         if field is None:
             raise ConfigError(f"{source}: unknown option {name!r}; {nearest(name, known)}")
@@ -197,10 +197,11 @@ def given_options(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flattened(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of a mapping and of the sections in it."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flatten(value)
+            yield from flattened(value)
         else:
             yield str(name), value
 

@@ -247,7 +247,6 @@ class UseOptions(Options):
     title: ClassVar[str] = "model"
 
     model: str = option(None, "folder or name of a model", "best_model")
-    task: str | None = option(None, "package.module:Class of a task of your own that it does")
     device: str = option("auto", "auto, cpu, cuda or mps")
     download: bool = option(False, "allow the Hugging Face hub to be asked")
 
@@ -255,6 +254,15 @@ class UseOptions(Options):
         if self.model is None:
             raise UsageError("model is missing; expected the folder or name of one")
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class OwnTaskOptions(Options):
+    """Which task a model does, where its code is the user's own."""
+
+    title: ClassVar[str] = "model"
+
+    task: str | None = option(None, "package.module:Class of a task of your own that it does")
 
 
 @dataclass(frozen=True)

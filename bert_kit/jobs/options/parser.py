@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.config_files import read_config_file
-from bert_kit.jobs.options.declare import (Options, fields_of, group_of, kind_of, named, nearest,
-                                           one_value, spellings)
+from bert_kit.jobs.options.declare import (Options, fields_of, flattened, group_of, kind_of,
+                                           named, nearest, one_value, spellings)
 
 _METAVARS = {int: "N", float: "X", bool: "true|false", str: "NAME"}
 
@@ -42,13 +42,14 @@ def same_spelling(arguments: Sequence[str]) -> list[str]:
 
 
 def value_of(arguments: Sequence[str], name: str) -> str | None:
-    """Return what a flag is given on a command line, without parsing the rest."""
+    """Return what a flag is given on a command line, the last time, without parsing the rest."""
+    value = None
     for place, argument in enumerate(same_spelling(arguments)):
         if argument.startswith(f"--{name}="):
-            return argument.partition("=")[2]
+            value = argument.partition("=")[2]
         if argument == f"--{name}" and place + 1 < len(arguments):
-            return arguments[place + 1]
-    return None
+            value = arguments[place + 1]
+    return value
 
 
 class _OneSpelling(argparse.Action):
@@ -168,5 +169,4 @@ def config_value(arguments: Sequence[str], name: str) -> object:
         values = read_config_file(path)
     except ConfigError:
         return None  # told when the options are read
-    sections = [value for value in values.values() if isinstance(value, dict)]
-    return next((section[name] for section in (values, *sections) if name in section), None)
+    return next((value for key, value in flattened(values) if key == name), None)

@@ -228,6 +228,11 @@ class Task(ABC, Generic[Part]):
         """Return the rows of a file, for a model that has been trained."""
         return self.read(options).train
 
+    def dataset_for(self, predictor: Any, part: Part) -> Any:
+        """Return the rows of a part as a model reads them whose folder holds no options."""
+        return self.dataset(part, "test", Parts(part, None, None, "", ""), predictor.tokenizer,
+                            self.options(max_length=predictor.max_length))
+
     def measure(self, answers: Any, part: Part, predictor: Any, options: Any) -> Scores:
         """Return every score, with what says how far they can be trusted."""
         return self.scores(answers, part, predictor)

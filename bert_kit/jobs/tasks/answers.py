@@ -184,6 +184,9 @@ class AnswerTask(Task[list[Question]]):
     def read_to_score(self, options: Any, predictor: Answerer, folder: Path) -> list[Question]:
         return list(read_squad(options.data_file))
 
+    def dataset_for(self, predictor: Answerer, part: list[Question]) -> AnsweringDataset:
+        return predictor.dataset(part)
+
     def report(self, folder: Path, results: Scores, answers: list[NBest], part: list[Question],
                predictor: Answerer, options: Any) -> str:
         write_json(folder / "predictions.json", predictor.decisions(part, answers))

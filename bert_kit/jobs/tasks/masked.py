@@ -27,7 +27,7 @@ from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import TrainOptions
+from bert_kit.jobs.options.groups import TrainOptions, stops_early
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -163,6 +163,10 @@ class MaskedTask(Task[list[Document]]):
         if options.validation_file is not None and options.val_size is not None:
             raise ConfigError("val_size and validation_file are both set; expected one of them")
         _check_store(options)
+        if options.val_size == 0 and options.validation_file is None and (
+                options.eval_steps is not None or stops_early(options)):
+            raise ConfigError("eval_steps or early stopping is set, but with val_size 0 there is "
+                              "nothing to measure on")
         for file in (*(options.train_file or ()), *(options.validation_file or ())):
             find_data(file)
 
@@ -200,7 +204,7 @@ class MaskedTask(Task[list[Document]]):
                 tokenizer: Tokenizer, options: Any) -> Any:
         rows: Any = part
         if isinstance(part, Stored):
-            rows = fill_store(options, tokenizer, quiet=True)
+            rows = TokenStore(part.folder)
         elif not options.nsp:
             rows = list(map(text_of, part))
         try:
@@ -375,10 +379,10 @@ def text_of(document: Document) -> str:
     return " ".join(document)
 
 
-def fill_store(options: Any, tokenizer: Tokenizer, quiet: bool = False) -> TokenStore:
+def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
     """Return the TokenStore of `train_file`: made, completed or only opened."""
     with tqdm(unit="B", unit_scale=True, desc="store",
-              disable=None if options.verbosity and not quiet else True) as bar:
+              disable=None if options.verbosity else True) as bar:
         def report(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
@@ -386,9 +390,8 @@ def fill_store(options: Any, tokenizer: Tokenizer, quiet: bool = False) -> Token
         store = build_token_store(options.train_file, tokenizer, options.store,
                                   options.workers, report)
     store.rows(tokenizer, row_room(options.max_length, texts=1))  # made here, by one process
-    if not quiet:
-        options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
-                    f"{options.store}")
+    options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
+                f"{options.store}")
     return store
 
 

@@ -176,6 +176,9 @@ class SimilarityTask(Task[Part]):
     columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
 
     def check(self, options: Any, config: BertConfig) -> None:
+        if options.head_learning_rate is not None:
+            raise ConfigError("head_learning_rate has no meaning for similarity, which has no "
+                              "head; leave it out")
         if options.model is None:
             raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
                               "pooling")

@@ -41,10 +41,15 @@ def task_named(name: str) -> Task:
     if not attribute:
         raise ConfigError(f"task is {name!r}; expected one of {', '.join(PLACES)}")
     try:
-        return getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"task is {name!r}, which cannot be imported ({error}); expected "
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"task is {name!r:.100}, which cannot be imported ({error}); expected "
                           "package.module:Class of a task of your own") from None
+    # Nothing else is called: the name may come from the folder of a stranger.
+    if not (isinstance(found, type) and issubclass(found, Task)) or found.name != name:
+        raise ConfigError(f"task is {name!r:.100}, which is no Task of that name; expected "
+                          "package.module:Class of a task of your own")
+    return found()
 
 
 def text_task(config: BertConfig) -> Any:

@@ -297,6 +297,9 @@ class TagTask(Task[TaggedSentences]):
             options.say(line)
         return part
 
+    def dataset_for(self, predictor: Tagger, part: TaggedSentences) -> TaggingDataset:
+        return predictor.dataset(part.words)
+
     def report(self, folder: Path, results: Scores, answers: list[np.ndarray],
                part: TaggedSentences, predictor: Tagger, options: Any) -> str:
         guesses = predictor.names(answers)

@@ -445,6 +445,11 @@ class TextTask(Task[Part]):
                         f"expected one of {', '.join(classes)[:200]}")
         return Part(table.texts, kind.encode(table.labels, classes))
 
+    def dataset_for(self, predictor: Predictor, part: Part) -> ClassificationDataset:
+        return ClassificationDataset(part.texts, part.labels, predictor.tokenizer,
+                                     predictor.max_length,
+                                     stride=predictor.config.window_stride)
+
     def compare(self, logits: Tensor, other: Tensor, labels: Any) -> Scores:
         """Return a test of logits against those of another model."""
         raise ConfigError("another model is compared by McNemar's test, which is for one class a "

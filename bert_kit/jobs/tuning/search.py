@@ -54,6 +54,9 @@ CUTS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a q
 # What the machine and the number of jobs decide when a search begins. It keeps them when it goes
 # on elsewhere or with other jobs: scores that were rounded otherwise would not compare.
 CHOSEN = ("precision", "threads")
+# A search that goes on would compare trials that were trained otherwise.
+FIXED = ("device", "early_stopping", "min_delta", "min_epochs", "smoothing_window",
+         "trend_window", "regression")
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -252,7 +255,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         parent, task.folder_name(options), options.resume is not None))
     begun = {}
     if (folder / "manifest.json").is_file():
-        check_same_run(folder, options, job="tune")
+        check_same_run(folder, options, FIXED, job="tune")
         begun = read_json(folder / "manifest.json").get("chosen", {})
     given = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
     base: Any = task.options(**{
