@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from bert_kit.jobs.options.declare import Options
-from bert_kit.jobs.options.parser import config_value
+from bert_kit.jobs.options.parser import config_value, same_spelling
 
 
 class Job(NamedTuple):
@@ -73,7 +73,7 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     ['tag', '--text', 'In Rome.']
     """
     task, to_use = TRAINED_BEFORE.get(arguments[0], ("", ()))
-    flags = {argument.partition("=")[0].lstrip("-") for argument in arguments[1:]
+    flags = {argument.partition("=")[0].lstrip("-") for argument in same_spelling(arguments[1:])
              if argument.startswith("-")}
     to_train = flags & {"data_file", "train_file", "data_path", "dataset_path", "config"}
     if not task or not to_train or flags & {*to_use, "help", "h"} or any(

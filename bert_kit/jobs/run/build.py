@@ -168,6 +168,22 @@ def early_stopping(options: TrainOptions) -> EarlyStopping | None:
         trend_window=options.trend_window, regression=options.regression)
 
 
+def check_unmeasured(options: TrainOptions) -> None:
+    """Refuse, of a run without validation rows, what looks at their scores.
+
+    Raises
+    ------
+    ConfigError
+        Names the option.
+    """
+    if stops_early(options):
+        raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
+                          "validation_file")
+    if options.eval_steps is not None:
+        raise ConfigError("eval_steps is set, but there are no rows to measure on; give a "
+                          "val_size above 0 or a validation_file")
+
+
 def make_trainer(training: Any, processes: Processes) -> Trainer:
     """Return the Trainer of a `Training`, which scores `validation` where there is such a part."""
     task, options, predictor = training.task, training.options, training.predictor
@@ -177,12 +193,8 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
                          pin_memory=predictor.device.type == "cuda")
     loss = task.loss(options, training)
     evaluates, stopping = "validation" in datasets, early_stopping(options)
-    if stopping is not None and not evaluates:
-        raise ConfigError("early stopping needs validation rows; give a val_size above 0 or a "
-                          "validation_file")
-    if options.eval_steps is not None and not evaluates:
-        raise ConfigError("eval_steps is set, but there are no rows to measure on; give a "
-                          "val_size above 0 or a validation_file")
+    if not evaluates:
+        check_unmeasured(options)
     precision = options.precision or best_precision(predictor.device)
     rate = _learning_rate(task, options, model, loss, loader, precision, processes)
     return Trainer(

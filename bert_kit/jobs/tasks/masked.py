@@ -27,7 +27,8 @@ from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import TrainOptions, stops_early
+from bert_kit.jobs.options.groups import TrainOptions
+from bert_kit.jobs.run.build import check_unmeasured
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -163,10 +164,8 @@ class MaskedTask(Task[list[Document]]):
         if options.validation_file is not None and options.val_size is not None:
             raise ConfigError("val_size and validation_file are both set; expected one of them")
         _check_store(options)
-        if options.val_size == 0 and options.validation_file is None and (
-                options.eval_steps is not None or stops_early(options)):
-            raise ConfigError("eval_steps or early stopping is set, but with val_size 0 there is "
-                              "nothing to measure on")
+        if options.val_size == 0 and options.validation_file is None:
+            check_unmeasured(options)
         for file in (*(options.train_file or ()), *(options.validation_file or ())):
             find_data(file)
 
