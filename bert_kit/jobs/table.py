@@ -75,7 +75,8 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     task, to_use = TRAINED_BEFORE.get(arguments[0], ("", ()))
     flags = {argument.partition("=")[0].lstrip("-") for argument in same_spelling(arguments[1:])
              if argument.startswith("-")}
-    to_train = flags & {"data_file", "train_file", "data_path", "dataset_path", "config"}
+    to_train = flags & {"data_file", "train_file", "validation_file", "test_file", "data_path",
+                        "dataset_path", "val_file", "dev_file", "config"}
     if not task or not to_train or flags & {*to_use, "help", "h"} or any(
             config_value(arguments, name) is not None for name in to_use):
         return list(arguments)

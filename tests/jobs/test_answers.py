@@ -180,7 +180,6 @@ def test_questions_of_a_file(trained, capsys, tmp_path):
     (["--question", "a"], "context is missing"), (["--context", "a"], "question is missing"),
     (["--question", "a", "--context", "b", "--n_best", "0"], "n_best is 0"),
     (["--question", "a", "--context", "b", "--model", "none"], "none"),
-    (["--max_length", "32"], "expected data_file alone"),
 ])
 def test_command_lines_that_make_no_sense(bert, capsys, arguments, message):
     assert main(["answer", "--model", str(bert), *arguments]) == 1

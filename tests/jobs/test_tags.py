@@ -332,7 +332,6 @@ def test_files_and_terminal(trained, tmp_path, capsys, monkeypatch):
     (["--text", "a", "--output_file", "o.pdf"], "ends in .csv, .conll, .tsv"),
     (["--input_file", "none.txt"], "none.txt: no such file"),
     (["--text", "a", "--precision", "float16"], None),
-    (["--max_length", "40"], "expected data_file alone"),  # an old spelling: to train
 ])
 def test_command_lines_that_make_no_sense(trained, tmp_path, capsys, monkeypatch, arguments,
                                           message):
