@@ -22,8 +22,9 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from bert_kit.errors import (
         BertKitError as BertKitError, ConfigError as ConfigError, DataError as DataError,
-        TokenizerError as TokenizerError, TrainingError as TrainingError,
-        TuningError as TuningError, UsageError as UsageError, WeightsError as WeightsError)
+        NothingLearned as NothingLearned, TokenizerError as TokenizerError,
+        TrainingError as TrainingError, TuningError as TuningError, UsageError as UsageError,
+        WeightsError as WeightsError)
     from bert_kit.config import BertConfig as BertConfig, create_model_config as create_model_config
     from bert_kit.tokenization import (
         Tokenizer as Tokenizer, get_tokenizer as get_tokenizer, train_tokenizer as train_tokenizer)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from bert_kit import __version__
-from bert_kit.errors import BertKitError, UsageError
+from bert_kit.errors import BertKitError, NothingLearned, UsageError
 from bert_kit.jobs.options.declare import nearest
 from bert_kit.jobs.options.parser import parse, same_spelling
 from bert_kit.jobs.table import JOBS, RESUMED, renamed
@@ -21,7 +21,11 @@ def jobs_listed() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one job and return its exit code: 0, or 1 for input that cannot be used (2: usage)."""
+    """Run one job and return its exit code.
+
+    0; 1 for input that cannot be used; 2 for options that have no meaning; 3, with --strict, for a
+    model that learned nothing; 130 for Ctrl-C.
+    """
     arguments = same_spelling(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # without Unicode it shows \xdf, not an error
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -43,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(name, kind, rest, elsewhere)
         options.check_use()
         module.run(options)
+    except NothingLearned as error:  # with --strict; all is saved, and the verdict was said
+        print("not learned:", *str(error).splitlines(), file=sys.stderr)
+        return 3
     except BertKitError as error:
         print("error:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever it names
         return 2 if isinstance(error, UsageError) else 1

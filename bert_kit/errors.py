@@ -48,5 +48,9 @@ class TrainingError(BertKitError):
     """A training run cannot start, continue or resume."""
 
 
+class NothingLearned(BertKitError):
+    """A model was trained, scored and saved, and is no better than what has to be beaten."""
+
+
 class TuningError(BertKitError):
     """A hyperparameter search cannot start, continue or resume."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.pictures.bands import plot_bands as plot_bands
     from bert_kit.evaluation.trust.baselines import (
         majority_baseline as majority_baseline, tfidf_baseline as tfidf_baseline,
-        tfidf_label_probabilities as tfidf_label_probabilities, unigram_loss as unigram_loss)
+        tfidf_label_probabilities as tfidf_label_probabilities, unigram_loss as unigram_loss,
+        vector_baseline as vector_baseline)
     from bert_kit.evaluation.trust.calibration import (
         brier_score as brier_score, confidence_coverage as confidence_coverage,
         expected_calibration_error as expected_calibration_error,
@@ -65,5 +66,9 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.scores.thresholds import (
         fit_thresholds as fit_thresholds, format_sweep as format_sweep,
         threshold_sweep as threshold_sweep, threshold_warning as threshold_warning)
+    from bert_kit.evaluation.trust.verdict import (
+        Finding as Finding, few_rows as few_rows, flat_answers as flat_answers,
+        flat_numbers as flat_numbers, never_predicted as never_predicted, not_above as not_above,
+        rising_loss as rising_loss, same_answers as same_answers)
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

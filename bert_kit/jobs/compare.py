@@ -15,8 +15,9 @@ from bert_kit.jobs.options.declare import (Options, composed, fields_of, given_o
 from bert_kit.jobs.options.groups import RunningOptions, output_folder
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, more_is_better, within_positions
-from bert_kit.jobs.run.folder import check_folder, lock_folder, share_folder
+from bert_kit.jobs.run.folder import as_begun, check_folder, lock_folder, share_folder
 from bert_kit.jobs.run.job import Results, TrainingJob, can_draw
+from bert_kit.jobs.run.verdict import Verdict, check_learned, verdict_text
 from bert_kit.jobs.tasks.classes import ClassTask
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEAD_OPTIONS, HEADS, TextTask
@@ -109,11 +110,13 @@ def run(options: Any) -> Board:
             for job in jobs:
                 options.say(f"\n== {job.classifier} ({len(results) + 1} of {len(jobs)})")
                 # The baselines are the same for all: the first job scores them.
-                first = options.baselines and not results
-                results.append(TrainingJob(task, job.replace(baselines=first)).run())
+                known = results[0]["baselines"] if results else None
+                results.append(TrainingJob(task, job.replace(strict=False), to_beat=known).run())
             if options.fast_dev_run:
                 return []
-            return processes.from_first(lambda: _conclude(results, options, options.metric))
+            rows = processes.from_first(lambda: _conclude(results, options, options.metric))
+            check_learned(_verdict_on(rows, results), options.strict, options.output_dir)
+            return rows
 
 
 def _jobs(options: Any) -> list[Any]:
@@ -122,7 +125,7 @@ def _jobs(options: Any) -> list[Any]:
     one = kind(**{field.name: getattr(options, field.name) for field in fields_of(kind)
                   if field.name != "classifier"})
     heads = dict.fromkeys("mlp" if head == "custom" else head for head in options.classifier)
-    return [one.with_head(head).replace(output_dir=str(Path(options.output_dir) / head))
+    return [as_begun(one.with_head(head).replace(output_dir=str(Path(options.output_dir) / head)))
             for head in heads]
 
 
@@ -200,11 +203,20 @@ def _conclude(results: Sequence[Results], options: RunningOptions, metric: str) 
     first = [row["classifier"] for row in trained if row[order] == rows[0][order]]
     if len(first) > 1:
         options.say(f"\n{', '.join(first)} have the same {order} score, so they stand by name")
+    verdict = _verdict_on(rows, results)
+    if verdict is not None:
+        options.say(f"\n{rows[0]['classifier']}, which stands first\n{verdict_text(verdict)}")
     scores = {key: name for key, name, *_ in _task_of(results).columns if more_is_better(key)}
     if can_draw(options.plots, options.say):
         plot_comparison(trained, folder / "comparison.png", scores)
     options.say(f"\nsaved in {folder}: leaderboard.csv")
     return rows
+
+
+def _verdict_on(rows: Board, results: Sequence[Results]) -> Verdict | None:
+    """Return the verdict on the head that stands first."""
+    return next((result.get("verdict") for result in results
+                 if result["classifier"] == rows[0]["classifier"]), None)
 
 
 def leaderboard(results: Sequence[Results], metric: str = "f1_macro") -> Board:

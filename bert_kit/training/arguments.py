@@ -7,7 +7,7 @@ from bert_kit.checks import number, one_of, share, whole
 from bert_kit.errors import TrainingError
 from bert_kit.files import StrPath
 from bert_kit.training.amp import PRECISIONS
-from bert_kit.training.optim import OPTIMIZERS, SCHEDULES
+from bert_kit.training.optim import MUON_FACTOR, OPTIMIZERS, SCHEDULES
 
 STRATEGIES = ("no", "steps", "epoch")
 CHOICES = {"lr_scheduler_type": SCHEDULES, "precision": PRECISIONS, "optim": OPTIMIZERS,
@@ -15,9 +15,10 @@ CHOICES = {"lr_scheduler_type": SCHEDULES, "precision": PRECISIONS, "optim": OPT
            "greater_is_better": (None, False, True), "load_best_model_at_end": (False, True)}
 COUNTS = ("num_train_epochs", "gradient_accumulation_steps", "logging_steps", "eval_steps",
           "save_steps", "save_total_limit")
-FROM_0 = ("learning_rate", "head_learning_rate", "weight_decay", "warmup_steps")
+FROM_0 = ("learning_rate", "head_learning_rate", "muon_learning_rate", "weight_decay",
+          "warmup_steps")
 ABOVE_0 = ("max_grad_norm", "adam_epsilon", "time_limit")
-MAY_BE_NONE = ("head_learning_rate", "max_grad_norm", "time_limit")
+MAY_BE_NONE = ("head_learning_rate", "muon_learning_rate", "max_grad_norm", "time_limit")
 LOWER_IS_BETTER = ("loss", "perplexity", "error", "mae", "mse", "rmse", "brier", "brier_score",
                    "ece", "nll")
 
@@ -39,16 +40,19 @@ class TrainingArguments:
         checkpoint as at any end. Earlier parts of a resumed run count.
     head_learning_rate
         Learning rate of what is not the encoder; None takes `learning_rate`.
+    muon_learning_rate
+        Learning rate of the matrices that move by Muon; None takes `MUON_FACTOR` times
+        `learning_rate`.
     layer_decay
         Factor on the learning rate from one encoder layer to the one below; see
         `layerwise_rates`.
     optim
-        "adamw", "adam", "sgd" or "rmsprop"; see `make_optimizer` for what they take of `betas`,
-        `adam_epsilon` and `momentum`.
+        "adamw", "muon", "adam", "sgd" or "rmsprop"; see `make_optimizer` for what they take of
+        `betas`, `adam_epsilon` and `momentum`.
     warmup_steps
         Steps of rising learning rate; below 1 a share of all steps.
     lr_scheduler_type
-        "linear", "cosine" or "constant".
+        "linear", "cosine", "constant" or "wsd".
     gradient_accumulation_steps
         Batches that make one optimizer step.
     precision
@@ -77,6 +81,7 @@ class TrainingArguments:
     time_limit: float | None = None
     learning_rate: float = 5e-5
     head_learning_rate: float | None = None
+    muon_learning_rate: float | None = None
     layer_decay: float = 1.0
     optim: str = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
@@ -124,6 +129,14 @@ class TrainingArguments:
                                 "other than 'no'")
         if self.output_dir is None and self.load_best_model_at_end:
             raise TrainingError("load_best_model_at_end needs an output_dir to save to")
+
+    @property
+    def muon_rate(self) -> float | None:
+        """The rate of the matrices that move by Muon; None with another optimizer."""
+        if self.optim != "muon":
+            return None
+        return (MUON_FACTOR * self.learning_rate if self.muon_learning_rate is None
+                else self.muon_learning_rate)
 
     @property
     def best_metric(self) -> str:

@@ -85,16 +85,16 @@ def find_learning_rate(model: nn.Module, loss: Loss, loader: Iterable[Batch],
         optimizer = make_optimizer(model, 1.0, weight_decay)
     amp = AMPTrainer(model, optimizer, precision=precision, processes=processes)
     try:
-        with _put_back(model, optimizer):
+        with put_back(model, optimizer):
             model.train()
-            return _sweep(amp, loss, _endless(loader),
+            return _sweep(amp, loss, endless(loader),
                           np.geomspace(smallest, largest, steps).tolist())
     finally:
-        _to_the_start(loader)
+        to_the_start(loader)
 
 
 @contextlib.contextmanager
-def _put_back(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+def put_back(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Undo at the end what training inside did to the model, the optimizer and the numbers."""
     numbers, state = random_state(), copy.deepcopy(optimizer.state_dict())
     modes = [(module, module.training) for module in model.modules()]
@@ -158,9 +158,9 @@ def _lag(i: int) -> float:
     return SMOOTHING / (1 - SMOOTHING) - (i + 1) * left / (1 - left)
 
 
-def _endless(loader: Iterable[Batch]) -> Iterator[Batch]:
+def endless(loader: Iterable[Batch]) -> Iterator[Batch]:
     """Yield the loader's batches, pass after pass, from its first epoch on."""
-    _to_the_start(loader)
+    to_the_start(loader)
     for passes in itertools.count():
         empty = True
         for batch in loader:
@@ -170,7 +170,7 @@ def _endless(loader: Iterable[Batch]) -> Iterator[Batch]:
             raise TrainingError(f"pass {passes + 1} over the training data gave no batches")
 
 
-def _to_the_start(loader: Iterable[Batch]) -> None:
+def to_the_start(loader: Iterable[Batch]) -> None:
     start_at = getattr(getattr(loader, "batch_sampler", None), "start_at", None)
     if start_at is not None:
         start_at(0)

@@ -11,14 +11,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from bert_kit.checks import one_of
 from bert_kit.errors import TrainingError
+from bert_kit.training.muon import MATRICES, Muon
 
-OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
-SCHEDULES = ("linear", "cosine", "constant")
+OPTIMIZERS = ("adamw", "muon", "adam", "sgd", "rmsprop")
+SCHEDULES = ("linear", "cosine", "constant", "wsd")
+FALL = 0.3  # of a run, the share in which the rate of "wsd" falls
+MUON_FACTOR = 2.0  # a matrix that moves by Muon has so many times the rate of the rest
 RateOf = Callable[[str], float]  # the learning rate of the parameter of a name
 
 
-def parameter_groups(model: nn.Module, weight_decay: float,
-                     rate_of: RateOf | None = None) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, rate_of: RateOf | None = None,
+                     muon: bool = False) -> list[dict[str, Any]]:
     """Split the parameters by whether they decay, and by learning rate.
 
     Matrices decay: linear and embedding weights. Vectors do not: biases and LayerNorm's weight
@@ -28,7 +31,9 @@ def parameter_groups(model: nn.Module, weight_decay: float,
     has no gradient, so neither decay nor momentum moves them.
 
     `rate_of(name)` gives each parameter a learning rate; see `layerwise_rates`. There is one group
-    for each rate and decay that occur, the highest rate first.
+    for each rate and decay that occur, the highest rate first. Its `part` is "head" if nothing of
+    the encoder is in it, else "encoder". With `muon` the matrices of the blocks are in groups of
+    their own, whose part is "matrices"; `joined` says how many stand above one another in each.
 
     Examples
     --------
@@ -36,15 +41,23 @@ def parameter_groups(model: nn.Module, weight_decay: float,
     >>> [(group["weight_decay"], len(group["params"])) for group in groups]
     [(0.1, 1), (0.0, 1)]
     """
-    groups: dict[tuple, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    groups: dict[tuple, list[str]] = {}
+    parameters, layers = dict(model.named_parameters()), encoder_layers(model)
+    for name, parameter in parameters.items():
         decay = weight_decay if parameter.ndim >= 2 else 0.0
         rate = None if rate_of is None else rate_of(name)
+        joined = (3 if ".qkv." in name else 1) if muon and is_block_matrix(name, parameter) else 0
         # Matrices and vectors stay apart even if the decay is 0 for both.
-        groups.setdefault((rate, parameter.ndim >= 2, decay), []).append(parameter)
-    return [{"params": groups[rate, matrices, decay], "weight_decay": decay,
-             **({} if rate is None else {"lr": rate})}
-            for rate, matrices, decay in sorted(groups, reverse=True)]
+        groups.setdefault((rate, parameter.ndim >= 2, decay, joined), []).append(name)
+    found = []
+    for rate, matrices, decay, joined in sorted(groups, reverse=True):
+        names = groups[rate, matrices, decay, joined]
+        head = any(layers.values()) and all(layers[name] is None for name in names)
+        found.append({"params": [parameters[name] for name in names], "weight_decay": decay,
+                      "part": MATRICES if joined else "head" if head else "encoder",
+                      **({"joined": joined} if joined else {}),
+                      **({} if rate is None else {"lr": rate})})
+    return found
 
 
 def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float = 0.01,
@@ -62,7 +75,8 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float =
     kind
         "adamw" (Loshchilov & Hutter 2019) takes the decay off the weights; unlike BERT's own
         optimizer it corrects the bias of the moments, without which short fine-tunings are
-        unstable (Mosbach et al. 2021). "adam", "sgd" and "rmsprop" add the decay to the gradient.
+        unstable (Mosbach et al. 2021). "muon" is `Muon` for the matrices of the blocks and "adamw"
+        for all else. "adam", "sgd" and "rmsprop" add the decay to the gradient.
     momentum
         Of "sgd" and "rmsprop".
     rate_of
@@ -74,15 +88,23 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float =
         If the kind is unknown.
     """
     one_of("optim", kind, OPTIMIZERS, TrainingError)
-    groups, (first, second) = parameter_groups(model, weight_decay, rate_of), betas
+    groups = parameter_groups(model, weight_decay, rate_of, kind == "muon")
+    first, second = betas
     if kind == "sgd":
         # Not fused: torch's fused kernel fails when some parameters have moved and others, frozen
         # until now, have not.
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
     if kind == "rmsprop":
         return torch.optim.RMSprop(groups, learning_rate, second, eps, momentum=momentum)
+    if kind == "muon":
+        return Muon(groups, learning_rate, (first, second), eps)
     adam = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
     return adam(groups, learning_rate, (first, second), eps, fused=True)
+
+
+def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Say whether a parameter is a matrix of an encoder block, by its name and its axes."""
+    return parameter.ndim == 2 and re.match(r"(bert\.)?blocks\.", name) is not None
 
 
 def encoder_layers(model: nn.Module) -> dict[str, int | None]:
@@ -103,13 +125,15 @@ def encoder_layers(model: nn.Module) -> dict[str, int | None]:
 
 
 def layerwise_rates(model: nn.Module, learning_rate: float, head_learning_rate: float | None = None,
-                    layer_decay: float = 1.0) -> RateOf:
+                    layer_decay: float = 1.0,
+                    muon_learning_rate: float | None = None) -> RateOf:
     """Return the function that gives each parameter, by name, a learning rate of its own.
 
     A layer's rate is `learning_rate` * layer_decay^(L - layer), with the layers of
     `encoder_layers`: the last block and the pooler have `learning_rate` itself, the embeddings
     the lowest (Howard & Ruder 2018, section 3.2; Clark et al. 2020, appendix B). The head has
-    `head_learning_rate`, by default `learning_rate`. A schedule keeps the ratios.
+    `head_learning_rate`, by default `learning_rate`. The matrices of the blocks have, with a
+    `muon_learning_rate`, that instead of `learning_rate`. A schedule keeps the ratios.
 
     Examples
     --------
@@ -123,12 +147,30 @@ def layerwise_rates(model: nn.Module, learning_rate: float, head_learning_rate: 
     layers = encoder_layers(model)
     top = max((layer for layer in layers.values() if layer is not None), default=0)
     head = learning_rate if head_learning_rate is None else head_learning_rate
+    peak = dict.fromkeys(layers, learning_rate)
+    if muon_learning_rate is not None:
+        peak |= {name: muon_learning_rate for name, parameter in model.named_parameters()
+                 if is_block_matrix(name, parameter)}
 
     def rate_of(name: str) -> float:
         layer = layers.get(name)
-        return head if layer is None else learning_rate * layer_decay**(top - layer)
+        return head if layer is None else peak[name] * layer_decay**(top - layer)
 
     return rate_of
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Return the rates of an optimizer as a log names them; of several in a part, the highest.
+
+    `learning_rate` is the encoder's; where other parts have rates of their own there are also
+    `head_learning_rate` and, of the matrices that move by Muon, `muon_learning_rate`.
+    """
+    names = {"head": "head_learning_rate", MATRICES: "muon_learning_rate"}
+    rates: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        name = names.get(group.get("part", ""), "learning_rate")
+        rates[name] = max(rates.get(name, 0.0), float(group["lr"]))
+    return {"learning_rate": max(rates.values()), **rates}
 
 
 def describe_groups(optimizer: torch.optim.Optimizer) -> list[str]:
@@ -148,7 +190,8 @@ def schedule_factor(step: int, kind: str, warmup_steps: int, total_steps: int) -
         Number of steps done, from 0.
     kind
         "linear" falls to 0 at `total_steps`, "cosine" does so along half a cosine, "constant"
-        stays at 1.
+        stays at 1, and "wsd" stays there until it falls in a line over the last `FALL` of all
+        steps (warm-up, stable, decay: Hu et al. 2024, "MiniCPM", section 4.2).
     warmup_steps
         The factor climbs in equal strides over so many steps; the very first is not lost to a
         rate of zero, and the peak of 1 is reached at `step == warmup_steps`.
@@ -165,6 +208,7 @@ def schedule_factor(step: int, kind: str, warmup_steps: int, total_steps: int) -
         "linear": 1 - done,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "constant": 1.0,
+        "wsd": min(1.0, max(0, total_steps - step) / max(1.0, FALL * total_steps)),
     }[kind]
 
 

@@ -52,7 +52,7 @@ class Progress:
         left = seconds / max(1, self.step - self.first) * (self.total - self.step)
         if self.bar.disable:
             self.note(f"epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
-                      f"lr {row['learning_rate']:.2e}  {speed}  {in_words(left)} left")
+                      f"{_rates(row)}  {speed}  {in_words(left)} left")
         else:  # the bar tells the time left itself
             self.bar.set_postfix_str(
                 f"loss={row['loss']:.3f}, lr={row['learning_rate']:.1e}, {speed}")
@@ -70,6 +70,13 @@ class Progress:
     def warn(self, text: str) -> None:
         """Show a line in any case, on the standard error."""
         self.bar.write(f"step {self.step}/{self.total}  {text}", file=sys.stderr)
+
+
+def _rates(row: Mapping[str, float]) -> str:
+    """Return the rates of a row of the log: that of the encoder, and others by their names."""
+    return "  ".join(f"{short} {row[name]:.2e}" for name, short in (
+        ("learning_rate", "lr"), ("head_learning_rate", "head lr"),
+        ("muon_learning_rate", "Muon lr")) if name in row)
 
 
 def in_words(seconds: float) -> str:

@@ -22,8 +22,8 @@ from bert_kit.training.interrupts import Interrupt, finish_step_first
 from bert_kit.training.losses import (Batch, Loss, compute_classification_loss, compute_mlm_loss,
                                       count_labels, count_rows)
 from bert_kit.training.memory import MemoryManager, keep_freed_memory
-from bert_kit.training.optim import (describe_groups, layerwise_rates, make_optimizer,
-                                     make_schedule)
+from bert_kit.training.optim import (describe_groups, layerwise_rates,
+                                     learning_rates, make_optimizer, make_schedule)
 from bert_kit.training.progress import Progress
 from bert_kit.training.state import (LogRow, Stateful, TrainerState, append_metrics, finite_numbers,
                                      load_checkpoint, open_run, random_state,
@@ -52,16 +52,21 @@ class StepResult(NamedTuple):
         Mean over all labels of the step, ().
     grad_norm
         Length of the gradient before clipping, ().
-    learning_rate
-        The rate of this step; the highest one where parameter groups have rates of their own.
+    learning_rates
+        The rates of this step by the names of the log, see `learning_rates`.
     stepped
         False if float16 gradients overflowed and the step was skipped.
     """
 
     loss: Tensor
     grad_norm: Tensor
-    learning_rate: float
+    learning_rates: Mapping[str, float]
     stepped: bool
+
+    @property
+    def learning_rate(self) -> float:
+        """The encoder's rate; the highest one where its groups have rates of their own."""
+        return self.learning_rates["learning_rate"]
 
 
 class AMPTrainer:
@@ -155,7 +160,7 @@ class AMPTrainer:
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
-        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        rates = learning_rates(self.optimizer)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -163,7 +168,7 @@ class AMPTrainer:
         stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
         if stepped and self.scheduler is not None:
             self.scheduler.step()
-        return StepResult(total, norm, rate, stepped)
+        return StepResult(total, norm, rates, stepped)
 
     def train_mlm_step(self, *batches: Batch) -> StepResult:
         """One step of masked-language modelling; see `train_step`."""
@@ -294,7 +299,8 @@ class Trainer:
             optimizer = make_optimizer(
                 model, args.learning_rate, args.weight_decay, args.betas, args.adam_epsilon,
                 args.optim, args.momentum, layerwise_rates(
-                    model, args.learning_rate, args.head_learning_rate, args.layer_decay))
+                    model, args.learning_rate, args.head_learning_rate, args.layer_decay,
+                    args.muon_rate))
         schedule = (make_schedule(optimizer, args.lr_scheduler_type, args.warmup_steps,
                                   self.total_steps)
                     if scheduler is None else scheduler(optimizer, self.total_steps))
@@ -503,7 +509,7 @@ class Trainer:
         self._check_finite(loss, result)
         state.loss_sum, state.loss_steps = 0.0, 0
         row = {"step": state.step, "epoch": self._epochs_done(), "loss": loss,
-               "learning_rate": result.learning_rate, "grad_norm": float(result.grad_norm)}
+               **result.learning_rates, "grad_norm": float(result.grad_norm)}
         if self.amp.precision == "float16":
             row["skipped_steps"] = state.skipped
         self._log(finite_numbers(row))

@@ -59,6 +59,20 @@ def tfidf_baseline(train_texts: Iterable[str], train_labels: Iterable[Any],
     return model.predict(test_features).tolist()
 
 
+def vector_baseline(train_vectors: np.ndarray, train_labels: Sequence[Any],
+                    test_vectors: np.ndarray) -> list[Any]:
+    """Vectors (N, D), (M, D) -> the M labels that logistic regression on them predicts (C = 10).
+
+    With vectors of an encoder that is not trained further this is the linear probe: what its
+    weights know already (Alain & Bengio 2016).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    same_length(train_vectors=train_vectors, train_labels=train_labels)
+    model = LogisticRegression(C=10, max_iter=1_000).fit(train_vectors, train_labels)
+    return model.predict(test_vectors).tolist()
+
+
 def tfidf_label_probabilities(train_texts: Iterable[str], train_labels: ArrayLike,
                               test_texts: Sequence[str]) -> np.ndarray:
     """Return how probable each label is by a logistic regression of its own, as `tfidf_baseline`.

@@ -30,13 +30,16 @@ from bert_kit.jobs.active.options import PRESETS, options_class, options_for
 from bert_kit.jobs.active.report import ALL_DATA, Costs, Histories, report
 from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.options.declare import given_options
-from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import (check_folder, lock_folder, open_folder,
+from bert_kit.jobs.run.build import (check_options, chosen_dropout, default_dropout, dropout_note,
+                                     starting_config, within_positions)
+from bert_kit.jobs.run.folder import (as_begun, check_folder, lock_folder, open_folder,
                                       remove_split_on_error)
 from bert_kit.jobs.run.job import Results
 from bert_kit.jobs.run.randomness import threads
+from bert_kit.jobs.run.verdict import check_learned
 from bert_kit.jobs.tasks.rows import joined
 from bert_kit.jobs.tasks.table import task_named
+from bert_kit.jobs.tasks.texts import TextTask
 from bert_kit.training import ALONE, best_precision, choose_device
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Campaigns", "learn_actively", "options_class", "run"]
 BEGUN = "manifest.json"  # written before any round
+BY_DROPOUT = ("beal", "bald")  # each pass over the pool is a draw of the model
 
 
 def learn_actively(data_path: str | Path | None = None, model_path: str | Path | None = None,
@@ -92,7 +96,9 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
     options = options.in_folder("active").replace(
         precision=options.precision or fast, pass_precision=options.pass_precision or fast)
     options = within_positions(task, options, PRESETS[options.preset]["max_length"])
+    options = as_begun(options)
     check_options(task, options)
+    _check_dropout(task, options)
     folder = Path(options.output_dir)
     with lock_folder(ALONE, folder), threads(options.threads):
         check_folder(options, "active", BEGUN)
@@ -112,7 +118,24 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
                 campaigns.train_on_all(seed)
             for name in options.acquisition:
                 campaigns.run_one(name, acquisitions[name], seed, simulated(rows.truth))
-        return report(campaigns.histories, campaigns.costs, rows)
+        results = report(campaigns.histories, campaigns.costs, rows)
+        check_learned(results["verdict"], options.strict, folder)
+        return results
+
+
+def _check_dropout(task: TextTask, options: Any) -> None:
+    """Refuse, before any work, a method that draws models by dropout where there is none."""
+    config = starting_config(task, options)
+    config = config.replace(**default_dropout(task, options, config), **chosen_dropout(options))
+    head = config.classifier_dropout if options.dropout is None else options.dropout
+    methods = [name for name in options.acquisition if name in BY_DROPOUT]
+    if methods and not any((config.hidden_dropout_prob, config.attention_probs_dropout_prob, head)):
+        raise ConfigError(f"{' and '.join(methods)} draw models by dropout, and every rate of it "
+                          "is 0, so all would be the same; expected a dropout or "
+                          "hidden_dropout_prob above 0, or another acquisition")
+    note = dropout_note(task, options)
+    if note is not None:
+        options.say(note)
 
 
 class Campaigns:

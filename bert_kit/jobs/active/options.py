@@ -24,8 +24,9 @@ PRESETS = {
 }
 METHODS = ("beal", "random")  # where none is chosen; a person is asked by the first
 # A round is a short training that keeps nothing on disk but its model, and logs nothing.
-NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "time_limit", "baselines", "eval_steps",
-                 "save_steps", "save_total_limit", "logging_steps", "load_best_model_at_end")
+NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "time_limit", "minutes", "baselines",
+                 "eval_steps", "save_steps", "save_total_limit", "logging_steps",
+                 "load_best_model_at_end")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,6 @@ class AskingOptions(Options):
                             may_change=True)
     warm_start: bool = option(False, "train each round on from the last; most methods, and the "
                               "paper, begin with the pre-trained weights each time")
-    min_steps: int = option(200, "train each round for at least so many steps, in whole epochs; "
-                            "few rows make few steps, and too few teach nothing", least=0)
     extra_epochs: int = option(0, "train the last model of each campaign on for so many epochs",
                                least=0, may_change=True)
     pass_precision: str | None = option(
@@ -95,6 +94,8 @@ class CampaignOptions(AskingOptions, RuleOptions):
 
     max_length: int | None = option(None, "tokens in a row; the rest of a text is cut off",
                                     "max_seq_len", "max_seq_length", least=3)
+    min_steps: int = option(200, "train each round for at least so many steps, in whole epochs; "
+                            "few rows make few steps, and too few teach nothing", least=0)
 
     examples = ("bert-kit active --data_file my.csv --model FOLDER --acquisition beal badge random",
                 "bert-kit active --oracle csv --pool_file texts.csv --classes spam ham "

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from bert_kit.active import mean_curve, paired_difference, share_needed
-from bert_kit.evaluation import plot_bands, write_rows
+from bert_kit.evaluation import Finding, not_above, plot_bands, write_rows
 from bert_kit.files import write_json
 from bert_kit.jobs.active.rows import AT_HALF, ActiveRows
+from bert_kit.jobs.run.build import more_is_better
 from bert_kit.jobs.run.job import Results, can_draw
+from bert_kit.jobs.run.verdict import Verdict, make_verdict, setting_of, verdict_text
 
 GOALS = (0.95, 0.98, 1.0)
 ALL_DATA = "all-data"
@@ -57,12 +59,29 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows) -> Results:
                  for name, curve in found["methods"].items()},
                 folder / f"learning_curves_{key}.png", key,
                 goal=mean and (ALL_DATA, mean["mean"], _or_nan([mean["std"]])[0]))
+    results["verdict"] = _verdict(results["scores"].get(options.metric), rows)
+    options.say(f"\n{verdict_text(results['verdict'])}")
     if results["seconds_per_1000_rows"]:
         options.say("\nseconds to choose, per 1,000 rows of the pool: " + ", ".join(
             f"{name} {cost:.2f}" for name, cost in results["seconds_per_1000_rows"].items()))
     write_json(folder / "results.json", results)
     options.say(f"saved in {folder}: results.json, curves.csv")
     return results
+
+
+def _verdict(found: Mapping[str, Any] | None, rows: ActiveRows) -> Verdict:
+    """Return whether the goal, or without one the best last score, is above a constant answer."""
+    options, (name, constant) = rows.options, rows.constant_scores()
+    if found is None:
+        return make_verdict([])
+    last = [method["mean"][-1] for method in found["methods"].values()]
+    goal = found["all_data"]["mean"] if found["all_data"] else max(last)
+    findings = not_above({options.metric: goal}, {f"always answering {name!r}": constant},
+                         [options.metric], more_is_better)
+    if findings and found["all_data"]:
+        findings.append(Finding("empty_goal", "the score with all labels is no goal, so the shares "
+                                "of labels above say nothing", True, ("steps", "weights")))
+    return make_verdict(findings, setting_of(rows.task, options))
 
 
 def compare_curves(campaigns: Mapping[str, Sequence[History]], goal: Sequence[History] | None,

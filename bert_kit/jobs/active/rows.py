@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, Part, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
@@ -83,7 +84,7 @@ class ActiveRows:
             steps = math.ceil(math.ceil(len(rows) / self.base.batch_size)
                               / self.base.gradient_accumulation_steps)
             epochs = max(self.base.num_train_epochs, math.ceil(self.options.min_steps / steps))
-        options = self.base.replace(seed=seed, num_train_epochs=epochs)
+        options = self.base.replace(seed=seed, num_train_epochs=epochs, min_steps=0)
         encoded = self._encoded(labels)
         parts = dataclasses.replace(self.parts, train=Part([self.texts[row] for row in rows],
                                                            encoded))
@@ -132,6 +133,19 @@ class ActiveRows:
             return at_half
         return _numbers(self.task.logit_scores(logits, labels, model.config)) | {
             f"{name}_at_half": at_half[name] for name in AT_HALF}
+
+    def constant_scores(self) -> tuple[str, Scores]:
+        """Return the commonest class or label of the texts, and the scores of it for every row."""
+        truth: list[Any] = self.truth if not self.task.has_label_sets else [
+            number for numbers in self.truth for number in numbers]
+        if self.scored is None or not truth:
+            return "", {}
+        common = int(np.bincount(truth).argmax())
+        logits = torch.full((len(self.scored), len(self.classes)), -10.0)
+        logits[:, common] = 10.0
+        config = BertConfig(labels=tuple(self.classes))
+        return self.classes[common], _numbers(self.task.logit_scores(
+            logits, self.scored.labels, config))
 
     def save_model(self, model: Any, folder: Path) -> None:
         """Write a model and its tokenizer; `predict` reads the folder."""

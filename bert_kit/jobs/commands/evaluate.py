@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bert_kit.errors import ConfigError
-from bert_kit.files import write_json
+from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
+from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, setting_of,
+                                       verdict_text)
 from bert_kit.jobs.tasks.table import task_named, task_of_folder
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
@@ -46,6 +48,8 @@ class EvaluateOptions(UseOptions, OwnTaskOptions):
     seed: int = option(0, "of resamplings and folds", least=0)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
+    strict: bool = option(False, "end with exit code 3 where the model is no better than what has "
+                          "to be beaten")
     plots: bool = option(True, "draw pictures where matplotlib is installed")
     verbosity: int = option(1, "0 warnings, 1 progress, 2 every detail", choices=(0, 1, 2))
 
@@ -87,8 +91,10 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
         results: dict[str, Any] = {"model": str(folder), "rows": len(part)}
         if options.other is not None:
             results["mcnemar"] = _compare(task, options, predictor, part, answers, folder)
-        return processes.from_first(lambda: _report(task, output, options, predictor, part,
-                                                    answers, results))
+        results = processes.from_first(lambda: _report(task, output, options, predictor, part,
+                                                       answers, results, folder))
+        check_learned(results["verdict"], options.strict, folder)
+        return results
 
 
 def _load(task: Task, folder: Path, options: EvaluateOptions, processes: Processes) -> Any:
@@ -146,16 +152,31 @@ def _compare(task: Task, options: EvaluateOptions, predictor: Any, part: Any, an
 
 
 def _report(task: Task, output: Path, options: EvaluateOptions, predictor: Any, part: Any,
-            answers: Any, results: dict[str, Any]) -> dict[str, Any]:
+            answers: Any, results: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Score the rows, write and say what was found, and return it."""
     results.update(task.measure(answers, part, predictor, options))
+    results["verdict"] = _verdict(task, folder, options, predictor, part, answers, results)
     text = task.report(output, results, answers, part, predictor, options)
     write_json(output / "evaluation.json", results)
     if can_draw(options.plots, options.say):
         task.present(output, results, answers, part, predictor)
     files = ", ".join(sorted(path.name for path in output.glob("*.*")))
-    options.say(f"{text}\n\nsaved in {output}: {files}")
+    options.say(f"{text}\n\n{verdict_text(results['verdict'])}\n\nsaved in {output}: {files}")
     return results
+
+
+def _verdict(task: Task, folder: Path, options: EvaluateOptions, predictor: Any, part: Any,
+             answers: Any, scores: dict[str, Any]) -> Verdict:
+    """Return the verdict: beside the run's own baselines if these are its rows."""
+    setting, baselines = Setting(pretrains=not task.fine_tunes), {}
+    if (folder / "manifest.json").is_file() and (folder / "results.json").is_file():
+        found = read_json(folder / "results.json")
+        setting = setting_of(task, _trained(task, folder), found.get("steps"),
+                             found.get("learning_rate"))
+        if options.data_file is None and "test" in found:
+            baselines = found.get("baselines") or {}
+    return judge(task, scores, baselines or task.constant_baseline(part), setting,
+                 task.findings(answers, part, predictor, scores, "rows"))
 
 
 def find_run(model: str, output_dir: str | None = None) -> str | Path:

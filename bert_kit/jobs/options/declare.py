@@ -33,7 +33,8 @@ class Needs(NamedTuple):
 
 def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
            words: tuple[str, ...] = (), least: int | None = None, may_change: bool = False,
-           needs: Needs | None = None, may_be_empty: bool = False) -> Any:
+           needs: Needs | None = None, may_be_empty: bool = False,
+           before: object = dataclasses.MISSING) -> Any:
     """Return a dataclass field that is also a flag.
 
     Parameters
@@ -56,10 +57,13 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
         Without which a value other than the default is refused, since it would change nothing.
     may_be_empty
         Whether "" is a value, as of a text; elsewhere it is a shell variable that is not set.
+    before
+        What a run had that began when there was no such option, or another default.
     """
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
-        "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty})
+        "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty,
+        **({} if before is dataclasses.MISSING else {"before": before})})
 
 
 def with_defaults(help: Mapping[str, str] | None = None,

@@ -49,10 +49,19 @@ class ModelOptions(Options):
         None, "dropout of the head, or of the encoder under a head that has none; the model's own "
         "by default", "dropout_rate", "classifier_dropout")
 
+    hidden_dropout_prob: float | str | None = option(
+        None, "dropout of the encoder's hidden states; the model's own by default, but .1 where "
+        "its folder stores 0, as after a pre-training (own: even then)", words=("own",),
+        before="own")
+    attention_probs_dropout_prob: float | str | None = option(
+        None, "dropout of the attention weights; by default as of the hidden states",
+        words=("own",), before="own")
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dropout is not None:
-            share("dropout", self.dropout)
+        for name in ("dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if getattr(self, name) not in (None, "own"):
+                share(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,15 @@ class TrainingOptions(Options):
         None, "passes over the data; 3 with weights, 6 from scratch", "epochs", "num_epochs")
     max_steps: int = option(TrainingArguments.max_steps,
                             "optimizer steps instead of epochs, where above 0")
+    min_steps: int | None = option(
+        None, "train for at least so many steps, in whole epochs: few rows make few steps, and "
+        "too few teach nothing; 200 where neither num_train_epochs nor max_steps is given",
+        least=0, before=0, needs=Needs("a number of epochs (no max_steps)",
+                                       lambda options: options.max_steps < 1))
+    minutes: float | None = option(
+        None, "as many steps as fit into so many minutes, by the speed of the first ones, instead "
+        "of epochs", needs=Needs("an open end (no max_steps)",
+                                 lambda options: options.max_steps < 1))
     batch_size: int = option(32, "rows in a batch, of all processes together",
                              "per_device_train_batch_size", least=1)
     gradient_accumulation_steps: int = option(TrainingArguments.gradient_accumulation_steps,
@@ -75,6 +93,9 @@ class TrainingOptions(Options):
     head_learning_rate: float | None = option(
         None, "rate of the head; by default the encoder's, but 10 times that of it where a deep "
         "head is new on weights", "classifier_learning_rate")
+    muon_learning_rate: float | None = option(
+        None, "rate of the matrices of the blocks; twice the encoder's by default",
+        needs=_optimizer("muon"))
     layer_decay: float = option(TrainingArguments.layer_decay,
                                 "factor on the rate for each layer further down")
     weight_decay: float = option(TrainingArguments.weight_decay,
@@ -82,14 +103,17 @@ class TrainingOptions(Options):
     warmup_steps: float = option(TrainingArguments.warmup_steps,
                                  "steps of rising rate; below 1 a share", "warmup_ratio")
     lr_scheduler_type: str = option(TrainingArguments.lr_scheduler_type,
-                                    "linear, cosine or constant")
-    optim: str = option(TrainingArguments.optim, "which optimizer", "optimizer",
-                        "optimizer_choice", choices=("adamw", "adam", "sgd", "rmsprop"))
+                                    "linear, cosine or constant; or wsd, which falls over the "
+                                    "last 30% only")
+    optim: str = option(TrainingArguments.optim, "which optimizer; muon moves the matrices of the "
+                        "blocks by orthogonal steps, and all else as adamw", "optimizer",
+                        "optimizer_choice", choices=("adamw", "muon", "adam", "sgd", "rmsprop"),
+                        before="adamw")
     betas: tuple[float, float] = option(TrainingArguments.betas, "moments of adam and adamw",
-                                        needs=_optimizer("adamw", "adam"))
+                                        needs=_optimizer("adamw", "adam", "muon"))
     adam_epsilon: float = option(TrainingArguments.adam_epsilon,
                                  "added to the denominator of adam, adamw and rmsprop", "eps",
-                                 needs=_optimizer("adamw", "adam", "rmsprop"))
+                                 needs=_optimizer("adamw", "adam", "rmsprop", "muon"))
     momentum: float = option(TrainingArguments.momentum, "of sgd and rmsprop",
                              needs=_optimizer("sgd", "rmsprop"))
     max_grad_norm: float = option(TrainingArguments.max_grad_norm, "longest gradient")
@@ -156,6 +180,8 @@ class RunningOptions(Options):
     fast_dev_run: bool = option(False, "try everything on a few rows and keep nothing")
     overfit_batches: int | None = option(None, "train and score on the same so many batches",
                                          least=1)
+    strict: bool = option(False, "end with exit code 3 where the model is no better than what has "
+                          "to be beaten", may_change=True)
     plots: bool = option(True, "draw pictures where matplotlib is installed", may_change=True)
     verbosity: int = option(TrainingArguments.verbosity, "0 warnings, 1 progress, 2 every detail",
                             choices=(0, 1, 2), may_change=True)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -9,13 +11,22 @@ from torch import nn
 from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError
+from bert_kit.files import read_json
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
                                Trainer, best_precision, find_learning_rate, freeze,
                                gradual_unfreezing, layerwise_rates, make_optimizer)
+from bert_kit.training.optim import MUON_FACTOR
+from bert_kit.training.speed import steps_within
 from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
+
+MIN_STEPS = 200  # fewer leave a fine-tuned model at the commonest class, see docs/classification.md
+DROPOUT = 0.1
+ENCODER_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+# The highest learning rate of an encoder with weights at which a fine-tuning still learned.
+SURVIVED = {"adamw": 5e-4, "muon": 5e-4}
 
 
 def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
@@ -76,11 +87,59 @@ def check_options(task: Task, options: TrainOptions) -> None:
         raise ConfigError(f"metric is {options.metric!r}; expected one of "
                           f"{', '.join(task.metrics)} for {task.name}")
     training_arguments(task, options)
+    _check_rate(task, options)
     early_stopping(options)
     if options.memory_threshold is not None:
         MemoryManager(options.memory_threshold)
     task.loss(options)
     task.check(options, config)
+
+
+def _check_rate(task: Task, options: TrainOptions) -> None:
+    """Refuse a rate that no encoder with weights survives, unless the head has one of its own.
+
+    A rate for a new head, meant for all, is the usual mistake; who gives both knows what he does.
+    """
+    rate, begun = options.learning_rate, Path(str(options.output_dir)) / "manifest.json"
+    if (isinstance(rate, float) and _too_high(task, options, rate) and task.has_head
+            and options.head_learning_rate is None
+            and not (options.resume is not None and begun.is_file())):
+        raise ConfigError(
+            f"learning_rate is {rate:g}, which no pre-trained encoder survives (the highest that "
+            f"did is {SURVIVED[options.optim]:g}); expected two numbers, learning_rate "
+            f"{task.rates[0]:g} for the encoder and head_learning_rate {rate:g} for what is new")
+
+
+def _too_high(task: Task, options: TrainOptions, rate: float) -> bool:
+    """Say whether a learning rate destroys what the weights to start from know."""
+    return (task.fine_tunes and options.model is not None and options.freeze_layers != -1
+            and rate > SURVIVED.get(options.optim, math.inf))
+
+
+def default_dropout(task: Task, options: TrainOptions, before: BertConfig) -> dict[str, float]:
+    """Return the encoder's dropout where weights to be fine-tuned come without any.
+
+    A pre-training that sees its text once or twice needs none; a fine-tuning that goes over few
+    rows many times does (Devlin et al. 2019, appendix A.2: .1).
+    """
+    if options.model is None or not task.fine_tunes:
+        return {}
+    return {name: DROPOUT for name in ENCODER_DROPOUT
+            if getattr(before, name) == 0 and getattr(options, name) is None}
+
+
+def chosen_dropout(options: TrainOptions) -> dict[str, Any]:
+    """Return the encoder's dropout as far as the options say it."""
+    return {name: getattr(options, name) for name in ENCODER_DROPOUT
+            if getattr(options, name) not in (None, "own")}
+
+
+def dropout_note(task: Task, options: TrainOptions) -> str | None:
+    """Return a line on dropout that is not what the start's folder stores, or None."""
+    if not default_dropout(task, options, starting_config(task, options)):
+        return None
+    return (f"note      {options.model} stores dropout 0; this training has {DROPOUT} "
+            "(--hidden_dropout_prob, --attention_probs_dropout_prob)")
 
 
 def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
@@ -90,7 +149,8 @@ def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Token
     `read` is as in `load_pretrained`.
     """
     before = starting_config(task, options)
-    changes = task.config(options, parts, before)
+    changes = {**default_dropout(task, options, before), **task.config(options, parts, before),
+               **chosen_dropout(options)}
 
     def begin(config: BertConfig) -> nn.Module:
         model = task.model_class(options)(config)
@@ -112,13 +172,24 @@ def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Token
     return model
 
 
+def planned_epochs(task: Task, options: TrainOptions, steps_per_epoch: int) -> int:
+    """Return the passes over the data: as given or usual, and enough for `min_steps`."""
+    given, least = options.num_train_epochs, options.min_steps
+    if least is None:
+        open_end = given is None and options.max_steps < 1 and not options.fast_dev_run
+        least = MIN_STEPS if open_end else 0
+    usual = task.epochs[options.model is None] if given is None else given
+    return max(usual, math.ceil(least / steps_per_epoch))
+
+
 # For a process that trains many models on the same weights: a `read` of `make_model`.
 read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
 
 
 def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
                        precision: str = "float32", metric: str = "loss",
-                       evaluates: bool = False) -> TrainingArguments:
+                       evaluates: bool = False,
+                       steps_per_epoch: int | None = None) -> TrainingArguments:
     """Return the TrainingArguments of the options.
 
     Parameters
@@ -127,26 +198,33 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
         What the options leave open.
     evaluates
         Whether there are validation rows.
+    steps_per_epoch
+        Optimizer steps of a pass; None only to check the options. Where `min_steps` makes more
+        passes than usual, the run is measured and saved as often as in the usual ones.
     """
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     values = {name: value for name, value in vars(options).items()
               if name in known and value is not None}
-    scratch = options.model is None
-    epochs = options.num_train_epochs
+    usual = planned_epochs(task, options.replace(min_steps=0), 1)
+    epochs = usual if steps_per_epoch is None else planned_epochs(task, options, steps_per_epoch)
+    every = None  # epoch
+    if steps_per_epoch is not None and epochs > usual and options.max_steps < 1:
+        every = math.ceil(epochs * steps_per_epoch / usual)
+    eval_steps, save_steps = options.eval_steps or every, options.save_steps or every
     factor = task.head_factor(options)
     values |= {
         "output_dir": options.output_dir, "precision": precision,
         "learning_rate": rate if options.learning_rate in (None, "auto") else options.learning_rate,
-        "num_train_epochs": task.epochs[scratch] if epochs is None else epochs,
-        "eval_strategy": _strategy(options.eval_steps) if evaluates else "no",
-        "save_strategy": _strategy(options.save_steps), "metric_for_best_model": metric,
+        "num_train_epochs": epochs,
+        "eval_strategy": _strategy(eval_steps) if evaluates else "no",
+        "save_strategy": _strategy(save_steps), "metric_for_best_model": metric,
         "load_best_model_at_end": (options.load_best_model_at_end and evaluates
                                    and options.output_dir is not None)}
     if factor is not None and options.head_learning_rate is None:
         values["head_learning_rate"] = factor * values["learning_rate"]
-    if not evaluates:
-        values.pop("eval_steps", None)
-    return TrainingArguments(**values)
+    steps = {"eval_steps": eval_steps if evaluates else None, "save_steps": save_steps}
+    return TrainingArguments(**{**values, **{
+        name: number for name, number in steps.items() if number is not None}})
 
 
 def more_is_better(metric: str) -> bool:
@@ -197,16 +275,45 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
         check_unmeasured(options)
     precision = options.precision or best_precision(predictor.device)
     rate = _learning_rate(task, options, model, loss, loader, precision, processes)
+    per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
+    arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
+                                   evaluates, per_epoch)
+    if options.minutes is not None:
+        arguments = _within(options.minutes, arguments, options, model, loss, loader, processes)
+    _say_plan(task, options, arguments, per_epoch)
     return Trainer(
-        model, training_arguments(task, options, rate, precision, task.metric(options, parts),
-                                  evaluates),
-        loss, loader, evaluate=training.validate if evaluates else None,
+        model, arguments, loss, loader, evaluate=training.validate if evaluates else None,
         save_model=predictor.save, load_model=functools.partial(load_weights, model),
         stopping=stopping,
         before_epoch=gradual_unfreezing(model) if options.gradual_unfreezing else None,
         memory=MemoryManager(1.0 if options.memory_threshold is None
                              else options.memory_threshold, 1, options.batch_size),
         processes=processes)
+
+
+def _within(minutes: float, arguments: TrainingArguments, options: TrainOptions, model: nn.Module,
+            loss: Loss, loader: Any, processes: Processes) -> TrainingArguments:
+    """Return arguments with as many steps as fit into some minutes; a run that goes on has its own.
+    """
+    begun = Path(str(options.output_dir)) / "training_args.json"
+    if options.resume is not None and begun.is_file():
+        return dataclasses.replace(arguments, max_steps=int(read_json(begun)["max_steps"]))
+    steps = processes.from_first(lambda: steps_within(60 * minutes, model, arguments, loss, loader))
+    options.say(f"plan      {steps:,} steps in {minutes:g} minutes")
+    return dataclasses.replace(arguments, max_steps=steps)
+
+
+def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
+              per_epoch: int) -> None:
+    """Say what a user did not ask for in so many words: more passes, a rate that is too high."""
+    epochs = arguments.num_train_epochs
+    if arguments.max_steps < 1 and epochs > planned_epochs(task, options.replace(min_steps=0), 1):
+        options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
+                    "nothing (--min_steps, --num_train_epochs)")
+    if _too_high(task, options, arguments.learning_rate):
+        options.say(f"warning   learning_rate is {arguments.learning_rate:g}: no pre-trained "
+                    f"encoder has been seen to survive more than {SURVIVED[options.optim]:g} with "
+                    f"{options.optim}; usual is {task.rates[0]:g}")
 
 
 def _learning_rate(task: Task, options: TrainOptions, model: nn.Module, loss: Loss, loader: Any,
@@ -216,7 +323,8 @@ def _learning_rate(task: Task, options: TrainOptions, model: nn.Module, loss: Lo
         optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
             model, 1.0, options.weight_decay, options.betas, options.adam_epsilon,
             options.optim, options.momentum, layerwise_rates(
-                model, 1.0, task.head_factor(options), options.layer_decay))
+                model, 1.0, task.head_factor(options), options.layer_decay,
+                MUON_FACTOR if options.optim == "muon" else None))
         found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer,
                                    processes=processes)
         if found.suggestion is None:

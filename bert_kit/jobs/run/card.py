@@ -40,6 +40,10 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
                 "–" if (value := scores.get(key)) is None else format(value, form)
                 for key, _, _, form in columns) + " |")
         lines.append("")
+    if results.get("verdict"):
+        lines += ["## Verdict", "", *(
+            f"- {markdown(found['says'])}." for found in results["verdict"]["findings"])]
+        lines += ["" if results["verdict"]["findings"] else "Above what had to be beaten.", ""]
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     scored = " The test rows were scored once, after training." if results.get("test") else ""
     lines += [f"Rows: {rows}. Training took {results['steps']:,} steps, "

@@ -44,7 +44,7 @@ def open_job(options: Any, name: str) -> Iterator[tuple[Any, Processes]]:
         if options.fast_dev_run:
             place = stack.enter_context(tempfile.TemporaryDirectory())
             options = options.replace(output_dir=f"{place}/run", max_steps=FAST_DEV_STEPS,
-                                      resume=None)
+                                      min_steps=None, minutes=None, resume=None)
         options = share_folder(options, name, processes)
         stack.enter_context(lock_folder(processes, options.output_dir))
         yield options, processes
@@ -186,6 +186,22 @@ def known_settings(options: type[Options], values: dict[str, Any]) -> dict[str, 
     return {known[name]: value for name, value in values.items() if name in known}
 
 
+def as_begun(options: Any, folder: str | Path | None = None) -> Any:
+    """Return the options of a run that goes on: what was not asked when it began, as it was then.
+
+    The run is in `folder`, by default the output folder.
+    """
+    folder = Path(str(options.output_dir if folder is None else folder))
+    if options.resume is None or not (folder / "manifest.json").is_file():
+        return options
+    known = known_settings(type(options), stored_run(folder)[1])
+    fields = [field for field in fields_of(type(options)) if "before" in field.metadata]
+    return options.replace(**{
+        field.name: field.metadata["before"] for field in fields
+        if known.get(field.name, field.metadata["before"]) == field.metadata["before"]
+        and getattr(options, field.name) == field.default})
+
+
 def check_same_run(folder: Path, options: Any, fixed: tuple[str, ...] = (),
                    job: str = "train") -> None:
     """Check that a run that goes on is the same run as the one in a folder.
@@ -211,7 +227,8 @@ def check_same_run(folder: Path, options: Any, fixed: tuple[str, ...] = (),
     now = json.loads(json.dumps(options.to_dict()))  # tuples as JSON has them
     for field in fields_of(type(options)):
         name = field.name
-        old = before.get(name, json.loads(json.dumps(field.default)))
+        default = field.metadata.get("before", field.default)
+        old = before.get(name, json.loads(json.dumps(default)))
         may_change = field.metadata["may_change"] and name not in fixed
         if not may_change and old != now[name]:
             raise ConfigError(f"{folder}: {name} was {old!r} and is now {now[name]!r}; "

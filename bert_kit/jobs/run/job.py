@@ -14,12 +14,14 @@ from typing import Any, Generic
 from bert_kit.evaluation import plot_learning_curves
 from bert_kit.figures import PlotsMissing, require_plots
 from bert_kit.files import write_json
-from bert_kit.jobs.run.build import check_options, make_model, make_trainer, within_positions
+from bert_kit.jobs.run.build import (check_options, dropout_note, make_model, make_trainer,
+                                     within_positions)
 from bert_kit.jobs.run.card import write_card
-from bert_kit.jobs.run.folder import (check_folder, highest_memory, open_folder, open_job, quoted,
-                                      remove_split_on_error, write_label_mapping)
+from bert_kit.jobs.run.folder import (as_begun, check_folder, highest_memory, open_folder, open_job,
+                                      quoted, remove_split_on_error, write_label_mapping)
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.run.task import Part, Parts, Scores, Task
+from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
 from bert_kit.printing import results_table
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (ALONE, Processes, Trainer, TrainerState, choose_device, peak_memory,
@@ -105,10 +107,14 @@ class TrainingJob(Generic[Part]):
         Of the class that the task names.
     processes
         Those that do the job together; each calls the same methods. `run` joins them itself.
+    to_beat
+        Scores of what has to be beaten, where another job has found them; else `run` does.
     """
 
-    def __init__(self, task: Task[Part], options: Any, processes: Processes = ALONE) -> None:
+    def __init__(self, task: Task[Part], options: Any, processes: Processes = ALONE,
+                 to_beat: dict[str, Scores] | None = None) -> None:
         self.task, self.options, self.processes = task, options, processes
+        self.to_beat = to_beat
 
     def run(self) -> Results:
         """Do the whole job and return the results, which results.json holds too.
@@ -122,7 +128,7 @@ class TrainingJob(Generic[Part]):
                 options, self.processes), threads(options.threads):
             task, first = self.task, self.processes.from_first
             device = choose_device(options.device)
-            options = self.options = within_positions(task, options)
+            options = self.options = within_positions(task, as_begun(options))
             check_options(task, options)
             first(lambda: check_folder(options, task.job))
             with remove_split_on_error(options.output_dir if self.processes.first else None):
@@ -142,7 +148,9 @@ class TrainingJob(Generic[Part]):
                        for name in ("validation", "test") if name in rows.datasets}
             scores = {name: training.score(name, answers[name]) for name in answers}
             results = self.facts(training, state, peak, baselines) | scores
-            return first(lambda: self.finish(training, answers, results))
+            results = first(lambda: self.finish(training, answers, results))
+            check_learned(results.get("verdict"), options.strict, options.output_dir)
+            return results
 
     def read(self) -> Parts[Part]:
         """Read the rows, and leave out what `fast_dev_run` and its like do not want."""
@@ -181,6 +189,8 @@ class TrainingJob(Generic[Part]):
 
     def baselines(self, training: Training[Part]) -> dict[str, Scores]:
         """Return what has to be beaten on the rows that are held out."""
+        if self.to_beat is not None:
+            return self.to_beat
         name = next((name for name in ("test", "validation") if name in training.datasets), None)
         if name is None or not self.options.baselines:
             return {}
@@ -198,7 +208,8 @@ class TrainingJob(Generic[Part]):
             f"{options.from_scratch}, random weights")
         options.say(f"model     {parameters:,} parameters, {origin}, "
                     f"{training.predictor.device.type}, {training.trainer.args.precision}")
-        for line in self.task.describe(training, baselines):
+        for line in filter(None, [dropout_note(self.task, options),
+                                  *self.task.describe(training, baselines)]):
             options.say(line)
 
     def facts(self, training: Training[Part], state: TrainerState, peak: int | None,
@@ -217,6 +228,18 @@ class TrainingJob(Generic[Part]):
             "output_dir": None if options.fast_dev_run else options.output_dir,
             **self.task.facts(training)}
 
+    def verdict(self, training: Training[Part], answers: Mapping[str, Any],
+                results: Results) -> Verdict:
+        """Return whether the model has learned anything, by the test rows if there are some."""
+        name = "test" if "test" in results else "validation"
+        part, scores = training.parts.present()[name], results[name]
+        baselines = results["baselines"] or self.task.constant_baseline(part)
+        return judge(
+            self.task, scores, baselines,
+            setting_of(self.task, self.options, results["steps"], results["learning_rate"]),
+            self.task.findings(answers[name], part, training.predictor, scores, f"{name} rows"),
+            training.trainer.state.log)
+
     def finish(self, training: Training[Part], answers: Mapping[str, Any],
                results: Results) -> Results:
         """Say how the parts went, save the model, its numbers and its card, and say where."""
@@ -224,7 +247,9 @@ class TrainingJob(Generic[Part]):
         concluded = task.conclude(training, answers, results)
         columns = task.table_columns(results)
         if "validation" in results or "test" in results:
+            results["verdict"] = self.verdict(training, answers, results)
             options.say(results_table(results, columns))
+            options.say("\n" + verdict_text(results["verdict"]))
         if options.output_dir is None:
             return results
         folder, plots = Path(options.output_dir), can_draw(options.plots, options.say)

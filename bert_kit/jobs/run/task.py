@@ -17,6 +17,7 @@ from torch import nn
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import DataError
+from bert_kit.evaluation import Finding
 from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.predictor import TrainedModel
 from bert_kit.lookup import find_folder
@@ -83,6 +84,10 @@ class Task(ABC, Generic[Part]):
         Scores in tables and on the card.
     job
         That trains it, as manifest.json names it.
+    has_head
+        Whether what is not the encoder may have a learning rate of its own.
+    fine_tunes
+        Whether weights are trained on few rows, many times over, which takes dropout.
     rates, epochs
         Peak learning rate and passes over the data where none are given: with weights, and from
         scratch.
@@ -96,6 +101,8 @@ class Task(ABC, Generic[Part]):
     metrics: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[Column, ...]]
     job: ClassVar[str] = "train"
+    has_head: ClassVar[bool] = True
+    fine_tunes: ClassVar[bool] = True
     rates: ClassVar[tuple[float, float]] = (5e-5, 5e-4)
     epochs: ClassVar[tuple[int, int]] = (3, 6)
 
@@ -200,6 +207,15 @@ class Task(ABC, Generic[Part]):
     def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         """Yield what has to be beaten on the part called `name`: what it is, and its scores."""
         yield from ()
+
+    def constant_baseline(self, part: Part) -> dict[str, Scores]:
+        """Return the scores of the best constant answer to the rows of a part, if there is one."""
+        return {}
+
+    def findings(self, answers: Any, part: Part, predictor: Any, scores: Scores,
+                 rows: str) -> list[Finding]:
+        """Return what is wrong with the answers themselves; `rows` names the rows: "test rows"."""
+        return []
 
     # ---- what a finished run leaves
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bert_kit.config import BertConfig
 from bert_kit.data import AnsweringDataset, Question, find_parts, read_squad
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import NBest, answer_metrics, best_null_threshold, best_spans
+from bert_kit.evaluation import (Finding, NBest, answer_metrics, best_null_threshold, best_spans,
+                                 few_rows, same_answers)
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions
@@ -167,6 +168,13 @@ class AnswerTask(Task[list[Question]]):
 
     def scores(self, answers: list[NBest], part: list[Question], predictor: Answerer) -> Scores:
         return answer_metrics(predictor.decisions(part, answers), right_answers(part))
+
+    def findings(self, answers: list[NBest], part: list[Question], predictor: Answerer,
+                 scores: Scores, rows: str) -> list[Finding]:
+        given = predictor.decisions(part, answers).values()
+        right = [texts[0] if texts else "" for texts in right_answers(part).values()]
+        return [*same_answers(given, right, rows, lambda text: repr(text) if text else "no answer"),
+                *few_rows(len(part), rows)]
 
     def facts(self, training: "Training") -> dict[str, Any]:
         return {"null_threshold": training.predictor.null_threshold}

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from bert_kit.config import BertConfig
 from bert_kit.data import OneClass, Part
-from bert_kit.evaluation import (bootstrap_intervals, brier_score, class_cells, class_columns,
-                                 classification_metrics, confidence_coverage,
-                                 expected_calibration_error, fold_scores, format_coverage,
-                                 format_mistakes, format_per_class, logit_metrics,
-                                 majority_baseline, mcnemar, most_confident_mistakes,
-                                 plot_confidence_histogram, plot_confusion_matrix,
-                                 tfidf_baseline, write_rows)
+from bert_kit.evaluation import (Finding, bootstrap_intervals, brier_score, class_cells,
+                                 class_columns, classification_metrics, confidence_coverage,
+                                 expected_calibration_error, few_rows, flat_answers, fold_scores,
+                                 format_coverage, format_mistakes, format_per_class, logit_metrics,
+                                 mcnemar, most_confident_mistakes, never_predicted,
+                                 plot_confidence_histogram, plot_confusion_matrix, same_answers,
+                                 tfidf_baseline, vector_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
@@ -29,6 +29,9 @@ from bert_kit.training import Loss, balanced_class_weights, classification_loss
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
+
+VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
+MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,41 @@ class ClassTask(TextTask):
 
     def text_baselines(self, parts: Parts[Part], held_out: Part) -> Iterator[tuple[str, Scores]]:
         train = parts.train
-        yield "majority class", {"accuracy": majority_baseline(train.labels, held_out.labels)}
+        yield "majority class", self._constant(train.labels, held_out.labels, len(parts.classes))
         guesses = tfidf_baseline(joined(train.texts), train.labels, joined(held_out.texts))
         tfidf = classification_metrics(guesses, held_out.labels, len(parts.classes))
         yield "TF-IDF + logistic regression", {key: tfidf[key] for key, *_ in self.columns}
+
+    def vector_baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
+        parts, options, predictor = training.parts, training.options, training.predictor
+        held_out = parts.present()[name]
+        if options.model is None or options.stride or len(held_out.labels) > MOST_VECTORS:
+            return
+        few = self.subset(parts.train, VECTORS_TO_FIT, options.seed)
+        rows = self.dataset(few, "train", parts, predictor.tokenizer, options)
+        guesses = vector_baseline(predictor.vectors(rows), few.labels,
+                                  predictor.vectors(training.datasets[name]))
+        scores = classification_metrics(guesses, held_out.labels, len(predictor.classes))
+        yield "frozen vectors + logistic regression", {key: scores[key] for key, *_ in self.columns}
+
+    def _constant(self, labels: Any, held_out: Any, classes: int) -> Scores:
+        """Return the scores of always answering the commonest of some labels."""
+        counts = np.bincount(labels, minlength=classes)
+        scores = classification_metrics(np.full(len(held_out), counts.argmax()), held_out, classes)
+        return {key: scores[key] for key, *_ in self.columns}
+
+    def constant_baseline(self, part: Part) -> dict[str, Scores]:
+        classes = int(np.max(part.labels)) + 1
+        return {"the commonest class of these rows": self._constant(part.labels, part.labels,
+                                                                    classes)}
+
+    def findings(self, answers: Tensor, part: Part, predictor: Any, scores: Scores,
+                 rows: str) -> list[Finding]:
+        classes = predictor.classes
+        given = [classes[number] for number in answers.argmax(1).tolist()]
+        right = [classes[number] for number in part.labels]
+        return [*same_answers(given, right, rows), *flat_answers(answers.log_softmax(1), rows),
+                *never_predicted(given, right), *few_rows(len(right), rows, scores["accuracy"])]
 
     def more_scores(self, rows: Mapping[str, tuple[Tensor, Any]], config: BertConfig) -> Scores:
         logits, labels = rows["test"]

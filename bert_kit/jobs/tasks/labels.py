@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
 from bert_kit.data import LabelColumns, LabelList, Part
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import (brier_score, expected_calibration_error, fit_thresholds,
-                                 format_per_class, format_sweep, label_set_cells,
-                                 label_set_columns, multilabel_logit_metrics, multilabel_metrics,
-                                 plot_confidence_histogram, plot_threshold_sweep,
-                                 predict_label_sets, tfidf_label_probabilities, threshold_sweep,
-                                 threshold_warning, write_rows)
+from bert_kit.evaluation import (Finding, brier_score, expected_calibration_error, few_rows,
+                                 fit_thresholds, flat_answers, format_per_class, format_sweep,
+                                 label_set_cells, label_set_columns, multilabel_logit_metrics,
+                                 multilabel_metrics, never_predicted, plot_confidence_histogram,
+                                 plot_threshold_sweep, predict_label_sets, same_answers,
+                                 tfidf_label_probabilities, threshold_sweep, threshold_warning,
+                                 write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
@@ -173,6 +175,17 @@ class LabelTask(TextTask):
     def _headline(self, probabilities: np.ndarray, labels: Any, thresholds: Any) -> Scores:
         scores = multilabel_metrics(probabilities, labels, thresholds)
         return {key: scores[key] for key, *_ in self.columns}
+
+    def findings(self, answers: Tensor, part: Part, predictor: Any, scores: Scores,
+                 rows: str) -> list[Finding]:
+        given = self.names(answers, predictor.config)
+        right = [tuple(name for name, holds in zip(predictor.classes, row, strict=True) if holds)
+                 for row in np.asarray(part.labels)]
+        flat = [name for labels in given for name in labels]
+        return [*same_answers(given, right, rows, lambda labels: ", ".join(labels) or "no label"),
+                *flat_answers(F.logsigmoid(answers), rows),
+                *never_predicted(flat, [name for labels in right for name in labels]),
+                *few_rows(len(right), rows)]
 
     def more_scores(self, rows: Mapping[str, tuple[Tensor, Any]], config: BertConfig) -> Scores:
         logits, labels = rows["test"]

@@ -28,7 +28,7 @@ from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import TrainOptions
-from bert_kit.jobs.run.build import check_unmeasured
+from bert_kit.jobs.run.build import DROPOUT, ENCODER_DROPOUT, check_unmeasured
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -152,7 +152,7 @@ class MaskedTask(Task[list[Document]]):
     metrics = ("loss", "perplexity", "accuracy", "next_sentence_accuracy")
     columns = (("loss", "loss", 8, ".4f"), ("perplexity", "perplexity", 12, ".4g"),
                ("accuracy", "accuracy", 10, ".4f"))
-    rates, epochs = (1e-4, 1e-3), (1, 1)
+    rates, epochs, fine_tunes, has_head = (1e-4, 1e-3), (1, 1), False, False
 
     def folder_name(self, options: Any) -> str:
         return "pretrained"
@@ -265,6 +265,16 @@ class MaskedTask(Task[list[Document]]):
         loss = unigram_loss(itertools.islice(some, COUNTED), in_order(datasets[name]),
                             training.model.config.vocab_size)
         yield "token counts alone", {"loss": loss, "perplexity": perplexity(loss)}
+
+    def conclude(self, training: "Training", answers: Mapping[str, Any],
+                 results: dict[str, Any]) -> None:
+        """Store the dropout that the weights are to be fine-tuned with, if they had none here."""
+        config = training.model.config
+        without = {name: DROPOUT for name in ENCODER_DROPOUT if getattr(config, name) == 0}
+        if without:
+            training.model.config = config.replace(**without)
+            training.options.say(f"note      trained without dropout; config.json says {DROPOUT}, "
+                                 "for a fine-tuning")
 
     def facts(self, training: "Training") -> dict[str, Any]:
         return {"next_sentences": training.options.nsp,

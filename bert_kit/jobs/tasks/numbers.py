@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.data import Number, Part
-from bert_kit.evaluation import number_cells, number_columns, regression_metrics
+from bert_kit.evaluation import (Finding, few_rows, flat_numbers, number_cells, number_columns,
+                                 regression_metrics)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
@@ -71,6 +72,10 @@ class NumberTask(TextTask):
     def text_baselines(self, parts: Parts[Part], held_out: Part) -> Iterator[tuple[str, Scores]]:
         mean = np.full(len(held_out), np.asarray(parts.train.labels).mean())
         yield "mean of the training labels", regression_metrics(mean, held_out.labels)
+
+    def findings(self, answers: Tensor, part: Part, predictor: Any, scores: Scores,
+                 rows: str) -> list[Finding]:
+        return [*flat_numbers(answers[:, 0], part.labels, rows), *few_rows(len(part.labels), rows)]
 
     def table(self, scores: Scores, classes: Sequence[str]) -> str:
         return f"mean absolute error {scores['mean_absolute_error']:.4f}"

@@ -20,7 +20,7 @@ from bert_kit.config import BertConfig
 from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDataset, limit,
                            pad_batch, read_parts, read_table, split_pairs)
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import pearson_correlation, spearman_correlation
+from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
 from bert_kit.jobs.run.predictor import TrainedModel, warn
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
 
 BATCH = 32
+FLAT = 0.01  # a smaller spread of cosines tells no pair from another
 CHUNK = 128 * BATCH  # texts of a file, and vectors, held at a time
 TEXTS, LABEL = ("text_a", "text_b"), Number("label")  # the columns of the files
 
@@ -172,7 +173,7 @@ class SimilarityTask(Task[Part]):
     name, what = "similarity", "gives a text a vector, near those of texts alike in meaning"
     use = "embed --model {model} --data_file texts.txt --output_file vectors.npy"
     options, predictor_class = SimilarityOptions, SentenceEncoder
-    metrics = ("spearman", "pearson")
+    metrics, has_head = ("spearman", "pearson"), False
     columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
 
     def check(self, options: Any, config: BertConfig) -> None:
@@ -251,6 +252,13 @@ class SimilarityTask(Task[Part]):
         """
         return {"spearman": spearman_correlation(answers, part.labels),
                 "pearson": pearson_correlation(answers, part.labels)}
+
+    def findings(self, answers: np.ndarray, part: Part, predictor: SentenceEncoder,
+                 scores: Scores, rows: str) -> list[Finding]:
+        spread = float(np.std(answers))
+        return [*few_rows(len(part), rows), *([] if spread >= FLAT else [Finding(
+            "flat_answers", f"the cosines of the {rows} hardly differ: they spread by "
+            f"{spread:.2g}", False, ("weights", "rate", "steps"))])]
 
     def untrained_scores(self, options: Any) -> bool:
         return True

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from bert_kit.config import BertConfig
 from bert_kit.data import TaggedSentences, TaggingDataset, find_parts, read_conll, word_spans
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import (entity_metrics, find_entities, format_invalid_tags,
-                                 format_per_type, invalid_tags)
+from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
+                                 format_invalid_tags, format_per_type, invalid_tags,
+                                 never_predicted, same_answers)
 from bert_kit.evaluation.scores.entities import MARKS
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
@@ -263,6 +264,17 @@ class TagTask(Task[TaggedSentences]):
         part = training.parts.present()[name]
         guesses = commonest_tags(training.parts.train, part.words)
         yield "commonest tag of each word", _part_scores(guesses, part, training.predictor)
+
+    def findings(self, answers: list[np.ndarray], part: TaggedSentences, predictor: Tagger,
+                 scores: Scores, rows: str) -> list[Finding]:
+        given = [tag for tags in predictor.names(answers) for tag in tags]
+        right = [tag for tags in tags_of(part) for tag in tags]
+        types = right, given
+        if are_entities({*given, *right}):  # B-PER and I-PER are of one type
+            types = tuple([tag.partition("-")[2] or tag for tag in tags] for tags in types)
+        return [*same_answers(given, right, f"words of the {rows}"),
+                *never_predicted(types[1], types[0]),
+                *few_rows(len(part), rows)]
 
     def table_columns(self, results: Scores) -> Sequence[Column]:
         held_out = results.get("test") or results.get("validation") or {}

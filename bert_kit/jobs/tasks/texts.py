@@ -26,7 +26,7 @@ from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibratio
                                              read_calibration)
 from bert_kit.jobs.tasks.rows import one_or_two, read_rows, text_names
 from bert_kit.jobs.tasks.table import text_task
-from bert_kit.model import CLASSIFIERS, make_classifier
+from bert_kit.model import CLASSIFIERS, POOLINGS, make_classifier
 from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import ALONE, Processes, autocast, keep_freed_memory, model_inputs
@@ -216,6 +216,20 @@ class Predictor(TrainedModel):
             logits = logits.double() * scale + shift
         return logits
 
+    def vectors(self, dataset: Any) -> np.ndarray:
+        """The rows of a ClassificationDataset -> the mean of each row's token vectors (N, D).
+
+        Of this process alone, in the order of the rows.
+        """
+        parts, mean = [], POOLINGS["mean"]
+        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+            for batch in make_loader(dataset, BATCH, shuffle=False):
+                inputs = model_inputs(self.model, batch)
+                hidden = self.model.bert(**inputs).last_hidden_state
+                mask = inputs["attention_mask"].to(hidden.device).bool()
+                parts.append(mean(hidden.float(), mask).cpu())
+        return torch.cat(parts).numpy()
+
     def logits(self, texts: Sequence[Any]) -> Tensor:
         """Texts or pairs of texts (N) -> logits (N, C), as `answers` has them."""
         return self.answers(ClassificationDataset(
@@ -356,11 +370,16 @@ class TextTask(Task[Part]):
         """Yield (name, scores) of what has to be beaten on the rows that are held out."""
         yield from ()
 
+    def vector_baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
+        """Yield what the weights to start from can do as they are, on the part called `name`."""
+        yield from ()
+
     def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         if name != "test":
             return
         try:
             yield from self.text_baselines(training.parts, training.parts.present()[name])
+            yield from self.vector_baselines(training, name)
         except DataError as error:  # texts without words, for instance
             training.options.say(f"no TF-IDF baseline: {error}")
 

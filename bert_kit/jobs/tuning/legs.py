@@ -27,7 +27,7 @@ from bert_kit.tuner import Leg
 
 # Options that end or resume a run by themselves; here the tuner says when a leg ends.
 WHOLE_RUNS_ONLY = ("resume", "time_limit", "early_stopping", "trend_window", "regression",
-                   "fast_dev_run", "max_steps")
+                   "fast_dev_run", "max_steps", "minutes")
 State = dict[str, Any]
 
 
@@ -120,7 +120,7 @@ class BertStep:
                      device: str | None = None) -> Any:
         return trial_options(self.options, params, "parameters").replace(
             seed=seed, device=device or self.options.device, output_dir=None, verbosity=0,
-            load_best_model_at_end=False)
+            min_steps=0, load_best_model_at_end=False)
 
 
 @dataclass(frozen=True)

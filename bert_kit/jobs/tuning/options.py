@@ -65,7 +65,7 @@ class SearchOptions(Options):
                               "whole number from 2")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"timeout is {self.timeout}; expected seconds above 0")
-        for name in ("fast_dev_run", "overfit_batches"):
+        for name in ("fast_dev_run", "overfit_batches", "minutes"):
             if getattr(self, name):
                 raise UsageError(f"{name} has no meaning for a search; try it with train")
         if self.folds and self.sampler in BY_TRIALS:

@@ -7,8 +7,10 @@ one head, `tune_all_classifiers` for several.
 
 import contextlib
 import dataclasses
+import math
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,17 +22,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bert_kit.errors import ConfigError, UsageError
-from bert_kit.evaluation import format_leaderboard
+from bert_kit.errors import ConfigError, DataError, UsageError
+from bert_kit.evaluation import Finding, format_leaderboard
 from bert_kit.figures import require_plots
 from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
 from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
-from bert_kit.jobs.run.build import check_options, default_length, more_is_better
-from bert_kit.jobs.run.folder import (check_place, check_same_run, manifest, quoted,
+from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
+                                     planned_epochs)
+from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
                                       remove_split_on_error)
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
+from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, TextTask
 from bert_kit.jobs.run.best_configs import Config, best_config, load_best_config, write_best_config
@@ -146,13 +150,15 @@ def run_all(options: Any, classifier_types: Sequence[str]) -> dict[str, Config]:
     configs = {}
     for number, job in enumerate(jobs, 1):
         options.say(f"\n== {job.classifier} ({number} of {len(jobs)})")
-        configs[job.classifier] = find_best(job)
+        configs[job.classifier] = find_best(job.replace(strict=False))
     shown = [column[0] for column in task_named(options.task).columns[:2]]
     rows = [{"classifier": head, options.metric: config["best_value"],
              **{f"test {name}": (config.get("test_results") or {}).get(name) for name in shown}}
             for head, config in configs.items()]
     table = format_leaderboard(rows, options.metric, not more_is_better(options.metric))
     options.say(f"\n{table}")
+    if not any(config["verdict"]["learned"] for config in configs.values()):
+        check_learned(next(iter(configs.values()))["verdict"], options.strict, options.output_dir)
     return configs
 
 
@@ -201,7 +207,7 @@ class Search:
     def config(self, options: Any, trial: Trial) -> Config:
         """Return the best configuration of a trial with these options."""
         return best_config(options, self.metric, trial.params, trial.value, trial=trial.number,
-                           state=trial.state)
+                           state=trial.state, learned=trial.notes.get("learned", True))
 
 
 def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Config:
@@ -215,10 +221,18 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
     search = prepare(options, space)
     rows, fingerprint = read_rows(search)
     search = dataclasses.replace(search, metric=search.task.metric(search.base, rows.parts))
+    if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
+        steps = math.ceil(len(rows.datasets["train"]) / (search.base.batch_size
+                                                         * search.base.gradient_accumulation_steps))
+        search = dataclasses.replace(search, base=search.base.replace(
+            num_train_epochs=planned_epochs(search.task, search.base, steps), min_steps=0))
     options.say(f"data      {rows.parts.description}\nsearch    {options.sampler} over "
                 f"{', '.join(parameter.name for parameter in search.space.parameters)}, in "
                 f"{search.folder}\ntraining  {search.base.precision}, threads "
                 f"{search.base.threads}, jobs {options.jobs}")
+    note = dropout_note(search.task, search.base)
+    if note is not None:
+        options.say(note)
     with workers(options) as pool:
         config = SEARCHES[options.sampler](search, pool)
     config = {**config, "study": str(search.folder), "sampler": options.sampler,
@@ -227,6 +241,8 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
                 f"{parameters_text(config['best_params'])}")
     if config.get("state") == "pruned":
         options.say("          no trial was finished: this one was ended early")
+    config["verdict"] = _verdict(search, rows, config)
+    options.say(verdict_text(config["verdict"]))
     with held(search.folder, wait=True):  # one that shares the search waits, and finds it done
         before = load_best_config(search.name, options.output_dir)
         path = write_best_config(options.output_dir, search.name, config)
@@ -238,7 +254,25 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
     again = (f": best_model; its schedule is in {path}" if "schedule" in config else
              f"; train again with: python -m bert_kit {search.task.job} --config {quoted(path)}")
     options.say(f"saved in {search.folder}{again}")
+    check_learned(config["verdict"], options.strict, search.folder)
     return config
+
+
+def _verdict(search: Search, rows: Rows, config: Config) -> Verdict:
+    """Return the verdict on the best configuration, by the validation rows that chose it."""
+    task, options, parts = search.task, search.options, rows.parts
+    baselines: dict[str, Scores] = {}
+    if options.baselines and isinstance(task, TextTask) and parts.validation is not None:
+        with contextlib.suppress(DataError):  # texts without words, for instance
+            baselines.update(task.text_baselines(parts, parts.validation))
+    findings = []
+    if not config.get("learned", True):
+        findings = [Finding("one_answer", "every validation row is given the same answer", True,
+                            ("weights", "rate", "steps", "labels"))]
+    rate = config["settings"].get("learning_rate")
+    return judge(task, {search.metric: config["best_value"]}, baselines,
+                 setting_of(task, search.base, None, rate if isinstance(rate, float) else None),
+                 findings, keys=[search.metric])
 
 
 def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Search:
@@ -253,7 +287,8 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
     parent, study = options.output_dir, options.study_name
     folder = (Path(parent, study) if study is not None else numbered_folder(
         parent, task.folder_name(options), options.resume is not None))
-    begun = {}
+    begun: dict[str, Any] = {}
+    options = as_begun(options, folder)
     if (folder / "manifest.json").is_file():
         check_same_run(folder, options, FIXED, job="tune")
         begun = read_json(folder / "manifest.json").get("chosen", {})
@@ -261,16 +296,16 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
     base: Any = task.options(**{
         **{name: value for name, value in given.items() if value is not None},
         "output_dir": str(folder), "resume": None, "max_length": default_length(task, options),
-        "num_train_epochs": options.num_train_epochs or task.epochs[options.model is None],
         "precision": options.precision or best_precision(choose_device(options.device)),
         "threads": options.threads or max(1, torch.get_num_threads() // options.jobs), **begun})
     middle = space.from_row(np.full(len(space.parameters), 0.5))
     check_options(task, trial_options(base, middle))
     if options.sampler in BY_LEGS:
         BertStep(base)  # or an error for what has no meaning there
-    if options.sampler == "hyperband" and base.num_train_epochs < 3:
+    epochs = planned_epochs(task, base, sys.maxsize)
+    if options.sampler == "hyperband" and epochs < 3:
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
-                          f"{base.num_train_epochs}")
+                          f"{epochs}")
     check_place(folder)
     return Search(task, options, space, folder, base, task.metric(base, None))
 
@@ -324,11 +359,18 @@ def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
         study.optimize(objective, max(0, options.n_trials - over), options.timeout,
                        in_flight=options.jobs, **pool,
                        callbacks=[search.log(), KeepTop(options.keep_top)])
-        trial = study.best
+        trial = best_trial(study)
     best = trial_options(search.base, trial.params)
     if options.adaptive_stopping:
         best = adaptive_patience(best, trial.number)
     return search.config(best, trial)
+
+
+def best_trial(study: Study) -> Trial:
+    """Return the best trial of a study; of equals the first that learned, if any did."""
+    best = study.best
+    return next((trial for trial in study.trials if trial.state == best.state
+                 and trial.value == best.value and trial.notes.get("learned", True)), best)
 
 
 def _search_by_legs(search: Search, pool: dict[str, Any]) -> Config:
@@ -398,7 +440,8 @@ def _test_results(search: Search, config: Config, before: Config | None) -> Scor
         remove_folder(folder)
     options.say("\nthe best once more, and on the test rows")
     results = TrainingJob(task, task.options(**{
-        **config["settings"], "output_dir": str(folder), "verbosity": options.verbosity})).run()
+        **config["settings"], "output_dir": str(folder), "verbosity": options.verbosity,
+        "strict": False})).run()
     value = results.get("validation", {}).get(search.metric)
     if not options.folds and value != config["best_value"]:
         options.say(f"trained again it has {search.metric} {value:.4f} on the validation rows: "

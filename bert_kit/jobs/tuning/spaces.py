@@ -13,10 +13,13 @@ from bert_kit.tuner import SearchSpace, log
 OF_ALL = {
     "batch_size": [8, 16, 32, 64],
     "dropout_rate": (0.1, 0.6),
-    "lr": log(1e-6, 5e-3),
     "weight_decay": log(1e-8, 1e-2),
     "warmup_ratio": (0.0, 0.3),
 }
+# With weights, and from scratch. A lower rate learns nothing in a few epochs, a higher one destroys
+# what the weights know; see docs/tuning.md.
+RATES = (log(1e-5, 3e-4), log(1e-4, 2e-3))
+HEAD_RATE = log(5e-5, 5e-3)
 OF_HEAD = {
     "standard": {},
     "mlp": {"num_hidden_layers": (1, 4), "activation": ["relu", "gelu", "silu", "tanh"]},
@@ -27,7 +30,8 @@ OF_HEAD = {
     "wavelet_kan": {"num_wavelets": log(4, 32), "pooling": ["cls", "mean", "max"],
                     "wavelet_type": ["mixed", "haar", "mexican", "morlet"]},
 }
-WHILE_TRAINING = ("lr", "weight_decay", "dropout_rate", "warmup_ratio")  # what pbt can change
+# What pbt can change.
+WHILE_TRAINING = ("lr", "head_learning_rate", "weight_decay", "dropout_rate", "warmup_ratio")
 
 
 def tunable(options: type[Options]) -> set[str]:
@@ -55,9 +59,11 @@ def search_space(task: Task, options: Any,
     if space is None and options.space is not None:
         space = read_config_file(options.space)
     elif space is None:
-        space = {**OF_ALL, **OF_HEAD[getattr(options, "classifier", "standard")]}
+        space = {"lr": RATES[options.model is None],
+                 **({"head_learning_rate": HEAD_RATE} if task.has_head else {}), **OF_ALL,
+                 **OF_HEAD[getattr(options, "classifier", "standard")]}
         if options.sampler == "pbt":
-            space = {name: space[name] for name in WHILE_TRAINING}
+            space = {name: space[name] for name in WHILE_TRAINING if name in space}
     if not isinstance(space, SearchSpace):
         space = SearchSpace.from_dict(space)
     fields = {parameter.name: next(iter(named(task.options, {parameter.name: None}, "space")))

@@ -100,6 +100,8 @@ class TrialTraining:
         Its Training; after `score` the model has the weights of the best epoch.
     epoch, best_epoch
         How many epochs were scored, and which one was the best.
+    learned
+        Whether the answers of the best epoch depend on the text; see `Task.findings`.
     """
 
     def __init__(self, options: Any, rows: Rows, report: Callable[[int, float], bool]) -> None:
@@ -112,6 +114,7 @@ class TrialTraining:
         self.metric = trainer.args.metric_for_best_model
         self.epoch, self.best_epoch, self.stops = 0, 0, False
         self.scores: Scores = {}
+        self.learned = True
         self.state: Any = None
 
     def score(self) -> Scores:
@@ -126,12 +129,16 @@ class TrialTraining:
 
     def _evaluate(self) -> Scores:
         """Score the validation rows, remember the model if it is the best so far, and report."""
-        scores, model = self.training.score("validation"), self.training.model
+        training, model = self.training, self.training.model
+        answers = training.predictor.answers(training.datasets["validation"])
+        scores = training.score("validation", answers)
         value = scores[self.metric]
         self.epoch += 1
         if not self.options.load_best_model_at_end or self.training.trainer.args.is_better(
                 value, self.scores.get(self.metric)):
             self.scores, self.best_epoch = scores, self.epoch
+            self.learned = not any(finding.serious for finding in training.task.findings(
+                answers, training.parts.validation, training.predictor, scores, "rows"))
             self.state = {name: tensor.clone()
                           for name, tensor in model.state_dict().items()}, model.config
         self.stops = self.report(self.epoch, value)
@@ -181,7 +188,7 @@ class Objective:
         job = TrialTraining(options, tokenized_rows(options)[0], trial.report)
         scores = job.score()
         numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
-        trial.notes.update(numbers, epoch=job.best_epoch, epochs=job.epoch,
+        trial.notes.update(numbers, learned=job.learned, epoch=job.best_epoch, epochs=job.epoch,
                            peak_memory_mb=(peak_memory(device) or 0) / 2**20)
         if self.keep and trial.folder is not None and trial.state == "running":
             job.training.save(Path(trial.folder) / "model")

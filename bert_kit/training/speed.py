@@ -1,0 +1,59 @@
+"""How long a step takes, to plan a run by the clock."""
+
+import itertools
+from collections.abc import Iterable
+from time import monotonic
+
+from torch import nn
+
+from bert_kit.checks import number
+from bert_kit.errors import TrainingError
+from bert_kit.training.arguments import TrainingArguments
+from bert_kit.training.losses import Batch, Loss
+from bert_kit.training.lr_finder import endless, put_back, to_the_start
+from bert_kit.training.optim import layerwise_rates, make_optimizer
+from bert_kit.training.trainer import AMPTrainer
+
+WARM_UP = 3  # steps that do not count: memory is first asked for in them
+SHARE = 0.03  # of the time that is planned, spent on measuring
+
+
+def steps_within(seconds: float, model: nn.Module, args: TrainingArguments, loss: Loss,
+                 loader: Iterable[Batch]) -> int:
+    """Return how many optimizer steps of a run fit into some time, at least one.
+
+    A few steps are taken, and undone: weights, buffers and random numbers are as before at the
+    end, and the loader's next pass is that of epoch 0. Their time counts.
+
+    Parameters
+    ----------
+    args
+        Of the run: optimizer, precision, and batches in a step.
+    loss, loader
+        As of `Trainer`.
+
+    Raises
+    ------
+    TrainingError
+        If the time is not above 0, or the loader is empty.
+    """
+    number("seconds", seconds, 0, above=True, error=TrainingError)
+    optimizer = make_optimizer(model, args.learning_rate, kind=args.optim,
+                               rate_of=layerwise_rates(model, args.learning_rate))
+    amp, begin, taken = AMPTrainer(model, optimizer, precision=args.precision), monotonic(), 0
+    started = begin
+    try:
+        with put_back(model, optimizer):
+            model.train()
+            batches = endless(loader)
+            for step in itertools.count():
+                amp.train_step(loss, itertools.islice(batches, args.gradient_accumulation_steps))
+                if step + 1 == WARM_UP:
+                    started = monotonic()
+                taken = step + 1 - WARM_UP
+                if taken > 0 and monotonic() - begin > SHARE * seconds:
+                    break
+    finally:
+        to_the_start(loader)
+    now = monotonic()
+    return max(1, int((seconds - (now - begin)) * taken / (now - started)))
