@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Iterable
+from pathlib import Path
 from time import monotonic
 
 from torch import nn
 
 from bert_kit.checks import number
 from bert_kit.errors import TrainingError
+from bert_kit.files import StrPath, read_json
 from bert_kit.training.arguments import TrainingArguments
 from bert_kit.training.losses import Batch, Loss
 from bert_kit.training.lr_finder import endless, put_back, to_the_start
@@ -18,9 +20,9 @@ WARM_UP = 3  # steps that do not count: memory is first asked for in them
 SHARE = 0.03  # of the time that is planned, spent on measuring
 
 
-def steps_within(seconds: float, model: nn.Module, args: TrainingArguments, loss: Loss,
-                 loader: Iterable[Batch]) -> int:
-    """Return how many optimizer steps of a run fit into some time, at least one.
+def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, loss: Loss,
+                  loader: Iterable[Batch], resume: StrPath | None = None) -> int:
+    """Return how many optimizer steps of a run fit into some minutes, at least one.
 
     A few steps are taken, and undone: weights, buffers and random numbers are as before at the
     end, and the loader's next pass is that of epoch 0. Their time counts.
@@ -31,13 +33,18 @@ def steps_within(seconds: float, model: nn.Module, args: TrainingArguments, loss
         Of the run: optimizer, precision, and batches in a step.
     loss, loader
         As of `Trainer`.
+    resume
+        As of `Trainer.train`: a run that goes on keeps the number that it began with.
 
     Raises
     ------
     TrainingError
         If the time is not above 0, or the loader is empty.
     """
-    number("seconds", seconds, 0, above=True, error=TrainingError)
+    number("minutes", minutes, 0, above=True, error=TrainingError)
+    begun, seconds = Path(str(args.output_dir)) / "training_args.json", 60 * minutes
+    if resume is not None and begun.is_file():
+        return int(read_json(begun)["max_steps"])
     optimizer = make_optimizer(model, args.learning_rate, kind=args.optim,
                                rate_of=layerwise_rates(model, args.learning_rate))
     amp, begin, taken = AMPTrainer(model, optimizer, precision=args.precision), monotonic(), 0

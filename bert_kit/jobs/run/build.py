@@ -11,22 +11,22 @@ from torch import nn
 from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError
-from bert_kit.files import read_json
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
                                Trainer, best_precision, find_learning_rate, freeze,
-                               gradual_unfreezing, layerwise_rates, make_optimizer)
+                               gradual_unfreezing, layerwise_rates, make_optimizer,
+                               planned_steps)
 from bert_kit.training.optim import MUON_FACTOR
-from bert_kit.training.speed import steps_within
 from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
 
 MIN_STEPS = 200  # fewer leave a fine-tuned model at the commonest class, see docs/classification.md
 DROPOUT = 0.1
 ENCODER_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-# The highest learning rate of an encoder with weights at which a fine-tuning still learned.
-SURVIVED = {"adamw": 5e-4, "muon": 5e-4}
+# The highest learning rate times width at which an encoder with weights still learned when all of
+# it was fine-tuned; see docs/classification.md.
+SURVIVED = {"adamw": 0.4, "adam": 0.4, "muon": 0.4}
 
 
 def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
@@ -87,7 +87,7 @@ def check_options(task: Task, options: TrainOptions) -> None:
         raise ConfigError(f"metric is {options.metric!r}; expected one of "
                           f"{', '.join(task.metrics)} for {task.name}")
     training_arguments(task, options)
-    _check_rate(task, options)
+    _check_rate(task, options, config)
     early_stopping(options)
     if options.memory_threshold is not None:
         MemoryManager(options.memory_threshold)
@@ -95,25 +95,27 @@ def check_options(task: Task, options: TrainOptions) -> None:
     task.check(options, config)
 
 
-def _check_rate(task: Task, options: TrainOptions) -> None:
+def _check_rate(task: Task, options: TrainOptions, config: BertConfig) -> None:
     """Refuse a rate that no encoder with weights survives, unless the head has one of its own.
 
     A rate for a new head, meant for all, is the usual mistake; who gives both knows what he does.
     """
     rate, begun = options.learning_rate, Path(str(options.output_dir)) / "manifest.json"
-    if (isinstance(rate, float) and _too_high(task, options, rate) and task.has_head
+    highest = highest_rate(task, options, config.hidden_size)
+    if (isinstance(rate, float) and rate > highest and task.has_head
             and options.head_learning_rate is None
             and not (options.resume is not None and begun.is_file())):
         raise ConfigError(
-            f"learning_rate is {rate:g}, which no pre-trained encoder survives (the highest that "
-            f"did is {SURVIVED[options.optim]:g}); expected two numbers, learning_rate "
+            f"learning_rate is {rate:g}, which no pre-trained encoder of this width survives (the "
+            f"highest that did is {highest:.2g}); expected two numbers, learning_rate "
             f"{task.rates[0]:g} for the encoder and head_learning_rate {rate:g} for what is new")
 
 
-def _too_high(task: Task, options: TrainOptions, rate: float) -> bool:
-    """Say whether a learning rate destroys what the weights to start from know."""
-    return (task.fine_tunes and options.model is not None and options.freeze_layers != -1
-            and rate > SURVIVED.get(options.optim, math.inf))
+def highest_rate(task: Task, options: TrainOptions, width: int) -> float:
+    """Return the highest learning rate at which the weights to start from keep what they know."""
+    if not task.fine_tunes or options.model is None or options.freeze_layers == -1:
+        return math.inf
+    return SURVIVED.get(options.optim, math.inf) / width
 
 
 def default_dropout(task: Task, options: TrainOptions, before: BertConfig) -> dict[str, float]:
@@ -279,8 +281,11 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
     arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
                                    evaluates, per_epoch)
     if options.minutes is not None:
-        arguments = _within(options.minutes, arguments, options, model, loss, loader, processes)
-    _say_plan(task, options, arguments, per_epoch)
+        steps = processes.from_first(lambda: planned_steps(
+            options.minutes, model, arguments, loss, loader, options.resume))
+        options.say(f"plan      {steps:,} steps in {options.minutes:g} minutes")
+        arguments = dataclasses.replace(arguments, max_steps=steps)
+    _say_plan(task, options, arguments, per_epoch, model.config.hidden_size)
     return Trainer(
         model, arguments, loss, loader, evaluate=training.validate if evaluates else None,
         save_model=predictor.save, load_model=functools.partial(load_weights, model),
@@ -291,28 +296,17 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
         processes=processes)
 
 
-def _within(minutes: float, arguments: TrainingArguments, options: TrainOptions, model: nn.Module,
-            loss: Loss, loader: Any, processes: Processes) -> TrainingArguments:
-    """Return arguments with as many steps as fit into some minutes; a run that goes on has its own.
-    """
-    begun = Path(str(options.output_dir)) / "training_args.json"
-    if options.resume is not None and begun.is_file():
-        return dataclasses.replace(arguments, max_steps=int(read_json(begun)["max_steps"]))
-    steps = processes.from_first(lambda: steps_within(60 * minutes, model, arguments, loss, loader))
-    options.say(f"plan      {steps:,} steps in {minutes:g} minutes")
-    return dataclasses.replace(arguments, max_steps=steps)
-
-
 def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
-              per_epoch: int) -> None:
+              per_epoch: int, width: int) -> None:
     """Say what a user did not ask for in so many words: more passes, a rate that is too high."""
     epochs = arguments.num_train_epochs
     if arguments.max_steps < 1 and epochs > planned_epochs(task, options.replace(min_steps=0), 1):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
-    if _too_high(task, options, arguments.learning_rate):
+    highest = highest_rate(task, options, width)
+    if arguments.learning_rate > highest:
         options.say(f"warning   learning_rate is {arguments.learning_rate:g}: no pre-trained "
-                    f"encoder has been seen to survive more than {SURVIVED[options.optim]:g} with "
+                    f"encoder of this width has been seen to survive more than {highest:.2g} with "
                     f"{options.optim}; usual is {task.rates[0]:g}")
 
 
