@@ -3,8 +3,9 @@
     python examples/pretrain_mlm.py
     python examples/benchmarks/pretraining_gain.py --weights runs/pretrained
 
-Runs `train_bert_classification.py` from scratch and from the weights, with the same settings, on
-the same split, and prints the mean and standard deviation over the seeds as a Markdown table.
+Runs `train_bert_classification.py` from random weights and from those of the folder, with the same
+settings but for the rate, on the same split, and prints the mean and standard deviation over the
+seeds as a Markdown table.
 """
 
 import argparse
@@ -25,13 +26,15 @@ def parse_arguments():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, nargs=4, default=[20, 15, 10, 6],
                         help="passes over 50, 100, 200 and all rows a class")
-    parser.add_argument("--learning_rate", type=float, default=5e-4)
+    parser.add_argument("--learning_rate", type=float, help="of both; by default each its own")
     return parser.parse_args()
 
 
 def accuracy(weights, per_class, epochs, learning_rate, seed):
-    """Return the test accuracy of one run."""
-    arguments = [f"--epochs={epochs}", f"--learning_rate={learning_rate}", f"--seed={seed}"]
+    """Return the test accuracy of one run; without weights it begins with random ones."""
+    arguments = [f"--epochs={epochs}", f"--seed={seed}", "--pretrain_minutes=0"]
+    if learning_rate is not None:
+        arguments.append(f"--learning_rate={learning_rate}")
     if weights is not None:
         arguments.append(f"--weights={weights}")
     if per_class is not None:

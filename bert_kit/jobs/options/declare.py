@@ -68,19 +68,21 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
 
 def with_defaults(help: Mapping[str, str] | None = None,
                   spellings: Mapping[str, tuple[str, ...]] | None = None,
+                  before: Mapping[str, object] | None = None,
                   **defaults: object) -> Callable[[type[Group]], type[Group]]:
     """Give options that a class inherits other defaults, words in --help, and more spellings.
 
-    An option whose default is now None may be None.
+    An option whose default is now None may be None. What it was `before` is as in `option`.
     """
     def change(options: type[Group]) -> type[Group]:
         inherited = {field.name: field for base in reversed(options.__mro__)
                      for field in vars(base).get("__dataclass_fields__", {}).values()}
-        for name in {**defaults, **(help or {}), **(spellings or {})}:
+        for name in {**defaults, **(help or {}), **(spellings or {}), **(before or {})}:
             field = inherited[name]
             default, about = defaults.get(name, field.default), dict(field.metadata)
             about["help"] = (help or {}).get(name, about["help"])
             about["aliases"] += (spellings or {}).get(name, ())
+            about.update({"before": before[name]} if before and name in before else {})
             options.__annotations__[name] = field.type | None if default is None else field.type
             setattr(options, name, dataclasses.field(default=default, metadata=about))
         return options

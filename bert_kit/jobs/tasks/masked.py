@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Document = list[str]
 BATCH = 64  # rows measured together
+MEASURED = 0.15  # share of the tokens hidden where a loss is measured, as published
 COUNTED = 1_000  # training batches that say how common each token is
 HELD_OUT = 0.05  # share of the documents of files
 HELD_OUT_SOURCES = 0.2  # of the docstrings' source files; a classifier is tested on such ones
@@ -54,20 +55,23 @@ class MaskingOptions(Options):
 
     title: ClassVar[str] = "masking"
 
-    mask_probability: float = option(0.15, "share of the tokens to predict", "mlm_probability")
+    mask_probability: float = option(
+        0.25, "share of the tokens to predict in training; losses are always measured at .15, so "
+        "that they compare", "mlm_probability", before=0.15)
     whole_word: bool = option(False, "mask all pieces of a word or none", "whole_word_mask")
     nsp: bool = option(False, "predict next sentences too; a line of a file is a sentence")
 
 
 @dataclass(frozen=True)
 @with_defaults({"max_length": "tokens in a row, and positions of a new model; a longer text fills "
-                "several rows", "num_train_epochs": "passes over the text",
+                "several rows", "num_train_epochs": "passes over the text; 1 and at least min_steps",
                 "learning_rate": "peak rate; 1e-4 with weights, 1e-3 from scratch; auto finds one "
                 "by a range test", "dropout": "by default 0 from scratch, else the model's own",
                 "metric": "what decides which epoch is best; by default loss",
                 "save_steps": "save every so many steps, at the end, and where the loss measured "
                 "is the best yet"},
-               task="masked", num_train_epochs=1, group_by_length=True, save_steps=1_000)
+               before={"num_train_epochs": 1}, task="masked", group_by_length=True,
+               save_steps=1_000, optim="muon")
 class MaskedOptions(TrainOptions, MaskingOptions):
     """What to pre-train on and how; checked when it is made, before any work."""
 
@@ -207,9 +211,9 @@ class MaskedTask(Task[list[Document]]):
         elif not options.nsp:
             rows = list(map(text_of, part))
         try:
+            share = options.mask_probability if name == "train" else MEASURED
             return (NSPDataset if options.nsp else MLMDataset)(
-                rows, tokenizer, options.max_length, options.mask_probability,
-                options.whole_word, options.seed)
+                rows, tokenizer, options.max_length, share, options.whole_word, options.seed)
         except DataError as error:
             raise DataError(f"{name} text: {error}") from None
 

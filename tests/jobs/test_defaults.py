@@ -1,0 +1,254 @@
+"""What a training does where nothing is said: steps, dropout, rates; and what is told of it."""
+
+import csv
+import json
+
+import pytest
+import torch
+import tiny_jobs
+from tiny_jobs import command
+
+from bert_kit import (BertClassifier, BertConfig, BERTForMaskedLM, ConfigError, pretrain,
+                      save_pretrained, train_classifier)
+from bert_kit.jobs.run.build import (ENCODER_DROPOUT, MIN_STEPS, check_options, highest_rate,
+                                     planned_epochs)
+from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.model import Dropout
+from bert_kit.tokenization import get_tokenizer
+from bert_kit.weights import load_pretrained
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("defaults")
+    tiny_jobs.write_table(folder / "rows.csv", 60)
+    tiny_jobs.tiny_bert(folder / "bert")
+    tokenizer = get_tokenizer(folder / "bert")
+    model = load_pretrained(BERTForMaskedLM, folder / "bert", hidden_dropout_prob=0.0,
+                            attention_probs_dropout_prob=0.0)
+    save_pretrained(model, folder / "without", tokenizer)  # as an older version left a pre-training
+    return folder
+
+
+def steps_of(place, *arguments, name="run"):
+    done = command("train", "--data_file", "rows.csv", "--model", "bert", "--plots", "false",
+                   "--output_dir", name, *arguments, folder=place)
+    assert done.returncode == 0, done.stderr
+    with open(place / name / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return done.stdout, json.loads((place / name / "results.json").read_text())["steps"], rows
+
+
+# ---- enough steps
+
+@pytest.mark.parametrize("settings, per_epoch, epochs", [
+    ({}, 2, 100), ({}, 1, 200), ({}, 66, 4), ({}, 67, 3), ({}, 1000, 3), ({"model": None}, 2, 100),
+    ({"model": None}, 40, 6), ({"num_train_epochs": 3}, 2, 3), ({"max_steps": 7}, 2, 3),
+    ({"min_steps": 50}, 2, 25), ({"min_steps": 0}, 2, 3), ({"fast_dev_run": True}, 2, 3),
+    ({"min_steps": 50, "num_train_epochs": 4}, 2, 25)])
+def test_how_many_passes_make_enough_steps(settings, per_epoch, epochs):
+    options = ClassOptions(**{"model": "there", **settings})
+    assert planned_epochs(ClassTask(), options, per_epoch) == epochs
+
+
+def test_few_rows_are_trained_on_long_enough_and_it_is_said(place):
+    out, steps, rows = steps_of(place, "--learning_rate", "1e-4", name="few")
+    assert steps == MIN_STEPS  # 48 rows are 2 steps
+    assert "steps     200, which is 100 epochs" in out
+    # Measured as often as in the usual 3 epochs, not a hundred times.
+    assert sum(bool(row.get("eval_loss")) for row in rows) == 3
+    assert len(list((place / "few").glob("checkpoint-*"))) <= 3
+
+
+def test_a_number_of_epochs_is_what_is_done(place):
+    out, steps, _ = steps_of(place, "--num_train_epochs", "2", name="given")
+    assert steps == 4 and "which is" not in out
+
+
+def test_the_estimator_trains_long_enough_too():
+    texts, labels = tiny_jobs.table(30)
+    model = BertClassifier(max_length=16, settings={"from_scratch": "bert-tiny"}, batch_size=8)
+    model.fit(texts, labels)
+    assert model.score(texts, labels) > 0.9
+    short = BertClassifier(max_length=16, settings={"from_scratch": "bert-tiny", "min_steps": 1},
+                           num_train_epochs=1, batch_size=8).fit(texts, labels)
+    assert short.score(texts, labels) < 0.9
+
+
+def test_a_run_of_before_goes_on_with_what_it_began_with(place):
+    """Its manifest knows neither min_steps nor the encoder's dropout."""
+    given = ("--num_train_epochs", "3", "--min_steps", "0", "--hidden_dropout_prob", "own",
+             "--attention_probs_dropout_prob", "own", "--model", "without")
+    steps_of(place, *given, name="before")
+    manifest = place / "before" / "manifest.json"
+    stored = json.loads(manifest.read_text())
+    for name in ("min_steps", "minutes", "strict", "muon_learning_rate", *ENCODER_DROPOUT):
+        del stored["settings"][name]
+    manifest.write_text(json.dumps(stored))
+    last = (place / "before" / "model.safetensors").read_bytes()
+    for path in (place / "before").glob("checkpoint-6"):
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    again = command("train", "--data_file", "rows.csv", "--model", "without", "--plots", "false",
+                    "--output_dir", "before", "--num_train_epochs", "3", "--resume", "auto",
+                    folder=place)
+    assert again.returncode == 0, again.stderr
+    assert "stores dropout 0" not in again.stdout
+    assert (place / "before" / "model.safetensors").read_bytes() == last
+
+
+# ---- dropout
+
+def test_what_is_pre_trained_without_dropout_is_stored_with_the_published_one(place, capsys):
+    (place / "text.txt").write_text("\n\n".join(tiny_jobs.table(40)[0]))
+    results = pretrain(None, place / "text.txt", from_scratch="bert-tiny", max_steps=2,
+                       max_length=16, output_dir=str(place / "pre"), plots=False, vocab_size=150)
+    config = BertConfig.load(place / "pre")
+    assert [getattr(config, name) for name in ENCODER_DROPOUT] == [0.1, 0.1]
+    assert "trained without dropout" in capsys.readouterr().out
+    newest = place / "pre" / f"checkpoint-{results['steps']}"
+    assert BertConfig.load(newest).hidden_dropout_prob == 0  # as it was trained
+    pretrain(None, place / "text.txt", from_scratch="bert-tiny", max_steps=2, max_length=16,
+             output_dir=str(place / "chosen"), plots=False, hidden_dropout_prob=0.2)
+    assert BertConfig.load(place / "chosen").hidden_dropout_prob == 0.2
+
+
+def dropouts(model):
+    return sorted({module.p for module in model.modules() if isinstance(module, Dropout)})
+
+
+@pytest.mark.parametrize("task, file", [
+    ("classification", "rows.csv"), ("tagging", "words.conll"), ("answering", "questions.json")])
+def test_a_folder_without_dropout_is_told_and_overridden_in_every_task(place, task, file):
+    (place / "words.conll").write_text("\n\n".join(
+        "\n".join(f"{word} {'B-X' if word == 'fire' else 'O'}" for word in text.split())
+        for text in tiny_jobs.table(30)[0]) + "\n")
+    (place / "questions.json").write_text(json.dumps({"data": [{"title": "t", "paragraphs": [
+        {"context": text, "qas": [{"id": str(i), "question": "which?", "answers": [
+            {"text": text.split()[0], "answer_start": 0}]}]}]}
+        for i, text in enumerate(tiny_jobs.table(20)[0])]}))
+    given = ["train", "--task", task, "--data_file", file, "--model", "without", "--max_steps", "1",
+             "--plots", "false"]
+    told = command(*given, "--output_dir", f"told-{task}", folder=place)
+    assert told.returncode == 0, told.stderr
+    assert "without stores dropout 0; this training has 0.1" in told.stdout
+    assert BertConfig.load(place / f"told-{task}").hidden_dropout_prob == 0.1
+    own = command(*given, "--output_dir", f"own-{task}", "--hidden_dropout_prob", "0",
+                  "--attention_probs_dropout_prob", "0.3", folder=place)
+    assert own.returncode == 0 and "stores dropout" not in own.stdout
+    config = BertConfig.load(place / f"own-{task}")
+    assert [getattr(config, name) for name in ENCODER_DROPOUT] == [0.0, 0.3]
+
+
+def test_dropout_reaches_the_model(place):
+    for settings, rates in (({}, [0.1]), ({"hidden_dropout_prob": "own",
+                                           "attention_probs_dropout_prob": "own"}, [0.0]),
+                            ({"hidden_dropout_prob": 0.25}, [0.1, 0.25]),
+                            ({"dropout": 0.5}, [0.1, 0.5])):
+        torch.manual_seed(0)
+        options = ClassOptions(data_file=str(place / "rows.csv"), model=str(place / "without"),
+                               max_length=16, output_dir=None, verbosity=0, max_steps=1, **settings)
+        from bert_kit.jobs.run.job import TrainingJob
+        job = TrainingJob(ClassTask(), options)
+        model = job.build(job.tokenize(job.read())).model
+        assert dropouts(model) == rates, settings
+
+
+def test_a_campaign_that_draws_by_dropout_refuses_to_begin_without_any(place):
+    given = ["active", "--data_file", "rows.csv", "--model", "without", "--hidden_dropout_prob",
+             "0", "--attention_probs_dropout_prob", "0", "--initial", "10", "--rounds", "1",
+             "--batch", "5", "--min_steps", "1", "--num_train_epochs", "1", "--seeds", "0",
+             "--plots", "false"]
+    refused = command(*given, "--acquisition", "beal", "random", "--output_dir", "mc", folder=place)
+    assert refused.returncode == 1 and "beal draw models by dropout" in refused.stderr
+    assert refused.stderr.count("\n") == 1 and not (place / "mc").exists()
+    fine = command(*given, "--acquisition", "entropy", "--output_dir", "entropy", folder=place)
+    assert fine.returncode == 0, fine.stderr
+
+
+# ---- rates
+
+def test_a_rate_that_no_encoder_survives_is_refused_with_the_two_numbers_to_write(place):
+    width = BertConfig.load(place / "bert").hidden_size
+    rate = 2 * highest_rate(ClassTask(), ClassOptions(model="x"), width)
+    for task in ("classification", "tagging"):
+        kind = task_named(task)
+        with pytest.raises(ConfigError, match=f"learning_rate 5e-05 for the encoder and "
+                                              f"head_learning_rate {rate:g} for what is new"):
+            check_options(kind, kind.options(model=str(place / "bert"), learning_rate=rate,
+                                             max_length=16))
+    for fine in ({"freeze_layers": -1}, {"head_learning_rate": rate}, {"optim": "sgd"}):
+        check_options(ClassTask(), ClassOptions(model=str(place / "bert"), learning_rate=rate,
+                                                max_length=16, **fine))
+    check_options(ClassTask(), ClassOptions(learning_rate=rate, max_length=16))  # from scratch
+
+
+def test_both_rates_given_are_taken_with_a_warning(place, capsys):
+    width = BertConfig.load(place / "bert").hidden_size
+    rate = 2 * highest_rate(ClassTask(), ClassOptions(model="x"), width)
+    train_classifier("standard", place / "bert", place / "rows.csv", learning_rate=rate,
+                     head_learning_rate=rate, max_steps=1, output_dir=str(place / "warned"),
+                     plots=False)
+    assert "warning   learning_rate is" in capsys.readouterr().out
+
+
+def test_the_configuration_of_the_seed_says_which_two_numbers_to_write(place):
+    """As its README has it, but for the width of the encoder at hand."""
+    (place / "config.yml").write_text("""
+model:
+  max_seq_len: 16
+  batch_size: 32
+  num_epochs: 1
+  device: cpu
+  metric: f1
+classifier:
+  bert_hidden_size: 256
+  hidden_dims: [41, 22, 11]
+  dropout_rate: 0.35
+  activation: gelu
+optimizer:
+  optimizer_choice: adamw
+  lr: 0.003
+  weight_decay: 0.005
+  warmup_ratio: 0.165
+  betas: (0.656, 0.999)
+""")
+    pytest.importorskip("yaml")
+    (place / "mini.txt").write_text("\n\n".join(tiny_jobs.table(40)[0]))
+    pretrain(None, place / "mini.txt", max_steps=1, max_length=16, vocab_size=150,
+             output_dir=str(place / "mini"), plots=False, verbosity=0)
+    given = ("train", "--config", "config.yml", "--data_file", "rows.csv", "--model", "mini",
+             "--plots", "false")
+    refused = command(*given, "--output_dir", "seed", folder=place)
+    assert refused.returncode == 1
+    assert "learning_rate 5e-05 for the encoder and head_learning_rate 0.003" in refused.stderr
+    done = command(*given, "--output_dir", "seed", "--learning_rate", "5e-5",
+                   "--head_learning_rate", "0.003", "--max_steps", "2", folder=place)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_log_shows_both_rates_under_their_names(place):
+    out, _, rows = steps_of(place, "--max_steps", "4", "--learning_rate", "1e-4",
+                            "--head_learning_rate", "1e-3", "--logging_steps", "2", name="rates")
+    assert "lr 1.00e-04  head lr 1.00e-03" in out or "head lr" in out
+    first = next(row for row in rows if row["loss"])
+    assert float(first["head_learning_rate"]) == pytest.approx(
+        10 * float(first["learning_rate"]))
+
+
+# ---- a plan by the clock
+
+def test_minutes_plan_the_schedule_and_a_resumed_run_keeps_it(place):
+    given = ("pretrain", "--train_file", "text.txt", "--from_scratch", "bert-tiny", "--max_length",
+             "16", "--plots", "false", "--output_dir", "planned")
+    (place / "text.txt").write_text("\n\n".join(tiny_jobs.table(40)[0]))
+    done = command(*given, "--minutes", "0.03", folder=place)
+    assert done.returncode == 0, done.stderr
+    arguments = json.loads((place / "planned" / "training_args.json").read_text())
+    assert f"plan      {arguments['max_steps']:,} steps in 0.03 minutes" in done.stdout
+    assert arguments["optim"] == "muon"
+    again = command(*given, "--minutes", "0.03", "--resume", "auto", folder=place)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((place / "planned" / "training_args.json").read_text()) == arguments
