@@ -1,6 +1,8 @@
 """A small labelled table, a tiny BERT and a finished run for the tests of jobs."""
 
+import contextlib
 import csv
+import io
 import os
 import random
 import re
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from bert_kit.cli import main
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +62,14 @@ def command(*arguments, folder=None, **options):
     """Run `python -m bert_kit …` in a process of its own and return what it did."""
     return subprocess.run([sys.executable, "-m", "bert_kit", *map(str, arguments)], cwd=folder,
                           capture_output=True, text=True, env=environment(), **options)
+
+
+def here(*arguments, folder):
+    """Run `bert-kit …` in this process and in a folder; return what `command` returns."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def environment():

@@ -3,8 +3,9 @@
     python examples/benchmarks/few_labels.py --model MINILM --data trec6 banking77
     python examples/benchmarks/few_labels.py --model MINILM --data trec6 --per_class 8 --seeds 0
 
-`--data` names folders with train.csv and test.csv (columns text,category). Of each class the first rows of a seed's order are trained on; the test rows are at
-most `--test_rows`, the same for all seeds. The methods:
+`--data` names folders with train.csv and test.csv (columns text,category). Of each class the first
+rows of a seed's order are trained on; the test rows are at most `--test_rows`, the same for all
+seeds. The methods:
 
     TF-IDF          words and word pairs, logistic regression
     frozen          mean vectors of the model as it is, logistic regression
@@ -74,9 +75,10 @@ def frozen(args, train, test, place, seed):
 
 def fine_tuned(args, train, test, place, seed, **settings):
     header = ("text", "category")
+    files = {f"{name}_file": write_csv(place / f"{name}.csv", header, zip(*part, strict=True))
+             for name, part in (("train", train), ("test", test))}
     train_classifier(
-        "standard", args.model, train_file=write_csv(place / "train.csv", header, zip(*train, strict=True)),
-        test_file=write_csv(place / "test.csv", header, zip(*test, strict=True)), val_size=0, seed=seed,
+        "standard", args.model, **files, val_size=0, seed=seed,
         max_length=args.max_length, output_dir=str(place / "run"), plots=False, baselines=False,
         verbosity=0, **settings)
     with open(place / "run" / "test_predictions.csv", newline="", encoding="utf-8") as file:

@@ -5,9 +5,9 @@ import json
 
 import pytest
 import tiny_jobs
+from tiny_jobs import here
 
 from bert_kit import BertConfig
-from bert_kit.cli import main
 from bert_kit.jobs.run.build import ENCODER_DROPOUT
 from bert_kit.tokenization import get_tokenizer
 
@@ -26,14 +26,11 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def run(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-
-    def run(*arguments, code=0):
-        found = main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out
+def run(place):
+    def run(*arguments):
+        done = here(*arguments, folder=place)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
     return run
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 import tiny_jobs
-from tiny_jobs import command
+from tiny_jobs import here
 
 from bert_kit import (BertClassifier, BertConfig, BERTForMaskedLM, ConfigError, pretrain,
                       save_pretrained, train_classifier)
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
 
 
 def steps_of(place, *arguments, name="run"):
-    done = command("train", "--data_file", "rows.csv", "--model", "bert", "--plots", "false",
+    done = here("train", "--data_file", "rows.csv", "--model", "bert", "--plots", "false",
                    "--output_dir", name, *arguments, folder=place)
     assert done.returncode == 0, done.stderr
     with open(place / name / "metrics.csv", newline="") as file:
@@ -91,7 +91,7 @@ def test_a_run_of_before_goes_on_with_what_it_began_with(place):
         for file in path.iterdir():
             file.unlink()
         path.rmdir()
-    again = command("train", "--data_file", "rows.csv", "--model", "without", "--plots", "false",
+    again = here("train", "--data_file", "rows.csv", "--model", "without", "--plots", "false",
                     "--output_dir", "before", "--num_train_epochs", "3", "--resume", "auto",
                     folder=place)
     assert again.returncode == 0, again.stderr
@@ -131,11 +131,11 @@ def test_a_folder_without_dropout_is_told_and_overridden_in_every_task(place, ta
         for i, text in enumerate(tiny_jobs.table(20)[0])]}))
     given = ["train", "--task", task, "--data_file", file, "--model", "without", "--max_steps", "1",
              "--plots", "false"]
-    told = command(*given, "--output_dir", f"told-{task}", folder=place)
+    told = here(*given, "--output_dir", f"told-{task}", folder=place)
     assert told.returncode == 0, told.stderr
     assert "without stores dropout 0; this training has 0.1" in told.stdout
     assert BertConfig.load(place / f"told-{task}").hidden_dropout_prob == 0.1
-    own = command(*given, "--output_dir", f"own-{task}", "--hidden_dropout_prob", "0",
+    own = here(*given, "--output_dir", f"own-{task}", "--hidden_dropout_prob", "0",
                   "--attention_probs_dropout_prob", "0.3", folder=place)
     assert own.returncode == 0 and "stores dropout" not in own.stdout
     config = BertConfig.load(place / f"own-{task}")
@@ -161,10 +161,10 @@ def test_a_campaign_that_draws_by_dropout_refuses_to_begin_without_any(place):
              "0", "--attention_probs_dropout_prob", "0", "--initial", "10", "--rounds", "1",
              "--batch", "5", "--min_steps", "1", "--num_train_epochs", "1", "--seeds", "0",
              "--plots", "false"]
-    refused = command(*given, "--acquisition", "beal", "random", "--output_dir", "mc", folder=place)
+    refused = here(*given, "--acquisition", "beal", "random", "--output_dir", "mc", folder=place)
     assert refused.returncode == 1 and "beal draw models by dropout" in refused.stderr
     assert refused.stderr.count("\n") == 1 and not (place / "mc").exists()
-    fine = command(*given, "--acquisition", "entropy", "--output_dir", "entropy", folder=place)
+    fine = here(*given, "--acquisition", "entropy", "--output_dir", "entropy", folder=place)
     assert fine.returncode == 0, fine.stderr
 
 
@@ -175,8 +175,8 @@ def test_a_rate_that_no_encoder_survives_is_refused_with_the_two_numbers_to_writ
     rate = 2 * highest_rate(ClassTask(), ClassOptions(model="x"), width)
     for task in ("classification", "tagging"):
         kind = task_named(task)
-        with pytest.raises(ConfigError, match=f"learning_rate 5e-05 for the encoder and "
-                                              f"head_learning_rate {rate:g} for what is new"):
+        with pytest.raises(ConfigError, match=f"learning_rate {kind.rates[0]:g} for the encoder "
+                                              f"and head_learning_rate {rate:g} for what is new"):
             check_options(kind, kind.options(model=str(place / "bert"), learning_rate=rate,
                                              max_length=16))
     for fine in ({"freeze_layers": -1}, {"head_learning_rate": rate}, {"optim": "sgd"}):
@@ -221,10 +221,10 @@ optimizer:
              output_dir=str(place / "mini"), plots=False, verbosity=0)
     given = ("train", "--config", "config.yml", "--data_file", "rows.csv", "--model", "mini",
              "--plots", "false")
-    refused = command(*given, "--output_dir", "seed", folder=place)
+    refused = here(*given, "--output_dir", "seed", folder=place)
     assert refused.returncode == 1
     assert "learning_rate 5e-05 for the encoder and head_learning_rate 0.003" in refused.stderr
-    done = command(*given, "--output_dir", "seed", "--learning_rate", "5e-5",
+    done = here(*given, "--output_dir", "seed", "--learning_rate", "5e-5",
                    "--head_learning_rate", "0.003", "--max_steps", "2", folder=place)
     assert done.returncode == 0, done.stderr
 
@@ -244,11 +244,11 @@ def test_minutes_plan_the_schedule_and_a_resumed_run_keeps_it(place):
     given = ("pretrain", "--train_file", "text.txt", "--from_scratch", "bert-tiny", "--max_length",
              "16", "--plots", "false", "--output_dir", "planned")
     (place / "text.txt").write_text("\n\n".join(tiny_jobs.table(40)[0]))
-    done = command(*given, "--minutes", "0.03", folder=place)
+    done = here(*given, "--minutes", "0.03", folder=place)
     assert done.returncode == 0, done.stderr
     arguments = json.loads((place / "planned" / "training_args.json").read_text())
     assert f"plan      {arguments['max_steps']:,} steps in 0.03 minutes" in done.stdout
     assert arguments["optim"] == "muon"
-    again = command(*given, "--minutes", "0.03", "--resume", "auto", folder=place)
+    again = here(*given, "--minutes", "0.03", "--resume", "auto", folder=place)
     assert again.returncode == 0, again.stderr
     assert json.loads((place / "planned" / "training_args.json").read_text()) == arguments

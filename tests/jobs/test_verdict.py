@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tiny_jobs
-from tiny_jobs import command
+from tiny_jobs import here
 
 from bert_kit import NothingLearned, train_classifier
 from bert_kit.evaluation import Finding
@@ -24,7 +24,7 @@ NEVER = ("--learning_rate", "1e-9", "--min_steps", "0", "--num_train_epochs", "1
 
 
 def test_a_training_that_learned_nothing_says_so_and_what_to_try(place):
-    done = command("train", "--data_file", "rows.csv", "--model", "bert", *NEVER, "--output_dir",
+    done = here("train", "--data_file", "rows.csv", "--model", "bert", *NEVER, "--output_dir",
                "runs/never", folder=place)
     assert done.returncode == 0, done.stderr
     assert "verdict   " in done.stdout and "it has learned" not in done.stdout
@@ -35,17 +35,17 @@ def test_a_training_that_learned_nothing_says_so_and_what_to_try(place):
     assert stored["learned"] is False
     assert {"name", "says", "serious", "try"} == set(stored["findings"][0])
     assert "## Verdict" in (place / "runs/never/README.md").read_text()
-    again = command("evaluate", "--model", "runs/never", "--plots", "false", folder=place)
+    again = here("evaluate", "--model", "runs/never", "--plots", "false", folder=place)
     assert again.returncode == 0 and "than majority class: accuracy" in again.stdout
-    assert command("evaluate", "--model", "runs/never", "--plots", "false", "--strict", "true",
+    assert here("evaluate", "--model", "runs/never", "--plots", "false", "--strict", "true",
                folder=place).returncode == 3
-    other = command("evaluate", "--model", "runs/never", "--data_file", "rows.csv", "--output_dir",
+    other = here("evaluate", "--model", "runs/never", "--data_file", "rows.csv", "--output_dir",
                 "elsewhere", "--plots", "false", folder=place)
     assert "than the commonest class of these rows" in other.stdout
 
 
 def test_strict_makes_it_an_exit_code_after_everything_is_saved(place):
-    done = command("train", "--data_file", "rows.csv", "--model", "bert", *NEVER, "--output_dir",
+    done = here("train", "--data_file", "rows.csv", "--model", "bert", *NEVER, "--output_dir",
                "runs/strict", "--strict", "true", folder=place)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith("not learned: runs/strict: ")
@@ -57,7 +57,7 @@ def test_strict_makes_it_an_exit_code_after_everything_is_saved(place):
 
 
 def test_a_training_that_learned_is_told_beside_what_it_beat(place):
-    done = command("train", "--data_file", "rows.csv", "--model", "bert", "--learning_rate", "5e-3",
+    done = here("train", "--data_file", "rows.csv", "--model", "bert", "--learning_rate", "5e-3",
                "--head_learning_rate", "5e-3", "--max_steps", "150", "--plots", "false",
                "--output_dir", "runs/learned", "--strict", "true", folder=place)
     stored = json.loads((place / "runs/learned/results.json").read_text())["verdict"]
@@ -70,13 +70,13 @@ def test_a_training_that_learned_is_told_beside_what_it_beat(place):
 
 def test_a_comparison_a_search_and_a_campaign_say_it_too(place):
     given = ("--data_file", "rows.csv", "--model", "bert", "--strict", "true")
-    compared = command("compare", *given, "--classifier", "standard", "cnn", *NEVER,
-                       "--output_dir", "runs/compared", folder=place)
+    compared = here("compare", *given, "--classifier", "standard", "cnn", *NEVER,
+                    "--output_dir", "runs/compared", folder=place)
     assert compared.returncode == 3, compared.stdout + compared.stderr
     assert "which stands first\nverdict   " in compared.stdout
     found = json.loads((place / "runs/compared/cnn/results.json").read_text())
     assert "TF-IDF + logistic regression" in found["baselines"]  # of the first, for all
-    tuned = command("tune", *given, "--classifier", "standard", "--n_trials", "2",
+    tuned = here("tune", *given, "--classifier", "standard", "--n_trials", "2",
                     "--num_train_epochs", "1", "--learning_rate", "1e-9", "--head_learning_rate",
                     "1e-9", "--train_best", "false", "--output_dir", "tuned", folder=place)
     assert tuned.returncode == 3, tuned.stdout + tuned.stderr
@@ -84,7 +84,7 @@ def test_a_comparison_a_search_and_a_campaign_say_it_too(place):
     assert "than majority class: f1_macro" in best.splitlines()[2]
     config = json.loads((place / "tuned/standard_best_config.json").read_text())
     assert config["verdict"]["learned"] is False
-    asked = command("active", *given, "--learning_rate", "1e-9", "--min_steps", "1",
+    asked = here("active", *given, "--learning_rate", "1e-9", "--min_steps", "1",
                     "--num_train_epochs", "1", "--rounds", "1", "--initial", "20", "--batch", "20",
                     "--passes", "2", "--seeds", "0", "--plots", "false", "--output_dir",
                     "runs/asked", folder=place)

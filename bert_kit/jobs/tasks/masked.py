@@ -64,7 +64,7 @@ class MaskingOptions(Options):
 
 @dataclass(frozen=True)
 @with_defaults({"max_length": "tokens in a row, and positions of a new model; a longer text fills "
-                "several rows", "num_train_epochs": "passes over the text; 1 and at least min_steps",
+                "several rows", "num_train_epochs": "passes over the text, 1 at least",
                 "learning_rate": "peak rate; 1e-4 with weights, 1e-3 from scratch; auto finds one "
                 "by a range test", "dropout": "by default 0 from scratch, else the model's own",
                 "metric": "what decides which epoch is best; by default loss",
