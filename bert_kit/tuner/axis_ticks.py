@@ -60,7 +60,7 @@ def value_labels(values: Sequence[object]) -> list[str]:
     Examples
     --------
     >>> value_labels(["cnn", None]), value_labels(["a long name of one", "a long name of two"])
-    (['cnn', 'None'], ['a long…of one', 'a long…of two'])
+    (['cnn', 'None'], ['a lon…of one', 'a lon…of two'])
     """
     for width in range(SHORTEST, LONGEST + 1):
         labels = [short_name(value, width) for value in values]
