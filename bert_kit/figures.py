@@ -94,12 +94,25 @@ def ruled_axes(axes: "Axes") -> None:
     axes.locator_params(axis="x", integer=True)
 
 
+def draw_legend(figure: "Figure", axes: "Axes", loc: Any = "best", ncols: int = 1) -> None:
+    """Say what the lines of axes are: inside if there is room, below if they are many or long."""
+    handles, names = axes.get_legend_handles_labels()
+    longest = max(map(len, names), default=0)
+    if len(names) <= 6 and longest <= 24:
+        axes.legend(frameon=False, loc=loc, ncols=ncols)
+        return
+    room = figure.get_figwidth() / (0.6 + 0.095 * longest)  # inches of a sign and its words
+    figure.legend(handles, names, frameon=False, loc="outside lower center",
+                  ncols=max(1, min(3, int(room))))
+
+
 def printable_names(names: Sequence[object], kind: str = "class"
                     ) -> tuple[list[str], dict[str, Any]]:
     """Return names as labels, and the text properties that draw them as they stand.
 
     A name becomes one short line. One with a character that no font here has becomes its kind and
-    number, "class 7": a row of empty boxes tells nothing.
+    number, "class 7": a row of empty boxes tells nothing. Names that are alike once they are cut
+    get their numbers too.
     """
     from matplotlib.font_manager import fontManager, get_font
 
@@ -109,5 +122,7 @@ def printable_names(names: Sequence[object], kind: str = "class"
         known.update(get_font(fontManager.findfont(name)).get_charmap())
     labels = [short_name(name) for name in names]
     labels = [label if label and known.issuperset(map(ord, label)) else f"{kind} {number}"
+              for number, label in enumerate(labels)]
+    labels = [f"{short_name(label, 24)} ({number})" if labels.count(label) > 1 else label
               for number, label in enumerate(labels)]
     return labels, {"parse_math": False, "fontfamily": fonts}  # a $ in a name is a dollar

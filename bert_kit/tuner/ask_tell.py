@@ -20,6 +20,7 @@ from bert_kit.errors import ConfigError, TuningError
 from bert_kit.tuner.space import Params, SearchSpace
 
 STATES = RUNNING, COMPLETE, PRUNED, FAILED = "running", "complete", "pruned", "failed"
+UNNAMED = "value"  # the one objective, where nobody says what its numbers are
 
 
 class Exhausted(Exception):
@@ -112,7 +113,7 @@ class AskTell:
     direction
         "minimize" or "maximize".
     directions
-        {objective: direction} instead, where there are several.
+        {objective: direction} instead, where there are several, or to name the one.
     seed
         The draw of a trial depends on this, its number, and what had been told by then.
 
@@ -137,7 +138,7 @@ class AskTell:
                  name: str = "study") -> None:
         self.name, self.space, self.sampler = name, space, sampler
         self.seed = whole("seed", seed, 0)
-        self.directions = dict(directions or {"value": direction})
+        self.directions = dict(directions or {UNNAMED: direction})
         for each, way in self.directions.items():
             one_of(f"the direction of {each}", way, ("minimize", "maximize"))
         self.several = len(self.directions) > 1

@@ -18,20 +18,18 @@ import numpy as np
 
 from bert_kit.figures import BLUE, GREEN, GREY, ORANGE, require_plots
 from bert_kit.files import write_text
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, short_name
 from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, RUNNING, Trial, best_first
-from bert_kit.tuner.parameter_importance import importance
+from bert_kit.tuner.axis_ticks import Ticks, keep_labels_apart, number_labels, ticks_of
+from bert_kit.tuner.parameter_importance import importance, why_unknown
 from bert_kit.tuner.pareto import pareto_front
 from bert_kit.tuner.pbt import Member
 from bert_kit.tuner.population import Population
-from bert_kit.tuner.space import Parameter
 from bert_kit.tuner.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Ticks = tuple[Any, list[str]]  # places on an axis, and what stands there
 
 COLORS = {COMPLETE: BLUE, PRUNED: ORANGE, FAILED: GREY, RUNNING: GREEN}
 SHOWN, SHORT = 12, 24  # trials in the table, parameters in a picture; letters of a name
@@ -56,35 +54,35 @@ def write_report(study: Study, path: str | Path) -> None:
     """
     trials, names = study.trials, list(study.space.to_dict())
     ranked, shares = best_first(trials), importance(study.space, trials)
+    value = "value" if study.several else next(iter(study.directions))
     with _page(path, study.name) as parts:
         parts += [
-            _table("Best trials", ["trial", "state", "value", *names], [
+            _table("Best trials", ["trial", "state", value, *names], [
                 [trial.number, trial.state, trial.value,
                  *(trial.params.get(name, "") for name in names)]
                 for trial in (trials[place] for place in ranked[:SHOWN])]),
-            _table("Importance: what sets the best tenth apart from all (PED-ANOVA)",
-                   ["parameter", "share", ""], [[name, f"{share:.0%}", "█" * round(40 * share)]
-                                                for name, share in shares.items()]),
+            _importance(shares, why_unknown(trials)),
             _table("Statistics", ["what", ""], [[name.replace("_", " "), value]
                                                 for name, value in study.statistics().items()])]
         if len(ranked):
-            parts += _Pictures(study, trials, ranked, list(shares)[:SHOWN]).all()
+            parts += _Pictures(study, trials, ranked, list(shares)).all()
 
 
-def write_lineage(population: Population, path: str | Path) -> None:
+def write_lineage(population: Population, path: str | Path, metric: str = "score") -> None:
     """Write a page on a `Population`: its parameters, scores and diversity over the generations.
 
-    A line is a slot, and an arrow a copy: a slot goes on from where another one was. What led to
-    the best member is black, and in the table. Raises a BertKitError as `write_report` does.
+    `metric` is the name of the scores. A line is a slot, and an arrow a copy: a slot goes on from
+    where another one was. What led to the best member is black, and in the table. Raises a
+    BertKitError as `write_report` does.
     """
     winners = population.ancestors(population.best)
     names = list(population.space.to_dict())
     with _page(path, "Population-based training") as parts:
-        parts.append(_table("What led to the best", ["generation", "slot", "score", *names], [
+        parts.append(_table("What led to the best", ["generation", "slot", metric, *names], [
             [row.generation, row.slot, row.score, *(row.params.get(name, "") for name in names)]
             for row in winners]))
         if winners:
-            parts.append(_lineage(population, winners))
+            parts.append(_lineage(population, winners, metric))
 
 
 class _Column(NamedTuple):
@@ -96,14 +94,17 @@ class _Column(NamedTuple):
 
     def scale(self, axes: "Axes", way: str) -> None:
         """Let the x or y axis show this column."""
-        axes.set(**{f"{way}label": one_line(self.name, SHORT)})
+        axes.set(**{f"{way}label": short_name(self.name, SHORT)})
         if self.ticks:
             axes.set(**{f"{way}lim": (-0.03, 1.03)})
             getattr(axes, f"set_{way}ticks")(*self.ticks)
 
 
 class _Pictures:
-    """The trials of a study in columns, those of the most important parameters first."""
+    """The trials of a study in columns, those of the most important parameters first.
+
+    `names` are the parameters in this order; without any they stay as in the space.
+    """
 
     def __init__(self, study: Study, trials: Sequence[Trial], ranked: np.ndarray,
                  names: Sequence[str]) -> None:
@@ -118,9 +119,10 @@ class _Pictures:
         # Equal values are spread a little, by the golden ratio rather than by chance.
         spread = 0.6 * ((0.618034 * np.arange(len(rows))) % 1 - 0.5)
         columns = {each.name: _Column(each.name, column + spread / (each.size or math.inf),
-                                      _ticks(each))
+                                      ticks_of(each))
                    for each, column in zip(study.space.parameters, rows.T, strict=True)}
-        self.columns = [columns[name] for name in names]
+        self.ordered = bool(names)
+        self.columns = [columns[name] for name in names or columns][:SHOWN]
 
     def all(self) -> Iterator[str]:
         """Return the pictures of which there is something to show."""
@@ -130,8 +132,9 @@ class _Pictures:
             lines.append((number, result, sign * np.fmin.accumulate(losses)))
         yield self.scatter("History: each trial, and the best so far", lines, 1)
         for result in self.results:
-            yield self.scatter(f"{result.name} along each parameter, the most important first",
-                               [(column, result, None) for column in self.columns], 4)
+            title = f"{result.name} along each parameter" + (
+                ", the most important first" if self.ordered else "")
+            yield self.scatter(title, [(column, result, None) for column in self.columns], 4)
         first, *others = self.results
         if others:
             yield self.scatter("Pareto front", [(first, other, None) for other in others], 3)
@@ -157,9 +160,11 @@ class _Pictures:
             axes.plot(x.places[self.best], y.places[self.best], "k*", ms=8, label="best")
             if line is not None:
                 axes.step(x.places, line, "k", where="post", lw=1)
-                axes.locator_params("x", integer=True)
+                _count_along(axes)
             x.scale(axes, "x")
             y.scale(axes, "y")
+            if y is triples[0][1]:
+                axes.sharey(grid[0])
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=5)
         return _embed(title, figure)
 
@@ -169,8 +174,9 @@ class _Pictures:
                    for column in self.columns]
         for name, values, _ in self.results:
             low, high = values[self.done].min(), values[self.done].max()
+            ends = sorted({low, high})
             columns.append(_Column(name, (values[self.done] - low) / (high - low or 1),
-                                   ([0, 1], [f"{low:.4g}", f"{high:.4g}"])))
+                                   (range(len(ends)), number_labels(ends, 4))))
         figure, (axes,) = _panels(1, 1, 3.4)
         lines = [list(enumerate(places))
                  for places in zip(*(column.places for column in columns), strict=True)]
@@ -180,9 +186,10 @@ class _Pictures:
         for i, column in enumerate(columns):
             axes.axvline(i, color="black", lw=0.6)
             for tick, label in zip(*column.ticks or ((), ()), strict=True):
-                axes.text(i - 0.02, tick, label, fontsize=7, ha="right", va="center",
+                axes.text(i - 0.02, tick, short_name(label, 150 // len(columns)), fontsize=7,
+                          ha="right", va="center",
                           bbox={"color": "white", "alpha": 0.7, "pad": 0.5})
-        names = [one_line(column.name, SHORT) for column in columns]
+        names = [short_name(column.name, SHORT) for column in columns]
         crowded = len(names) * max(map(len, names)) > 150
         axes.set_xticks(range(len(names)), names, rotation=15 * crowded,
                         ha="right" if crowded else "center")
@@ -198,11 +205,11 @@ class _Pictures:
             points = np.stack([x.places, y.places, values])[:, self.done]
             cells = axes.hexbin(*points[:, np.isfinite(points).all(axis=0)], gridsize=(28, 12),
                                 extent=(0, 1, 0, 1), cmap="viridis" if sign < 0 else "viridis_r")
-            figure.colorbar(cells, ax=axes, label=one_line(name, SHORT))
+            figure.colorbar(cells, ax=axes, label=short_name(name, SHORT))
             x.scale(axes, "x")
             y.scale(axes, "y")
-        return _embed("The two most important parameters: mean of the complete trials in a cell",
-                      figure)
+        which = "two most important" if self.ordered else "first two"
+        return _embed(f"The {which} parameters: mean of the complete trials in a cell", figure)
 
     def curves(self) -> str:
         from matplotlib.collections import LineCollection
@@ -220,8 +227,8 @@ class _Pictures:
         cuts = next((trial.cuts for trial in reversed(self.trials) if trial.cuts), {})
         axes.plot(*np.reshape(sorted(cuts.items()), (-1, 2)).T, "k--", lw=1, scalex=False,
                   scaley=False, label="cuts of the last trial")
-        axes.set(xlabel="step", ylabel=one_line(self.results[0].name, SHORT))
-        axes.locator_params("x", integer=True)
+        axes.set(xlabel="step", ylabel=short_name(self.results[0].name, SHORT))
+        _count_along(axes)
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         return _embed("Learning curves", figure)
 
@@ -244,21 +251,21 @@ class _Pictures:
         axes.hlines(*zip(*bars, strict=True), lw=min(10, 200 / len(slots)),
                     alpha=[0.6 + 0.3 * (trial.number % 2) for trial in trials])
         if len(slots) <= 30:
-            axes.set_yticks(range(len(slots)), [one_line(device or f"slot {i}", SHORT)
+            axes.set_yticks(range(len(slots)), [short_name(device or f"slot {i}", SHORT)
                                                 for i, (device, _) in enumerate(slots)])
         axes.set(xlabel=unit, ylim=(-0.7, len(slots) - 0.3))
         return _embed("Timeline: a bar is a trial", figure)
 
 
-def _lineage(population: Population, winners: Sequence[Member]) -> str:
+def _lineage(population: Population, winners: Sequence[Member], metric: str) -> str:
     from matplotlib.collections import LineCollection
     members: dict[tuple[int, int | None], Member] = {
         (row.generation, row.slot): row for row in population.lineage}
     rows = np.array([population.space.to_row(row.params) for row in members.values()])
     sign = -1 if population.maximize else 1
     scores = np.array([math.nan if row.score is None else row.score for row in members.values()])
-    columns = [_Column("score", sign * _fenced(sign * scores)),
-               *(_Column(each.name, column, _ticks(each))
+    columns = [_Column(metric, sign * _fenced(sign * scores)),
+               *(_Column(each.name, column, ticks_of(each))
                  for each, column in zip(population.space.parameters, rows.T, strict=True))]
     figure, grid = _panels(len(columns) + 1, 2, 2.3)
     for axes, column in zip(grid, columns, strict=False):  # the last axes show the diversity
@@ -278,9 +285,10 @@ def _lineage(population: Population, winners: Sequence[Member]) -> str:
         axes.plot(*np.transpose([points[row.generation, row.slot] for row in winners]), "k",
                   lw=2.5, alpha=0.7)
         column.scale(axes, "y")
-        axes.locator_params("x", integer=True)
+        _count_along(axes)
     grid[-1].plot(population.diversity, "k.-")
     grid[-1].set(ylabel="diversity", ylim=(0, None), xlabel="generation")
+    _count_along(grid[-1])
     return _embed("A colour is a slot, an arrow a copy, black what led to the best", figure)
 
 
@@ -294,27 +302,16 @@ def _fenced(losses: np.ndarray) -> np.ndarray:
     return losses
 
 
-def _ticks(parameter: Parameter) -> Ticks:
-    """Return (places, labels) for an axis of a parameter."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-    low, high, size = parameter.low, parameter.high, parameter.size or math.inf
-    if parameter.values or size <= 8:
-        numbers = list(range(int(low), int(high) + 1, parameter.step * math.ceil(size / 8)))
-    else:
-        locator = (LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)) if parameter.log
-                   else MaxNLocator(4))
-        numbers = [each for each in locator.tick_values(low, high)
-                   if low <= each <= high or math.isclose(each, low) or math.isclose(each, high)]
-    values = parameter.values
-    labels = [one_line(values[int(n)], 12) if values else f"{n:g}" for n in numbers]
-    return parameter.units(np.array(numbers)), labels
+def _count_along(axes: "Axes") -> None:
+    """Let the x axis have whole numbers only, even if it shows a single one."""
+    axes.locator_params("x", integer=True, min_n_ticks=1)
 
 
 def _panels(count: int, across: int, height: float) -> tuple["Figure", np.ndarray]:
     from matplotlib.figure import Figure
     across = min(across, count)
     down = math.ceil(count / across)
-    figure = Figure(figsize=(10, 0.6 + height * down), layout="constrained")
+    figure = Figure(figsize=(10, 0.6 + height * down), dpi=130, layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.remove()
@@ -324,9 +321,21 @@ def _panels(count: int, across: int, height: float) -> tuple["Figure", np.ndarra
 def _embed(title: str, figure: "Figure") -> str:
     """Return a figure as HTML with the picture inside, in a third of the bytes of a PNG."""
     picture, title = io.BytesIO(), _cell(title)
-    figure.savefig(picture, format="webp", dpi=130, pil_kwargs={"quality": 75, "method": 2})
+    keep_labels_apart(figure)
+    figure.savefig(picture, format="webp", pil_kwargs={"quality": 75, "method": 2})
     code = base64.b64encode(picture.getvalue()).decode()
     return f'<h2>{title}</h2><img alt="{title}" src="data:image/webp;base64,{code}"/>'
+
+
+def _importance(shares: dict[str, float], unknown: str) -> str:
+    """Return a table of shares with bars, or a line that says why there are none."""
+    title = "Importance: what sets the best tenth apart from all (PED-ANOVA)"
+    if not shares:
+        return f"<h2>{title}</h2><p>{_cell(unknown)}</p>"
+    return _table(title, ["parameter", "share", ""], [
+        [name, f"{share:.0%}", "█" * round(40 * share)] for name, share in shares.items()]) + (
+        "<p>Of random draws. TPE draws near the best trials, which hides what they have in common: "
+        "then the order says little.</p>")
 
 
 def _table(title: str, header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

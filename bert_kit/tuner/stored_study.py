@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_kit.errors import ConfigError, TuningError
-from bert_kit.tuner.ask_tell import COMPLETE, FAILED, RUNNING, STATES, AskTell, Sampler, Trial
+from bert_kit.tuner.ask_tell import (COMPLETE, FAILED, RUNNING, STATES, UNNAMED, AskTell, Sampler,
+                                     Trial)
 from bert_kit.tuner.pareto import pareto_front
 from bert_kit.tuner.pruning import Pruner
 from bert_kit.tuner.space import Params, SearchSpace
@@ -45,14 +46,20 @@ class StoredStudy(AskTell):
         self._read()
 
     def _begin(self, resume: bool) -> None:
+        stored = self._store.settings()
+        before = stored[-1]["directions"] if stored else {}
+        if [*before.values()] == [*self.directions.values()] and not self.several:
+            if UNNAMED in self.directions:  # the name that the study has
+                self.directions = before
+            elif UNNAMED in before:  # as all were before objectives had names in searches
+                before = self.directions
         settings = {"name": self.name, "directions": self.directions, "seed": self.seed,
                     "space": self.space.to_dict()}
-        stored = self._store.settings()
         if stored and not resume:
             raise TuningError(f"{self.path}: holds the study {stored[-1]['name']!r}; expected "
                               "another folder, or resume=True to go on with it")
         for key in ("name", "directions", "seed") if stored else ():
-            if settings[key] != stored[-1][key]:
+            if settings[key] != {**stored[-1], "directions": before}[key]:
                 raise TuningError(f"{self.path}: the study that is there has the {key} "
                                   f"{stored[-1][key]!r}; found {settings[key]!r}")
         if stored:

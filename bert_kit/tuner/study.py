@@ -17,7 +17,8 @@ class Study(StoredStudy):
     direction
         "minimize" or "maximize".
     directions
-        {objective: direction} instead, where there are several.
+        {objective: direction} instead, where there are several, or to name the one: a report
+        then calls it so.
     sampler
         `TPE()` by default.
     pruner
@@ -47,5 +48,5 @@ class Study(StoredStudy):
     optimize, halve, statistics, export = run_trials, run_plan, statistics, export
 
     def importance(self) -> dict[str, float]:
-        """Return {parameter: share} of what sets the best trials apart from the others."""
+        """Return {parameter: share} of what sets the best trials apart; empty of too few trials."""
         return importance(self.space, self.trials)

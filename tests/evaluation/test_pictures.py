@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from bert_kit.errors import BertKitError, ConfigError, DataError
-from bert_kit.evaluation import (PlotsMissing, compute_confusion_matrix, plot_comparison,
-                                 plot_confidence_histogram, plot_confusion_matrix,
+from bert_kit.evaluation import (PlotsMissing, compute_confusion_matrix, plot_bands,
+                                 plot_comparison, plot_confidence_histogram, plot_confusion_matrix,
                                  plot_learning_curves, plot_reliability, plot_threshold_sweep,
                                  require_plots, threshold_sweep)
 
@@ -126,6 +126,88 @@ def test_curves_leave_out_what_is_no_number(tmp_path, figures):
     plot_learning_curves(rows, tmp_path / "x.png")
     assert _titles(figures[0]) == ["Loss", "$\\oops{$"]
     assert figures[0].axes[0].get_lines()[0].get_xydata().tolist() == [[1, 3], [4, 1.5]]
+
+
+def test_rates_of_several_groups_share_a_panel(tmp_path, figures):
+    rows = [{"step": step, "learning_rate": 2e-5 * step, "head_learning_rate": 1e-3 * step}
+            for step in (0, 1, 2)]
+    plot_learning_curves([{**row, "muon_learning_rate": 0.02} for row in rows], tmp_path / "x.png")
+    plot_learning_curves([{**row, "head_learning_rate": ""} for row in rows], tmp_path / "x.png")
+    plot_learning_curves([{**row, "head_learning_rate": row["learning_rate"] * 3} for row in rows],
+                         tmp_path / "x.png")
+    several, one, near = (figure.axes[0] for figure in figures)
+    assert [axes.get_title(loc="left") for axes in (several, one, near)] == ["Learning rate"] * 3
+    lines = {line.get_label(): line.get_ydata() for line in several.get_lines()}
+    assert {name: list(line) for name, line in lines.items()} == {
+        "encoder": [0, 2e-5, 4e-5], "head": [0, 1e-3, 2e-3], "matrices (Muon)": [0.02] * 3}
+    assert len({line.get_color() for line in several.get_lines()}) == 3
+    assert [line.get_label() for line in one.get_lines()] == ["training"]
+    # The encoder's rate would lie on the axis; what is near each other is drawn as it is.
+    assert [axes.get_yscale() for axes in (several, one, near)] == ["log", "linear", "linear"]
+
+
+def test_titles_do_not_run_into_one_another(tmp_path, figures):
+    plot_learning_curves([{"step": 1, "eval_loss": 1, f"eval_{'very_' * 20}long": 1, "eval_x": 2}],
+                         tmp_path / "x.png")
+    for axes in figures[0].axes:
+        room = axes.bbox.width * 1.1  # and the margin up to the next axes
+        assert axes._left_title.get_window_extent().width <= room
+
+
+def inside(axes):
+    """Whether a legend of axes, or of their figure, touches the axes' inner part."""
+    legend = axes.get_legend() or axes.figure.legends[0]
+    return axes.bbox.overlaps(legend.get_window_extent())
+
+
+def test_long_or_many_names_stand_below_the_curves(tmp_path, figures):
+    name = "a method with a name of sixty characters that differs at its end"
+    bands = {f"{name} {i}": ([1, 2, 3], [0.5, 0.6, 0.7], [0.1, 0.1, 0.1]) for i in range(12)}
+    plot_bands(bands, tmp_path / "x.png", "macro F1")
+    plot_bands({"random": bands[f"{name} 0"]}, tmp_path / "x.png", "macro F1")
+    pair = [[0.75, 0.25]], [0]
+    plot_reliability({f"{name} {i}": pair for i in range(4)}, tmp_path / "x.png")
+    many, few, reliability = (figure.axes[0] for figure in figures)
+    assert not inside(many) and inside(few) and not inside(reliability)
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle())
+             for line in many.get_lines()}
+    assert len(looks) == 12 and many.bbox.height > 150 and reliability.bbox.width > 150
+    for figure in figures:
+        legend = figure.axes[0].get_legend() or figure.legends[0]
+        assert legend.get_window_extent().width < 1.1 * figure.bbox.width
+
+
+def test_bands_of_little(tmp_path, figures):
+    plot_bands({"gap": ([1, 2, 3], [0.5, np.nan, 0.7], [0.1, np.nan, 0.1])}, tmp_path / "x.png",
+               "macro F1")
+    plot_bands({"point": ([100], [0.5], [0.125])}, tmp_path / "x.png", "macro F1")
+    plot_bands({"no spread": ([1, 2], [0.5, 0.6], [np.nan] * 2)}, tmp_path / "x.png", "macro F1")
+    line, = figures[0].axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[1, 0.5], [3, 0.7]]
+    band = figures[0].axes[0].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (0.4, pytest.approx(0.8))
+    bar, = [each for each in figures[1].axes[0].collections if len(each.get_paths()) == 1
+            and len(each.get_paths()[0].vertices) == 2]
+    assert bar.get_paths()[0].vertices[:, 1].tolist() == [0.375, 0.625]
+
+
+def test_a_score_without_a_lower_end(tmp_path, figures):
+    rows = [{"classifier": "a", "r2": -512.5}, {"classifier": "b", "r2": 0.5}]
+    plot_comparison(rows, tmp_path / "x.png", {"r2": "R²"})
+    axes = figures[0].axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert 2 <= len(boxes) < 10
+    assert all(first.x1 < second.x0 for first, second in zip(boxes, boxes[1:]))
+    bar = next(text for text in axes.texts if text.get_text() == "0.500")
+    assert bar.get_window_extent().x1 <= axes.bbox.x1 + 1
+
+
+def test_names_that_are_alike_once_cut_have_numbers(tmp_path, figures):
+    names = [f"the beginning of a name {middle} and the end of a name" for middle in "abc"]
+    plot_confusion_matrix(np.eye(4, dtype=int), [*names, "other"], tmp_path / "x.png")
+    shown = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
+    assert len({*shown}) == 4 and shown[3] == "other" and max(map(len, shown)) <= 30
+    assert [label[-3:] for label in shown[:3]] == ["(0)", "(1)", "(2)"]
 
 
 @pytest.mark.parametrize("log", [[], [{}], [{"step": 1}], [{"loss": 1}],

@@ -80,3 +80,54 @@ def test_a_folder_without_manifest_is_read_in_its_models_windows(bert, tmp_path)
     whole = evaluated(tmp_path / "run", data_file=rows)
     (tmp_path / "run" / "manifest.json").unlink()
     assert evaluated(tmp_path / "run", data_file=rows)["loss"] == whole["loss"]
+
+
+def contents(folder):
+    """Every file of a folder with its bytes, but those of an evaluation."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
+            if path.is_file() and path.parent.name != "evaluation"}
+
+
+@pytest.mark.parametrize("task", [*TRAINED, "masked"])
+def test_an_evaluation_replaces_nothing_of_the_run(task, bert, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    given = training_of(task, tmp_path, bert)
+    place = tmp_path / "run"
+    train(task, {**given, "max_steps": 2, "baselines": False, "output_dir": place})
+    rows = {"data_file": given["validation_file"]} if task == "masked" else {}
+    options = {"model": place, "device": "cpu", **rows}
+    before, link = contents(place), tmp_path / "link"
+    link.symlink_to(place, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    for output_dir in (str(place), f"{place}/", "run", "./run/../run", link):
+        capsys.readouterr()
+        run(EvaluateOptions(**options, output_dir=output_dir))
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("note      ") and "own folder" in line for line in lines) == 1
+        assert contents(place) == before
+        assert (place / "evaluation" / "evaluation.json").is_file()
+        (place / "evaluation" / "evaluation.json").unlink()
+        if task != "classification":
+            break  # the other spellings are the same for all
+    run(EvaluateOptions(**options))
+    assert "note      " not in capsys.readouterr().out
+    (place / "evaluation" / "manifest.json").touch()
+    with pytest.raises(BertKitError, match="evaluation: holds another run"):
+        run(EvaluateOptions(**options))
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "training_args.json", "model.safetensors"])
+def test_the_folder_of_another_run_is_refused_before_any_work(file, bert, tmp_path, monkeypatch):
+    given = training_of("classification", tmp_path, bert)
+    train("classification", {**given, "max_steps": 1, "baselines": False,
+                             "output_dir": tmp_path / "run"})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / file).write_text("{}")
+    (tmp_path / "link").symlink_to(other, target_is_directory=True)
+    monkeypatch.setattr("bert_kit.jobs.commands.evaluate._load", None)  # nothing is loaded
+    for output_dir in (other, tmp_path / "link"):
+        with pytest.raises(BertKitError, match="holds another run or model") as caught:
+            evaluated(tmp_path / "run", output_dir=output_dir)
+        assert "\n" not in str(caught.value) and file in str(caught.value)
+    assert [path.name for path in other.iterdir()] == [file]

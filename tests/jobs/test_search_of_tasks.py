@@ -67,6 +67,17 @@ def search(task, files, folder, space=None, **changes):
         **QUICK, "model": files / "bert", "output_dir": folder, **changes}), space)
 
 
+@pytest.mark.parametrize("sampler", ["random", "pbt"])
+def test_the_report_of_a_search_names_its_metric(sampler, files, tmp_path, figures):
+    given = {"n_trials": 2} if sampler == "random" else {"population": 2}
+    search("tagging", files, tmp_path, {"lr": [1e-6, 1e-2]}, data_file=files / "tags.conll",
+           num_train_epochs=1, sampler=sampler, report=True, train_best=False, metric="accuracy",
+           **given)
+    page, = tmp_path.rglob("report.html")
+    axes = figures[0].axes[0]  # the history, or the scores of the members
+    assert axes.get_ylabel() == "accuracy" and "<th>accuracy</th>" in page.read_text("utf-8")
+
+
 def history(study):
     return read_json(study / "trial_history.json", list)
 

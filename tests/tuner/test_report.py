@@ -41,7 +41,7 @@ def objective(trial):
     return value + 1 / epoch
 
 
-def searched(n_trials=60):
+def searched(n_trials=90):
     study = Study("a <study> & \x1b $x_1$", SPACE, sampler=Random(), pruner=Median(), seed=1)
     study.optimize(objective, n_trials)
     study.ask()  # still runs
@@ -52,7 +52,8 @@ def read(path):
     """The page as a tree, the cells of its tables by heading, and the titles of its pictures."""
     text = path.read_text("utf-8")
     tree = ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))
-    titles = [each.text for each in tree.iter("h2")]
+    body = list(tree.find("body"))
+    titles = [one.text for one, after in zip(body, body[1:]) if after.tag == "div"]
     tables = [[["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
               for table in tree.iter("table")]
     assert "http" not in text and not list(tree.iter("script"))  # it needs nothing beside it
@@ -84,7 +85,7 @@ def test_the_page_of_a_study(tmp_path):
     assert [row[:2] for row in shares[1:]] == [
         [name, f"{share:.0%}"] for name, share in study.importance().items()]
     statistics = dict(map(tuple, tables["Statistics"]))
-    assert statistics["trials"] == "61" and statistics["running"] == "1"
+    assert statistics["trials"] == "91" and statistics["running"] == "1"
     assert "ValueError: too <deep> & too slow" in statistics["errors"]
     assert [title.split(":")[0] for title in pictures] == [
         "History", "value along each parameter, the most important first", "Parallel coordinates",
@@ -111,10 +112,10 @@ def test_what_the_pictures_of_a_study_hold(tmp_path, figures):
         np.testing.assert_array_equal(by_label(axes, state), values[state])
     failed = [trial.number for trial in trials if trial.state == "failed"]
     assert by_label(axes, "failed")[:, 0].tolist() == failed and len(failed) > 3
-    assert by_label(axes, "running")[:, 0].tolist() == [60]
+    assert by_label(axes, "running")[:, 0].tolist() == [90]
     assert by_label(axes, "best").tolist() == [[study.best.number, study.best.value]]
     best = [min((value for number, value in values["complete"] if number <= i), default=math.nan)
-            for i in range(61)]
+            for i in range(91)]
     np.testing.assert_array_equal(axes.lines[-1].get_ydata(), best)
 
     assert [axes.get_xlabel() for axes in slices.axes] == list(study.importance())
@@ -145,7 +146,7 @@ def test_what_the_pictures_of_a_study_hold(tmp_path, figures):
         if trial.state == "pruned"]
     cuts = by_label(curves.axes[0], "cuts")
     assert dict(map(tuple, cuts)) == trials[-1].cuts and len(cuts) == 4
-    assert len(timeline.axes[0].collections[0].get_segments()) == 61
+    assert len(timeline.axes[0].collections[0].get_segments()) == 91
     axes = contour.axes[0]
     assert [axes.get_xlabel(), axes.get_ylabel()] == list(study.importance())[:2]
     cells = axes.collections[0].get_array()
@@ -264,8 +265,122 @@ def test_the_page_of_a_population(tmp_path, figures):
     np.testing.assert_allclose(arrows.V, [
         row.params["h0"] - found[row.generation - 1, row.parent].params["h0"] for row in copies])
     np.testing.assert_allclose(diversity.lines[0].get_ydata(), population.diversity)
+    write_lineage(population, tmp_path / "lineage.html", "f1_macro")
+    assert figures[1].axes[0].get_ylabel() == "f1_macro" and touching(figures, 0.35) == []
+    assert read(tmp_path / "lineage.html")[1]["What led to the best"][0][2] == "f1_macro"
     write_lineage(Population(space, True), tmp_path / "lineage.html")  # before the first generation
     assert not read(tmp_path / "lineage.html")[2]
+
+
+AWKWARD = (SearchSpace().log_uniform("learning_rate", 1e-6, 1e-1)
+           .log_uniform("weight_decay", 1e-12, 1e2).log_uniform("head_rate", 1.1e-5, 1.9e-5)
+           .categorical("head", [f"a_very_long_name_of_a_head_{kind}" for kind in (
+               "cnn", "bilstm", "attention", "standard", "mlp", "fourier_kan", "wavelet_kan")])
+           .continuous("dropout", 0.0, 0.0003, when={"head": "a_very_long_name_of_a_head_cnn"})
+           .continuous("narrow", 0.1, 0.1000001).discrete("batch_size", 8, 4096, 8)
+           .categorical("word", [f"word {i}" for i in range(40)]))
+
+
+def touching(figures, letter=0.0):
+    """Return the labels of ticks that overprint another one of their axis.
+
+    Where they are is matplotlib's answer; a label is at least `letter` of its height wide for
+    each of its letters.
+    """
+    found = []
+    for axes in (axes for figure in figures for axes in figure.axes):
+        for side, labels in enumerate((axes.get_xticklabels(), axes.get_yticklabels())):
+            spans = []
+            for label in labels:
+                box, text = label.get_window_extent(), label.get_text()
+                low, high = box.get_points()[:, side]
+                wide = letter * min(box.width, box.height) * len(text)
+                if side == 0 and label.get_rotation() == 0 and wide > high - low:
+                    low, high = (low + high - wide) / 2, (low + high + wide) / 2
+                start, end = axes.bbox.get_points()[:, side]
+                if text and low < end and high > start and label.get_rotation() % 90 == 0:
+                    spans.append((low, high, text))
+            spans.sort()
+            found += [(one[2], other[2]) for one, other in zip(spans, spans[1:])
+                      if one[1] > other[0]]
+    return found
+
+
+def awkward(n_trials, several=False, direction="minimize"):
+    directions = {"f1_macro": "maximize", "milliseconds a row": "minimize"}
+    study = Study("s", AWKWARD, sampler=Random(), seed=2,
+                  directions=directions if several else {"f1_macro": direction})
+    for number in range(n_trials):
+        trial = study.ask()
+        value = 0.8255 + 1e-6 * math.log10(trial.params["learning_rate"])
+        for step in (1, 2):
+            trial.report(100_000 * step, value - 1e-5 / step)
+        study.tell(trial, {"f1_macro": value, "milliseconds a row": 1e-5 * value}
+                   if several else value)
+    return study
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("n_trials", [1, 3, 40])
+def test_no_two_labels_of_an_axis_overprint(n_trials, several, tmp_path, figures):
+    write_report(awkward(n_trials, several), tmp_path / "report.html")
+    assert touching(figures, letter=0.35) == []
+    slices = next(figure for figure in figures if len(figure.axes) == 8)
+    words = next(axes for axes in slices.axes if axes.get_xlabel() == "head").get_xticklabels()
+    assert len({word.get_text() for word in words}) == 7  # told apart, though they are cut
+    for axes in slices.axes:
+        labels = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
+        assert len({*labels}) == len(labels) >= 2, axes.get_xlabel()
+
+
+def test_an_axis_of_counts_has_whole_numbers(tmp_path, figures):
+    write_report(awkward(1), tmp_path / "report.html")
+    axes = figures[0].axes[0]
+    low, high = axes.get_xlim()
+    assert [label.get_text() for label in axes.get_xticklabels()
+            if low <= label.get_position()[0] <= high] == ["0"]
+
+
+def test_the_name_of_the_metric_stands_on_every_axis_of_values(tmp_path, figures):
+    write_report(awkward(30, direction="maximize"), tmp_path / "report.html")
+    _, tables, pictures = read(tmp_path / "report.html")
+    assert tables["Best trials"][0][2] == "f1_macro"
+    history, slices, parallel, contour, curves, _ = figures
+    assert {axes.get_ylabel() for axes in (*history.axes, *slices.axes, *curves.axes)} == {
+        "f1_macro"}
+    assert parallel.axes[0].get_xticklabels()[-1].get_text() == "f1_macro"
+    assert contour.axes[-1].get_ylabel() == "f1_macro"
+    assert not any("value" in title for title in pictures)
+
+
+def test_importances_of_too_few_trials_are_not_shown(tmp_path):
+    pytest.importorskip("matplotlib")
+    title = "Importance: what sets the best tenth apart from all (PED-ANOVA)"
+    for n_trials in (1, 20):
+        write_report(awkward(n_trials), tmp_path / "report.html")
+        tree, tables, pictures = read(tmp_path / "report.html")
+        assert "important" not in "".join(pictures)
+        assert [each.text for each in tree.iter("p")] == [
+            f"too few trials to say ({n_trials} of 21 needed)"]
+        assert "0%" not in "".join(tree.find("body").itertext())
+    write_report(awkward(21), tmp_path / "report.html")
+    tree, tables, pictures = read(tmp_path / "report.html")
+    assert len(tables[title]) == 9 and [each.text[:15] for each in tree.iter("p")] == [
+        "Of random draws"]
+    study = Study("s", AWKWARD, sampler=Random())
+    for _ in range(30):
+        study.tell(study.ask(), 0.5)
+    write_report(study, tmp_path / "report.html")
+    assert "nothing to say: all 30 finished trials have the same value" in (
+        tmp_path / "report.html").read_text("utf-8")
+
+
+def test_the_ends_of_equal_values_are_one(tmp_path, figures):
+    study = Study("s", AWKWARD, sampler=Random())
+    study.tell(study.ask(), 0.5)
+    write_report(study, tmp_path / "report.html")
+    parallel = next(figure for figure in figures if figure.axes[0].texts)
+    assert [text.get_text() for text in parallel.axes[0].texts].count("0.5") == 1
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):

@@ -119,6 +119,18 @@ def test_one_objective_may_have_a_name():
     assert study.maximize and study.best.value == 0.75 and study.best.losses == (-0.75,)
 
 
+def test_a_stored_objective_may_get_a_name_later_and_keeps_it(tmp_path):
+    told(Study("s", SPACE, tmp_path, "maximize"), [0.5]).close()  # as searches were stored
+    for arguments in ({"directions": {"f1": "maximize"}}, {"direction": "maximize"}):
+        study = Study("s", SPACE, tmp_path, resume=True, **arguments)
+        assert study.directions == {"f1": "maximize"} and study.best.value == 0.5
+        told(study, [0.25]).close()
+    for arguments in ({"directions": {"accuracy": "maximize"}}, {"direction": "minimize"},
+                      {"directions": {"f1": "minimize"}}):
+        with pytest.raises(TuningError, match="has the directions {'f1': 'maximize'}; found"):
+            Study("s", SPACE, tmp_path, resume=True, **arguments)
+
+
 def test_threads_may_ask_at_the_same_time():
     study = Study("s", SPACE, sampler=Random())
     with ThreadPoolExecutor(8) as pool:

@@ -12,8 +12,8 @@ from bert_kit.errors import DataError
 from bert_kit.evaluation.scores.checks import Rows, Values, are_label_sets, decisions
 from bert_kit.evaluation.trust.calibration import expected_calibration_error, reliability_bins
 from bert_kit.evaluation.trust.resampling import wilson_interval
-from bert_kit.figures import (BLUE, COLOURS, GREY, ORANGE, PALE, plain_axes, printable_names,
-                              saved_figure)
+from bert_kit.figures import (BLUE, COLOURS, GREY, ORANGE, PALE, draw_legend, plain_axes,
+                              printable_names, saved_figure)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,6 +127,7 @@ def plot_confidence_histogram(probabilities: Values, labels: Values, path: str |
         left.legend(frameon=False)
         plain_axes(left, words["title"], words["sure"], f"{words['rows']} in % of each group")
         _draw_reliability(axes, {"model, 95% interval": groups})
+        draw_legend(figure, axes)
         plain_axes(axes, f"Calibration error {error:.3f}", words["sure"], words["share"])
 
 
@@ -145,13 +146,15 @@ def plot_reliability(models: Mapping[str, tuple[Values, Values]], path: str | Pa
     if not 1 <= len(models) <= MOST_CURVES:
         raise DataError(f"{len(models)} sets of probabilities; expected 1 to {MOST_CURVES}")
     groups, words = {}, {}
-    for name, (probabilities, labels) in models.items():
+    names, _ = printable_names([*models], "model")
+    for name, (probabilities, labels) in zip(names, models.values(), strict=True):
         error = expected_calibration_error(probabilities, labels, bins)
         groups[f"{name}: error {error:.3f}"] = reliability_bins(probabilities, labels, bins)
         words = _words(labels)
     with saved_figure(path, 4.8, 4.6) as figure:
         axes = figure.add_subplot()
         _draw_reliability(axes, groups)
+        draw_legend(figure, axes)
         plain_axes(axes, "Calibration", words["sure"], words["share"])
 
 
@@ -175,7 +178,6 @@ def _draw_reliability(axes: "Axes", curves: Mapping[str, Rows]) -> None:
         axes.errorbar(x, y, yerr=reach, color=colour, marker="o", markersize=5, linewidth=1.6,
                       elinewidth=1, label=name)
     axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.legend(frameon=False)
 
 
 def plot_threshold_sweep(rows: Rows, path: str | Path, chosen: float | None = None) -> None:

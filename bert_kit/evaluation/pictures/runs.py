@@ -4,7 +4,7 @@ Pictures need the `plots` extra (`pip install 'bert_kit[plots]'`). Paths end in 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from bert_kit.errors import DataError
 from bert_kit.evaluation.scores.checks import Rows
-from bert_kit.figures import (BLUE, GREEN, GREY, INK, ORANGE, plain_axes, printable_names,
+from bert_kit.figures import (BLUE, GREEN, GREY, INK, ORANGE, PURPLE, plain_axes, printable_names,
                               ruled_axes, saved_figure)
-from bert_kit.printing import number
+from bert_kit.printing import number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,12 @@ _PANELS = (
     ("Matthews correlation", {"eval_matthews_correlation": "evaluation"}, max),
 )
 _MORE_PANELS = (
-    ("Learning rate", {"learning_rate": "training"}, None),
+    ("Learning rate", {"learning_rate": "encoder", "head_learning_rate": "head",
+                       "muon_learning_rate": "matrices (Muon)"}, None),
     ("Gradient norm", {"grad_norm": "training"}, None),
 )
+_LINES = {"evaluation": ORANGE, "head": GREEN, "matrices (Muon)": PURPLE}
+FAR_APART = 10  # from this ratio of their highest points on, curves share a logarithmic axis
 _SCORES = {"accuracy": "accuracy", "f1_macro": "macro F1",
            "matthews_correlation": "Matthews correlation"}
 
@@ -47,7 +50,8 @@ def plot_learning_curves(log: Rows, path: str | Path) -> None:
     ----------
     log
         Rows as the Trainer logs them, or as read from metrics.csv: `step`, and any of `loss`,
-        `learning_rate`, `grad_norm`, `eval_…`. Missing, None, NaN or empty values are left out.
+        `learning_rate`, `head_learning_rate`, `muon_learning_rate`, `grad_norm`, `eval_…`.
+        Missing, None, NaN or empty values are left out.
 
     Raises
     ------
@@ -65,6 +69,8 @@ def plot_learning_curves(log: Rows, path: str | Path) -> None:
             axes = figure.add_subplot(down, across, place)
             for name, curve in curves.items():
                 _draw_curve(axes, curve, name)
+            if len(curves) > 1 and "evaluation" not in curves and _far_apart(curves.values()):
+                axes.set_yscale("log", nonpositive="mask")
             axes.set_xlim(0, max(1.03 * last, 1))  # the same in all panels
             plain_axes(axes, title, "step")
             if len(curves) > 1:
@@ -75,13 +81,15 @@ def _panels(log: Rows) -> list[tuple[str, dict[str, Curve]]]:
     """Return up to four (title, curves by name), the usual ones first."""
     columns = list(dict.fromkeys(key for row in log for key in row))
     usual = {column for _, names, _ in _PANELS for column in names}
-    others = tuple((column.removeprefix("eval_").replace("_", " ").capitalize(),
+    others = tuple((one_line(column.removeprefix("eval_").replace("_", " ").capitalize(), 36),
                     {column: "evaluation"}, None)
                    for column in columns if column.startswith("eval_") and column not in usual)
     panels = []
     for title, names, choose in _PANELS + others + _MORE_PANELS:
         curves = {name: _curve(log, column) for column, name in names.items()}
         curves = {name: curve for name, curve in curves.items() if curve}
+        if [*curves] == ["encoder"]:
+            curves = {"training": curves["encoder"]}  # one rate for all
         if choose and "evaluation" in curves:
             step, value = choose(curves["evaluation"], key=lambda pair: pair[1])
             title += f": best {value:.4g} at step {step:,.0f}"
@@ -96,9 +104,15 @@ def _curve(log: Rows, column: str) -> Curve:
     return [pair for pair in pairs if not math.isnan(sum(pair))]
 
 
+def _far_apart(curves: Iterable[Curve]) -> bool:
+    """Return whether one of some rates is so much lower that it would lie on the axis."""
+    highest = [max(value for _, value in curve) for curve in curves]
+    return 0 < FAR_APART * min(highest) <= max(highest)
+
+
 def _draw_curve(axes: "Axes", curve: Curve, name: str) -> None:
     evaluation = name == "evaluation"
-    axes.plot(*zip(*curve, strict=True), label=name, color=ORANGE if evaluation else BLUE,
+    axes.plot(*zip(*curve, strict=True), label=name, color=_LINES.get(name, BLUE),
               marker="o" if evaluation or len(curve) == 1 else None, markersize=4, linewidth=1.6,
               zorder=3 if evaluation else 2)
     ruled_axes(axes)
@@ -160,8 +174,12 @@ def _draw_scores(axes: "Axes", rows: Rows, present: Mapping[str, str]) -> None:
         low, high = _column(rows, f"{key}_low"), _column(rows, f"{key}_high")
         _draw_bars(axes, np.arange(len(rows)) - 0.4 + thick * (i + 0.5), _column(rows, key), thick,
                    "{:.3f}".format, ends=(low, high), label=name, color=colors[i % 3])
-    axes.set_xlim(lowest * 1.1, 1.14)  # room for the number of a bar that reaches 1
-    axes.set_xticks(np.arange(math.ceil(lowest * 5), 6) / 5)
+    if lowest < -1:  # R², which has no lower end
+        axes.locator_params(axis="x", nbins=6)
+    else:
+        axes.set_xticks(np.arange(math.ceil(lowest * 5), 6) / 5)
+    # With room for the number of a bar that reaches 1.
+    axes.set_xlim(lowest * 1.1, 1.14 - 0.14 * min(lowest + 1, 0))
     plain_axes(axes, "", "score (1 is perfect)")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
                 borderaxespad=0, borderpad=0.2, columnspacing=1.2)

@@ -8,7 +8,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
-from bert_kit.jobs.run.folder import known_settings, stored_run
+from bert_kit.jobs.run.folder import check_place, known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, setting_of,
@@ -19,6 +19,7 @@ from bert_kit.lookup import find_folder
 from bert_kit.training import Processes, choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
+RUN_FILES = ("manifest.json", "training_args.json", *WEIGHT_FILES)  # a folder with one is a run's
 OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
@@ -34,7 +35,8 @@ class EvaluateOptions(UseOptions, OwnTaskOptions):
     data_file: str | None = option(None, "labelled rows; the run's own test rows without it",
                                    "input_file")
     other: str | None = option(None, "a second model to compare with on the same rows")
-    output_dir: str | None = option(None, "by default evaluation in the model's", "output_root")
+    output_dir: str | None = option(None, "by default evaluation in the model's; no run's folder",
+                                    "output_root")
     text_column: tuple[str, ...] | None = option(
         None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
     label_column: tuple[str, ...] | None = option(
@@ -83,8 +85,11 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
     place = find_run(options.model, options.output_dir)
     folder = find_folder(place, (*WEIGHT_FILES, "modules.json"), options.download)
     task = task or (task_named(options.task) if options.task else task_of_folder(folder))
-    output = Path(options.output_dir or folder / "evaluation")
+    output = output_folder(options.output_dir, folder)
     with join_processes(choose_device(options.device)) as processes:
+        if processes.first and options.output_dir and output != Path(options.output_dir):
+            options.say(f"note      {options.output_dir} is the model's own folder, whose files "
+                        f"stay; the evaluation is in {output}")
         predictor = _load(task, folder, options, processes)
         part = processes.from_first(lambda: _rows(task, predictor, folder, options))
         answers = predictor.answers(_dataset(task, predictor, part, folder))
@@ -95,6 +100,26 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
                                                        answers, results, folder))
         check_learned(results["verdict"], options.strict, folder)
         return results
+
+
+def output_folder(output_dir: str | None, folder: Path) -> Path:
+    """Return where an evaluation writes: never over what a training run left.
+
+    Without an output_dir, or aimed at the model's own folder, it goes to `evaluation` in that.
+
+    Raises
+    ------
+    ConfigError
+        If the folder is that of another run or model.
+    """
+    output = check_place(output_dir or folder / "evaluation")
+    if output.is_dir() and output.samefile(folder):
+        output = output / "evaluation"
+    for name in RUN_FILES:
+        if (output / name).exists():
+            raise ConfigError(f"{output}: holds another run or model (it has a {name}); choose "
+                              "another output_dir, or leave it out")
+    return output
 
 
 def _load(task: Task, folder: Path, options: EvaluateOptions, processes: Processes) -> Any:

@@ -197,8 +197,9 @@ class Search:
         """Return the Study, begun or gone on with."""
         options = self.options
         return Study(options.study_name or self.task.folder_name(self.base), self.space,
-                     self.folder, self.direction, sampler=sampler, pruner=pruner,
-                     seed=options.seed, resume=resume or options.resume is not None)
+                     self.folder, directions={self.metric: self.direction}, sampler=sampler,
+                     pruner=pruner, seed=options.seed,
+                     resume=resume or options.resume is not None)
 
     def log(self) -> SearchLog:
         """Return what says how the search goes on."""
@@ -410,7 +411,7 @@ def draw_report(search: Search) -> Path:
     """Draw what a search has found on one page in its folder, and return the page's path."""
     path = search.folder / "report.html"
     if search.options.sampler == "pbt":
-        write_lineage(Population.load(search.folder), path)
+        write_lineage(Population.load(search.folder), path, search.metric)
         return path
     with closing(search.study(resume=True)) as study:
         write_report(study, path)
