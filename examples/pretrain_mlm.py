@@ -46,7 +46,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--muon_learning_rate", type=float, help="of the matrices that move by "
                         "Muon; by default twice the other")
     parser.add_argument("--lr_scheduler_type", default="linear", help="linear, cosine, wsd, …")
-    parser.add_argument("--mask_probability", type=float, default=0.25, help="share to predict")
+    parser.add_argument("--mask_probability", type=float, default=0.4, help="share to predict")
     parser.add_argument("--whole_word", action="store_true", help="mask whole words")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", choices=["auto"], help="go on with an interrupted run")

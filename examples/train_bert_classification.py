@@ -30,7 +30,7 @@ from bert_kit.training import best_precision, check_new_run
 from bert_kit.weights import load_weights
 
 HELD_OUT = pretrain_mlm.HELD_OUT  # share of the test rows: of the docstrings the files held out
-RATE_TIMES_WIDTH = 0.05  # a wider model wants a lower rate: 2e-4 at 256, 6.5e-5 at 768
+RATE = 5e-4  # highest, of a model 256 wide; it falls with the square of the width: 5.6e-5 at 768
 MINUTES = 3  # of pre-training, where a model begins with nothing but text
 
 
@@ -47,8 +47,8 @@ def parse_arguments(arguments=None):
                         f"before; default {MINUTES} for the docstring task without weights, else 0")
     parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
     parser.add_argument("--epochs", type=int, default=6, help="passes over the rows")
-    parser.add_argument("--learning_rate", type=float, help="highest rate; by default "
-                        f"{RATE_TIMES_WIDTH} / width of the model, with random weights 5e-4")
+    parser.add_argument("--learning_rate", type=float, help=f"highest rate; {RATE:g} for a model "
+                        "256 wide and with random weights, less for a wider one")
     parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
     parser.add_argument("--batch_size", type=int, default=32, help="rows in a batch")
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default by machine")
@@ -137,7 +137,7 @@ def main(args):
         args.batch_size, shuffle=False)
 
     # 5. Training.
-    rate = RATE_TIMES_WIDTH / model.config.hidden_size if args.weights else 5e-4
+    rate = RATE * (256 / model.config.hidden_size)**2 if args.weights else RATE
     settings = TrainingArguments(
         args.output_dir, num_train_epochs=args.epochs, learning_rate=args.learning_rate or rate,
         precision=args.precision or best_precision(device), eval_strategy="no", logging_steps=20)

@@ -9,6 +9,7 @@ class TextKeywords(TypedDict, total=False):
     activation: str | None
     adam_epsilon: float
     asymmetric: bool
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     bert_hidden_size: int | None
@@ -43,6 +44,7 @@ class TextKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     hidden_dim: int | Sequence[int] | None
     hidden_dims: int | Sequence[int] | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     kernel_sizes: int | Sequence[int] | None
@@ -68,10 +70,13 @@ class TextKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_filters: int | None
     num_frequencies: int | None
@@ -97,6 +102,7 @@ class TextKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     smoothing_window: int
+    strict: bool
     stride: int
     task: str
     test_file: str | Path | None
@@ -121,6 +127,7 @@ class TextKeywords(TypedDict, total=False):
 
 class TagKeywords(TypedDict, total=False):
     adam_epsilon: float
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -148,6 +155,7 @@ class TagKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     label_smoothing: float
@@ -170,10 +178,13 @@ class TagKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_train_epochs: int | None
     optim: str
@@ -194,6 +205,7 @@ class TagKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     smoothing_window: int
+    strict: bool
     stride: int | None
     tag_column: int
     task: str
@@ -215,6 +227,7 @@ class TagKeywords(TypedDict, total=False):
 
 class AnswerKeywords(TypedDict, total=False):
     adam_epsilon: float
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -242,6 +255,7 @@ class AnswerKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     layer_decay: float
@@ -263,10 +277,13 @@ class AnswerKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_train_epochs: int | None
     optim: str
@@ -287,6 +304,7 @@ class AnswerKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     smoothing_window: int
+    strict: bool
     stride: int
     task: str
     test_file: str | Path | None
@@ -306,6 +324,7 @@ class AnswerKeywords(TypedDict, total=False):
 
 class SimilarityKeywords(TypedDict, total=False):
     adam_epsilon: float
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -335,6 +354,7 @@ class SimilarityKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     label_column: str | Sequence[str]
@@ -355,10 +375,13 @@ class SimilarityKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_train_epochs: int | None
     optim: str
@@ -380,6 +403,7 @@ class SimilarityKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     smoothing_window: int
+    strict: bool
     task: str
     test_file: str | Path | None
     text_column: str | Sequence[str]
@@ -398,6 +422,7 @@ class SimilarityKeywords(TypedDict, total=False):
 
 class MaskedKeywords(TypedDict, total=False):
     adam_epsilon: float
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -421,6 +446,7 @@ class MaskedKeywords(TypedDict, total=False):
     gradual_unfreezing: bool
     group_by_length: bool
     head_learning_rate: float | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     layer_decay: float
@@ -442,11 +468,14 @@ class MaskedKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     mlm_probability: float
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     nsp: bool
     num_epochs: int | None
     num_train_epochs: int | None
@@ -470,6 +499,7 @@ class MaskedKeywords(TypedDict, total=False):
     seed: int
     smoothing_window: int
     store: str | Path | None
+    strict: bool
     task: str
     threads: int | None
     time_limit: float | None
@@ -495,6 +525,7 @@ class ActiveKeywords(TypedDict, total=False):
     adam_epsilon: float
     all_data: bool
     asymmetric: bool
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch: int | None
     batch_size: int
@@ -535,6 +566,7 @@ class ActiveKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     hidden_dim: int | Sequence[int] | None
     hidden_dims: int | Sequence[int] | None
+    hidden_dropout_prob: float | str | None
     improvement_threshold: float
     initial: int | None
     kappa: float | None
@@ -564,10 +596,12 @@ class ActiveKeywords(TypedDict, total=False):
     min_delta: float
     min_epochs: int
     min_steps: int
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_filters: int | None
     num_frequencies: int | None
@@ -601,6 +635,7 @@ class ActiveKeywords(TypedDict, total=False):
     seeds: int | Sequence[int] | None
     smoothing_window: int
     stop_rows: int
+    strict: bool
     stride: int
     task: str
     test_file: str | Path | None
@@ -630,6 +665,7 @@ class CompareKeywords(TypedDict, total=False):
     activation: str | None
     adam_epsilon: float
     asymmetric: bool
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int
     bert_hidden_size: int | None
@@ -665,6 +701,7 @@ class CompareKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     hidden_dim: int | Sequence[int] | None
     hidden_dims: int | Sequence[int] | None
+    hidden_dropout_prob: float | str | None
     improvement_threshold: float
     kernel_sizes: int | Sequence[int] | None
     label_column: str | Sequence[str] | None
@@ -689,10 +726,13 @@ class CompareKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     num_epochs: int | None
     num_filters: int | None
     num_frequencies: int | None
@@ -719,6 +759,7 @@ class CompareKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     smoothing_window: int
+    strict: bool
     stride: int
     task: str
     test_file: str | Path | None
@@ -747,6 +788,7 @@ class SearchKeywords(TypedDict, total=False):
     adaptive_stopping: bool
     all: bool
     asymmetric: bool
+    attention_probs_dropout_prob: float | str | None
     baselines: bool
     batch_size: int | None
     bert_hidden_size: int | None
@@ -786,6 +828,7 @@ class SearchKeywords(TypedDict, total=False):
     head_learning_rate: float | None
     hidden_dim: int | Sequence[int] | None
     hidden_dims: int | Sequence[int] | None
+    hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
     jobs: int
@@ -819,11 +862,14 @@ class SearchKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
+    min_steps: int | None
+    minutes: float | None
     mlm_probability: float
     model: str | Path | None
     model_name: str | Path | None
     model_name_or_path: str | Path | None
     momentum: float
+    muon_learning_rate: float | None
     n_jobs: int
     n_trials: int | None
     nsp: bool
@@ -860,6 +906,7 @@ class SearchKeywords(TypedDict, total=False):
     smoothing_window: int
     store: str | Path | None
     strategy: str
+    strict: bool
     stride: int
     study_name: str | None
     tag_column: int

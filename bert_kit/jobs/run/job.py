@@ -256,7 +256,7 @@ class TrainingJob(Generic[Part]):
         training.save(folder)
         task.leave(training, answers, results, folder, plots, concluded)
         write_json(folder / "results.json", results)
-        use = task.use.format(model=quoted(folder))
+        use = task.use_of(training).format(model=quoted(folder))
         write_card(folder, results, task.what, columns, use)
         if plots:
             plot_learning_curves(training.trainer.state.log, folder / "learning_curves.png")

@@ -230,6 +230,10 @@ class Task(ABC, Generic[Part]):
         What it returns is handed to `leave`.
         """
 
+    def use_of(self, training: "Training") -> str:
+        """Return the command line that uses the model; {model} is the folder."""
+        return self.use
+
     def leave(self, training: "Training", answers: Mapping[str, Any], results: dict[str, Any],
               folder: Path, plots: bool, concluded: Any) -> None:
         """Write predictions, tables and pictures into the run's folder."""

@@ -56,7 +56,7 @@ class MaskingOptions(Options):
     title: ClassVar[str] = "masking"
 
     mask_probability: float = option(
-        0.25, "share of the tokens to predict in training; losses are always measured at .15, so "
+        0.4, "share of the tokens to predict in training; losses are always measured at .15, so "
         "that they compare", "mlm_probability", before=0.15)
     whole_word: bool = option(False, "mask all pieces of a word or none", "whole_word_mask")
     nsp: bool = option(False, "predict next sentences too; a line of a file is a sentence")
@@ -279,6 +279,11 @@ class MaskedTask(Task[list[Document]]):
             training.model.config = config.replace(**without)
             training.options.say(f"note      trained without dropout; config.json says {DROPOUT}, "
                                  "for a fine-tuning")
+
+    def use_of(self, training: "Training") -> str:
+        """Return `train` with the rate that weights of this width want."""
+        rate = 5e-4 * (256 / training.model.config.hidden_size)**2
+        return f"{self.use} --learning_rate {rate:.1g}"
 
     def facts(self, training: "Training") -> dict[str, Any]:
         return {"next_sentences": training.options.nsp,
