@@ -26,7 +26,8 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
     classifier
         The head: standard, mlp, bilstm, attention, cnn, fourier_kan or wavelet_kan.
     num_train_epochs
-        3 with weights, 6 from scratch.
+        3 with weights, 6 from scratch, and where none are given at least 200 steps: few rows make
+        few steps, and too few teach nothing (`settings={"min_steps": …}`).
     learning_rate
         5e-5 with weights, 5e-4 from scratch; "auto" finds one.
     max_length

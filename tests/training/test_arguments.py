@@ -226,4 +226,5 @@ def test_rates_and_optimizer_reach_the_run():
     state = run.train()
     assert run.args.betas == (0.9, 0.95) and run.args.to_dict()["betas"] == [0.9, 0.95]
     last = state.log[-2]
-    assert last["step"] == 8 and last["learning_rate"] == pytest.approx(4e-3 / 7)
+    assert last["step"] == 8 and last["head_learning_rate"] == pytest.approx(4e-3 / 7)
+    assert last["learning_rate"] == pytest.approx(1e-3 / 7)

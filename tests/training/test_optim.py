@@ -94,7 +94,7 @@ def test_two_steps_of_the_other_optimizers_by_the_formula(kind):
 
 
 def test_an_unknown_optimizer_lists_those_there_are():
-    with pytest.raises(TrainingError, match="'lion'.*adamw, adam, sgd, rmsprop"):
+    with pytest.raises(TrainingError, match="'lion'.*adamw, muon, adam, sgd, rmsprop"):
         make_optimizer(torch.nn.Linear(1, 1), 0.1, kind="lion")
 
 

@@ -191,7 +191,7 @@ def test_a_diverging_run_stops_with_advice():
     (dict(load_best_model_at_end=True), "output_dir"),
     (dict(output_dir="x", load_best_model_at_end=True, save_strategy="no"), "save_strategy"),
     (dict(lr_scheduler_type="square"), "linear, cosine, constant"),
-    (dict(optim="lion"), "adamw, adam, sgd, rmsprop"), (dict(verbosity=3), "0, 1, 2"),
+    (dict(optim="lion"), "adamw, muon, adam, sgd, rmsprop"), (dict(verbosity=3), "0, 1, 2"),
     (dict(betas=(0.9, 1.0)), "betas"), (dict(betas="(0.9, 0.99)"), "betas"),
     (dict(adam_epsilon=0.0), "adam_epsilon"), (dict(momentum=1), "momentum"),
     (dict(layer_decay=0), "layer_decay.*at most 1"), (dict(time_limit=0), "time_limit.*or None"),
