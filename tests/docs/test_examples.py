@@ -59,6 +59,22 @@ def test_pretrain_then_classify(tmp_path, cache, nsp):
     assert out.count("really") == 3
 
 
+def test_from_nothing_but_text(tmp_path, cache):
+    """README's first command, in seconds: pre-trained first, and what was done is told."""
+    given = ["--model", "bert-tiny", "--pretrain_minutes", 0.02, "--per_class", 8, "--epochs", 1,
+             "--max_length", 32]
+    out = run(tmp_path, cache, "train_bert_classification.py", *given)
+    first, second = out.split("== classification")
+    assert "== pre-training for 0.02 minutes" in first and "held-out loss" in first
+    assert "weights from runs/classifier/pretrained" in second and "\nverdict    " in second
+    assert BertConfig.load(tmp_path / "runs/classifier/pretrained").hidden_dropout_prob == 0.1
+    again = run(tmp_path, cache, "train_bert_classification.py", *given, "--resume", "auto")
+    assert again.split("three test rows")[1] == out.split("three test rows")[1]
+    error = run(tmp_path, cache, "train_bert_classification.py", "--weights", "runs/classifier",
+                "--pretrain_minutes", 1, "--output_dir", "other", code=1)
+    assert "pretrain_minutes" in error and error.count("\n") == 1
+
+
 def test_own_csv_resume_and_plain_errors(tmp_path, cache):
     with open(tmp_path / "own.csv", "w", newline="") as file:
         writer = csv.writer(file)

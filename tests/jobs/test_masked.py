@@ -84,7 +84,8 @@ def test_a_run_leaves_everything_and_its_numbers_agree(run, files):
     assert manifest["job"] == "pretrain" and manifest["settings"]["learning_rate"] == 3e-3
     config = BertConfig.load(folder)
     assert config.max_position_embeddings == 24 == get_tokenizer(folder).max_length
-    assert config.hidden_dropout_prob == 0 and config.vocab_size == results["vocabulary"] == 90
+    assert config.hidden_dropout_prob == 0.1  # to be fine-tuned with
+    assert config.vocab_size == results["vocabulary"] == 90
 
 
 def test_scores_are_those_of_the_saved_model_row_by_row(run, files):
@@ -103,7 +104,8 @@ def test_scores_are_those_of_the_saved_model_row_by_row(run, files):
     assert results["rows"]["validation"] == len(rows)
     assert results["validation"]["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
     assert results["validation"]["accuracy"] == pytest.approx(sum(right) / len(right))
-    seen = MLMDataset([" ".join(lines) for lines in read_documents([files[0]])], tokenizer, 24)
+    seen = MLMDataset([" ".join(lines) for lines in read_documents([files[0]])], tokenizer, 24,
+                      0.4)
     counts = Counter(label for i in range(len(seen)) for label in seen[3, i]["labels"].tolist())
     total = sum(counts[i] + 1 for i in range(90))
     unigram = -sum(math.log((counts[label] + 1) / total) for label in wanted) / len(wanted)
@@ -155,7 +157,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(options, run, files, tmp_path):
         assert same_but_time(again, results) and metrics(folder) == metrics(whole)
         assert (folder / "model.safetensors").read_bytes() == (
             whole / "model.safetensors").read_bytes()
-        with pytest.raises(BertKitError, match="mask_probability was 0.15 and is now 0.3"):
+        with pytest.raises(BertKitError, match="mask_probability was 0.4 and is now 0.3"):
             pretrain(output_dir=folder, resume="auto", **settings, mask_probability=0.3)
     other = write_documents(tmp_path / "other.txt", 60, 5)
     with pytest.raises(BertKitError, match="train_file was|the data has changed"):
@@ -193,7 +195,8 @@ def test_two_processes_give_the_run_of_one(files, tmp_path):
     assert (both["rows"], both["baselines"]) == (alone["rows"], alone["baselines"])
     one, two = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
-        torch.testing.assert_close(tensor, two[name], atol=2e-5, rtol=0)
+        # Muon's steps are computed in bfloat16, so a sum that is rounded otherwise shows more.
+        torch.testing.assert_close(tensor, two[name], atol=2e-4, rtol=0)
 
 
 def test_next_sentences_are_learned_and_measured_too(files, tmp_path):

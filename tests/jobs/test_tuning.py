@@ -17,6 +17,7 @@ from bert_kit.errors import BertKitError, ConfigError, TrainingError
 from bert_kit.files import held, read_json
 from bert_kit.jobs.options.declare import fields_of, spellings
 from bert_kit.jobs.run import build
+from bert_kit.jobs.run.build import highest_rate
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.table import TRAINED, task_named
 from bert_kit.jobs.tasks.texts import HEADS, Predictor
@@ -69,8 +70,8 @@ def settings(task="classification", **changes):
     return search_options(task).from_names(changes)
 
 
-def search_space(options, space=None):
-    return space_of(task_named(options.task), options, space)
+def search_space(options, space=None, before=False):
+    return space_of(task_named(options.task), options, space, before)
 
 
 def check_settings(options):
@@ -334,15 +335,27 @@ def test_every_value_of_a_heads_space_is_one_that_the_head_takes(head, files):
     space = search_space(settings(classifier=head))
     names = [parameter.name for parameter in space.parameters]
     assert names == ["batch_size", "dropout_rate", "lr", "weight_decay", "warmup_ratio",
-                     *OF_HEAD[head]]
+                     "head_learning_rate", *OF_HEAD[head]]
     rng = np.random.default_rng(0)
     for row in [np.zeros(len(names)), np.ones(len(names)), *rng.random((8, len(names)))]:
         check_settings(trial_options(base(files, classifier=head), space.from_row(row)))
     assert space.only(*names).parameters == space.parameters
 
 
+def test_the_rates_that_are_tried_leave_out_where_nothing_is_learned(files):
+    def rates(**changes):
+        space = search_space(settings(**changes)).to_dict()
+        return [(space[name]["low"], space[name]["high"]) for name in ("lr", "head_learning_rate")
+                if name in space]
+    assert rates(model=str(files[1])) == [(1e-5, 3e-4), (5e-5, 5e-3)]
+    assert rates() == [(1e-4, 2e-3), (5e-5, 5e-3)]
+    assert 3e-4 < highest_rate(task_named("classification"), settings(model="x"), 768)
+
+
 def test_the_space_of_seed_000():
-    space = search_space(settings()).to_dict()
+    """As it was the default until 0.2, for a search that goes on."""
+    space = search_space(settings(), before=True).to_dict()
+    assert "head_learning_rate" not in space
     assert space["num_hidden_layers"] == {"kind": "discrete", "low": 1, "high": 4, "step": 1,
                                           "log": False}
     assert space["activation"]["values"] == ["relu", "gelu", "silu", "tanh"]
@@ -355,7 +368,8 @@ def test_the_space_of_seed_000():
 
 def test_what_is_set_is_not_tuned(tmp_path):
     names = {p.name for p in search_space(settings(lr=1e-3, depth=2, batch_size=32)).parameters}
-    assert names == {"dropout_rate", "weight_decay", "warmup_ratio", "activation"}
+    assert names == {"dropout_rate", "weight_decay", "warmup_ratio", "activation",
+                     "head_learning_rate"}
     path = tmp_path / "space.toml"
     path.write_text('batch_size = [4, 8]\nlr = {kind = "log_uniform", low = 1e-5, high = 1e-3}\n')
     assert [p.kind for p in search_space(settings(space=path)).parameters] == [

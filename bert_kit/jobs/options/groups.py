@@ -75,8 +75,8 @@ class TrainingOptions(Options):
     max_steps: int = option(TrainingArguments.max_steps,
                             "optimizer steps instead of epochs, where above 0")
     min_steps: int | None = option(
-        None, "train for at least so many steps, in whole epochs: few rows make few steps, and "
-        "too few teach nothing; 200 where neither num_train_epochs nor max_steps is given",
+        None, "least number of steps, in whole epochs: few rows make few, and too few teach "
+        "nothing; 200 without num_train_epochs and max_steps",
         least=0, before=0, needs=Needs("a number of epochs (no max_steps)",
                                        lambda options: options.max_steps < 1))
     minutes: float | None = option(

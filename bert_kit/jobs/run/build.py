@@ -68,8 +68,10 @@ def starting_config(task: Task, options: TrainOptions) -> BertConfig:
     return config
 
 
-def check_options(task: Task, options: TrainOptions) -> None:
+def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> None:
     """Find what does not go together before any row is read.
+
+    With `any_rate` a learning rate may be one that no weights survive, as in a search for it.
 
     Raises
     ------
@@ -87,7 +89,8 @@ def check_options(task: Task, options: TrainOptions) -> None:
         raise ConfigError(f"metric is {options.metric!r}; expected one of "
                           f"{', '.join(task.metrics)} for {task.name}")
     training_arguments(task, options)
-    _check_rate(task, options, config)
+    if not any_rate:
+        _check_rate(task, options, config)
     early_stopping(options)
     if options.memory_threshold is not None:
         MemoryManager(options.memory_threshold)

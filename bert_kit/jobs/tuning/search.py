@@ -31,7 +31,7 @@ from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
                                      planned_epochs)
 from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
-                                      remove_split_on_error)
+                                      remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
@@ -284,12 +284,13 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
     if options.folds and not isinstance(task, TextTask):
         raise UsageError(f"folds is {options.folds}, but {task.name} has no labelled texts to cut "
                          "into folds; leave it out")
-    space = search_space(task, options, space)
     parent, study = options.output_dir, options.study_name
     folder = (Path(parent, study) if study is not None else numbered_folder(
         parent, task.folder_name(options), options.resume is not None))
     begun: dict[str, Any] = {}
     options = as_begun(options, folder)
+    before = (folder / "manifest.json").is_file() and "min_steps" not in stored_run(folder)[1]
+    space = search_space(task, options, space, before)
     if (folder / "manifest.json").is_file():
         check_same_run(folder, options, FIXED, job="tune")
         begun = read_json(folder / "manifest.json").get("chosen", {})
@@ -300,7 +301,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         "precision": options.precision or best_precision(choose_device(options.device)),
         "threads": options.threads or max(1, torch.get_num_threads() // options.jobs), **begun})
     middle = space.from_row(np.full(len(space.parameters), 0.5))
-    check_options(task, trial_options(base, middle))
+    check_options(task, trial_options(base, middle), any_rate=options.learning_rate is None)
     if options.sampler in BY_LEGS:
         BertStep(base)  # or an error for what has no meaning there
     epochs = planned_epochs(task, base, sys.maxsize)

@@ -13,13 +13,14 @@ from bert_kit.tuner import SearchSpace, log
 OF_ALL = {
     "batch_size": [8, 16, 32, 64],
     "dropout_rate": (0.1, 0.6),
+    "lr": log(1e-5, 3e-4),
     "weight_decay": log(1e-8, 1e-2),
     "warmup_ratio": (0.0, 0.3),
 }
-# With weights, and from scratch. A lower rate learns nothing in a few epochs, a higher one destroys
-# what the weights know; see docs/tuning.md.
-RATES = (log(1e-5, 3e-4), log(1e-4, 2e-3))
-HEAD_RATE = log(5e-5, 5e-3)
+# A lower rate learns nothing in a few epochs, a higher one undoes what weights know.
+FROM_SCRATCH = {"lr": log(1e-4, 2e-3)}
+BEFORE = {"lr": log(1e-6, 5e-3)}  # until 0.2; a search that goes on has the space it began with
+HEAD_RATE = {"head_learning_rate": log(5e-5, 5e-3)}
 OF_HEAD = {
     "standard": {},
     "mlp": {"num_hidden_layers": (1, 4), "activation": ["relu", "gelu", "silu", "tanh"]},
@@ -40,8 +41,8 @@ def tunable(options: type[Options]) -> set[str]:
             or group_of(options, field.name).title in ("training", "head")}
 
 
-def search_space(task: Task, options: Any,
-                 space: SearchSpace | Mapping[str, Any] | None = None) -> SearchSpace:
+def search_space(task: Task, options: Any, space: SearchSpace | Mapping[str, Any] | None = None,
+                 before: bool = False) -> SearchSpace:
     """Return the SearchSpace of a search.
 
     Parameters
@@ -50,6 +51,8 @@ def search_space(task: Task, options: Any,
         Of the search. What is set there is fixed and leaves the space.
     space
         In place of the task's own, or of the file that the options name.
+    before
+        Whether the search began when the task's own was wider, and had no rate of the head.
 
     Raises
     ------
@@ -59,8 +62,8 @@ def search_space(task: Task, options: Any,
     if space is None and options.space is not None:
         space = read_config_file(options.space)
     elif space is None:
-        space = {"lr": RATES[options.model is None],
-                 **({"head_learning_rate": HEAD_RATE} if task.has_head else {}), **OF_ALL,
+        space = {**OF_ALL, **(BEFORE if before else FROM_SCRATCH if options.model is None else {}),
+                 **(HEAD_RATE if task.has_head and not before else {}),
                  **OF_HEAD[getattr(options, "classifier", "standard")]}
         if options.sampler == "pbt":
             space = {name: space[name] for name in WHILE_TRAINING if name in space}
