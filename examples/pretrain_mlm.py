@@ -103,7 +103,7 @@ def main(args):
         precision=best_precision(device), logging_steps=50, eval_strategy="no")
     loss = compute_pretraining_loss if args.nsp else compute_mlm_loss
     if args.minutes is not None:
-        steps = planned_steps(args.minutes, model, settings, loss, train_loader)
+        steps = planned_steps(args.minutes, model, settings, loss, train_loader, args.resume)
         settings = dataclasses.replace(settings, max_steps=steps)
         print(f"plan         {steps:,} steps in {args.minutes:g} minutes")
     trainer = Trainer(
