@@ -208,7 +208,8 @@ def schedule_factor(step: int, kind: str, warmup_steps: int, total_steps: int) -
         "linear": 1 - done,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "constant": 1.0,
-        "wsd": min(1.0, max(0, total_steps - step) / max(1.0, FALL * total_steps)),
+        "wsd": min(1.0, max(0, total_steps - step) / max(1.0, min(
+            FALL * total_steps, total_steps - warmup_steps))),
     }[kind]
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from bert_kit.checks import number
 from bert_kit.errors import TrainingError
 from bert_kit.files import StrPath, read_json
+from bert_kit.training.distributed import ALONE, Processes
 from bert_kit.training.arguments import TrainingArguments
 from bert_kit.training.losses import Batch, Loss
 from bert_kit.training.lr_finder import endless, put_back, to_the_start
@@ -21,7 +22,8 @@ SHARE = 0.03  # of the time that is planned, spent on measuring
 
 
 def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, loss: Loss,
-                  loader: Iterable[Batch], resume: StrPath | None = None) -> int:
+                  loader: Iterable[Batch], resume: StrPath | None = None,
+                  processes: Processes = ALONE) -> int:
     """Return how many optimizer steps of a run fit into some minutes, at least one.
 
     A few steps are taken, and undone: weights, buffers and random numbers are as before at the
@@ -35,6 +37,8 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
         As of `Trainer`.
     resume
         As of `Trainer.train`: a run that goes on keeps the number that it began with.
+    processes
+        As of `AMPTrainer`; all of them find the same number.
 
     Raises
     ------
@@ -47,7 +51,8 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
         return int(read_json(begun)["max_steps"])
     optimizer = make_optimizer(model, args.learning_rate, kind=args.optim,
                                rate_of=layerwise_rates(model, args.learning_rate))
-    amp, begin, taken = AMPTrainer(model, optimizer, precision=args.precision), monotonic(), 0
+    amp = AMPTrainer(model, optimizer, precision=args.precision, processes=processes)
+    begin, taken = monotonic(), 0
     started = begin
     try:
         with put_back(model, optimizer):
@@ -58,9 +63,10 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
                 if step + 1 == WARM_UP:
                     started = monotonic()
                 taken = step + 1 - WARM_UP
-                if taken > 0 and monotonic() - begin > SHARE * seconds:
+                if taken > 0 and processes.any(monotonic() - begin > SHARE * seconds):
                     break
     finally:
         to_the_start(loader)
     now = monotonic()
-    return max(1, int((seconds - (now - begin)) * taken / (now - started)))
+    steps = max(1, int((seconds - (now - begin)) * taken / (now - started)))
+    return processes.from_first(lambda: steps)

@@ -45,11 +45,14 @@ class Finding(NamedTuple):
 
 
 def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]],
-              keys: Sequence[str], more_is_better: Callable[[str], bool]) -> list[Finding]:
-    """Return a finding for each baseline that a model is not above, in any score that both have.
+              keys: Sequence[str], more_is_better: Callable[[str], bool],
+              count: int | None = None) -> list[Finding]:
+    """Return a finding for each baseline that a model is not above, in the first score they share.
 
-    Where the scores have an interval of Matthews' correlation, one above 0 is above a baseline
-    of constant answers: with balanced weights a model may lose accuracy to that and know far more.
+    A constant answer (its Matthews' correlation is 0) is beaten by a correlation that is above 0
+    by more than chance, and by nothing else: guesses have a better macro F1 than it, and with
+    balanced weights a model that knows far more may have a lower accuracy. Where the rows are few
+    chance is wide, and a model within it is not yet of no use.
 
     Parameters
     ----------
@@ -58,9 +61,11 @@ def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
     baselines
         {what it is: its scores}.
     keys
-        Scores to look at, the first of them in the sentence.
+        Scores to look at, in this order.
     more_is_better
         Says of a score whether a greater value is the better one.
+    count
+        Of the rows scored.
 
     Examples
     --------
@@ -69,22 +74,34 @@ def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
     >>> found[0].says
     'no better than majority class: accuracy 0.5000 against 0.5000'
     """
-    low = scores.get("intervals", {}).get("matthews_correlation", {}).get("low", 0)
-    found = []
+    low, found = _least_correlation(scores, count), []
     for name, baseline in baselines.items():
-        shared = [key for key in keys if _is_number(scores.get(key))
-                  and _is_number(baseline.get(key))]
-        beaten = any((scores[key] - baseline[key]) * (1 if more_is_better(key) else -1) > 0
-                     for key in shared)
-        constant = baseline.get("matthews_correlation") == 0
-        if not shared or (low > 0 if constant and "intervals" in scores else beaten):
+        key = next((key for key in keys if _is_number(scores.get(key))
+                    and _is_number(baseline.get(key))), None)
+        if key is None:
             continue
-        key = shared[0]
-        hardly = "hardly better" if beaten else "no better"
+        above = (scores[key] - baseline[key]) * (1 if more_is_better(key) else -1) > 0
+        constant = baseline.get("matthews_correlation") == 0 and low is not None
+        if low > 0 if constant and low is not None else above:
+            continue
         found.append(Finding(
-            "not_above_baseline", f"{hardly} than {name}: {key} {scores[key]:.4f} against "
-            f"{baseline[key]:.4f}", True, ("weights", "optimizer", "steps", "rate", "labels")))
+            "not_above_baseline", f"{'hardly' if above else 'no'} better than {name}: {key} "
+            f"{scores[key]:.4f} against {baseline[key]:.4f}",
+            not (above and count is not None and count < FEW_ROWS),
+            ("weights", "optimizer", "steps", "rate", "labels")))
     return found
+
+
+def _least_correlation(scores: Mapping[str, Any], count: int | None) -> float | None:
+    """Return the low end of a 95% interval of Matthews' correlation, or None if it is not known.
+
+    Without an interval it is that of a correlation of 0, whose deviation is 1 / sqrt(count).
+    """
+    interval = scores.get("intervals", {}).get("matthews_correlation")
+    if interval is not None:
+        return float(interval["low"])
+    value = scores.get("matthews_correlation")
+    return value - 2 / math.sqrt(count) if _is_number(value) and count else None
 
 
 def same_answers(answers: Iterable[Hashable], truth: Iterable[Hashable], rows: str,

@@ -12,7 +12,7 @@ from bert_kit.active import mean_curve, paired_difference, share_needed
 from bert_kit.evaluation import Finding, not_above, plot_bands, write_rows
 from bert_kit.files import write_json
 from bert_kit.jobs.active.rows import AT_HALF, ActiveRows
-from bert_kit.jobs.run.build import more_is_better
+from bert_kit.jobs.run.build import more_is_better, starting_config
 from bert_kit.jobs.run.job import Results, can_draw
 from bert_kit.jobs.run.verdict import Verdict, make_verdict, setting_of, verdict_text
 
@@ -75,13 +75,15 @@ def _verdict(found: Mapping[str, Any] | None, rows: ActiveRows) -> Verdict:
     if found is None:
         return make_verdict([])
     last = [method["mean"][-1] for method in found["methods"].values()]
-    goal = found["all_data"]["mean"] if found["all_data"] else max(last)
+    best = max(last) if more_is_better(options.metric) else min(last)
+    goal = found["all_data"]["mean"] if found["all_data"] else best
     findings = not_above({options.metric: goal}, {f"always answering {name!r}": constant},
                          [options.metric], more_is_better)
     if findings and found["all_data"]:
         findings.append(Finding("empty_goal", "the score with all labels is no goal, so the shares "
                                 "of labels above say nothing", True, ("steps", "weights")))
-    return make_verdict(findings, setting_of(rows.task, options))
+    width = starting_config(rows.task, rows.base).hidden_size
+    return make_verdict(findings, setting_of(rows.task, options, width))
 
 
 def compare_curves(campaigns: Mapping[str, Sequence[History]], goal: Sequence[History] | None,

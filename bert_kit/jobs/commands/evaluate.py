@@ -194,14 +194,15 @@ def _verdict(task: Task, folder: Path, options: EvaluateOptions, predictor: Any,
              answers: Any, scores: dict[str, Any]) -> Verdict:
     """Return the verdict: beside the run's own baselines if these are its rows."""
     setting, baselines = Setting(pretrains=not task.fine_tunes), {}
+    width = predictor.model.config.hidden_size
     if (folder / "manifest.json").is_file() and (folder / "results.json").is_file():
         found = read_json(folder / "results.json")
-        setting = setting_of(task, _trained(task, folder), found.get("steps"),
+        setting = setting_of(task, _trained(task, folder), width, found.get("steps"),
                              found.get("learning_rate"))
         if options.data_file is None and "test" in found:
             baselines = found.get("baselines") or {}
     return judge(task, scores, baselines or task.constant_baseline(part), setting,
-                 task.findings(answers, part, predictor, scores, "rows"))
+                 task.findings(answers, part, predictor, scores, "rows"), count=len(part))
 
 
 def find_run(model: str, output_dir: str | None = None) -> str | Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from bert_kit.checks import share
+from bert_kit.checks import number, share
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
@@ -54,7 +54,7 @@ class ModelOptions(Options):
         "its folder stores 0, as after a pre-training (own: even then)", words=("own",),
         before="own")
     attention_probs_dropout_prob: float | str | None = option(
-        None, "dropout of the attention weights; by default as of the hidden states",
+        None, "dropout of the attention weights; the model's own by default, but .1 for a stored 0",
         words=("own",), before="own")
 
     def __post_init__(self) -> None:
@@ -80,9 +80,10 @@ class TrainingOptions(Options):
         least=0, before=0, needs=Needs("a number of epochs (no max_steps)",
                                        lambda options: options.max_steps < 1))
     minutes: float | None = option(
-        None, "as many steps as fit into so many minutes, by the speed of the first ones, instead "
-        "of epochs", needs=Needs("an open end (no max_steps)",
-                                 lambda options: options.max_steps < 1))
+        None, "as many steps as fit into so many minutes of training, by the speed of the first "
+        "ones", needs=Needs("an open end (no max_steps, min_steps or num_train_epochs)",
+                            lambda options: options.max_steps < 1 and options.min_steps is None
+                            and options.num_train_epochs is None))
     batch_size: int = option(32, "rows in a batch, of all processes together",
                              "per_device_train_batch_size", least=1)
     gradient_accumulation_steps: int = option(TrainingArguments.gradient_accumulation_steps,
@@ -128,6 +129,11 @@ class TrainingOptions(Options):
     memory_threshold: float | None = option(
         None, "cut batches into smaller pieces above this share of memory, as .85",
         may_change=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minutes is not None:
+            number("minutes", self.minutes, 0, above=True, error=ConfigError)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from bert_kit.jobs.run.build import more_is_better
 Config = dict[str, Any]  # the content of such a file
 ALL, OVERALL = "all_best_configs.json", "best_overall_classifier.json"
 SUFFIX = "_best_config.json"
-LEFT_OUT = ("output_dir", "resume", "verbosity")  # where a run goes is not what it computes
+# Where a run goes, and what is said of it, is not what it computes.
+LEFT_OUT = ("output_dir", "resume", "verbosity", "strict")
 
 
 def best_config(options: Any, metric: str, params: dict[str, Any], value: float,

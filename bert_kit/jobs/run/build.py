@@ -26,7 +26,8 @@ DROPOUT = 0.1
 ENCODER_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 # The highest learning rate times width at which an encoder with weights still learned when all of
 # it was fine-tuned; see docs/classification.md.
-SURVIVED = {"adamw": 0.4, "adam": 0.4, "muon": 0.4}
+SURVIVED = {"adamw": 0.4, "adam": 0.4, "rmsprop": 0.4, "muon": 0.4}
+NARROW = 256  # a model of this width or less wants a higher rate than published ones
 
 
 def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
@@ -104,21 +105,51 @@ def _check_rate(task: Task, options: TrainOptions, config: BertConfig) -> None:
     A rate for a new head, meant for all, is the usual mistake; who gives both knows what he does.
     """
     rate, begun = options.learning_rate, Path(str(options.output_dir)) / "manifest.json"
-    highest = highest_rate(task, options, config.hidden_size)
+    highest = highest_rate(task, options, config)
     if (isinstance(rate, float) and rate > highest and task.has_head
             and options.head_learning_rate is None
             and not (options.resume is not None and begun.is_file())):
+        usual = usual_rate(task, options, config.hidden_size)
         raise ConfigError(
             f"learning_rate is {rate:g}, which no pre-trained encoder of this width survives (the "
-            f"highest that did is {highest:.2g}); expected two numbers, learning_rate "
-            f"{task.rates[0]:g} for the encoder and head_learning_rate {rate:g} for what is new")
+            f"highest that did is {highest:.2g}); expected two numbers, learning_rate {usual:.2g} "
+            f"for the encoder and head_learning_rate {rate:g} for what is new")
 
 
-def highest_rate(task: Task, options: TrainOptions, width: int) -> float:
+def usual_rate(task: Task, options: TrainOptions, width: int) -> float:
+    """Return the learning rate to advise: that of the task, or a narrow model's with weights.
+
+    It is the default but for narrow models with weights, whose default is the same as of all.
+    """
+    rate = task.rates[options.model is None]
+    if options.model is None or not task.fine_tunes or width > NARROW:
+        return rate
+    return narrow_rate(width)
+
+
+def narrow_rate(width: int) -> float:
+    """Return the rate of fine-tuning a small model that has seen little text: 5e-4 at 256."""
+    return min(5e-4 * (NARROW / width)**2, SURVIVED["adamw"] / width / 2)
+
+
+def highest_rate(task: Task, options: TrainOptions, config: BertConfig) -> float:
     """Return the highest learning rate at which the weights to start from keep what they know."""
-    if not task.fine_tunes or options.model is None or options.freeze_layers == -1:
+    frozen = options.freeze_layers in (-1, config.num_hidden_layers)
+    if not task.fine_tunes or options.model is None or frozen:
         return math.inf
-    return SURVIVED.get(options.optim, math.inf) / width
+    return SURVIVED.get(options.optim, math.inf) / config.hidden_size
+
+
+def explicit_rates(task: Task, options: TrainOptions) -> TrainOptions:
+    """Return options that say the head's rate where the encoder's is one that a job refuses alone.
+
+    A search may have found it; a training with what it found is to be the same.
+    """
+    rate = options.learning_rate
+    if (isinstance(rate, float) and task.has_head and options.head_learning_rate is None
+            and rate > highest_rate(task, options, starting_config(task, options))):
+        return options.replace(head_learning_rate=rate * (task.head_factor(options) or 1.0))
+    return options
 
 
 def default_dropout(task: Task, options: TrainOptions, before: BertConfig) -> dict[str, float]:
@@ -127,7 +158,8 @@ def default_dropout(task: Task, options: TrainOptions, before: BertConfig) -> di
     A pre-training that sees its text once or twice needs none; a fine-tuning that goes over few
     rows many times does (Devlin et al. 2019, appendix A.2: .1).
     """
-    if options.model is None or not task.fine_tunes:
+    given = options.dropout is not None and not task.drops_in_head
+    if options.model is None or not task.fine_tunes or given:
         return {}
     return {name: DROPOUT for name in ENCODER_DROPOUT
             if getattr(before, name) == 0 and getattr(options, name) is None}
@@ -141,10 +173,11 @@ def chosen_dropout(options: TrainOptions) -> dict[str, Any]:
 
 def dropout_note(task: Task, options: TrainOptions) -> str | None:
     """Return a line on dropout that is not what the start's folder stores, or None."""
-    if not default_dropout(task, options, starting_config(task, options)):
+    changed = default_dropout(task, options, starting_config(task, options))
+    if not changed:
         return None
     return (f"note      {options.model} stores dropout 0; this training has {DROPOUT} "
-            "(--hidden_dropout_prob, --attention_probs_dropout_prob)")
+            f"({', '.join(f'--{name}' for name in changed)})")
 
 
 def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
@@ -284,11 +317,11 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
     arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
                                    evaluates, per_epoch)
     if options.minutes is not None:
-        steps = processes.from_first(lambda: planned_steps(
-            options.minutes, model, arguments, loss, loader, options.resume))
+        steps = planned_steps(options.minutes, model, arguments, loss, loader, options.resume,
+                              processes)
         options.say(f"plan      {steps:,} steps in {options.minutes:g} minutes")
         arguments = dataclasses.replace(arguments, max_steps=steps)
-    _say_plan(task, options, arguments, per_epoch, model.config.hidden_size)
+    _say_plan(task, options, arguments, per_epoch, model.config)
     return Trainer(
         model, arguments, loss, loader, evaluate=training.validate if evaluates else None,
         save_model=predictor.save, load_model=functools.partial(load_weights, model),
@@ -300,17 +333,21 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
 
 
 def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
-              per_epoch: int, width: int) -> None:
+              per_epoch: int, config: BertConfig) -> None:
     """Say what a user did not ask for in so many words: more passes, a rate that is too high."""
     epochs = arguments.num_train_epochs
     if arguments.max_steps < 1 and epochs > planned_epochs(task, options.replace(min_steps=0), 1):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
-    highest = highest_rate(task, options, width)
-    if arguments.learning_rate > highest:
-        options.say(f"warning   learning_rate is {arguments.learning_rate:g}: no pre-trained "
-                    f"encoder of this width has been seen to survive more than {highest:.2g} with "
-                    f"{options.optim}; usual is {task.rates[0]:g}")
+    highest = highest_rate(task, options, config)
+    # Matrices that move by Muon bear about three times as much.
+    rates = {"learning_rate": arguments.learning_rate,
+             "muon_learning_rate": (arguments.muon_rate or 0) / 3}
+    for name, rate in rates.items():
+        if rate > highest:
+            options.say(f"warning   {name} is {getattr(arguments, name)}: no pre-trained encoder "
+                        f"of this width has been seen to survive it with {options.optim}; usual "
+                        f"is {usual_rate(task, options, config.hidden_size):.2g}")
 
 
 def _learning_rate(task: Task, options: TrainOptions, model: nn.Module, loss: Loss, loader: Any,

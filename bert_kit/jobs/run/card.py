@@ -43,7 +43,11 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     if results.get("verdict"):
         lines += ["## Verdict", "", *(
             f"- {markdown(found['says'])}." for found in results["verdict"]["findings"])]
-        lines += ["" if results["verdict"]["findings"] else "Above what had to be beaten.", ""]
+        beside = results["verdict"].get("beside")
+        if results["verdict"]["learned"]:
+            lines.append(f"- It has learned: {markdown(beside)}." if beside
+                         else "- There was nothing to compare with.")
+        lines.append("")
     rows = ", ".join(f"{count:,} {part}" for part, count in results["rows"].items())
     scored = " The test rows were scored once, after training." if results.get("test") else ""
     lines += [f"Rows: {rows}. Training took {results['steps']:,} steps, "

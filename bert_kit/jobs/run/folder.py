@@ -195,11 +195,14 @@ def as_begun(options: Any, folder: str | Path | None = None) -> Any:
     if options.resume is None or not (folder / "manifest.json").is_file():
         return options
     known = known_settings(type(options), stored_run(folder)[1])
-    fields = [field for field in fields_of(type(options)) if "before" in field.metadata]
-    return options.replace(**{
-        field.name: field.metadata["before"] for field in fields
-        if known.get(field.name, field.metadata["before"]) == field.metadata["before"]
-        and getattr(options, field.name) == field.default})
+    changed = {}
+    for field in fields_of(type(options)):
+        name, before = field.name, field.metadata.get("before", field.default)
+        if known.get(name, before) == before != field.default == getattr(options, name):
+            changed[name] = before
+            if name in known:  # whoever gave the flag is to know that it does not hold
+                options.say(f"note      {name} is {before!r}, as when this run began")
+    return options.replace(**changed)
 
 
 def check_same_run(folder: Path, options: Any, fixed: tuple[str, ...] = (),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from bert_kit.errors import ConfigError
 from bert_kit.evaluation import plot_learning_curves
 from bert_kit.figures import PlotsMissing, require_plots
 from bert_kit.files import write_json
@@ -134,6 +135,9 @@ class TrainingJob(Generic[Part]):
             with remove_split_on_error(options.output_dir if self.processes.first else None):
                 rows = self.tokenize(first(self.read))
                 options.say(f"data      {rows.parts.description}")
+                if options.strict and rows.datasets.keys() <= {"train"}:
+                    raise ConfigError("strict needs rows that are held out; give a val_size or a "
+                                      "test_size above 0, or a file of such rows")
                 reset_peak_memory(device)
                 training = self.build(rows)
                 if options.output_dir is not None:
@@ -233,12 +237,16 @@ class TrainingJob(Generic[Part]):
         """Return whether the model has learned anything, by the test rows if there are some."""
         name = "test" if "test" in results else "validation"
         part, scores = training.parts.present()[name], results[name]
-        baselines = results["baselines"] or self.task.constant_baseline(part)
+        task, options = self.task, self.options
+        keys = [key for key, *_ in task.columns]
+        if getattr(options, "class_weight", None) is not None:  # accuracy is not what was wanted
+            keys.insert(0, task.metric(options, training.parts))
         return judge(
-            self.task, scores, baselines,
-            setting_of(self.task, self.options, results["steps"], results["learning_rate"]),
-            self.task.findings(answers[name], part, training.predictor, scores, f"{name} rows"),
-            training.trainer.state.log)
+            task, scores, results["baselines"] or task.constant_baseline(part),
+            setting_of(task, options, training.model.config.hidden_size, results["steps"],
+                       results["learning_rate"]),
+            task.findings(answers[name], part, training.predictor, scores, f"{name} rows"),
+            training.trainer.state.log, keys, len(part))
 
     def finish(self, training: Training[Part], answers: Mapping[str, Any],
                results: Results) -> Results:

@@ -86,6 +86,8 @@ class Task(ABC, Generic[Part]):
         That trains it, as manifest.json names it.
     has_head
         Whether what is not the encoder may have a learning rate of its own.
+    drops_in_head
+        Whether the option `dropout` is of the head; else it is of the encoder.
     fine_tunes
         Whether weights are trained on few rows, many times over, which takes dropout.
     rates, epochs
@@ -102,6 +104,7 @@ class Task(ABC, Generic[Part]):
     columns: ClassVar[tuple[Column, ...]]
     job: ClassVar[str] = "train"
     has_head: ClassVar[bool] = True
+    drops_in_head: ClassVar[bool] = True
     fine_tunes: ClassVar[bool] = True
     rates: ClassVar[tuple[float, float]] = (5e-5, 5e-4)
     epochs: ClassVar[tuple[int, int]] = (3, 6)

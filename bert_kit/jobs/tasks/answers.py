@@ -112,7 +112,7 @@ class AnswerTask(Task[list[Question]]):
     name, what = "answering", "finds the answer to a question in a text"
     use = 'answer --model {model} --question "…" --context "…"'
     options, predictor_class = AnswerOptions, Answerer
-    metrics = ("f1", "exact_match")
+    metrics, drops_in_head = ("f1", "exact_match"), False
     columns = (("exact_match", "exact match", 13, ".4f"), ("f1", "F1", 10, ".4f"))
     rates = (1e-4, 5e-4)
 
@@ -175,6 +175,10 @@ class AnswerTask(Task[list[Question]]):
         right = [texts[0] if texts else "" for texts in right_answers(part).values()]
         return [*same_answers(given, right, rows, lambda text: repr(text) if text else "no answer"),
                 *few_rows(len(part), rows)]
+
+    def constant_baseline(self, part: list[Question]) -> dict[str, Scores]:
+        right = right_answers(part)
+        return {"no answer to any question": answer_metrics(dict.fromkeys(right, ""), right)}
 
     def facts(self, training: "Training") -> dict[str, Any]:
         return {"null_threshold": training.predictor.null_threshold}

@@ -139,7 +139,7 @@ class ClassTask(TextTask):
         given = [classes[number] for number in answers.argmax(1).tolist()]
         right = [classes[number] for number in part.labels]
         return [*same_answers(given, right, rows), *flat_answers(answers.log_softmax(1), rows),
-                *never_predicted(given, right), *few_rows(len(right), rows, scores["accuracy"])]
+                *never_predicted(given, right), *few_rows(len(right), rows, scores.get("accuracy"))]
 
     def more_scores(self, rows: Mapping[str, tuple[Tensor, Any]], config: BertConfig) -> Scores:
         logits, labels = rows["test"]

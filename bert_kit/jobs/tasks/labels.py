@@ -176,6 +176,11 @@ class LabelTask(TextTask):
         scores = multilabel_metrics(probabilities, labels, thresholds)
         return {key: scores[key] for key, *_ in self.columns}
 
+    def constant_baseline(self, part: Part) -> dict[str, Scores]:
+        shares = np.tile(np.asarray(part.labels).mean(0), (len(part), 1))
+        return {"the commonest label of these rows": self._headline(shares, part.labels,
+                                                                    shares.max())}
+
     def findings(self, answers: Tensor, part: Part, predictor: Any, scores: Scores,
                  rows: str) -> list[Finding]:
         given = self.names(answers, predictor.config)

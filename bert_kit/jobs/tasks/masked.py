@@ -28,7 +28,8 @@ from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import TrainOptions
-from bert_kit.jobs.run.build import DROPOUT, ENCODER_DROPOUT, check_unmeasured
+from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
+                                     narrow_rate)
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -156,7 +157,8 @@ class MaskedTask(Task[list[Document]]):
     metrics = ("loss", "perplexity", "accuracy", "next_sentence_accuracy")
     columns = (("loss", "loss", 8, ".4f"), ("perplexity", "perplexity", 12, ".4g"),
                ("accuracy", "accuracy", 10, ".4f"))
-    rates, epochs, fine_tunes, has_head = (1e-4, 1e-3), (1, 1), False, False
+    rates, epochs = (1e-4, 1e-3), (1, 1)
+    fine_tunes = has_head = drops_in_head = False
 
     def folder_name(self, options: Any) -> str:
         return "pretrained"
@@ -239,10 +241,13 @@ class MaskedTask(Task[list[Document]]):
         start = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
         if before:
             start = f"{before['loss']:.2f}"
+        dropout = training.model.config.hidden_dropout_prob
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
                 f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
                 "average",
+                f"dropout     {dropout:g}" + (f", as {options.model} stores it "
+                "(--hidden_dropout_prob 0 for none)" * bool(options.model and dropout)),
                 f"expect      a loss of about {start}{' + ln 2' * options.nsp} at the start"]
 
     # ---- scores
@@ -282,8 +287,8 @@ class MaskedTask(Task[list[Document]]):
 
     def use_of(self, training: "Training") -> str:
         """Return `train` with the rate that weights of this width want."""
-        rate = 5e-4 * (256 / training.model.config.hidden_size)**2
-        return f"{self.use} --learning_rate {rate:.1g}"
+        width = training.model.config.hidden_size
+        return self.use + (f" --learning_rate {narrow_rate(width):.1g}" if width <= NARROW else "")
 
     def facts(self, training: "Training") -> dict[str, Any]:
         return {"next_sentences": training.options.nsp,

@@ -73,6 +73,10 @@ class NumberTask(TextTask):
         mean = np.full(len(held_out), np.asarray(parts.train.labels).mean())
         yield "mean of the training labels", regression_metrics(mean, held_out.labels)
 
+    def constant_baseline(self, part: Part) -> dict[str, Scores]:
+        mean = np.full(len(part), np.asarray(part.labels).mean())
+        return {"the mean of these rows": regression_metrics(mean, part.labels)}
+
     def findings(self, answers: Tensor, part: Part, predictor: Any, scores: Scores,
                  rows: str) -> list[Finding]:
         return [*flat_numbers(answers[:, 0], part.labels, rows), *few_rows(len(part.labels), rows)]

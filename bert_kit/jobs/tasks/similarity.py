@@ -173,7 +173,7 @@ class SimilarityTask(Task[Part]):
     name, what = "similarity", "gives a text a vector, near those of texts alike in meaning"
     use = "embed --model {model} --data_file texts.txt --output_file vectors.npy"
     options, predictor_class = SimilarityOptions, SentenceEncoder
-    metrics, has_head = ("spearman", "pearson"), False
+    metrics, has_head, drops_in_head = ("spearman", "pearson"), False, False
     columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
 
     def check(self, options: Any, config: BertConfig) -> None:

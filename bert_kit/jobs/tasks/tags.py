@@ -265,6 +265,12 @@ class TagTask(Task[TaggedSentences]):
         guesses = commonest_tags(training.parts.train, part.words)
         yield "commonest tag of each word", _part_scores(guesses, part, training.predictor)
 
+    def constant_baseline(self, part: TaggedSentences) -> dict[str, Scores]:
+        tags = tags_of(part)
+        common, _ = Counter(tag for row in tags for tag in row).most_common(1)[0]
+        scores = tag_scores([[common] * len(row) for row in tags], tags, are_entities(part.classes))
+        return {f"{common} for every word": scores}
+
     def findings(self, answers: list[np.ndarray], part: TaggedSentences, predictor: Tagger,
                  scores: Scores, rows: str) -> list[Finding]:
         given = [tag for tags in predictor.names(answers) for tag in tags]

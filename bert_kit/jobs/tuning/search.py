@@ -10,6 +10,7 @@ import dataclasses
 import math
 import multiprocessing
 import os
+import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from bert_kit.files import held, numbered_folder, read_json, remove_folder, writ
 from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
-                                     planned_epochs)
+                                     explicit_rates, planned_epochs, starting_config)
 from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
                                       remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
@@ -58,6 +59,7 @@ CUTS = {"median": Median(), "percentile": Percentile(0.25), "none": None}  # a q
 # What the machine and the number of jobs decide when a search begins. It keeps them when it goes
 # on elsewhere or with other jobs: scores that were rounded otherwise would not compare.
 CHOSEN = ("precision", "threads")
+MOST_LEGS = 10  # times the usual epochs, where few rows make few steps: each leg takes its time too
 # A search that goes on would compare trials that were trained otherwise.
 FIXED = ("device", "early_stopping", "min_delta", "min_epochs", "smoothing_window",
          "trend_window", "regression")
@@ -207,8 +209,10 @@ class Search:
 
     def config(self, options: Any, trial: Trial) -> Config:
         """Return the best configuration of a trial with these options."""
-        return best_config(options, self.metric, trial.params, trial.value, trial=trial.number,
-                           state=trial.state, learned=trial.notes.get("learned", True))
+        scores = {key: trial.notes[key] for key, *_ in self.task.columns if key in trial.notes}
+        return best_config(explicit_rates(self.task, options), self.metric, trial.params,
+                           trial.value, trial=trial.number, state=trial.state, scores=scores,
+                           learned=trial.notes.get("learned", True))
 
 
 def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Config:
@@ -223,10 +227,15 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
     rows, fingerprint = read_rows(search)
     search = dataclasses.replace(search, metric=search.task.metric(search.base, rows.parts))
     if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
-        steps = math.ceil(len(rows.datasets["train"]) / (search.base.batch_size
-                                                         * search.base.gradient_accumulation_steps))
-        search = dataclasses.replace(search, base=search.base.replace(
-            num_train_epochs=planned_epochs(search.task, search.base, steps), min_steps=0))
+        base, usual = search.base, planned_epochs(search.task, search.base, sys.maxsize)
+        steps = math.ceil(len(rows.datasets["train"])
+                          / (base.batch_size * base.gradient_accumulation_steps))
+        epochs = min(planned_epochs(search.task, base, steps), MOST_LEGS * usual)
+        search = dataclasses.replace(search, base=base.replace(
+            num_train_epochs=epochs, min_steps=None))
+        if epochs > usual:
+            options.say(f"epochs    {epochs}, of {steps} steps each: fewer teach nothing "
+                        "(--num_train_epochs)")
     options.say(f"data      {rows.parts.description}\nsearch    {options.sampler} over "
                 f"{', '.join(parameter.name for parameter in search.space.parameters)}, in "
                 f"{search.folder}\ntraining  {search.base.precision}, threads "
@@ -261,19 +270,28 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
 
 def _verdict(search: Search, rows: Rows, config: Config) -> Verdict:
     """Return the verdict on the best configuration, by the validation rows that chose it."""
-    task, options, parts = search.task, search.options, rows.parts
-    baselines: dict[str, Scores] = {}
-    if options.baselines and isinstance(task, TextTask) and parts.validation is not None:
-        with contextlib.suppress(DataError):  # texts without words, for instance
-            baselines.update(task.text_baselines(parts, parts.validation))
+    task, options = search.task, search.options
+    found: list[dict[str, Scores]] = []
+    count = 0
+    for each in tokenized_rows(search.base, options.folds) if options.folds else [rows]:
+        held_out: Any = each.parts.validation
+        count += len(held_out)
+        found.append(task.constant_baseline(held_out))
+        if options.baselines and isinstance(task, TextTask):
+            with contextlib.suppress(DataError):  # texts without words, for instance
+                found[-1] = dict(task.text_baselines(each.parts, held_out))
+    baselines = {name: {key: statistics.fmean(one.get(name, {}).get(key, math.nan) for one in found)
+                        for key in scores} for name, scores in found[0].items()}
     findings = []
     if not config.get("learned", True):
         findings = [Finding("one_answer", "every validation row is given the same answer", True,
                             ("weights", "rate", "steps", "labels"))]
     rate = config["settings"].get("learning_rate")
-    return judge(task, {search.metric: config["best_value"]}, baselines,
-                 setting_of(task, search.base, None, rate if isinstance(rate, float) else None),
-                 findings, keys=[search.metric])
+    width = starting_config(task, search.base).hidden_size
+    return judge(task, {**config.get("scores", {}), search.metric: config["best_value"]}, baselines,
+                 setting_of(task, search.base, width, None,
+                            rate if isinstance(rate, float) else None),
+                 findings, keys=[search.metric, *(key for key, *_ in task.columns)], count=count)
 
 
 def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) -> Search:

@@ -197,10 +197,12 @@ class Objective:
     def _mean_of_folds(self, options: Any, trial: Trial) -> float:
         """Return the mean over the folds; a trial that falls behind ends with a fold."""
         values: list[float] = []
+        learned = []
         for fold, rows in enumerate(tokenized_rows(options, self.folds), 1):
             job = TrialTraining(options, rows, lambda epoch, value: False)
             values.append(job.score()[job.metric])
+            learned.append(job.learned)
             if trial.report(fold, statistics.fmean(values)):
                 break
-        trial.notes["folds"] = values
+        trial.notes.update(folds=values, learned=all(learned))
         return statistics.fmean(values)
