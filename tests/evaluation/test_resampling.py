@@ -218,7 +218,7 @@ POPULATIONS = {  # shares of the classes, how much is found of each, rows
     "one class of 3%, more rows": ([40, 32, 25, 3], [0.85, 0.8, 0.8, 0.5], 500),
     "one class of three rows": ([40, 32, 25, 3], [0.85, 0.8, 0.8, 0.5], 100),
     "five rows a class": ([1] * 12, 0.85, 60)}
-FEW = 0.86  # what is reached where a class has 3 or 5 rows; within the classes it was .76 and .83
+FEW = 0.86  # the least share where a class has 3 or 5 rows: they are too few for more
 
 
 @pytest.mark.parametrize("name", POPULATIONS)

@@ -28,9 +28,9 @@ def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> 
     {'accuracy': 1.0, 'f1_macro': 1.0, 'matthews_correlation': 1.0}
     """
     confusion = np.asarray(confusion)
-    if classes is None:
-        classes = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    return {name: float(score) for name, score in _scores_of_each(confusion, classes).items()}
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    scores = _scores_of_each(confusion, occurs if classes is None else classes)
+    return {name: float(score) for name, score in scores.items()}
 
 
 def _scores_of_each(confusions: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
