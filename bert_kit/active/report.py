@@ -87,7 +87,9 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95
                       ) -> dict[str, float | None]:
     """Compare two methods over the same seeds: mean difference, with a confidence interval.
 
-    The interval is Student's for paired samples, mean ± t s / sqrt(n), over the seeds.
+    The interval is Student's for paired samples, mean ± t s / sqrt(n), over the seeds. One seed
+    has none, and neither have seeds that all differ alike (as two methods that are always right):
+    without a spread nothing says how far another seed would be from these.
 
     Scores are of shape (seeds,) or (seeds, rounds); rounds are averaged, so that a curve counts as
     the area below it.
@@ -95,8 +97,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95
     Returns
     -------
     dict
-        `mean` of first - second, `low` and `high` (None with one seed), `wins`, the seeds in which
-        first is better, and `seeds`.
+        `mean` of first - second, `low` and `high` (None without a spread), `wins`, the seeds in
+        which first is better, and `seeds`.
 
     Examples
     --------
@@ -111,7 +113,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95
                         "seeds and rounds of both")
     differences = (first - second).reshape(len(first), -1).mean(axis=1)
     count, mean, low, high = len(differences), float(differences.mean()), None, None
-    if count > 1:
+    rounding = 1e-12 * max(abs(first).max(), abs(second).max())
+    if np.ptp(differences) > rounding:
         half = float(t.ppf((1 + level) / 2, count - 1) * differences.std(ddof=1)) / math.sqrt(count)
         low, high = mean - half, mean + half
     return {"mean": mean, "low": low, "high": high, "wins": int((differences > 0).sum()),

@@ -234,7 +234,7 @@ def leaderboard(results: Sequence[Results], metric: str = "f1_macro") -> Board:
     -------
     list of dict
         `classifier`, `validation` (the metric there), the scores of the task's table and the
-        metric; with classes `accuracy_low` and `accuracy_high` (95% bootstrap interval) and
+        metric; with classes `accuracy_low` and `accuracy_high` (95% interval) and
         `p_against_best` (exact McNemar test of the same rows against the first); `seconds` of
         training, `peak_memory_mb`, `parameters`.
     """

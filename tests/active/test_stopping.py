@@ -146,3 +146,15 @@ def test_paired_difference_against_scipy():
     assert alone == {"mean": 0.25, "low": None, "high": None, "wins": 1, "seeds": 1}
     with pytest.raises(DataError, match="the same seeds"):
         paired_difference([1, 2], [1, 2, 3])
+
+
+def test_seeds_that_all_differ_alike_have_no_interval():
+    """Their spread is 0, and Student's interval would say that the difference is sure."""
+    ones = np.ones((3, 4))
+    assert paired_difference(ones, ones) == {
+        "mean": 0, "low": None, "high": None, "wins": 0, "seeds": 3}
+    alike = paired_difference([0.4, 0.5, 0.3], [0.3, 0.4, 0.2])  # .1 each, but for rounding
+    assert alike["low"] is None and alike["high"] is None and alike["wins"] == 3
+    assert alike["mean"] == pytest.approx(0.1)
+    close = paired_difference([0.4, 0.5], [0.3, 0.4 - 1e-6])
+    assert close["low"] < 0.1 < close["high"]

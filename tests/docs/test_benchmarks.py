@@ -225,3 +225,14 @@ def test_soak_measures_memory_and_open_files(benchmark, tmp_path):
     figures = run(benchmark("soak"), "--trials", 10, "--predictions", 20, tmp_path / "x.json")
     assert set(figures) == {"trials", "predictions"}
     assert all(0.5 < part["memory"] < 2 and part["files"] <= 1 for part in figures.values())
+
+
+def test_intervals(benchmark, capsys):
+    intervals = benchmark("intervals")
+    figures = intervals.main(intervals.parse_arguments([
+        "--repeats", "40", "--samples", "100", "--most_classes", "6"]))
+    assert len(capsys.readouterr().out.splitlines()) == 3 + len(figures) == 3 + 10
+    name, rows, (within, now) = figures[0]
+    assert (name, rows) == ("one answer for all, 2 classes", 100)
+    assert (within[:, 1] == 0).all() and (within[:, 0] < 0.5).all()  # no width, seldom right
+    assert (now[:, 1] > 0.05).all() and (now[:, 0] > within[:, 0] + 0.5).all()

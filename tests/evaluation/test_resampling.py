@@ -1,4 +1,4 @@
-"""Folds, bootstrap and McNemar's test against scikit-learn, scipy, loops and exact fractions."""
+"""Folds, intervals and McNemar's test against scikit-learn, scipy, simulation and fractions."""
 
 import json
 import math
@@ -12,7 +12,8 @@ import sklearn.metrics as reference
 from bert_kit.data import stratified_folds
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (bootstrap_intervals, classification_metrics,
-                                 compute_confusion_matrix, fold_scores, headline_scores, mcnemar)
+                                 compute_confusion_matrix, fold_scores, headline_scores,
+                                 matthews_correlation, mcnemar)
 from bert_kit.evaluation.trust.resampling import wilson_interval
 
 NAMES = ("accuracy", "f1_macro", "matthews_correlation")
@@ -101,43 +102,140 @@ def test_folds_that_cannot_be():
         fold_scores([0, 1], [2, 1], 2, folds=2)
 
 
-def test_bootstrap_agrees_with_drawing_rows_of_each_class():
+def _scores_in_words(cells):
+    """Scores of shares of cells (C, C), each by its definition."""
+    labelled, predicted, right = cells.sum(1), cells.sum(0), np.diag(cells)
+    precision, recall = right / predicted, right / labelled
+
+    def covariance(a, b, together):
+        return sum(together[i] - a[i] * b[i] for i in range(len(a)))
+
+    return {"accuracy": right.sum(),
+            "f1_macro": np.mean(2 * precision * recall / np.maximum(precision + recall, 1e-300)),
+            "matthews_correlation": covariance(labelled, predicted, right) / math.sqrt(
+                covariance(labelled, labelled, labelled)
+                * covariance(predicted, predicted, predicted))}
+
+
+def _dirichlet(counts, prior, samples, seed):
+    """Scores of draws by numpy's own Dirichlet, one after the other."""
+    draws = np.random.default_rng(seed).dirichlet((counts + prior).ravel(), samples)
+    return [_scores_in_words(draw.reshape(counts.shape)) for draw in draws]
+
+
+def _scores_by_hand(cells):
+    """Scores of a matrix by scikit-learn: its cells are the weights of as many rows."""
+    labels, predictions = np.indices(cells.shape).reshape(2, -1)
+    weights = {"sample_weight": cells.ravel()}
+    return {"accuracy": reference.accuracy_score(labels, predictions, **weights),
+            "f1_macro": reference.f1_score(labels, predictions, average="macro", **weights),
+            "matthews_correlation": reference.matthews_corrcoef(labels, predictions, **weights)}
+
+
+def test_scores_of_matrices_of_weights():
+    """Counts, counts times a number, and shares have the same scores."""
+    generator = np.random.default_rng(4)
+    for cells in (generator.random((4, 4)), generator.dirichlet(np.full(9, 0.1)).reshape(3, 3)):
+        expected = _scores_by_hand(cells)
+        assert _scores_in_words(cells / cells.sum()) == pytest.approx(expected)
+        for times in (1, 0.37, 1e4):
+            assert headline_scores(cells * times) == pytest.approx(expected, abs=1e-9)
+    for alone in ([[0.1, 0], [0.3, 0]], [[0.1, 0.7], [0, 0]], [[0.3]]):
+        assert matthews_correlation(alone) == 0  # by definition, not 1e-9 by rounding
+    assert matthews_correlation(np.diag([0.1, 0.2, 0.3])) == pytest.approx(1)
+    assert matthews_correlation([[0, 0.1], [0.3, 0]]) == pytest.approx(-1)
+
+
+def test_intervals_against_drawing_with_the_prior_written_out():
     predictions, labels = _random(classes=3, rows=150)
-    predictions[labels == 2] = 2  # classes unlike each other: the strata matter
-    ours = bootstrap_intervals(predictions, labels, 3, samples=3_000, level=0.9)
-    generator, draws = np.random.default_rng(7), []
-    for _ in range(3_000):
-        rows = np.concatenate([generator.choice(np.flatnonzero(labels == i), (labels == i).sum())
-                               for i in range(3)])
-        draws.append(headline_scores(compute_confusion_matrix(predictions[rows], labels[rows], 3)))
+    predictions[labels == 2] = 2
+    counts = compute_confusion_matrix(predictions, labels, 3)
+    prior = np.full((3, 3), 1 / 12)  # six mistakes share half a row,
+    prior[np.diag_indices(3)] = 1 / 6  # and three ways to be right the other half
+    draws = _dirichlet(counts, prior, 10_000, seed=7)
+    # Without the prior empty cells stay empty; numpy wants numbers above 0.
+    plain = [draw["f1_macro"] for draw in _dirichlet(counts, 1e-9, 10_000, seed=8)]
     exact = _expected(predictions, labels)
+    ours = bootstrap_intervals(predictions, labels, 3, samples=10_000, level=0.9)
     for name in NAMES:
-        low, high = np.quantile([draw[name] for draw in draws], [0.05, 0.95])
+        ends = np.quantile([draw[name] for draw in draws], [0.05, 0.95])
+        if name == "f1_macro":
+            ends += 2 * (exact[name] - np.mean(plain))
         assert ours[name]["value"] == pytest.approx(exact[name])
-        assert ours[name]["low"] == pytest.approx(low, abs=0.012)
-        assert ours[name]["high"] == pytest.approx(high, abs=0.012)
+        assert (ours[name]["low"], ours[name]["high"]) == pytest.approx(ends, abs=0.006)
 
 
-def test_bootstrap_of_accuracy_in_closed_form():
-    """The right rows of each class are binomial, so the variance of their sum is known."""
-    labels = np.repeat([0, 1], [300, 100])
-    predictions = np.repeat([0, 1, 0], [270, 30, 100])  # 270 of 300 right, and none of 100
-    found = bootstrap_intervals(predictions, labels, 2, samples=4_000)["accuracy"]
-    spread = 1.96 * math.sqrt(300 * 0.9 * 0.1) / 400
-    assert found["value"] == 0.675
-    assert found["low"] == pytest.approx(0.675 - spread, abs=0.003)
-    assert found["high"] == pytest.approx(0.675 + spread, abs=0.003)
+@pytest.mark.parametrize("right, wrong", [(3, 0), (60, 0), (0, 60), (43, 57), (270, 130)])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_interval_of_the_accuracy_is_jeffreys(right, wrong, classes):
+    """Beta(right + 1/2, wrong + 1/2), with the measured accuracy inside (Brown et al. 2001)."""
+    beta = pytest.importorskip("scipy.stats").beta(right + 0.5, wrong + 0.5)
+    labels = np.arange(right + wrong) % classes
+    predictions = np.where(np.arange(len(labels)) < right, labels, (labels + 1) % classes)
+    found = bootstrap_intervals(predictions, labels, classes, samples=20_000)["accuracy"]
+    assert found["value"] == right / len(labels)
+    for name, chance, take in (("low", 0.025, min), ("high", 0.975, max)):
+        expected = beta.ppf(chance)
+        error = math.sqrt(0.025 * 0.975 / 20_000) / beta.pdf(expected)  # of a drawn quantile
+        assert found[name] == pytest.approx(take(expected, found["value"]), abs=4 * error)
 
 
-def test_a_rare_class_that_is_never_found_stays_in_every_draw():
-    labels = np.repeat(np.arange(6), [40] * 5 + [2])
-    predictions = np.where(labels == 5, 0, labels)
-    found = bootstrap_intervals(predictions, labels, 6)["f1_macro"]
-    assert found["value"] == pytest.approx(_expected(predictions, labels)["f1_macro"])
-    assert found["low"] == found["value"] == found["high"]  # nothing else can be drawn
-    predictions[0] = 6  # a class without rows, predicted once: in a third of the draws not at all
-    found = bootstrap_intervals(predictions, labels, 7)["f1_macro"]
-    assert found["high"] - found["low"] < 0.01
+def test_intervals_of_scores_at_their_ends_have_a_width():
+    labels = np.repeat([0, 1], [43, 57])
+    constant = bootstrap_intervals(np.zeros(100, dtype=int), labels, 2)
+    assert constant["accuracy"]["low"] < 0.36 and constant["accuracy"]["high"] > 0.5
+    assert constant["f1_macro"]["low"] < 0.27 and constant["f1_macro"]["high"] > 0.33
+    assert constant["matthews_correlation"]["low"] < 0 < constant["matthews_correlation"]["high"]
+    perfect = bootstrap_intervals(labels, labels, 2)
+    for name in NAMES:
+        assert perfect[name]["value"] == perfect[name]["high"] == 1
+        assert 0.9 < perfect[name]["low"] < 0.99
+    alone = bootstrap_intervals([0] * 60, [0] * 60, 3)  # no row of the others, and yet
+    assert 0.94 < alone["accuracy"]["low"] < 0.99
+    only = bootstrap_intervals([0] * 60, [0] * 60, 1)  # there is no other class
+    assert only["accuracy"] == {"value": 1, "low": 1, "high": 1}
+
+
+def _population(shares, recall):
+    """Return shares of cells: mistakes go to each other class alike, or all to class 0 (None)."""
+    shares, classes = np.array(shares) / sum(shares), len(shares)
+    if recall is None:
+        return np.outer(shares, np.arange(classes) == 0)
+    recall = np.broadcast_to(recall, classes)
+    cells = np.outer(shares * (1 - recall) / (classes - 1), np.ones(classes))
+    cells[np.diag_indices(classes)] = shares * recall
+    return cells
+
+
+UNEQUAL = [40, 25, 15, 10, 6, 4]
+POPULATIONS = {  # shares of the classes, how much is found of each, rows
+    "constant, 2 classes": ([43, 57], None, 100),
+    "constant, 6 classes": (UNEQUAL, None, 100),
+    "near perfect": ([1, 1, 1], 0.98, 60),
+    "near perfect, 6 classes": (UNEQUAL, 0.98, 100),
+    "ordinary": ([1] * 4, 0.8, 100),
+    "one class of 3%": ([40, 32, 25, 3], [0.85, 0.8, 0.8, 0.5], 300),
+    "one class of 3%, more rows": ([40, 32, 25, 3], [0.85, 0.8, 0.8, 0.5], 500),
+    "one class of three rows": ([40, 32, 25, 3], [0.85, 0.8, 0.8, 0.5], 100),
+    "five rows a class": ([1] * 12, 0.85, 60)}
+FEW = 0.86  # the least share where a class has 3 or 5 rows: they are too few for more
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_intervals_hold_as_often_as_they_say(name):
+    """Test rows drawn 400 times from a known population; 95% is to be near 95%."""
+    shares, recall, rows = POPULATIONS[name]
+    cells, generator = _population(shares, recall), np.random.default_rng(29)
+    truth, held = _scores_by_hand(cells), Counter()
+    for seed in range(400):
+        drawn = np.repeat(np.arange(cells.size), generator.multinomial(rows, cells.ravel()))
+        labels, predictions = np.divmod(drawn, len(shares))
+        found = bootstrap_intervals(predictions, labels, len(shares), samples=300, seed=seed)
+        held.update(key for key in NAMES if
+                    found[key]["low"] - 1e-9 <= truth[key] <= found[key]["high"] + 1e-9)
+    for key in NAMES[:2] if recall is None else NAMES:  # correlations of a constant are always 0
+        least = FEW if key == "f1_macro" and ("three" in name or "five" in name) else 0.9
+        assert least <= held[key] / 400 <= 0.985, (key, held[key] / 400)
 
 
 def test_bootstrap_is_repeatable_and_can_be_nested():

@@ -396,6 +396,8 @@ def test_comparison_of_curves():
     assert found["differences"][0]["mean"] == pytest.approx((0.2 + 0.3) / 2)
     text = format_comparison(found, "f1")
     assert "better in 2 of 2" in text and "20.0%" in text
+    alike = compare_curves({name: [history(0.5), history(0.7)] for name in "ab"}, None, "f1", 100)
+    assert "+0.0000  (no interval: the same in every seed)" in format_comparison(alike, "f1")
     assert compare_curves({"a": [history(0.4)]}, None, "accuracy", 9) is None
     assert campaigns_job._score_text(None) == "-"
     found = compare_curves({"a": [history(0.4)], "b": [history(0.6)]}, None, "f1", 100)

@@ -378,7 +378,7 @@ def test_evaluate_reports_and_compares(run, files, tmp_path, capsys):
     out = capsys.readouterr().out
     stored = read_json(folder / "evaluation" / "evaluation.json")
     assert stored["accuracy"] == results["test"]["accuracy"] and stored["rows"] == 12
-    for words in ("12 rows", "resamplings", "calibration error", "precision",
+    for words in ("12 rows", "95% interval", "calibration error", "precision",
                   f"{stored['accuracy']:.4f}"):
         assert words in out
     assert "mean ± standard deviation" not in out  # of 12 rows

@@ -8,7 +8,6 @@ scikit-learn; a class that was never labelled and never predicted does not pull 
 ratio with nothing in its denominator counts as 0.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,13 +106,26 @@ def matthews_correlation(confusion: ArrayLike) -> float:
 
     1 is perfect, 0 is chance, and 0 where one class holds all labels or all predictions
     (Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient").
+    The matrix may hold counts, or weights or probabilities, which need not add up to 1.
+
+    Examples
+    --------
+    >>> matthews_correlation([[0.25, 0.25], [0, 0.5]]) == matthews_correlation([[1, 1], [0, 2]])
+    True
     """
-    confusion = np.asarray(confusion, dtype=np.float64)
-    total, right = confusion.sum(), np.trace(confusion)
-    labelled, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    covariance = right * total - labelled @ predicted
-    spread = (total**2 - labelled @ labelled) * (total**2 - predicted @ predicted)
-    return float(covariance / math.sqrt(spread)) if spread > 0 else 0.0
+    return float(matthews_correlations(confusion))
+
+
+def matthews_correlations(confusions: ArrayLike) -> np.ndarray:
+    """Return `matthews_correlation` of each of some confusion matrices: (..., C, C) -> (...)."""
+    confusions = np.asarray(confusions, dtype=np.float64)
+    labelled, predicted = confusions.sum(axis=-1), confusions.sum(axis=-2)
+    total, right = labelled.sum(axis=-1), np.trace(confusions, axis1=-2, axis2=-1)
+    covariance = right * total - (labelled * predicted).sum(axis=-1)
+    spread = ((total**2 - (labelled**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1)))
+    # What is left of a subtraction can be a rounding, so where classes are alone is looked up.
+    alone = np.minimum((labelled > 0).sum(axis=-1), (predicted > 0).sum(axis=-1)) < 2
+    return np.clip(ratio(covariance, np.sqrt(np.where(alone, 0, np.maximum(spread, 0)))), -1, 1)
 
 
 def classification_metrics(predictions: Values, labels: Values, num_classes: int) -> Scores:

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from bert_kit.checks import share, whole
 from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
-from bert_kit.evaluation.scores.classes import (compute_confusion_matrix, matthews_correlation,
-                                                ratio)
+from bert_kit.evaluation.scores.classes import (compute_confusion_matrix,
+                                                matthews_correlations, ratio)
 
 FOLD_ROWS = 10  # in fewer rows, one row more or less right is most of the score
+CELLS_AT_ONCE = 2**21  # of drawn confusion matrices: 16 MiB an array
 
 
 def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> dict[str, float]:
@@ -27,12 +28,19 @@ def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> 
     {'accuracy': 1.0, 'f1_macro': 1.0, 'matthews_correlation': 1.0}
     """
     confusion = np.asarray(confusion)
-    right, either = np.diagonal(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
-    classes = either > 0 if classes is None else classes
-    each = ratio(2 * right, either)[classes]  # 0 for a class that is not here
-    return {"accuracy": float(right.sum() / confusion.sum()),
-            "f1_macro": float(each.mean()),
-            "matthews_correlation": matthews_correlation(confusion)}
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    scores = _scores_of_each(confusion, occurs if classes is None else classes)
+    return {name: float(score) for name, score in scores.items()}
+
+
+def _scores_of_each(confusions: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the headline scores (...) of confusion matrices (..., C, C), in one pass."""
+    right = np.diagonal(confusions, axis1=-2, axis2=-1)
+    either = confusions.sum(axis=-2) + confusions.sum(axis=-1)
+    each = ratio(2 * right, either)[..., classes]  # 0 for a class that is not here
+    return {"accuracy": right.sum(axis=-1) / confusions.sum(axis=(-2, -1)),
+            "f1_macro": each.mean(axis=-1),
+            "matthews_correlation": matthews_correlations(confusions)}
 
 
 def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: int = 7,
@@ -81,49 +89,83 @@ def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: in
 
 def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
                         samples: int = 1000, level: float = 0.95, seed: int = 0) -> Scores:
-    """Return percentile intervals of the scores (Efron & Tibshirani 1993, chapter 13).
+    """Return intervals of what the scores would be over all rows like these (Rubin 1981).
 
     Predictions and labels are class numbers (N,).
 
-    The bootstrap is stratified: as many rows of each true class are drawn, with replacement, as
-    there are, and the mean F1 is always over the same classes. Drawn from all rows at once, a rare
-    class would be missing now and then, and the macro F1 of a model that never finds it would jump.
-    The interval is therefore one for data with these shares of the classes; that other data may
-    have other shares is not part of it.
+    This is a Bayesian bootstrap ("The Bayesian Bootstrap", Annals of Statistics 9). The share of
+    each cell of the confusion matrix is drawn from what the rows leave possible, a Dirichlet
+    distribution of the counts and a prior, and the interval is between two quantiles of the scores
+    of the draws. The prior is worth one row: half of it right, spread evenly over the classes that
+    occur, and half of it wrong, spread evenly over their mistakes. So the interval of the accuracy
+    is Jeffreys': Beta(right + 1/2, wrong + 1/2). Rows that are drawn again can hold no mistake that
+    the test rows do not: of a perfect model, or one that answers with one class, they say 1 to 1.
 
-    Drawing rows of a class gives its row of the confusion matrix multinomial counts, so counts are
-    drawn instead of rows: the same distribution, at a cost that does not grow with N.
+    Where classes have few rows, the draws have a lower mean F1 than the matrix they come from, and
+    by as much the measured one is too low: both ends of `f1_macro` go up by twice that (Efron &
+    Tibshirani 1993, chapter 10). The draws that tell how much are those without the prior.
+
+    Of a class without rows nothing is known: the mean F1 is over the classes that occur.
 
     Parameters
     ----------
     samples
         Number of draws.
     level
-        Share of the draws inside the interval.
+        Probability that the interval holds.
 
     Returns
     -------
     dict
-        For each of `accuracy`, `f1_macro` and `matthews_correlation` a dict of `value`, `low` and
-        `high`.
+        For each of `accuracy`, `f1_macro` and `matthews_correlation` a dict of `value`, which is
+        measured, `low` and `high`, which include it.
 
     Examples
     --------
-    >>> bootstrap_intervals([0, 1, 1], [0, 1, 1], num_classes=2)["accuracy"]
-    {'value': 1.0, 'low': 1.0, 'high': 1.0}
+    >>> interval = bootstrap_intervals([0, 1, 1], [0, 1, 1], num_classes=2)["accuracy"]
+    >>> interval["value"], round(interval["low"], 1), interval["high"]  # three rows say little
+    (1.0, 0.5, 1.0)
     """
     whole("samples", samples, 1)
     share("level", level, above=True, below=True)
     confusion = compute_confusion_matrix(predictions, labels, num_classes)
-    generator, rows = np.random.default_rng(seed), confusion.sum(axis=1)
-    shares = confusion / np.maximum(rows, 1)[:, None]
-    occurs = (rows + confusion.sum(axis=0)) > 0
-    draws = [headline_scores(generator.multinomial(rows, shares), occurs) for _ in range(samples)]
+    scores = headline_scores(confusion)
+    draws, f1_of_rows = _draw_scores(confusion, samples, np.random.default_rng(seed))
     result = {}
-    for name, value in headline_scores(confusion).items():
-        ends = np.quantile([draw[name] for draw in draws], [(1 - level) / 2, (1 + level) / 2])
-        result[name] = {"value": value, "low": float(ends[0]), "high": float(ends[1])}
+    for name, value in scores.items():
+        ends = np.quantile(draws[name], [(1 - level) / 2, (1 + level) / 2])
+        if name == "f1_macro":
+            ends = np.clip(ends + 2 * (value - f1_of_rows.mean()), 0, 1)
+        result[name] = {"value": value, "low": min(value, float(ends[0])),
+                        "high": max(value, float(ends[1]))}
     return result
+
+
+def _draw_scores(confusion: np.ndarray, samples: int, generator: np.random.Generator
+                 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the scores (samples,) of drawn matrices, and the mean F1 without the prior."""
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    kept = occurs.copy()
+    if kept.sum() == 1 and len(kept) > 1:
+        kept[kept.argmin()] = True  # a class alone can be taken for another, too
+    confusion, occurs = confusion[np.ix_(kept, kept)], occurs[kept]
+    prior, filled = _one_row(occurs), confusion > 0
+    draws, f1_of_rows, step = [], [], max(1, CELLS_AT_ONCE // confusion.size)
+    for start in range(0, samples, step):
+        shape = (min(step, samples - start), *confusion.shape)
+        drawn = np.zeros(shape)  # a Dirichlet draw is gamma draws, divided by their sum
+        drawn[:, filled] = generator.standard_gamma(confusion[filled], (shape[0], filled.sum()))
+        f1_of_rows.append(_scores_of_each(drawn, occurs)["f1_macro"])
+        draws.append(_scores_of_each(drawn + generator.standard_gamma(prior, shape), occurs))
+    return ({name: np.concatenate([scores[name] for scores in draws]) for name in draws[0]},
+            np.concatenate(f1_of_rows))
+
+
+def _one_row(occurs: np.ndarray) -> np.ndarray:
+    """Return what is known before any row (C, C): half a row right, and half a row wrong."""
+    right = np.diag(occurs / (2 * occurs.sum()))
+    wrong = 1.0 - np.eye(len(occurs))
+    return right + wrong / (2 * max(wrong.sum(), 1))
 
 
 def wilson_interval(share: np.ndarray | float, count: np.ndarray | int, z: float = 1.96

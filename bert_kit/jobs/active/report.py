@@ -162,7 +162,8 @@ def format_comparison(found: Mapping[str, Any], key: str) -> str:
             f", paired by seed, with 95% intervals ({seeds} seeds)" if seeds > 1
             else " (one seed, which tells nothing of chance)"))
     for row in found["differences"]:
-        between = "" if row["low"] is None else f"  {row['low']:+.4f} to {row['high']:+.4f}"
+        between = f"  {row['low']:+.4f} to {row['high']:+.4f}" if row["low"] is not None else (
+            "  (no interval: the same in every seed)" if row["seeds"] > 1 else "")
         lines.append(f"{row['first'] + ' - ' + row['second']:38}{row['mean']:+.4f}{between}  "
                      f"better in {row['wins']} of {row['seeds']}")
     return "\n".join(lines)

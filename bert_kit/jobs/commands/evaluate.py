@@ -47,7 +47,7 @@ class EvaluateOptions(UseOptions, OwnTaskOptions):
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
     folds: int = option(7, "parts to score the fixed model on", least=0)
     mistakes: int = option(20, "most confident ones to show", least=0)
-    seed: int = option(0, "of resamplings and folds", least=0)
+    seed: int = option(0, "of intervals and folds", least=0)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
     strict: bool = option(False, "end with exit code 3 where the model is no better than what has "

@@ -201,7 +201,7 @@ def format_evaluation(results: Scores, classes: Sequence[str]) -> str:
     """Return the report as text: scores with their intervals, classes, confidence, folds."""
     lines = [f"{results['rows']:,} rows, loss {results['loss']:.4f}", ""]
     for key, interval in results["intervals"].items():
-        lines.append(f"{key:22}{results[key]:.4f}   95% of resamplings {interval['low']:.4f} to "
+        lines.append(f"{key:22}{results[key]:.4f}   95% interval {interval['low']:.4f} to "
                      f"{interval['high']:.4f}")
     lines += ["", format_per_class(results, classes), "",
               f"confidence: calibration error {results['calibration_error']:.4f}, "
