@@ -63,8 +63,8 @@ class TunedOptions(Options):
             name, plain.task, plain.hyperparams_dir)))
         if given.keys() & {*FILES}:
             best = {name: value for name, value in best.items() if name not in FILES}
-        defaults = {name: tuple(value) if isinstance(value, list) else value
-                    for name, value in best.items()}
+        defaults: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                                    for name, value in best.items()}
         return composed(cls.__name__, (cls,), with_defaults(None, None, **defaults))(**given)
 
 

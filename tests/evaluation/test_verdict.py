@@ -27,7 +27,10 @@ def with_interval(low, **scores):
     (with_interval(0.2, accuracy=0.45, f1_macro=0.5, matthews_correlation=0.3), MAJORITY, []),
     (with_interval(0.3, accuracy=0.7, f1_macro=0.6, matthews_correlation=0.4), TFIDF,
      ["no better than TF-IDF: accuracy 0.7000 against 0.7000"]),
-    (with_interval(0.3, accuracy=0.69, f1_macro=0.61, matthews_correlation=0.4), TFIDF, []),
+    # one score above and one below: the first decides
+    (with_interval(0.3, accuracy=0.69, f1_macro=0.61, matthews_correlation=0.4), TFIDF,
+     ["no better than TF-IDF: accuracy 0.6900 against 0.7000"]),
+    (with_interval(0.3, accuracy=0.71, f1_macro=0.59, matthews_correlation=0.4), TFIDF, []),
     (with_interval(0.3, accuracy=0.6, f1_macro=0.5, matthews_correlation=0.3),
      MAJORITY | TFIDF, ["no better than TF-IDF: accuracy 0.6000 against 0.7000"]),
     ({"loss": 6.4, "accuracy": 0.04}, {"token counts alone": {"loss": 6.3}},
@@ -40,6 +43,31 @@ def test_what_is_not_above_its_baselines(scores, baselines, says):
     found = not_above(scores, baselines, (*KEYS, "loss"), MORE)
     assert [finding.says for finding in found] == says
     assert all(finding.serious and finding.name == "not_above_baseline" for finding in found)
+
+
+def test_guesses_beat_no_constant_answer_though_their_macro_f1_does():
+    """Without an interval, as of validation rows: the correlation has to be above chance."""
+    rng, alarms, rows = np.random.default_rng(3), 0, 500
+    for _ in range(40):
+        labels = (rng.random(rows) < 0.6).astype(int)
+        scores = {name: found["value"] for name, found in bootstrap_intervals(
+            rng.integers(0, 2, rows), labels, 2, samples=2).items()}
+        constant = {"always 1": {"accuracy": labels.mean(), "f1_macro": 0.375,
+                                 "matthews_correlation": 0.0}}
+        assert scores["f1_macro"] > 0.375  # what a guess has
+        alarms += bool(not_above(scores, constant, ["f1_macro"], MORE, rows))
+    assert alarms >= 36  # 97.5% of the guesses in the long run
+    know = {"accuracy": 0.9, "f1_macro": 0.9, "matthews_correlation": 0.8}
+    assert not not_above(know, constant, ["f1_macro"], MORE, 20)
+
+
+def test_within_chance_on_few_rows_is_no_reason_to_fail():
+    found, = not_above(with_interval(-0.01, accuracy=0.75, f1_macro=0.75,
+                                     matthews_correlation=0.5), MAJORITY, KEYS, MORE, 12)
+    assert not found.serious and found.says.startswith("hardly better")
+    found, = not_above(with_interval(-0.4, accuracy=0.4, f1_macro=0.4,
+                                     matthews_correlation=-0.2), MAJORITY, KEYS, MORE, 12)
+    assert found.serious
 
 
 def test_one_answer_for_every_row():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from bert_kit import BertConfig
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
 from bert_kit.files import held, read_json
@@ -349,7 +350,8 @@ def test_the_rates_that_are_tried_leave_out_where_nothing_is_learned(files):
                 if name in space]
     assert rates(model=str(files[1])) == [(1e-5, 3e-4), (5e-5, 5e-3)]
     assert rates() == [(1e-4, 2e-3), (5e-5, 5e-3)]
-    assert highest_rate(task_named("classification"), settings(model="x"), 768) > 3e-4
+    base = BertConfig(hidden_size=768)
+    assert highest_rate(task_named("classification"), settings(model="x"), base) > 3e-4
 
 
 def test_the_space_of_seed_000():

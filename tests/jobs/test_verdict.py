@@ -2,13 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 import tiny_jobs
+import torch
 from tiny_jobs import here
 
 from bert_kit import NothingLearned, train_classifier
+from bert_kit.data import Part
 from bert_kit.evaluation import Finding
-from bert_kit.jobs.run.verdict import Setting, check_learned, make_verdict, verdict_text
+from bert_kit.jobs.run.verdict import (Setting, check_learned, judge, make_verdict,
+                                       verdict_text)
+from bert_kit.jobs.tasks.table import task_named
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def test_a_training_that_learned_nothing_says_so_and_what_to_try(place):
     assert "verdict   " in done.stdout and "it has learned" not in done.stdout
     assert "than majority class: accuracy" in done.stdout
     assert "1. more steps: --min_steps 400" in done.stdout  # it has weights
-    assert "a higher rate: --learning_rate 5e-05" in done.stdout
+    assert "a higher rate: --learning_rate" in done.stdout
     stored = json.loads((place / "runs/never/results.json").read_text())["verdict"]
     assert stored["learned"] is False
     assert {"name", "says", "serious", "try"} == set(stored["findings"][0])
@@ -93,9 +98,9 @@ def test_a_comparison_a_search_and_a_campaign_say_it_too(place):
 
 
 @pytest.mark.parametrize("setting, remedies, lines", [
-    (Setting(weights=False, steps=30, rate=5e-4, usual_rate=5e-4, balances=True),
+    (Setting(weights=False, steps=30, rate=5e-4, usual_rate=5e-4, balances=True, asks=True),
      ("labels", "class_weight", "rate", "steps", "weights"),
-     ["weights that were pre-trained: --model FOLDER (python examples/pretrain_mlm.py makes some)",
+     ["weights that were pre-trained: --model FOLDER (bert-kit pretrain makes some)",
       "more steps: --min_steps 400", "a lower rate: --learning_rate 0.0002",
       "--class_weight balanced, so that rare classes count",
       "more labelled rows; bert-kit active asks for those that teach most"]),
@@ -106,11 +111,44 @@ def test_a_comparison_a_search_and_a_campaign_say_it_too(place):
     (Setting(pretrains=True, steps=673, rate=1e-3, usual_rate=1e-3),
      ("weights", "optimizer", "steps", "labels"),
      ["another optimizer: --optim muon", "more steps: --max_steps 1346", "more text"]),
-    (Setting(), ("rate", "steps"), ["more steps: --min_steps 400"]),
+    (Setting(), ("weights", "rate", "steps"), ["more steps: --min_steps 400"]),
+    (Setting(counts_steps=True, steps=300), ("steps", "labels"),
+     ["more steps: --max_steps 600", "more labelled rows"]),
 ])
 def test_what_to_try_depends_on_what_was_done_and_stands_in_order(setting, remedies, lines):
     verdict = make_verdict([Finding("one_answer", "x", True, remedies)], setting)
     assert verdict["findings"][0]["try"] == lines
+
+
+class Told:
+    """As much of a predictor of classes as `findings` asks for."""
+
+    classes = ("a", "b")
+
+
+def test_rows_of_one_class_are_told_and_no_fault_of_the_model():
+    task, part = task_named("classification"), Part(["x"] * 120, [1] * 120)
+    answers = torch.tensor([[0.0, 3.0]] * 120)
+    scores = task.logit_scores(answers, part.labels, None)
+    verdict = judge(task, scores, task.constant_baseline(part), Setting(),
+                    task.findings(answers, part, Told(), scores, "rows"), count=120)
+    assert verdict["learned"] and "one_label" in [one["name"] for one in verdict["findings"]]
+
+
+@pytest.mark.parametrize("task, part, key, value", [
+    ("regression", Part(["x"] * 4, np.array([0.0, 1.0, 2.0, 3.0])), "loss", 1.25),
+    ("multi_label", Part(["x"] * 4, np.array([[1, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float32)),
+     "f1_micro", 2 * 3 / (4 + 5)),
+    ("classification", Part(["x"] * 4, [0, 1, 1, 1]), "accuracy", 0.75)])
+def test_every_task_has_a_constant_answer_to_be_beaten(task, part, key, value):
+    (_, scores), = task_named(task).constant_baseline(part).items()
+    assert scores[key] == pytest.approx(value)
+
+
+def test_strict_needs_rows_to_be_strict_about(place):
+    refused = here("train", "--data_file", "rows.csv", "--model", "bert", *NEVER, "--val_size", "0",
+                   "--test_size", "0", "--strict", "true", "--output_dir", "runs/no", folder=place)
+    assert refused.returncode == 1 and "strict needs rows" in refused.stderr
 
 
 def test_the_words_of_a_verdict():
@@ -120,9 +158,11 @@ def test_the_words_of_a_verdict():
     assert verdict_text(verdict).splitlines() == [
         "verdict   each row is given ham", "but       20 test rows are few",
         "try       1. more steps: --min_steps 400",
-        "          2. more labelled rows; bert-kit active asks for those that teach most"]
+        "          2. more labelled rows"]
     assert verdict_text(make_verdict([], Setting()) | {"beside": "f1 0.9; counting 0.5"}) == (
         "verdict   it has learned: f1 0.9; counting 0.5")
+    assert verdict_text(make_verdict([], Setting()) | {"beside": ""}).endswith(
+        "there was nothing to compare with")
     check_learned(verdict, False, "x")
     check_learned(None, True, "x")
     with pytest.raises(NothingLearned, match="^runs/x: each row is given ham$"):

@@ -81,7 +81,7 @@ def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
         if key is None:
             continue
         above = (scores[key] - baseline[key]) * (1 if more_is_better(key) else -1) > 0
-        constant = baseline.get("matthews_correlation") == 0 and low is not None
+        constant = baseline.get("matthews_correlation") == 0
         if low > 0 if constant and low is not None else above:
             continue
         found.append(Finding(
@@ -101,7 +101,7 @@ def _least_correlation(scores: Mapping[str, Any], count: int | None) -> float | 
     if interval is not None:
         return float(interval["low"])
     value = scores.get("matthews_correlation")
-    return value - 2 / math.sqrt(count) if _is_number(value) and count else None
+    return float(value) - 2 / math.sqrt(count) if value is not None and count else None
 
 
 def same_answers(answers: Iterable[Hashable], truth: Iterable[Hashable], rows: str,

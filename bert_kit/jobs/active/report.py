@@ -14,7 +14,8 @@ from bert_kit.files import write_json
 from bert_kit.jobs.active.rows import AT_HALF, ActiveRows
 from bert_kit.jobs.run.build import more_is_better, starting_config
 from bert_kit.jobs.run.job import Results, can_draw
-from bert_kit.jobs.run.verdict import Verdict, make_verdict, setting_of, verdict_text
+from bert_kit.jobs.run.verdict import (Setting, Verdict, make_verdict, setting_of,
+                                       verdict_text)
 
 GOALS = (0.95, 0.98, 1.0)
 ALL_DATA = "all-data"
@@ -59,7 +60,8 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows) -> Results:
                  for name, curve in found["methods"].items()},
                 folder / f"learning_curves_{key}.png", key,
                 goal=mean and (ALL_DATA, mean["mean"], _or_nan([mean["std"]])[0]))
-    results["verdict"] = _verdict(results["scores"].get(options.metric), rows)
+    results["verdict"] = _verdict(results["scores"].get(options.metric), rows,
+                                  goal or [seed for seeds in campaigns.values() for seed in seeds])
     options.say(f"\n{verdict_text(results['verdict'])}")
     if results["seconds_per_1000_rows"]:
         options.say("\nseconds to choose, per 1,000 rows of the pool: " + ", ".join(
@@ -69,16 +71,17 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows) -> Results:
     return results
 
 
-def _verdict(found: Mapping[str, Any] | None, rows: ActiveRows) -> Verdict:
-    """Return whether the goal, or without one the best last score, is above a constant answer."""
+def _verdict(found: Mapping[str, Any] | None, rows: ActiveRows,
+             histories: Sequence[History]) -> Verdict:
+    """Return whether the last scores of some campaigns, on average, are above a constant answer."""
     options, (name, constant) = rows.options, rows.constant_scores()
-    if found is None:
-        return make_verdict([])
-    last = [method["mean"][-1] for method in found["methods"].values()]
-    best = max(last) if more_is_better(options.metric) else min(last)
-    goal = found["all_data"]["mean"] if found["all_data"] else best
-    findings = not_above({options.metric: goal}, {f"always answering {name!r}": constant},
-                         [options.metric], more_is_better)
+    if found is None or rows.scored is None:
+        return make_verdict([], Setting())
+    last = [history[-1]["metrics"] for history in histories]
+    scores = {key: float(np.mean([metrics.get(key, math.nan) for metrics in last]))
+              for key in (options.metric, "matthews_correlation")}
+    findings = not_above(scores, {f"always answering {name!r}": constant}, [options.metric],
+                         more_is_better, len(rows.scored))
     if findings and found["all_data"]:
         findings.append(Finding("empty_goal", "the score with all labels is no goal, so the shares "
                                 "of labels above say nothing", True, ("steps", "weights")))

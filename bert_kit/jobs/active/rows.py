@@ -136,8 +136,9 @@ class ActiveRows:
 
     def constant_scores(self) -> tuple[str, Scores]:
         """Return the commonest class or label of the texts, and the scores of it for every row."""
-        truth: list[Any] = self.truth if not self.task.has_label_sets else [
-            number for numbers in self.truth for number in numbers]
+        every: Any = self.truth
+        truth = [number for numbers in every for number in numbers] if (
+            self.task.has_label_sets) else every
         if self.scored is None or not truth:
             return "", {}
         common = int(np.bincount(truth).argmax())

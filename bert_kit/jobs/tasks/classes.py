@@ -117,7 +117,8 @@ class ClassTask(TextTask):
             return
         few = self.subset(parts.train, VECTORS_TO_FIT, options.seed)
         rows = self.dataset(few, "train", parts, predictor.tokenizer, options)
-        guesses = vector_baseline(predictor.vectors(rows), few.labels,
+        labels: Any = few.labels
+        guesses = vector_baseline(predictor.vectors(rows), labels,
                                   predictor.vectors(training.datasets[name]))
         scores = classification_metrics(guesses, held_out.labels, len(predictor.classes))
         yield "frozen vectors + logistic regression", {key: scores[key] for key, *_ in self.columns}

@@ -110,6 +110,7 @@ def search_options(task: str) -> type[Any]:
     """Return the class of the options of a search: its own, and those of a task's training."""
     trained = task_named(task).options
     has_heads = hasattr(trained, "classifier")
+    head: dict[str, Any] = {"classifier": "mlp"} if has_heads else {}
     return composed(f"Search{trained.__name__}", (
         SearchOptions, *[HeadsOptions] * has_heads, trained), with_defaults(
         {"batch_size": "rows in a batch; tuned by default",
@@ -120,4 +121,4 @@ def search_options(task: str) -> type[Any]:
          **({"classifier": "which head (custom is mlp)"} if has_heads else {})},
         {"num_train_epochs": ("tuning_epochs",), "output_dir": ("hyperparams_dir",)},
         batch_size=None, learning_rate=None, weight_decay=None, warmup_steps=None,
-        output_dir="hyperparams", **{"classifier": "mlp"} if has_heads else {}))
+        output_dir="hyperparams", **head))
