@@ -26,12 +26,14 @@ from bert_kit.data import (first_of_each_class, library_task, make_loader, read_
 from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
                                  not_above, predict_logits, same_answers, tfidf_baseline)
 from bert_kit.files import numbered_folder
+from bert_kit.model import CLASSIFIERS
 from bert_kit.training import best_precision, check_new_run
 from bert_kit.weights import load_weights
 
 HELD_OUT = pretrain_mlm.HELD_OUT  # share of the test rows: of the docstrings the files held out
 RATE = 5e-4  # highest, of a model 256 wide; it falls with the square of the width: 5.6e-5 at 768
-MINUTES = 3  # of pre-training, where a model begins with nothing but text
+EPOCHS = 4
+MINUTES = 2  # of pre-training, where a model begins with nothing but text
 
 
 def parse_arguments(arguments=None):
@@ -45,8 +47,10 @@ def parse_arguments(arguments=None):
     parser.add_argument("--model", default="bert-mini", help="size of a model from scratch")
     parser.add_argument("--pretrain_minutes", type=float, help="of pre-training on the docstrings "
                         f"before; default {MINUTES} for the docstring task without weights, else 0")
+    parser.add_argument("--classifier", default="cnn", choices=CLASSIFIERS, help="what stands on "
+                        "the encoder; standard is BERT's own")
     parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
-    parser.add_argument("--epochs", type=int, default=6, help="passes over the rows")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the rows")
     parser.add_argument("--learning_rate", type=float, help=f"highest rate; {RATE:g} for a model "
                         "256 wide and with random weights, less for a wider one")
     parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
@@ -111,15 +115,16 @@ def main(args):
                                    test_labels, len(classes))
 
     # 3. Tokenizer and model: from a folder, or from nothing but the training texts.
+    head = {} if args.classifier == "standard" else {"type": args.classifier}
     if args.weights is not None:
         tokenizer = get_tokenizer(args.weights)
         model = load_pretrained(
-            BERTForSequenceClassification, args.weights, labels=classes,
+            BERTForSequenceClassification, args.weights, labels=classes, classifier=head,
             hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)  # few rows, many epochs
     else:
         tokenizer = train_tokenizer(train_texts, vocab_size=4000)
         model = BERTForSequenceClassification(create_model_config(
-            args.model, vocab_size=tokenizer.vocab_size, labels=classes,
+            args.model, vocab_size=tokenizer.vocab_size, labels=classes, classifier=head,
             max_position_embeddings=args.max_length))
     model.to(device)
     max_length = min(args.max_length, model.config.max_position_embeddings)
