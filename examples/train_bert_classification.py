@@ -32,7 +32,7 @@ from bert_kit.weights import load_weights
 
 HELD_OUT = pretrain_mlm.HELD_OUT  # share of the test rows: of the docstrings the files held out
 RATE = 5e-4  # highest, of a model 256 wide; it falls with the square of the width: 5.6e-5 at 768
-EPOCHS = 4
+EPOCHS = 3
 MINUTES = 2  # of pre-training, where a model begins with nothing but text
 
 

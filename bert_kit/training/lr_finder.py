@@ -171,6 +171,7 @@ def endless(loader: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def to_the_start(loader: Iterable[Batch]) -> None:
+    """Let the next pass of a loader of the kit be that of epoch 0; any other stays as it is."""
     start_at = getattr(getattr(loader, "batch_sampler", None), "start_at", None)
     if start_at is not None:
         start_at(0)

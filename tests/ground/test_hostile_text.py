@@ -250,8 +250,8 @@ def test_odd_labels_in_pictures_and_pages(tmp_path):
     write_report(study, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert {*re.findall(r"<([a-z]\w*)", page)} == {
-        "html", "head", "meta", "title", "style", "body", "h1", "h2", "div", "table", "tr", "th",
-        "td", "img"}
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "div", "table", "tr",
+        "th", "td", "img"}
     assert set(re.findall(r"<img [^>]*src=\"([^;]*);", page)) == {"data:image/webp"}
     assert all(line.isprintable() for line in page.split("\n"))
 

@@ -48,7 +48,8 @@ def test_compare_trains_heads_on_one_split(files, tmp_path, capsys):
     out = capsys.readouterr().out
     rows = board(tmp_path / "all")
     assert {row["classifier"] for row in rows} == {
-        "standard", "mlp", "majority class", "TF-IDF + logistic regression"}
+        "standard", "mlp", "majority class", "TF-IDF + logistic regression",
+        "frozen vectors + logistic regression"}
     scores = [float(row["validation"]) for row in rows[:2]]
     assert scores == sorted(scores, reverse=True) and float(rows[0]["p_against_best"]) == 1
     assert all(row["classifier"] in out for row in rows)

@@ -180,8 +180,10 @@ def test_a_store_gives_the_same_run_as_text_in_memory(run, files, tmp_path):
         pretrain(output_dir=tmp_path / "c", **{**settings, "tokenizer": files[2]})
 
 
-def test_two_processes_give_the_run_of_one(files, tmp_path):
-    options = {**QUICK, "validation_file": files[1], "max_steps": 4, "eval_steps": 2,
+@pytest.mark.parametrize("optim, most", [("adamw", 2e-5), ("muon", 4e-3)])
+def test_two_processes_give_the_run_of_one(optim, most, files, tmp_path):
+    """Muon computes its steps in bfloat16, so a sum that is rounded otherwise shows more."""
+    options = {**QUICK, "optim": optim, "validation_file": files[1], "max_steps": 4, "eval_steps": 2,
                "gradient_accumulation_steps": 3, "batch_size": 7, "nsp": True}
     alone = pretrain(train_file=files[0], output_dir=tmp_path / "one", **options)
     done = subprocess.run(
@@ -191,12 +193,11 @@ def test_two_processes_give_the_run_of_one(files, tmp_path):
         capture_output=True, env=environment())
     assert done.returncode == 0, done.stderr
     both = read_json(tmp_path / "two" / "results.json")
-    assert both["validation"] == pytest.approx(alone["validation"], abs=1e-4, rel=1e-5)
+    assert both["validation"] == pytest.approx(alone["validation"], abs=1e-3, rel=1e-5)
     assert (both["rows"], both["baselines"]) == (alone["rows"], alone["baselines"])
     one, two = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
-        # Muon's steps are computed in bfloat16, so a sum that is rounded otherwise shows more.
-        torch.testing.assert_close(tensor, two[name], atol=2e-4, rtol=0)
+        torch.testing.assert_close(tensor, two[name], atol=most, rtol=0)
 
 
 def test_next_sentences_are_learned_and_measured_too(files, tmp_path):

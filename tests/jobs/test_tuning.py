@@ -188,7 +188,8 @@ def test_a_population_trains_and_leaves_its_best_model(files, tmp_path, capsys):
     options = {**QUICK, "num_epochs": 3, "verbosity": 1}
     params = tune_classifier("standard", files[1], files[0], sampler="pbt", population=3,
                              save_dir=tmp_path, **options)
-    assert set(params) == {"lr", "weight_decay", "dropout_rate", "warmup_ratio"}
+    assert set(params) == {"lr", "head_learning_rate", "weight_decay", "dropout_rate",
+                           "warmup_ratio"}
     config = load_best_config("standard", tmp_path)
     assert config["schedule"][-1][1] == params and len(config["schedule"]) <= 3
     model = tmp_path / "standard" / "best_model"
@@ -251,7 +252,8 @@ def test_all_heads_and_the_best_of_them(files, tmp_path, capsys):
     overall = read_json(tmp_path / "best_overall_classifier.json")
     assert overall["best_value"] == max(config["best_value"] for config in configs.values())
     assert set(configs["cnn"]["best_params"]) == {
-        "batch_size", "dropout_rate", "lr", "weight_decay", "warmup_ratio", "kernel_sizes"}
+        "batch_size", "dropout_rate", "lr", "weight_decay", "warmup_ratio", "head_learning_rate",
+        "kernel_sizes"}
     assert configs["cnn"]["settings"]["num_filters"] == 8
     assert {"s-standard", "s-mlp", "s-cnn"} <= {path.name for path in tmp_path.iterdir()}
     assert capsys.readouterr().out.count("trial 0 ") == 3

@@ -50,9 +50,8 @@ class ModelOptions(Options):
         "by default", "dropout_rate", "classifier_dropout")
 
     hidden_dropout_prob: float | str | None = option(
-        None, "dropout of the encoder's hidden states; the model's own by default, but .1 where "
-        "its folder stores 0, as after a pre-training (own: even then)", words=("own",),
-        before="own")
+        None, "dropout of the encoder's hidden states; the model's own by default, but .1 for a "
+        "stored 0 (own: even then)", words=("own",), before="own")
     attention_probs_dropout_prob: float | str | None = option(
         None, "dropout of the attention weights; the model's own by default, but .1 for a stored 0",
         words=("own",), before="own")

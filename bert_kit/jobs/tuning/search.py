@@ -281,7 +281,8 @@ def _verdict(search: Search, rows: Rows, config: Config) -> Verdict:
             with contextlib.suppress(DataError):  # texts without words, for instance
                 found[-1] = dict(task.text_baselines(each.parts, held_out))
     baselines = {name: {key: statistics.fmean(one.get(name, {}).get(key, math.nan) for one in found)
-                        for key in scores} for name, scores in found[0].items()}
+                        for key, value in scores.items() if isinstance(value, float)}
+                 for name, scores in found[0].items()}
     findings = []
     if not config.get("learned", True):
         findings = [Finding("one_answer", "every validation row is given the same answer", True,
