@@ -22,7 +22,7 @@ from bert_kit.training import (EarlyStopping, MemoryManager, compute_pretraining
 PLAIN = CONFIG.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 SETTINGS = {"num_epochs": 2, "batch_size": 7, "max_length": 24, "gradient_accumulation_steps": 2,
             "learning_rate": 5e-3, "device": "cpu", "precision": "float32", "baselines": False,
-            "plots": False}
+            "plots": False, "hidden_dropout_prob": "own", "attention_probs_dropout_prob": "own"}
 LONG = {**SETTINGS, "num_epochs": 8}
 # Name: head, and options of `head_step`. Between them they use every way to read the tokens.
 HEADS = {"standard": ("standard", {}), "mlp": ("mlp", {"pooling": "max"}),

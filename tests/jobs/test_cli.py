@@ -58,7 +58,7 @@ def test_the_heads_of_a_search_are_said_once(capsys):
 def test_help_shows_choices_and_defaults_once_and_as_they_are_typed(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     for job, words in {
-            "train": ["--optim, --optimizer, --optimizer_choice {adamw,adam,sgd,rmsprop}\n",
+            "train": ["--optim, --optimizer, --optimizer_choice {adamw,muon,adam,sgd,rmsprop}\n",
                       "(default: 0.9 0.999)", "(default: text)", "(default: true)"],
             "evaluate": ["(default: 7)", "--no_plots            the same as --plots false\n"]
             }.items():

@@ -183,8 +183,8 @@ def test_a_store_gives_the_same_run_as_text_in_memory(run, files, tmp_path):
 @pytest.mark.parametrize("optim, most", [("adamw", 2e-5), ("muon", 4e-3)])
 def test_two_processes_give_the_run_of_one(optim, most, files, tmp_path):
     """Muon computes its steps in bfloat16, so a sum that is rounded otherwise shows more."""
-    options = {**QUICK, "optim": optim, "validation_file": files[1], "max_steps": 4, "eval_steps": 2,
-               "gradient_accumulation_steps": 3, "batch_size": 7, "nsp": True}
+    options = {**QUICK, "validation_file": files[1], "max_steps": 4, "eval_steps": 2, "nsp": True,
+               "gradient_accumulation_steps": 3, "batch_size": 7, "optim": optim}
     alone = pretrain(train_file=files[0], output_dir=tmp_path / "one", **options)
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",

@@ -109,14 +109,11 @@ def test_a_job_gives_the_results_of_one_process_and_leaves_one_folder(pair, alon
     assert first == second == {**read_json(folder / "job-2" / "results.json")}
     temperatures = [results["calibration"]["temperature"] for results in (first, alone["job"])]
     assert temperatures[0] == pytest.approx(temperatures[1], rel=1e-4)
-    changing = ("seconds", "peak_memory_mb", "output_dir", "calibration", "verdict")
+    changing = ("seconds", "peak_memory_mb", "output_dir", "calibration")
     same, expected = ({key: value for key, value in results.items()
                        if key not in (*changing, "test", "validation")}
                       for results in (first, alone["job"]))
     assert same == expected
-    names = [[one["name"] for one in results["verdict"]["findings"]]
-             for results in (first, alone["job"])]
-    assert names[0] == names[1]  # their words quote numbers that are rounded otherwise
     for part in ("test", "validation"):
         assert first[part].pop("loss") == pytest.approx(alone["job"][part].pop("loss"), abs=1e-5)
     assert first["test"]["confusion_matrix"] == alone["job"]["test"]["confusion_matrix"]
