@@ -62,6 +62,11 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, dict(rest.defaults))
         self._adamw = rest
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._adamw = torch.optim.AdamW([torch.zeros(1)], fused=True, **{
+            name: self.defaults[name] for name in ("lr", "betas", "eps")})
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """Take one step; a parameter without a gradient stays."""

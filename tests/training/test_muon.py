@@ -175,6 +175,20 @@ def test_state_goes_to_disk_and_back_bit_for_bit(precision, tmp_path):
         assert torch.equal(a, b)
 
 
+def test_a_copy_goes_on_as_the_original():
+    model = small()
+    optimizer = make_optimizer(model, 1e-2, kind="muon")
+    compute_mlm_loss(model, rows()).backward()
+    optimizer.step()
+    twin, other = copy.deepcopy((model, optimizer))
+    for one, its in ((model, optimizer), (twin, other)):
+        one.zero_grad()
+        compute_mlm_loss(one, rows(1)).backward()
+        its.step()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_an_overflow_of_float16_skips_both_halves_of_a_step():
     model = small()
     before = copy.deepcopy(model.state_dict())

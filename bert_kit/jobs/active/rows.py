@@ -14,7 +14,7 @@ from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, Part, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
-from bert_kit.jobs.run.build import early_stopping, read_weights_once
+from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.rows import one_or_two
@@ -83,7 +83,8 @@ class ActiveRows:
         if epochs is None:
             steps = math.ceil(math.ceil(len(rows) / self.base.batch_size)
                               / self.base.gradient_accumulation_steps)
-            epochs = max(self.base.num_train_epochs, math.ceil(self.options.min_steps / steps))
+            least = self.base.replace(min_steps=self.options.min_steps, max_steps=-1)
+            epochs = planned_epochs(self.task, least, steps)
         options = self.base.replace(seed=seed, num_train_epochs=epochs, min_steps=0)
         encoded = self._encoded(labels)
         parts = dataclasses.replace(self.parts, train=Part([self.texts[row] for row in rows],
