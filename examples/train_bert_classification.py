@@ -32,7 +32,7 @@ from bert_kit.weights import load_weights
 
 HELD_OUT = pretrain_mlm.HELD_OUT  # share of the test rows: of the docstrings the files held out
 RATE = 5e-4  # highest, of a model 256 wide; it falls with the square of the width: 5.6e-5 at 768
-EPOCHS = 3
+EPOCHS = 4
 MINUTES = 2  # of pre-training, where a model begins with nothing but text
 
 
@@ -47,8 +47,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--model", default="bert-mini", help="size of a model from scratch")
     parser.add_argument("--pretrain_minutes", type=float, help="of pre-training on the docstrings "
                         f"before; default {MINUTES} for the docstring task without weights, else 0")
-    parser.add_argument("--classifier", default="cnn", choices=CLASSIFIERS, help="what stands on "
-                        "the encoder; standard is BERT's own")
+    parser.add_argument("--classifier", choices=CLASSIFIERS, help="what stands on the encoder; by "
+                        "default cnn with weights, with random ones BERT's own, standard")
     parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the rows")
     parser.add_argument("--learning_rate", type=float, help=f"highest rate; {RATE:g} for a model "
@@ -115,7 +115,8 @@ def main(args):
                                    test_labels, len(classes))
 
     # 3. Tokenizer and model: from a folder, or from nothing but the training texts.
-    head = {} if args.classifier == "standard" else {"type": args.classifier}
+    kind = args.classifier or ("cnn" if args.weights else "standard")
+    head = {} if kind == "standard" else {"type": kind}
     if args.weights is not None:
         tokenizer = get_tokenizer(args.weights)
         model = load_pretrained(
