@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bert_kit.checks import is_number
 from bert_kit.evaluation.trust.resampling import wilson_interval
 
 FEW_ROWS = 100  # below, an accuracy of .5 is known to no more than about .1
@@ -76,8 +77,8 @@ def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
     """
     low, found = _least_correlation(scores, count), []
     for name, baseline in baselines.items():
-        key = next((key for key in keys if _is_number(scores.get(key))
-                    and _is_number(baseline.get(key))), None)
+        key = next((key for key in keys if is_number(scores.get(key))
+                    and is_number(baseline.get(key))), None)
         if key is None:
             continue
         above = (scores[key] - baseline[key]) * (1 if more_is_better(key) else -1) > 0
@@ -173,7 +174,7 @@ def rising_loss(log: Sequence[Mapping[str, Any]], key: str = "eval_loss") -> lis
     log
         Rows of a training's log, with `epoch`.
     """
-    values = [(row["epoch"], row[key]) for row in log if _is_number(row.get(key))]
+    values = [(row["epoch"], row[key]) for row in log if is_number(row.get(key))]
     if len(values) < 3:
         return []
     best = min(range(len(values)), key=lambda place: values[place][1])
@@ -195,7 +196,3 @@ def few_rows(count: int, rows: str, accuracy: float | None = None) -> list[Findi
         claim = f": of others like them it may have {low:.2f} to {high:.2f} right"
     return [Finding("few_rows", f"{count:,} {rows} are few for a claim{claim}", False,
                     ("labels",))]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,7 +14,7 @@ from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, Part, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
-from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once
+from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once, usual_epochs
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.rows import one_or_two
@@ -171,7 +171,7 @@ def _read(task: TextTask, options: Any) -> Parts[Part]:
 def _options_of_a_round(task: TextTask, options: Any) -> Any:
     """Return the options of the training of one round, which leaves nothing on disk."""
     values = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
-    epochs = options.num_train_epochs or task.epochs[options.model is None]
+    epochs = usual_epochs(task, options)
     return task.options(**{**values, "output_dir": None, "resume": None, "verbosity": 0,
                            "num_train_epochs": epochs})
 

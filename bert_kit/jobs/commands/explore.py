@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
@@ -195,7 +195,7 @@ def attributions(model: Any, input_ids: Tensor,
     """
     kept = []
 
-    def keep(module, arguments, vectors):  # (1, S, D)
+    def keep(module: nn.Module, arguments: Any, vectors: Tensor) -> Tensor:  # (1, S, D)
         kept.append(vectors.detach().requires_grad_())
         return kept[0]
 

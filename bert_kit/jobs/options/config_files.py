@@ -68,12 +68,13 @@ def _yaml_reader(path: Path) -> Callable[[str], object]:
                           "as .toml or .json") from None
 
     class Strict(yaml.SafeLoader):
-        def compose_node(self, parent, index):  # with a few aliases, a page is a terabyte
+        # With a few aliases, a page is a terabyte.
+        def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 raise yaml.YAMLError("an alias; expected the value itself")
             return super().compose_node(parent, index)
 
-        def construct_mapping(self, node, deep=False):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             mapping = super().construct_mapping(node, deep)
             if len(mapping) < len(node.value):
                 raise yaml.YAMLError("a key appears twice; expected it once")

@@ -210,14 +210,20 @@ def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Token
     return model
 
 
+def usual_epochs(task: Task, options: TrainOptions) -> int:
+    """Return the passes over the data that are given, or else those of the task."""
+    given = options.num_train_epochs
+    return task.epochs[options.model is None] if given is None else given
+
+
 def planned_epochs(task: Task, options: TrainOptions, steps_per_epoch: int) -> int:
     """Return the passes over the data: as given or usual, and enough for `min_steps`."""
-    given, least = options.num_train_epochs, options.min_steps
+    least = options.min_steps
     if least is None:
-        open_end = given is None and options.max_steps < 1 and not options.fast_dev_run
+        open_end = (options.num_train_epochs is None and options.max_steps < 1
+                    and not options.fast_dev_run)
         least = MIN_STEPS if open_end else 0
-    usual = task.epochs[options.model is None] if given is None else given
-    return max(usual, math.ceil(least / steps_per_epoch))
+    return max(usual_epochs(task, options), math.ceil(least / steps_per_epoch))
 
 
 # For a process that trains many models on the same weights: a `read` of `make_model`.
@@ -243,7 +249,7 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     values = {name: value for name, value in vars(options).items()
               if name in known and value is not None}
-    usual = planned_epochs(task, options.replace(min_steps=0), 1)
+    usual = usual_epochs(task, options)
     epochs = usual if steps_per_epoch is None else planned_epochs(task, options, steps_per_epoch)
     every = None  # epoch
     if steps_per_epoch is not None and epochs > usual and options.max_steps < 1:
@@ -336,7 +342,7 @@ def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
               per_epoch: int, config: BertConfig) -> None:
     """Say what a user did not ask for in so many words: more passes, a rate that is too high."""
     epochs = arguments.num_train_epochs
-    if arguments.max_steps < 1 and epochs > planned_epochs(task, options.replace(min_steps=0), 1):
+    if arguments.max_steps < 1 and epochs > usual_epochs(task, options):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
     highest = highest_rate(task, options, config)

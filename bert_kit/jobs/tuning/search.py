@@ -11,7 +11,6 @@ import math
 import multiprocessing
 import os
 import statistics
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +29,8 @@ from bert_kit.files import held, numbered_folder, read_json, remove_folder, writ
 from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
-                                     explicit_rates, planned_epochs, starting_config)
+                                     explicit_rates, planned_epochs, starting_config,
+                                     usual_epochs)
 from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
                                       remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
@@ -227,7 +227,7 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
     rows, fingerprint = read_rows(search)
     search = dataclasses.replace(search, metric=search.task.metric(search.base, rows.parts))
     if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
-        base, usual = search.base, planned_epochs(search.task, search.base, sys.maxsize)
+        base, usual = search.base, usual_epochs(search.task, search.base)
         steps = math.ceil(len(rows.datasets["train"])
                           / (base.batch_size * base.gradient_accumulation_steps))
         epochs = min(planned_epochs(search.task, base, steps), MOST_LEGS * usual)
@@ -323,7 +323,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
     check_options(task, trial_options(base, middle), any_rate=options.learning_rate is None)
     if options.sampler in BY_LEGS:
         BertStep(base)  # or an error for what has no meaning there
-    epochs = planned_epochs(task, base, sys.maxsize)
+    epochs = usual_epochs(task, base)
     if options.sampler == "hyperband" and epochs < 3:
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
                           f"{epochs}")

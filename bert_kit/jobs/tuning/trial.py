@@ -18,7 +18,7 @@ import numpy as np
 from bert_kit.data import Part, stratified_folds
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.jobs.options.declare import fields_of, group_of, named
-from bert_kit.jobs.run.build import read_weights_once
+from bert_kit.jobs.run.build import read_weights_once, usual_epochs
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
@@ -34,7 +34,7 @@ def trial_options(options: Any, params: Mapping[str, Any], source: str = "trial"
 
 def adaptive_patience(options: Any, number: int) -> Any:
     """Return options with the patience of trial `number`; see `EarlyStopping.adaptive`."""
-    epochs = options.num_train_epochs or task_named(options.task).epochs[options.model is None]
+    epochs = usual_epochs(task_named(options.task), options)
     stopping = EarlyStopping.adaptive(number, epochs)
     return options.replace(early_stopping=stopping.patience, **{
         name: getattr(stopping, name) for name in (
