@@ -153,14 +153,14 @@ def test_the_same_seed_gives_the_same_bits_and_callers_generator_is_left_alone(f
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_goes_on_to_the_same_weights(how, files, tmp_path):
+@pytest.mark.parametrize("how, moments", [(signal.SIGKILL, (12, 84)), (signal.SIGINT, (36,))])
+def test_an_interrupted_run_goes_on_to_the_same_weights(how, moments, files, tmp_path):
     options = {**QUICK, "num_epochs": 8, "classifier": "cnn", "data_file": files[0],
                "model": files[1], "baselines": "false"}
     assert command("train", *flags(options), "--output_dir", tmp_path / "whole").returncode == 0
     goal = read_safetensors(tmp_path / "whole" / "model.safetensors")
     interrupted = 0
-    for wait_for in ("checkpoint-12", "checkpoint-36", "checkpoint-84"):
+    for wait_for in (f"checkpoint-{step}" for step in moments):
         out = tmp_path / f"{how.name}-{wait_for}"
         process = subprocess.Popen(
             [sys.executable, "-m", "bert_kit", "train", *flags(options), "--output_dir", str(out)],
@@ -281,7 +281,7 @@ def test_folders_are_numbered_where_none_is_chosen(files, tmp_path, monkeypatch)
     assert train_classifier("mlp", **options, resume="auto")["output_dir"] == "runs/mlp-2"
 
 
-def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path):
+def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path, capsys):
     _, folder = run
     copy = tmp_path / "rows.csv"
     shutil.copy(files[0], copy)
@@ -289,8 +289,10 @@ def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path):
     os.mkfifo(pipe)
     for target, words in ((copy, "is the file to read"), (tmp_path, "is not a file"),
                           (pipe, "is not a file"), (copy / "x.csv", "cannot be written")):
-        done = command("predict", "--model", folder, "--data_file", copy, "--output_file", target)
-        assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
+        assert main(["predict", "--model", str(folder), "--data_file", str(copy),
+                     "--output_file", str(target)]) == 1
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
     assert copy.read_bytes() == files[0].read_bytes() and not pipe.is_file()
     done = subprocess.run(
         [sys.executable, "-m", "bert_kit", "predict", "--model", str(folder), "--data_file", "-"],
@@ -348,10 +350,12 @@ def test_command_line_over_config_file_over_defaults(files, tmp_path, capsys):
     assert "bad.toml: unknown option 'epoch'; did you mean 'epochs'" in capsys.readouterr().err
 
 
-def test_predict_from_text_file_and_standard_input(run, files, tmp_path):
+def test_predict_from_text_file_and_standard_input(run, files, tmp_path, capsys):
     _, folder = run
-    done = command("predict", "--model", folder, "--text", "the fire", "=1+1 snow")
-    assert done.returncode == 0 and "warm" in done.stdout and "cold" in done.stdout
+    use = ["predict", "--device", "cpu", "--model"]
+    assert main([*use, str(folder), "--text", "the fire", "=1+1 snow"]) == 0
+    out = capsys.readouterr().out
+    assert "warm" in out and "cold" in out
     done = command("predict", "--model", folder, "--data_file", "-", "--output_file",
                    tmp_path / "out.csv", input="the fire\n=1+1 snow\n")
     assert done.returncode == 0 and "2 rows" in done.stdout
@@ -359,14 +363,14 @@ def test_predict_from_text_file_and_standard_input(run, files, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == ["the fire", "'=1+1 snow"]
     assert [row["prediction"] for row in rows] == ["warm", "cold"]
-    done = command("predict", "--model", folder, "--data_file", files[0], "--output_file",
-                   tmp_path / "all.csv", "--raw_cells")
-    assert done.returncode == 0 and "120 rows" in done.stdout
+    assert main([*use, str(folder), "--data_file", str(files[0]), "--output_file",
+                 str(tmp_path / "all.csv"), "--raw_cells"]) == 0
+    assert "120 rows" in capsys.readouterr().out
     for arguments in ([], ["--text", "a", "--data_file", "-"]):
-        done = command("predict", "--model", folder, *arguments)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
-    done = command("predict", "--model", files[1], "--text", "a")
-    assert done.returncode == 1 and "was pre-trained only; use train" in done.stderr
+        assert main([*use, str(folder), *arguments]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main([*use, str(files[1]), "--text", "a"]) == 1
+    assert "was pre-trained only; use train" in capsys.readouterr().err
     done = command("predict", "--model", folder, "--data_file", "-", input="")
     assert done.returncode == 1 and "no text" in done.stderr
 
