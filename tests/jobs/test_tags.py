@@ -149,9 +149,9 @@ def test_bioes(bert, tmp_path, capsys):
     extra = {key: value for key, value in tagger.config.extra.items() if "tagging" not in key}
     tagger.model.config = tagger.config.replace(extra=extra)
     tagger.save(tmp_path / "foreign")
-    for command in (["tag", "--text", "ice"], ["evaluate", "--data_file", str(path),
-                                               "--plots", "false"]):
-        assert main([command[0], "--model", str(tmp_path / "foreign"), *command[1:]]) == 0
+    for name, *given in (("tag", "--text", "ice"),
+                         ("evaluate", "--data_file", str(path), "--plots", "false")):
+        assert main([name, "--model", str(tmp_path / "foreign"), *given]) == 0
         assert "entities; BIOES by its tags" in capsys.readouterr().err
     tagger.remember(tagging_scheme="IOB1")
     assert tagger.scheme == "IOB1"
@@ -240,8 +240,8 @@ def test_unequal_tags_and_softer_ones(bert, data, options):
     losses = []
     for row, number in zip(logits.flatten(0, 1).log_softmax(-1), batch["labels"].flatten()):
         if number >= 0:
-            losses.append(-sum(weight * ((1 - smoothing) * (c == number) + smoothing / 5) * row[c]
-                               for c, weight in enumerate(weights)).item())
+            losses.append(-weights[number] * sum(
+                ((1 - smoothing) * (c == number) + smoothing / 5) * row[c] for c in range(5)).item())
     assert got.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
