@@ -58,17 +58,17 @@ def fit_temperature(logits: Values, labels: Values) -> float:
     label_sets = are_label_sets(labels)
     if label_sets:
         _, holds = check_label_sets(scores.sigmoid(), labels)
-        truth = torch.from_numpy(holds).double()
+        right = (torch.from_numpy(holds) * scores).sum(dim=1)
     else:
         _, classes = check_probabilities(scores.softmax(dim=1), labels)
-        truth = F.one_hot(torch.from_numpy(classes), scores.shape[1]).double()
         scores = scores - scores.max(dim=1, keepdim=True).values
+        right = scores.gather(1, torch.from_numpy(classes)[:, None])[:, 0]
 
     def slope(temperature: float) -> float:
         """Derivative of the loss with respect to 1 / T; the loss is convex in 1 / T."""
         scaled = scores / temperature
         expected = scaled.sigmoid() if label_sets else F.softmax(scaled, dim=1)
-        return ((expected - truth) * scores).sum(dim=1).mean().item()
+        return ((expected * scores).sum(dim=1) - right).mean().item()
 
     low, high = TEMPERATURES
     if not scores.any():

@@ -38,6 +38,7 @@ HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavele
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
+CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
 # What config.json says of the task.
 TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")
@@ -437,7 +438,16 @@ class TextTask(Task[Part]):
         """Write a CSV with the answers to texts whose labels are known."""
         columns = self.cell_names(config, True, text_names(list(texts)))
         with PredictionWriter(path, columns) as writer:
-            writer.write(self.cells(texts, logits, config, labels))
+            self.write_cells(writer, texts, logits, config, labels)
+
+    def write_cells(self, writer: PredictionWriter, texts: Sequence[Any], logits: Tensor,
+                    config: BertConfig, labels: Any = None) -> None:
+        """Write the answers to texts, so many at a time that their cells fit into memory."""
+        step = max(1, CELLS_AT_ONCE // config.num_labels)
+        for start in range(0, len(texts), step):
+            part = slice(start, start + step)
+            writer.write(self.cells(texts[part], logits[part], config,
+                                    None if labels is None else labels[part]))
 
     def draw(self, folder: Path, scores: Scores, logits: Tensor, labels: Any,
              config: BertConfig) -> None:
