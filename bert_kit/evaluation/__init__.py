@@ -60,7 +60,8 @@ if TYPE_CHECKING:
         bootstrap_intervals as bootstrap_intervals, fold_scores as fold_scores,
         headline_scores as headline_scores, mcnemar as mcnemar)
     from bert_kit.evaluation.trust.scaling import (
-        fit_label_scaling as fit_label_scaling, fit_temperature as fit_temperature)
+        fit_label_scaling as fit_label_scaling, fit_temperature as fit_temperature,
+        scaled_losses as scaled_losses)
     from bert_kit.evaluation.scores.spans import (
         Answer as Answer, NBest as NBest, best_spans as best_spans)
     from bert_kit.evaluation.scores.thresholds import (

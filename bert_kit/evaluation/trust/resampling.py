@@ -99,9 +99,8 @@ def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
 
     Predictions and labels are class numbers (N,).
 
-    The accuracy is a share of independent rows and has Wilson's interval, see `wilson_interval`.
-
-    The others have a Bayesian bootstrap ("The Bayesian Bootstrap", Annals of Statistics 9). The
+    The accuracy is a share of independent rows and has Wilson's interval, see `wilson_interval`;
+    the others have a Bayesian bootstrap ("The Bayesian Bootstrap", Annals of Statistics 9). The
     share of each cell of the confusion matrix is drawn from what the rows leave possible, a
     Dirichlet distribution of the counts and a prior, and the interval is between two quantiles of
     the scores of the draws. The prior is worth one row: half of it right, spread evenly over the
@@ -133,7 +132,7 @@ def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
     --------
     >>> interval = bootstrap_intervals([0, 1, 1], [0, 1, 1], num_classes=2)["accuracy"]
     >>> interval["value"], round(interval["low"], 1), interval["high"]  # three rows say little
-    (1.0, 0.5, 1.0)
+    (1.0, 0.4, 1.0)
     """
     whole("samples", samples, 1)
     share("level", level, above=True, below=True)

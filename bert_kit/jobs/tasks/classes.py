@@ -17,8 +17,8 @@ from bert_kit.evaluation import (Finding, bootstrap_intervals, brier_score, clas
                                  expected_calibration_error, few_rows, flat_answers, fold_scores,
                                  format_coverage, format_mistakes, format_per_class, logit_metrics,
                                  mcnemar, most_confident_mistakes, never_predicted,
-                                 plot_confidence_histogram, plot_confusion_matrix, same_answers,
-                                 tfidf_baseline, vector_baseline, write_rows)
+                                 plot_confusion_matrix, same_answers, tfidf_baseline,
+                                 vector_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
@@ -77,6 +77,7 @@ class ClassTask(TextTask):
     metrics = ClassOptions.METRICS
     columns = (("accuracy", "accuracy", 8, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
                ("matthews_correlation", "MCC", 9, ".4f"))
+    has_confidence = True
 
     def label_kind(self, options: Any) -> OneClass:
         return OneClass(*options.label_column)
@@ -164,7 +165,7 @@ class ClassTask(TextTask):
         if scores["confusion_matrix"] is not None:  # of many classes there is none
             plot_confusion_matrix(scores["confusion_matrix"], config.labels,
                                   folder / "confusion_matrix.png")
-        plot_confidence_histogram(softmax(logits), labels, folder / "confidence.png")
+        self.draw_confidence(folder / "confidence.png", logits, labels)
 
     # ---- the command `evaluate`
 
