@@ -130,6 +130,15 @@ def test_weights_of_classes_are_weights_of_rows(case):
                 labels, sample_weights=rows)))
 
 
+@pytest.mark.parametrize("wrong", [-1, -5, 7, -99])
+def test_a_label_that_is_no_class_is_refused(wrong):
+    for loss in (compute_classification_loss, classification_loss(None, 0.1)):
+        with pytest.raises(DataError, match=f"a label is {wrong}; the model has 5 classes"):
+            loss(Fixed(torch.randn(3, 5)), batch_of(torch.tensor([0, wrong, -100])))
+    with pytest.raises(DataError, match=f"a label is {wrong}; the model has 3"):
+        tagging_loss(None, 0.1)(Fixed(torch.randn(1, 2, 3)), batch_of(torch.tensor([[0, wrong]])))
+
+
 def test_a_row_that_is_surely_right_has_a_finite_gradient():
     for gamma in (0.3, 1.0, 2.0):
         model = Fixed(torch.tensor([[90.0, 0.0], [0.0, 90.0]]))
