@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.scores.entities import (
         Entity as Entity, entity_metrics as entity_metrics, find_entities as find_entities,
         format_invalid_tags as format_invalid_tags, format_per_type as format_per_type,
-        invalid_tags as invalid_tags)
+        guess_scheme as guess_scheme, invalid_tags as invalid_tags)
     from bert_kit.evaluation.prediction_files import (
         PredictionWriter as PredictionWriter, class_cells as class_cells,
         class_columns as class_columns, guard_formula as guard_formula,
@@ -60,7 +60,8 @@ if TYPE_CHECKING:
         bootstrap_intervals as bootstrap_intervals, fold_scores as fold_scores,
         headline_scores as headline_scores, mcnemar as mcnemar)
     from bert_kit.evaluation.trust.scaling import (
-        fit_label_scaling as fit_label_scaling, fit_temperature as fit_temperature)
+        fit_label_scaling as fit_label_scaling, fit_temperature as fit_temperature,
+        scaled_losses as scaled_losses)
     from bert_kit.evaluation.scores.spans import (
         Answer as Answer, NBest as NBest, best_spans as best_spans)
     from bert_kit.evaluation.scores.thresholds import (

@@ -208,7 +208,7 @@ def _conclude(results: Sequence[Results], options: RunningOptions, metric: str) 
         options.say(f"\n{rows[0]['classifier']}, which stands first\n{verdict_text(verdict)}")
     scores = {key: name for key, name, *_ in _task_of(results).columns if more_is_better(key)}
     if can_draw(options.plots, options.say):
-        plot_comparison(trained, folder / "comparison.png", scores)
+        plot_comparison(rows, folder / "comparison.png", scores)
     options.say(f"\nsaved in {folder}: leaderboard.csv")
     return rows
 

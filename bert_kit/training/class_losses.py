@@ -28,12 +28,15 @@ def classification_loss(class_weights: Numbers | None = None, label_smoothing: f
 
     A row with logits z, p = softmax(z) and label y has the loss
 
-        s * (1 - p_y)^gamma * -sum over c of w_c * q_c * log p_c
+        s * w_y * (1 - p_y)^gamma * -sum over c of q_c * log p_c
 
     with the smoothed target q_c = (1 - e) [c = y] + e / C (Szegedy et al. 2016, section 7), the
-    class weights w, the focal factor (Lin et al. 2017, eq. 4), which turns from rows that are
-    already right to hard ones, and the row's own weight s, which is `sample_weights` (B,) of the
-    batch if it has one. The batch's loss is the sum over its rows divided by the *number of rows*
+    weight w_y of its class, the focal factor (Lin et al. 2017, eq. 4), which turns from rows that
+    are already right to hard ones, and the row's own weight s, which is `sample_weights` (B,) of
+    the batch if it has one. Weights are of rows, so the best p of a row does not depend on them.
+    (torch's `cross_entropy` has w_c inside the sum. With balanced weights the e / C of a rare class
+    then outweighs the label of one that is more than C (1 - e) / e + 1 times as frequent.) The
+    batch's loss is the sum over its rows divided by the *number of rows*
     with a label. torch's `cross_entropy` divides by the sum of w_y instead, which depends on the
     labels that happen to meet in a batch; balanced weights make both the same over all rows.
 
@@ -93,21 +96,24 @@ def tagging_loss(class_weights: Numbers | None = None, label_smoothing: float = 
 
 def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None,
                             label_smoothing: float) -> Tensor:
-    """(N, C) logits, (N,) labels -> (N,): -sum over c of w_c * q_c * log p_c; 0 at -100."""
-    return F.cross_entropy(logits, labels, _fitting(weight, logits, "class_weights", "classes"),
-                           ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing)
+    """(N, C) logits, (N,) labels -> (N,): w_y * -sum over c of q_c * log p_c; 0 at -100."""
+    weight = _fitting(weight, logits, "class_weights", "classes")
+    rows = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none",
+                           label_smoothing=label_smoothing)
+    return rows if weight is None else rows * weight[labels.clamp(min=0)]
 
 
 def balanced_class_weights(labels: Sequence[int] | np.ndarray | Tensor,
                            num_classes: int) -> Tensor:
-    """Return the weights (C,) that let every class count the same: N / (C * n_c).
+    """Return the weights (C,) that let every class count the same: N / (K * n_c).
 
-    N rows, n_c of them of class c; rows labelled -100 do not count.
+    N rows, n_c of them of class c, of the K classes that have a row; rows labelled -100 do not
+    count. A class without a row has the weight 1, which nothing is multiplied by.
 
     Raises
     ------
     DataError
-        If a class has no row, or a label is no class.
+        If a label is no class.
 
     Examples
     --------
@@ -120,9 +126,9 @@ def balanced_class_weights(labels: Sequence[int] | np.ndarray | Tensor,
         raise DataError(f"labels run from {int(labels.min())} to {int(labels.max())}; expected "
                         f"0 to {num_classes - 1}")
     counts = torch.bincount(labels.long(), minlength=num_classes)
-    if (counts == 0).any():
-        raise DataError(f"class {int(counts.argmin())} has no row; a balanced weight needs one")
-    return labels.numel() / (num_classes * counts.float())
+    present = counts > 0
+    weights = labels.numel() / (present.sum() * counts.clamp(min=1).float())
+    return torch.where(present, weights, 1.0)
 
 
 def _focal_factor(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:

@@ -236,10 +236,12 @@ def label_count(batch: Batch, counts: Counts | None, key: str) -> int:
 
 
 def checked_labels(labels: Tensor, logits: Tensor) -> Tensor:
-    """Return labels on the logits' device, after a look, if they are on the CPU, at the largest."""
-    if labels.device.type == "cpu" and labels.numel() and labels.max() >= logits.shape[-1]:
-        raise DataError(f"a label is {int(labels.max())}; the model has {logits.shape[-1]} "
-                        "classes, numbered from 0")
+    """Return labels on the logits' device; on the CPU each has to be a class, or -100 for none."""
+    if labels.device.type == "cpu" and labels.numel():
+        wrong = labels[(labels >= logits.shape[-1]) | (labels < 0) & (labels != IGNORE)]
+        if wrong.numel():
+            raise DataError(f"a label is {int(wrong.max())}; the model has {logits.shape[-1]} "
+                            "classes, numbered from 0, and -100 stands for none")
     return labels.to(logits.device, non_blocking=True)
 
 

@@ -49,7 +49,8 @@ class TrainerState:
     skipped
         Steps skipped because float16 gradients overflowed.
     best_value, best_step
-        The best evaluation so far and its step.
+        The best evaluation so far and its step. One at a time limit, which would not have been
+        due otherwise, does not count; without any that does, the run ends with its last weights.
     log
         Every log row.
     elapsed

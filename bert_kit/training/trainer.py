@@ -497,7 +497,6 @@ class Trainer:
         state, metric = self.state, self.args.best_metric
         if self.stopping is None or state.step == self.total_steps:
             return None
-        # Extra evaluations do not count: a run resumed with more time ends as one never cut.
         return self.stopping.reason(
             [row[metric] for row in state.log if metric in row and not row.get("extra")],
             self.args.more_is_better)
@@ -526,7 +525,8 @@ class Trainer:
                   extra: bool) -> bool:
         """Evaluate, log, and return whether it is the best so far.
 
-        An `extra` one, due only because time is up, is marked in the log.
+        An `extra` one, due only because time is up, is marked in the log and counts nowhere: a run
+        that goes on with more time ends as one never cut.
         """
         args, state = self.args, self.state
         before = random_state()  # whether and how one evaluates must not change the training
@@ -543,7 +543,7 @@ class Trainer:
                           if isinstance(value, float))  # None: not a number
         progress.note(shown)
         value = metrics[args.best_metric]
-        if value is None or not args.is_better(value, state.best_value):
+        if extra or value is None or not args.is_better(value, state.best_value):
             return False
         state.best_value, state.best_step = float(value), state.step
         return True

@@ -1,6 +1,7 @@
 """Calibration against scikit-learn, loops and closed formulas."""
 
 import inspect
+import json
 import math
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (brier_score, confidence_coverage, expected_calibration_error,
                                  fit_label_scaling, fit_temperature, format_coverage,
-                                 format_reliability, reliability_bins)
-from bert_kit.jobs.tasks.calibration import calibrate, format_calibration
+                                 format_reliability, reliability_bins, scaled_losses)
+from bert_kit.jobs.tasks.calibration import calibrate, calibration_keys, format_calibration
 
 
 def _random(rows=501, classes=4, sharpness=2.0, seed=0):
@@ -354,6 +355,52 @@ def test_impossible_label_sets(logits, labels, message):
     for score in (expected_calibration_error, brier_score):
         with pytest.raises(DataError, match="hold 1.5 for label 0; expected 0 to 1 .the sigmoid"):
             score([[1.5]], [[1]])
+
+
+def rows_of(count, temperature, seed=0):
+    """Logits that are `temperature` times too sure of labels that are drawn from them."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (count, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return temperature * logits, np.array([rng.choice(3, p=row) for row in shares])
+
+
+@pytest.mark.parametrize("rows, temperature, why", [
+    (18, 3.0, "18 validation rows are too few to fit it on; 50 are enough"),
+    (400, 3.0, None), (400, 0.3, None),
+    (60, 1.0, "does not help the others, whose loss goes from")])
+def test_a_temperature_is_kept_where_it_helps_rows_it_was_not_fitted_on(rows, temperature, why):
+    validation, test = rows_of(rows, temperature, seed=3), rows_of(300, temperature, seed=1)
+    fitted, _ = calibrate(_softmax, validation, test)
+    kept = calibration_keys(fitted)["calibration"]
+    line = format_calibration(fitted)
+    if why is None:
+        assert fitted["not_kept"] is None and kept == {"scale": 1 / fitted["temperature"],
+                                                       "shift": 0.0}
+        assert "from the validation rows)" in line
+        assert fitted["temperature"] == pytest.approx(temperature, rel=0.3)
+    else:
+        assert why in fitted["not_kept"] and f"not kept: {fitted['not_kept']})" in line
+        assert kept == {"scale": 1.0, "shift": 0.0}  # --calibrated changes nothing then
+        json.dumps(fitted)
+
+
+def test_losses_of_a_scaling_on_other_rows_by_hand():
+    logits, labels = rows_of(53, 2.0)
+    fold = np.empty(53, dtype=int)
+    fold[np.random.default_rng(0).permutation(53)] = np.arange(53) % 5
+    after = 0.0
+    for number in range(5):
+        own = fold == number
+        scaled = logits[own] / fit_temperature(logits[~own], labels[~own])
+        after -= np.log(_softmax(scaled)[np.arange(own.sum()), labels[own]]).sum()
+    before = -np.log(_softmax(logits)[np.arange(53), labels]).mean()
+    found = scaled_losses(lambda z, y: (1 / fit_temperature(z, y), 0.0), logits, labels)
+    assert found == pytest.approx((before, after / 53))
+    sets = (np.random.default_rng(1).random((53, 3)) < 0.4) * 1
+    before, after = scaled_losses(lambda z, y: ([1.0, 2.0, 1.0], [0.0, 0.0, 1.0]), logits, sets)
+    shares = 1 / (1 + np.exp(-(logits * [1, 2, 1] + [0, 0, 1])))
+    assert after == pytest.approx(-np.log(np.where(sets, shares, 1 - shares)).mean())
 
 
 @pytest.mark.parametrize("labels, at_end", [([0, 0], True), ([1, 1], True), ([0, 1], False)])

@@ -110,6 +110,14 @@ def test_learning_curves_hold_the_log(tmp_path, figures):
     assert [line.get_xydata().tolist() for line in accuracy] == [[[10, 0.5], [20, 0.75]]]
 
 
+@pytest.mark.parametrize("mark", [1, "1"])  # as logged, and as read from metrics.csv
+def test_an_evaluation_at_a_time_limit_is_not_drawn(tmp_path, figures, mark):
+    extra = {"step": 12, "eval_loss": 0.1, "eval_accuracy": 1.0, "extra": mark}
+    plot_learning_curves([*({**row, "extra": ""} for row in LOG), extra], tmp_path / "x.svg")
+    assert _titles(figures[0])[:2] == ["Loss: best 1.25 at step 10", "Accuracy: best 0.75 at step "
+                                       "20"]
+
+
 def test_other_logs_fill_the_panels(tmp_path, figures):
     plot_learning_curves(LOG[:2], tmp_path / "x.png")
     assert _titles(figures[-1]) == ["Loss", "Learning rate", "Gradient norm"]

@@ -121,6 +121,12 @@ def test_since_when_the_validation_loss_rises(losses, epoch):
         assert f"since epoch {epoch}, from {min(losses):.4f} to {losses[-1]:.4f}" in found[0].says
 
 
+def test_an_evaluation_at_a_time_limit_is_no_rise():
+    log = [{"epoch": epoch, "eval_loss": loss} for epoch, loss in ((1, 0.4), (2, 0.8))]
+    assert rising_loss([*log, {"epoch": 2.1, "eval_loss": 0.9, "extra": 1}]) == []
+    assert rising_loss([*log, {"epoch": 3.0, "eval_loss": 0.9}])
+
+
 def test_few_rows_say_between_what_the_score_may_be():
     found, = few_rows(20, "test rows", 0.8)
     assert found.says == ("20 test rows are few for a claim: of others like them it may have 0.58 "

@@ -8,6 +8,7 @@ import pytest
 from bert_kit.cli import main
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
+from bert_kit.jobs import compare
 from bert_kit.jobs.compare import train_all_classifiers
 from tiny_jobs import tiny_bert, write_table
 
@@ -86,6 +87,16 @@ def test_other_tasks_with_heads_have_their_own_columns(task, place, metric, colu
     if metric != "loss":
         assert (tmp_path / "again" / "leaderboard.csv").read_text() == (
             tmp_path / "leaderboard.csv").read_text()
+
+
+def test_the_picture_shows_what_has_to_be_beaten(files, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(compare, "plot_comparison", lambda rows, *_: drawn.extend(rows))
+    train_all_classifiers(files[1], files[0], ["standard"], verbosity=0, output_dir=tmp_path,
+                          **{**QUICK, "plots": True, "num_epochs": 1, "baselines": True})
+    names = [row["classifier"] for row in drawn]
+    assert names[0] == "standard" and "TF-IDF + logistic regression" in names
 
 
 def test_pictures_have_the_columns_of_the_task(files, tmp_path):

@@ -128,7 +128,8 @@ def test_calibration_and_pictures(run):
     assert len(read_rows(folder / "thresholds.csv")) == 19
     pytest.importorskip("matplotlib")
     assert {p.name for p in folder.glob("*.png")} == {
-        "learning_curves.png", "confidence.png", "reliability.png", "thresholds.png"}
+        "learning_curves.png", "confidence.png", "reliability.png", "thresholds.png",
+        "validation_confidence.png"}
 
 
 def test_calibrated_probabilities_and_the_same_labels(run, tmp_path):

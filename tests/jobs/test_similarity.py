@@ -357,6 +357,8 @@ def test_correlations_by_hand():
     assert spearman_correlation(a, np.exp(a)) == pytest.approx(1)
     assert spearman_correlation(a, -a**3) == pytest.approx(-1)
     assert pearson_correlation([0.1] * 3, [1, 2, 3]) == 0
+    for size in (1e-300, 1e-200, 1e200, 1e308):  # whose squares are no numbers
+        assert pearson_correlation([0.25 * size, -0.5 * size, size], [1, -2, 4]) == pytest.approx(1)
     for bad in (([1], [1, 2]), ([], []), ([1, np.nan], [1, 2])):
         with pytest.raises(BertKitError):
             spearman_correlation(*bad)

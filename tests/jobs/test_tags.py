@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 from tiny_jobs import command, finish, start, tiny_bert
 from tiny_tasks import sentences, write_conll
 
@@ -136,12 +137,29 @@ def test_bioes(bert, tmp_path, capsys):
                 row[1] = row[1].replace("B-", "S-").replace("I-", "E-")
         parts[i] = "\n".join("\t".join(row) for row in rows)
     path.write_text("\n\n".join(parts))
-    results = train_tagger(bert, path, output_dir=tmp_path / "run", **FAST)
+    results = train_tagger(bert, path, output_dir=tmp_path / "run",
+                           **{**FAST, "num_train_epochs": 12})
     out = capsys.readouterr().out
     assert results["classes"] == ["B-cold", "B-warm", "E-cold", "E-warm", "O", "S-cold", "S-warm"]
     assert results["validation"]["f1"] > 0.8 and "note" not in out and "warning" not in out
-    found, = Tagger.load(tmp_path / "run", device="cpu").tag(["the old blue snow"])
+    tagger = Tagger.load(tmp_path / "run", device="cpu")
+    found, = tagger.tag(["the old blue snow"])
     assert [(entity.type, entity.text) for entity in found.entities] == [("cold", "blue snow")]
+    assert (tagger.scheme, tagger.note) == ("BIOES", "")
+    # A folder that says nothing, as those of other kits: it is guessed and told.
+    extra = {key: value for key, value in tagger.config.extra.items() if "tagging" not in key}
+    tagger.model.config = tagger.config.replace(extra=extra)
+    tagger.save(tmp_path / "foreign")
+    for name, *given in (("tag", "--text", "ice"),
+                         ("evaluate", "--data_file", str(path), "--plots", "false")):
+        assert main([name, "--model", str(tmp_path / "foreign"), *given]) == 0
+        assert "entities; BIOES by its tags" in capsys.readouterr().err
+    tagger.remember(tagging_scheme="IOB1")
+    assert tagger.scheme == "IOB1"
+    for damaged in (3, "BMES"):
+        tagger.remember(tagging_scheme=damaged)
+        with pytest.raises(BertKitError, match="tagging_scheme is .*; expected"):
+            tagger.tag(["ice"])
 
 
 def test_another_scheme_is_scored_word_by_word(bert, tmp_path, capsys):
@@ -190,7 +208,7 @@ def test_parts_of_speech(bert, tmp_path, capsys):
         output_file=tmp_path / "o.conll")
     accuracy = float(capsys.readouterr().out.split("accuracy ")[1].split()[0])
     assert accuracy > 0.9 and read_conll(tmp_path / "o.conll").classes == ["A", "N"]
-    for bad in ({"metric": "f1"}, {"lenient": True}):
+    for bad in ({"metric": "f1"}, {"lenient": True}, {"scheme": "IOB2"}):
         with pytest.raises(BertKitError, match="no entities to score"):
             train_tagger(bert, path, output_dir=tmp_path / "other", **given, **bad)
     assert not (tmp_path / "other").exists()
@@ -223,8 +241,8 @@ def test_unequal_tags_and_softer_ones(bert, data, options):
     losses = []
     for row, number in zip(logits.flatten(0, 1).log_softmax(-1), batch["labels"].flatten()):
         if number >= 0:
-            losses.append(-sum(weight * ((1 - smoothing) * (c == number) + smoothing / 5) * row[c]
-                               for c, weight in enumerate(weights)).item())
+            target = (1 - smoothing) * F.one_hot(number, 5) + smoothing / 5
+            losses.append(-weights[number] * (target * row).sum().item())
     assert got.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 

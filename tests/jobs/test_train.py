@@ -83,16 +83,24 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
 
 
 def test_calibrated_probabilities(run, tmp_path, capsys):
+    """As they are where no temperature helped, as here, where no validation row is wrong."""
     results, folder = run
     texts, _ = table(30)
     plain, scaled = (Predictor.load(folder, "cpu", calibrated=flag) for flag in (False, True))
-    wanted = (plain.logits(texts).double() / results["calibration"]["temperature"]).softmax(1)
+    assert "where the search ends" in results["calibration"]["not_kept"]
+    np.testing.assert_allclose(scaled.probabilities(texts), plain.probabilities(texts), atol=1e-12)
+    plain.remember(calibration={"scale": 0.25, "shift": 0.0})
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    plain.save(copy)
+    scaled = Predictor.load(copy, "cpu", calibrated=True)
+    wanted = (plain.logits(texts).double() / 4).softmax(1)
     np.testing.assert_allclose(scaled.probabilities(texts), wanted, atol=1e-12)
     assert scaled.predict(texts) == plain.predict(texts)
-    assert main(["evaluate", "--model", str(folder), "--device", "cpu", "--calibrated",
-                 "--output_dir", str(tmp_path)]) == 0
-    wanted = results["calibration"]["test"]["temperature"]["calibration_error"]
-    assert f"calibration error {wanted:.4f}" in capsys.readouterr().out
+    assert main(["evaluate", "--model", str(copy), "--device", "cpu", "--calibrated",
+                 "--output_dir", str(tmp_path / "scores")]) == 0
+    error = read_json(tmp_path / "scores" / "evaluation.json")["calibration_error"]
+    assert error > results["calibration"]["test"]["before"]["calibration_error"]
+    assert f"calibration error {error:.4f}" in capsys.readouterr().out
 
 
 def test_bfloat16_predicts_nearly_the_same(run):
@@ -416,7 +424,8 @@ def test_pictures_or_one_line_about_them(run, files, tmp_path, monkeypatch, caps
     pytest.importorskip("matplotlib")
     train_classifier("standard", files[1], files[0], output_dir=tmp_path / "b", **options)
     assert {p.name for p in (tmp_path / "b").glob("*.png")} == {
-        "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png"}
+        "learning_curves.png", "confusion_matrix.png", "confidence.png", "reliability.png",
+        "validation_confidence.png"}
 
 
 def test_a_length_that_nobody_chose_is_cut_to_the_positions(files, tmp_path, capsys):

@@ -142,6 +142,29 @@ def test_the_evaluation_at_a_cut_does_not_count_for_early_stopping(tmp_path, clo
             if "eval_accuracy" in row and "extra" not in row] == planned
 
 
+@pytest.mark.parametrize("cut", [1, 5, 8, 11, 15])
+def test_the_evaluation_at_a_cut_does_not_choose_the_best_step(tmp_path, clock, cut):
+    """The run that goes on ends with the step and the bits of one that was never cut."""
+    def run(folder, values, **settings):
+        return timed(folder, clock, evaluate=scripted(values), metric_for_best_model="accuracy",
+                     load_best_model_at_end=True, **settings)
+
+    planned = [0.4, 0.6, 0.5, 0.3]  # after steps 4, 8, 12 and 16
+    (whole := run(tmp_path / "whole", planned)).train()
+    first = run(tmp_path / "cut", planned[:cut // 4] + [0.9] * (cut % 4 > 0), time_limit=20 * cut)
+    state = first.train()
+    assert state.step == cut
+    assert state.best_step == {0: None, 1: 4}.get(cut // 4, 8)  # of the planned ones only
+    if cut < 4:  # none: the last weights stay
+        last = run(tmp_path / "cut", [])
+        last.load_model(tmp_path / "cut" / f"checkpoint-{cut}")
+        assert_same_bits(weights(first), weights(last))
+    state = (again := run(tmp_path / "cut", planned[cut // 4:])).train(resume="auto")
+    assert (state.best_step, state.best_value) == (8, 0.6)
+    assert whole.state.best_step == 8
+    assert_same_bits(weights(again), weights(whole))
+
+
 def test_the_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path, clock):
     state = timed(tmp_path, clock, time_limit=55).train()
     assert state.step == 3 and state.elapsed == 60

@@ -25,7 +25,7 @@ def by_hand(logits, labels, weights, smoothing, gamma, row_weights):
         rows += 1
         for c in range(len(z)):
             target = (1 - smoothing) * (c == y) + smoothing / len(z)
-            total = total - s * (1 - p[y])**gamma * weights[c] * target * p[c].log()
+            total = total - s * weights[y] * (1 - p[y])**gamma * target * p[c].log()
     return total / rows
 
 
@@ -71,11 +71,12 @@ def test_tags_of_tokens_have_the_same_formula(weighted, smoothing):
 def test_against_torch(case):
     model, labels, weights = case
     count = (labels != -100).sum()
+    want = F.cross_entropy(model.logits, labels, weights, reduction="sum") / count
+    torch.testing.assert_close(classification_loss(weights.tolist())(model, batch_of(labels)), want)
     for smoothing in (0.0, 0.3):
-        want = F.cross_entropy(model.logits, labels, weights, label_smoothing=smoothing,
-                               reduction="sum") / count
+        want = F.cross_entropy(model.logits, labels, label_smoothing=smoothing)
         torch.testing.assert_close(
-            classification_loss(weights.tolist(), smoothing)(model, batch_of(labels)), want)
+            classification_loss(None, smoothing)(model, batch_of(labels)), want)
     torch.testing.assert_close(classification_loss()(model, batch_of(labels)),
                                F.cross_entropy(model.logits, labels))
     # torch's weighted mean has another divisor; balanced weights make the two agree.
@@ -92,10 +93,50 @@ def test_balanced_weights_against_scikit_learn():
     assert balanced_class_weights(labels, 3).tolist() == pytest.approx(want.tolist())
     assert balanced_class_weights(torch.tensor([*labels, -100]), 3).tolist() == pytest.approx(
         want.tolist())
-    with pytest.raises(DataError, match="class 3 has no row"):
-        balanced_class_weights(labels, 5)
+    # A class without a row changes nothing for the others.
+    assert balanced_class_weights(labels, 5).tolist() == pytest.approx([*want, 1, 1])
+    assert balanced_class_weights([2, 2], 4).tolist() == [1, 1, 1, 1]
     with pytest.raises(DataError, match="0 to 2; expected 0 to 1"):
         balanced_class_weights(labels, 2)
+
+
+@pytest.mark.parametrize("kind", ["classes", "tags"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("smoothing", [0.01, 0.1, 0.4])
+def test_the_best_probabilities_of_separable_rows_do_not_depend_on_weights(kind, share, smoothing):
+    """They are the smoothed targets, however rare a class: what a float64 optimum has to be."""
+    rows = torch.tensor([round(200 * share), 200 - round(200 * share)])
+    labels = torch.repeat_interleave(torch.arange(2), rows)
+    weights = balanced_class_weights(labels, 2)
+    at_best = torch.tensor([1 - smoothing / 2, smoothing / 2]).log()
+    model = Fixed(torch.stack([at_best, at_best.flip(0)])[labels])
+    loss, batch = classification_loss(weights, smoothing), batch_of(labels)
+    if kind == "tags":
+        model.logits = torch.nn.Parameter(model.logits.detach()[None])
+        loss, batch = tagging_loss(weights, smoothing), batch_of(labels[None])
+    loss(model, batch).backward()
+    torch.testing.assert_close(model.logits.grad, torch.zeros_like(model.logits), atol=1e-7,
+                               rtol=0)
+
+
+def test_weights_of_classes_are_weights_of_rows(case):
+    """So the estimator, which weighs rows, learns from the same loss as the command."""
+    model, labels, weights = case
+    rows = weights[labels.clamp(min=0)]
+    for smoothing, gamma in ((0.0, 0.0), (0.2, 0.0), (0.2, 1.5)):
+        torch.testing.assert_close(
+            classification_loss(weights, smoothing, gamma)(model, batch_of(labels)),
+            classification_loss(None, smoothing, gamma)(model, batch_of(
+                labels, sample_weights=rows)))
+
+
+@pytest.mark.parametrize("wrong", [-1, -5, 7, -99])
+def test_a_label_that_is_no_class_is_refused(wrong):
+    for loss in (compute_classification_loss, classification_loss(None, 0.1)):
+        with pytest.raises(DataError, match=f"a label is {wrong}; the model has 5 classes"):
+            loss(Fixed(torch.randn(3, 5)), batch_of(torch.tensor([0, wrong, -100])))
+    with pytest.raises(DataError, match=f"a label is {wrong}; the model has 3"):
+        tagging_loss(None, 0.1)(Fixed(torch.randn(1, 2, 3)), batch_of(torch.tensor([[0, wrong]])))
 
 
 def test_a_row_that_is_surely_right_has_a_finite_gradient():

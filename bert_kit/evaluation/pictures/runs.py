@@ -51,14 +51,15 @@ def plot_learning_curves(log: Rows, path: str | Path) -> None:
     log
         Rows as the Trainer logs them, or as read from metrics.csv: `step`, and any of `loss`,
         `learning_rate`, `head_learning_rate`, `muon_learning_rate`, `grad_norm`, `eval_…`.
-        Missing, None, NaN or empty values are left out.
+        Missing, None, NaN or empty values are left out, and so are rows marked `extra`: an
+        evaluation at a time limit counts nowhere.
 
     Raises
     ------
     DataError
         If no row has a step and a number to draw.
     """
-    panels = _panels(log)
+    panels = _panels([row for row in log if not row.get("extra")])
     if not panels:
         raise DataError(f"a log of {len(log)} rows has nothing to draw; expected rows with 'step' "
                         "and numbers such as 'loss' or 'eval_accuracy'")

@@ -9,6 +9,7 @@ ratio with nothing in its denominator counts as 0.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
 from bert_kit.printing import align, one_line
 
 AVERAGES = ("micro", "macro", "weighted", None)
+MATRIX_CLASSES = 200  # with more, C x C counts are no longer kept, drawn or written
+
+
+class ClassCounts(NamedTuple):
+    """Of each class how many rows are right, were given it, and are truly it: arrays (..., C)."""
+
+    right: np.ndarray
+    given: np.ndarray
+    wanted: np.ndarray
 
 
 def ratio(part: ArrayLike, whole: ArrayLike, empty: float = 0) -> np.ndarray:
@@ -44,6 +54,12 @@ def scores_of_counts(right: ArrayLike, given: ArrayLike, wanted: ArrayLike) -> S
     right, given, wanted = map(np.asarray, (right, given, wanted))
     return {"precision": ratio(right, given), "recall": ratio(right, wanted),
             "f1": ratio(2 * right, given + wanted)}
+
+
+def count_classes(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> ClassCounts:
+    """Count class numbers (N,) against class numbers (N,), checked before; nothing is C x C."""
+    return ClassCounts(*(np.bincount(rows, minlength=num_classes) for rows in (
+        labels[predictions == labels], predictions, labels)))
 
 
 def compute_precision_recall_f1(predictions: Values, labels: Values, num_classes: int | None = None,
@@ -75,8 +91,11 @@ def compute_precision_recall_f1(predictions: Values, labels: Values, num_classes
     """
     one_of("average", average, AVERAGES)
     predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
-    confusion = compute_confusion_matrix(predictions, labels, num_classes)
-    right, given, wanted = np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    return _averaged(count_classes(predictions, labels, num_classes), average)
+
+
+def _averaged(counts: ClassCounts, average: str | None) -> Scores:
+    right, given, wanted = counts
     if average == "micro":
         right, given, wanted = right.sum(), given.sum(), wanted.sum()
     scores = scores_of_counts(right, given, wanted)
@@ -113,14 +132,15 @@ def matthews_correlation(confusion: ArrayLike) -> float:
     >>> matthews_correlation([[0.25, 0.25], [0, 0.5]]) == matthews_correlation([[1, 1], [0, 2]])
     True
     """
-    return float(matthews_correlations(confusion))
+    confusion = np.asarray(confusion)
+    return float(matthews_of_counts(ClassCounts(
+        np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1))))
 
 
-def matthews_correlations(confusions: ArrayLike) -> np.ndarray:
-    """Return `matthews_correlation` of each of some confusion matrices: (..., C, C) -> (...)."""
-    confusions = np.asarray(confusions, dtype=np.float64)
-    labelled, predicted = confusions.sum(axis=-1), confusions.sum(axis=-2)
-    total, right = labelled.sum(axis=-1), np.trace(confusions, axis1=-2, axis2=-1)
+def matthews_of_counts(counts: ClassCounts) -> np.ndarray:
+    """Return `matthews_correlation` of counts (..., C): all that it needs to know, (...)."""
+    each, predicted, labelled = (np.asarray(part, dtype=np.float64) for part in counts)
+    total, right = labelled.sum(axis=-1), each.sum(axis=-1)
     covariance = right * total - (labelled * predicted).sum(axis=-1)
     spread = ((total**2 - (labelled**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1)))
     # What is left of a subtraction can be a rounding, so where classes are alone is looked up.
@@ -136,26 +156,29 @@ def classification_metrics(predictions: Values, labels: Values, num_classes: int
     dict
         `accuracy`; `precision`, `recall`, `f1` (macro); `f1_macro`, `f1_micro`, `f1_weighted`;
         `matthews_correlation`; `per_class`, a list of C dicts with `class`, `precision`, `recall`,
-        `f1`, `support`; and `confusion_matrix`, C lists of C counts, one list a true class.
+        `f1`, `support`; and `confusion_matrix`, C lists of C counts, one list a true class, or
+        None of more than 200 classes: it would grow with their square.
 
     Raises
     ------
     DataError
         As in `compute_precision_recall_f1`.
     """
-    confusion = compute_confusion_matrix(predictions, labels, num_classes)
-    score = {average: compute_precision_recall_f1(predictions, labels, num_classes, average)
-             for average in AVERAGES}
+    predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
+    counts = count_classes(predictions, labels, num_classes)
+    score = {average: _averaged(counts, average) for average in AVERAGES}
     per_class = [{"class": i, **{name: float(values[i]) for name, values in score[None].items()},
-                  "support": int(confusion[i].sum())} for i in range(num_classes)]
-    return {"accuracy": float(np.trace(confusion) / confusion.sum()),
+                  "support": int(counts.wanted[i])} for i in range(num_classes)]
+    confusion = (compute_confusion_matrix(predictions, labels, num_classes).tolist()
+                 if num_classes <= MATRIX_CLASSES else None)
+    return {"accuracy": float(counts.right.sum() / len(labels)),
             **score["macro"],
             "f1_macro": score["macro"]["f1"],
             "f1_micro": score["micro"]["f1"],
             "f1_weighted": score["weighted"]["f1"],
-            "matthews_correlation": matthews_correlation(confusion),
+            "matthews_correlation": float(matthews_of_counts(counts)),
             "per_class": per_class,
-            "confusion_matrix": confusion.tolist()}
+            "confusion_matrix": confusion}
 
 
 def evaluate_classification_metrics(model: nn.Module, loader: Batches, device: torch.device | str,
@@ -197,6 +220,8 @@ def logit_metrics(logits: Tensor, labels: Values) -> Scores:
 def format_per_class(metrics: Scores, class_names: Sequence[str]) -> str:
     """Lay out the scores of each class as an aligned table, one line a class.
 
+    Of more than 200 classes the 100 with most rows are shown, and how many are left out.
+
     Parameters
     ----------
     metrics
@@ -206,7 +231,11 @@ def format_per_class(metrics: Scores, class_names: Sequence[str]) -> str:
     """
     rows = metrics["per_class"]
     same_length(classes=rows, names=class_names)
+    shown, more = list(range(len(rows))), ""
+    if len(rows) > MATRIX_CLASSES:
+        shown = sorted(shown, key=lambda i: -rows[i]["support"])[:MATRIX_CLASSES // 2]
+        more = f"\nand {len(rows) - len(shown):,} classes with as many rows or fewer"
     return align(["class", "precision", "recall", "f1", "support"],
-                 [[one_line(name), *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
-                   str(row["support"])]
-                  for name, row in zip(class_names, rows, strict=True)], left=[0])
+                 [[one_line(class_names[i]), *(f"{rows[i][key]:.4f}" for key in (
+                     "precision", "recall", "f1")), str(rows[i]["support"])] for i in shown],
+                 left=[0]) + more

@@ -1,23 +1,30 @@
-"""Entities in sequences of B-, I- and O tags, and how well they are found.
+"""Entities in sequences of tags such as B-PER, I-PER and O, and how well they are found.
 
-An entity counts as found if its type, its first and its last word are right. Its tags can be read
-in two ways, which differ where an I- tag does not go on with an entity of its own type:
+An entity counts as found if its type, its first and its last word are right. What its tags are
+depends on the scheme (`SCHEMES`):
 
-- strict: an entity is a B- tag and the I- tags of its type that follow. Other I- tags are nothing.
-- lenient: such an I- tag begins an entity, as in CoNLL's own script `conlleval` (which also makes
-  this the reading for files in the older IOB1 form, where most entities have no B-).
+- IOB2: B- on its first word, I- on the others.
+- IOB1: I- on all of them; B- only on the first word after another entity of the same type.
+- BIOES (also called IOBES): B- on the first, E- on the last, I- between, S- where it has only one.
+- BILOU: the same with L- for E- and U- for S-.
 
-These are the two definitions of seqeval: `mode="strict", scheme=IOB2`, and its default.
+Tags that keep to the scheme can be read in one way only; others, as models predict them, in two:
 
-Files in BIOES (or BILOU) mark the last word of an entity with E- (L-) and the only one of a short
-entity with S- (U-). They are read as I- and B-: what begins an entity and what goes on with it is
-all there is to know.
+- strict, which the kit does by default: only what is whole is an entity. What does not begin or
+  end as its scheme says is nothing.
+- lenient: a word goes on with the entity before it if it has I- or E-, the word before B- or I-,
+  and both one type. All else that is not O begins an entity, as in CoNLL's script `conlleval`.
+
+These are seqeval's `mode="strict"` with the scheme, and its default, which reads all schemes alike.
+(The default does not know L- and U-: here they end an entity in both ways.)
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bert_kit.checks import one_of
 from bert_kit.errors import DataError
 from bert_kit.evaluation.scores.checks import Rows, Scores
 from bert_kit.evaluation.scores.classes import scores_of_counts
@@ -25,7 +32,11 @@ from bert_kit.printing import align, one_line
 
 Sentences = Sequence[Sequence[str]]  # the tags of each
 
-MARKS = {"B": "B", "I": "I", "E": "I", "L": "I", "S": "B", "U": "B"}  # as each is read
+SCHEMES = ("IOB2", "IOB1", "BIOES", "BILOU")
+MARKS = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}  # BILOU as BIOES
+WITHOUT_ENDS = {"E": "I", "S": "B"}  # what they are taken for in a scheme that does not have them
+Split = tuple[str, str | None]  # mark and type of a tag
+OUTSIDE: Split = ("O", None)
 
 
 class Entity(NamedTuple):
@@ -36,15 +47,36 @@ class Entity(NamedTuple):
     end: int
 
 
-def find_entities(tags: Sequence[str], strict: bool = True) -> list[Entity]:
+def guess_scheme(tags: Iterable[str]) -> str:
+    """Return the one of `SCHEMES` that tags belong to, by their marks.
+
+    L- or U- are of BILOU, E- or S- of BIOES, all others of IOB2, for what tells IOB1 from it is
+    the order of the tags.
+
+    Examples
+    --------
+    >>> guess_scheme(["O", "B-per", "E-per"]), guess_scheme(["O", "B-per", "I-per"])
+    ('BIOES', 'IOB2')
+    """
+    marks = {tag.partition("-")[0] for tag in tags}
+    if marks & {"L", "U"}:
+        return "BILOU"
+    return "BIOES" if marks & {"E", "S"} else "IOB2"
+
+
+def find_entities(tags: Sequence[str], strict: bool = True,
+                  scheme: str | None = None) -> list[Entity]:
     """Return the entities of one sentence, in order.
 
     Parameters
     ----------
     tags
-        "O", "B-TYPE" or "I-TYPE", or others of the `MARKS`; a bare "B" or "I" has the type "_".
+        "O" or "B-TYPE", "I-TYPE" and others of the `MARKS`; a bare "B" or "I" has the type "_".
     strict
-        How to read an I- tag that goes on with nothing; see the module.
+        How tags are read that do not keep to the scheme; see the module.
+    scheme
+        One of `SCHEMES`; by default the one that the tags of this sentence belong to. In IOB1 and
+        IOB2 E- and L- are read as I-, S- and U- as B-.
 
     Raises
     ------
@@ -57,49 +89,97 @@ def find_entities(tags: Sequence[str], strict: bool = True) -> list[Entity]:
     [Entity(type='per', start=0, end=2)]
     >>> find_entities(["B-per", "I-per", "O", "I-loc"], strict=False)[1]
     Entity(type='loc', start=3, end=4)
+    >>> find_entities(["B-per", "I-per", "O", "S-loc"])  # BIOES: the first has no end
+    [Entity(type='loc', start=3, end=4)]
     """
-    entities, open_type, start = [], None, 0
-    for word, (prefix, kind) in enumerate([*_split(tags), ("O", None)]):
-        if prefix == "I" and kind == open_type:
-            continue
-        if open_type is not None:
-            entities.append(Entity(open_type, start, word))
-        begins = prefix == "B" or prefix == "I" and not strict
-        open_type, start = (kind if begins else None), word
+    scheme = _scheme(tags, scheme)
+    split = _split(tags, scheme)
+    starts = [word for word, now in enumerate(split)
+              if now[1] is not None and not _goes_on(split[word - 1] if word else OUTSIDE, now)]
+    entities = []
+    for start in starts:
+        end = start + 1
+        while end < len(split) and _goes_on(split[end - 1], split[end]):
+            end += 1
+        if strict:
+            start, end = _whole(split, start, end, scheme)
+        if start < end:
+            entities.append(Entity(str(split[start][1]), start, end))
     return entities
 
 
-def invalid_tags(sequences: Iterable[Sequence[str]]) -> list[Scores]:
-    """Return the I- tags that go on with nothing; the strict reading takes them for O.
+def _goes_on(before: Split, now: Split) -> bool:
+    """Say whether a word is of the entity that the word before it is of."""
+    return before[0] in "BI" and now[0] in "IE" and before[1] == now[1]
 
-    In labels they are mistakes of the annotators or of the file's conversion. In predictions they
-    show what the model has not learned; few are left after a short training.
+
+def _whole(split: Sequence[Split], start: int, end: int, scheme: str) -> tuple[int, int]:
+    """Return what the strict reading leaves of the words from `start` to before `end`."""
+    first, last = split[start][0], split[end - 1][0]
+    if scheme == "IOB2":
+        kept = first == "B"
+    elif scheme == "IOB1":
+        kept = True
+        if first == "B":  # only after its own type, and seqeval wants the same of a B- after it
+            following = split[end] if end < len(split) else OUTSIDE
+            if start == 0 or split[start - 1][1] != split[start][1]:
+                start += 1
+            elif end == start + 1:
+                kept = following[0] != "B" or following[1] == split[start][1]
+    else:
+        kept = first == last == "S" or first == "B" and last == "E"
+    return (start, end) if kept else (start, start)
+
+
+def invalid_tags(sequences: Iterable[Sequence[str]], scheme: str | None = None) -> list[Scores]:
+    """Return the tags that cannot follow the one before, such as an I- that goes on with nothing.
+
+    In BIOES and BILOU that is also the tag where an entity should go on and does not. In labels
+    they are mistakes of the annotators or of the file's conversion. In predictions they show what
+    the model has not learned; few are left after a short training.
+
+    Parameters
+    ----------
+    scheme
+        One of `SCHEMES`; by default the one that all the tags belong to.
 
     Returns
     -------
     list of dict
         `sentence` and `word` (numbers from 0), `before` (the tag of the word before; "" at the
-        start of a sentence) and `tag`.
+        start of a sentence) and `tag` ("" at the end of a sentence, where an entity has no end).
 
     Examples
     --------
     >>> invalid_tags([["B-per", "I-loc"], ["O"]])
     [{'sentence': 0, 'word': 1, 'before': 'B-per', 'tag': 'I-loc'}]
+    >>> invalid_tags([["S-per", "O", "B-loc"]])
+    [{'sentence': 0, 'word': 3, 'before': 'B-loc', 'tag': ''}]
     """
+    sequences = [list(tags) for tags in sequences]
+    scheme = _scheme((tag for tags in sequences for tag in tags), scheme)
     found = []
     for number, tags in enumerate(sequences):
-        before = ("O", None)
-        for word, (prefix, kind) in enumerate(_split(tags)):
-            if prefix == "I" and kind != before[1]:
-                found.append({"sentence": number, "word": word,
-                              "before": tags[word - 1] if word else "", "tag": tags[word]})
-            before = prefix, kind
+        split = [OUTSIDE, *_split(tags, scheme), OUTSIDE]
+        named = ["", *tags, ""]
+        found += [{"sentence": number, "word": word, "before": named[word], "tag": named[word + 1]}
+                  for word, (before, now) in enumerate(itertools.pairwise(split))
+                  if not _may_follow(before, now, scheme)]
     return found
+
+
+def _may_follow(before: Split, now: Split, scheme: str) -> bool:
+    if scheme == "IOB1":  # a B- parts two entities of one type
+        return now[0] != "B" or before[1] == now[1]
+    if _goes_on(before, now):
+        return True
+    unfinished = scheme != "IOB2" and before[0] in "BI"
+    return now[0] not in "IE" and not unfinished
 
 
 def format_invalid_tags(found: Rows) -> str:
     """Lay out how often each tag followed which wrong one, the commonest first."""
-    counts = Counter((entry["before"] or "(start)", entry["tag"]) for entry in found)
+    counts = Counter((entry["before"] or "(start)", entry["tag"] or "(end)") for entry in found)
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return align(["before", "tag", "times"],
                  [[one_line(before), one_line(tag), str(count)] for (before, tag), count in rows],
@@ -107,7 +187,8 @@ def format_invalid_tags(found: Rows) -> str:
 
 
 def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequence[str]],
-                   strict: bool = True) -> Scores:
+                   strict: bool = True, scheme: str | None = None,
+                   label_scheme: str | None = None) -> Scores:
     """Score predicted tags; all values can be written as JSON.
 
     Parameters
@@ -116,6 +197,10 @@ def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequen
         The tags of each sentence, as many of each.
     strict
         How both are read; see the module.
+    scheme
+        One of `SCHEMES`; by default the one that all the tags belong to.
+    label_scheme
+        That of the labels, where it is another.
 
     Returns
     -------
@@ -128,7 +213,7 @@ def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequen
     Raises
     ------
     DataError
-        If there is no sentence, the lengths differ, or a tag is none of B-, I- and O.
+        If there is no sentence, the lengths differ, or a tag has none of the `MARKS`.
 
     Examples
     --------
@@ -138,11 +223,13 @@ def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequen
     """
     predictions, labels = list(predictions), list(labels)
     _check_lengths(predictions, labels)
+    scheme = _scheme((tag for tags in (*predictions, *labels) for tag in tags), scheme)
     wanted: Counter[str] = Counter()
     given, right = wanted.copy(), wanted.copy()
     for number, pair in enumerate(zip(predictions, labels, strict=True)):
         try:
-            ours, theirs = (set(find_entities(tags, strict)) for tags in pair)
+            ours, theirs = (set(find_entities(tags, strict, own)) for tags, own in zip(
+                pair, (scheme, label_scheme or scheme), strict=True))
         except DataError as error:
             raise DataError(f"sentence {number}: {error}") from None
         for counts, entities in ((given, ours), (wanted, theirs), (right, ours & theirs)):
@@ -157,7 +244,7 @@ def entity_metrics(predictions: Iterable[Sequence[str]], labels: Iterable[Sequen
             "f1_macro": sum(row["f1"] for row in per_type) / max(len(per_type), 1),
             "accuracy": same / words if words else 0.0,
             "per_type": per_type,
-            "invalid_tags": len(invalid_tags(predictions))}
+            "invalid_tags": len(invalid_tags(predictions, scheme))}
 
 
 def format_per_type(metrics: Scores) -> str:
@@ -169,14 +256,24 @@ def format_per_type(metrics: Scores) -> str:
                  left=[0])
 
 
-def _split(tags: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return (prefix, type) of each tag; the type of O is None."""
-    result = []
+def _scheme(tags: Iterable[str], scheme: str | None) -> str:
+    """Return a scheme that was given, or the one of the tags."""
+    if scheme is not None:
+        one_of("scheme", scheme, SCHEMES)
+    return scheme or guess_scheme(tags)
+
+
+def _split(tags: Sequence[str], scheme: str) -> list[Split]:
+    """Return mark and type of each tag, with the marks of BIOES, IOB1 or IOB2."""
+    result: list[Split] = []
     for word, tag in enumerate(tags):
         mark, _, kind = tag.partition("-")
         if mark not in MARKS and tag != "O":
             raise DataError(f"word {word} has the tag {tag!r:.40}; expected O, B-TYPE or I-TYPE")
-        result.append(("O", None) if tag == "O" else (MARKS[mark], kind or "_"))
+        mark = MARKS.get(mark, "O")
+        if scheme in ("IOB1", "IOB2"):
+            mark = WITHOUT_ENDS.get(mark, mark)
+        result.append(OUTSIDE if tag == "O" else (mark, kind or "_"))
     return result
 
 

@@ -19,8 +19,16 @@ def pearson_correlation(first: Values, second: Values) -> float:
     pairs = _pairs(first, second)
     if any(values.min() == values.max() for values in pairs):
         return 0.0
-    x, y = (values - values.mean() for values in pairs)
+    x, y = (_spread(values) for values in pairs)
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Return numbers (N,) minus their mean, over their largest size: no square over- or underflows.
+    """
+    values = values / max(abs(values).max(), np.finfo(np.float64).tiny)
+    values = values - values.mean()
+    return values / max(abs(values).max(), np.finfo(np.float64).tiny)
 
 
 def spearman_correlation(first: Values, second: Values) -> float:

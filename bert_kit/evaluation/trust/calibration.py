@@ -96,8 +96,8 @@ def brier_score(probabilities: Values, labels: Values) -> float:
         shares, truth = check_label_sets(probabilities, labels)
         return float(((shares - truth) ** 2).mean())
     shares, labels = check_probabilities(probabilities, labels)
-    truth = np.eye(shares.shape[1])[labels]
-    return float(((shares - truth) ** 2).sum(axis=1).mean())
+    right = shares[np.arange(len(labels)), labels]
+    return float(((shares**2).sum(axis=1) - right**2 + (1 - right)**2).mean())
 
 
 def confidence_coverage(probabilities: Values, labels: Values,

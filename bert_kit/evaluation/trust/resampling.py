@@ -4,16 +4,19 @@ The model is fixed and never trained again here. What moves is the choice of the
 scored; what another training run would change is not part of it.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bert_kit.checks import share, whole
 from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
-from bert_kit.evaluation.scores.classes import (compute_confusion_matrix,
-                                                matthews_correlations, ratio)
+from bert_kit.evaluation.scores.classes import (ClassCounts, count_classes, matthews_of_counts,
+                                                ratio)
 
 FOLD_ROWS = 10  # in fewer rows, one row more or less right is most of the score
 CELLS_AT_ONCE = 2**21  # of drawn confusion matrices: 16 MiB an array
+PIECES = 20  # of half a row: what is left of it then is 3**-20 on average
 
 
 def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> dict[str, float]:
@@ -28,19 +31,22 @@ def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> 
     {'accuracy': 1.0, 'f1_macro': 1.0, 'matthews_correlation': 1.0}
     """
     confusion = np.asarray(confusion)
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    scores = _scores_of_each(confusion, occurs if classes is None else classes)
+    return _headline(ClassCounts(np.diagonal(confusion), confusion.sum(axis=0),
+                                 confusion.sum(axis=1)), classes)
+
+
+def _headline(counts: ClassCounts, classes: np.ndarray | None = None) -> dict[str, float]:
+    occurs = counts.given + counts.wanted > 0
+    scores = _scores_of_each(counts, occurs if classes is None else classes)
     return {name: float(score) for name, score in scores.items()}
 
 
-def _scores_of_each(confusions: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the headline scores (...) of confusion matrices (..., C, C), in one pass."""
-    right = np.diagonal(confusions, axis1=-2, axis2=-1)
-    either = confusions.sum(axis=-2) + confusions.sum(axis=-1)
-    each = ratio(2 * right, either)[..., classes]  # 0 for a class that is not here
-    return {"accuracy": right.sum(axis=-1) / confusions.sum(axis=(-2, -1)),
+def _scores_of_each(counts: ClassCounts, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the headline scores (...) of counts (..., C), in one pass."""
+    each = ratio(2 * counts.right, counts.given + counts.wanted)[..., classes]  # 0 if not here
+    return {"accuracy": counts.right.sum(axis=-1) / counts.wanted.sum(axis=-1),
             "f1_macro": each.mean(axis=-1),
-            "matthews_correlation": matthews_correlations(confusions)}
+            "matthews_correlation": matthews_of_counts(counts)}
 
 
 def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: int = 7,
@@ -78,8 +84,8 @@ def fold_scores(predictions: Values, labels: Values, num_classes: int, folds: in
     fold[mixed[np.argsort(labels[mixed], kind="stable")]] = np.arange(len(labels)) % folds
     counts = np.bincount(labels, minlength=num_classes)
     everywhere = counts >= min(folds, counts.max())
-    scores = [headline_scores(compute_confusion_matrix(
-        predictions[fold == i], labels[fold == i], num_classes), everywhere) for i in range(folds)]
+    scores = [_headline(count_classes(predictions[fold == i], labels[fold == i], num_classes),
+                        everywhere) for i in range(folds)]
     values = {name: [score[name] for score in scores] for name in scores[0]}
     return {"folds": [{"fold": i, "rows": int((fold == i).sum()), **score}
                       for i, score in enumerate(scores)],
@@ -93,13 +99,15 @@ def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
 
     Predictions and labels are class numbers (N,).
 
-    This is a Bayesian bootstrap ("The Bayesian Bootstrap", Annals of Statistics 9). The share of
-    each cell of the confusion matrix is drawn from what the rows leave possible, a Dirichlet
-    distribution of the counts and a prior, and the interval is between two quantiles of the scores
-    of the draws. The prior is worth one row: half of it right, spread evenly over the classes that
-    occur, and half of it wrong, spread evenly over their mistakes. So the interval of the accuracy
-    is Jeffreys': Beta(right + 1/2, wrong + 1/2). Rows that are drawn again can hold no mistake that
-    the test rows do not: of a perfect model, or one that answers with one class, they say 1 to 1.
+    The accuracy is a share of independent rows and has Wilson's interval, see `wilson_interval`;
+    the others have a Bayesian bootstrap ("The Bayesian Bootstrap", Annals of Statistics 9). The
+    share of each cell of the confusion matrix is drawn from what the rows leave possible, a
+    Dirichlet distribution of the counts and a prior, and the interval is between two quantiles of
+    the scores of the draws. The prior is worth one row: half of it right, spread evenly over the
+    classes that occur, and half of it wrong, spread evenly over their mistakes. Rows that are drawn
+    again can hold no mistake that the test rows do not: of a perfect model, or one that answers
+    with one class, they say 1 to 1. Only cells with rows are drawn one by one, so that time and
+    memory grow with rows and classes and not with the square of the classes.
 
     Where classes have few rows, the draws have a lower mean F1 than the matrix they come from, and
     by as much the measured one is too low: both ends of `f1_macro` go up by twice that (Efron &
@@ -124,16 +132,22 @@ def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
     --------
     >>> interval = bootstrap_intervals([0, 1, 1], [0, 1, 1], num_classes=2)["accuracy"]
     >>> interval["value"], round(interval["low"], 1), interval["high"]  # three rows say little
-    (1.0, 0.5, 1.0)
+    (1.0, 0.4, 1.0)
     """
     whole("samples", samples, 1)
     share("level", level, above=True, below=True)
-    confusion = compute_confusion_matrix(predictions, labels, num_classes)
-    scores = headline_scores(confusion)
-    draws, f1_of_rows = _draw_scores(confusion, samples, np.random.default_rng(seed))
+    predictions, labels, num_classes = check_classes(predictions, labels, num_classes)
+    counts = count_classes(predictions, labels, num_classes)
+    scores = _headline(counts)
+    draws, f1_of_rows = _draw_scores(predictions, labels, num_classes, samples,
+                                     np.random.default_rng(seed))
     result = {}
     for name, value in scores.items():
-        ends = np.quantile(draws[name], [(1 - level) / 2, (1 + level) / 2])
+        if name == "accuracy" and num_classes > 1:  # without another class nothing can be wrong
+            z = NormalDist().inv_cdf((1 + level) / 2)
+            ends = np.clip(wilson_interval(value, len(labels), z), 0, 1)
+        else:
+            ends = np.quantile(draws[name], [(1 - level) / 2, (1 + level) / 2])
         if name == "f1_macro":
             ends = np.clip(ends + 2 * (value - f1_of_rows.mean()), 0, 1)
         result[name] = {"value": value, "low": min(value, float(ends[0])),
@@ -141,31 +155,66 @@ def bootstrap_intervals(predictions: Values, labels: Values, num_classes: int,
     return result
 
 
-def _draw_scores(confusion: np.ndarray, samples: int, generator: np.random.Generator
-                 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _draw_scores(predictions: np.ndarray, labels: np.ndarray, num_classes: int, samples: int,
+                 generator: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the scores (samples,) of drawn matrices, and the mean F1 without the prior."""
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    occurs = np.bincount([*np.unique(predictions), *np.unique(labels)], minlength=num_classes) > 0
     kept = occurs.copy()
     if kept.sum() == 1 and len(kept) > 1:
         kept[kept.argmin()] = True  # a class alone can be taken for another, too
-    confusion, occurs = confusion[np.ix_(kept, kept)], occurs[kept]
-    prior, filled = _one_row(occurs), confusion > 0
-    draws, f1_of_rows, step = [], [], max(1, CELLS_AT_ONCE // confusion.size)
+    place, classes = np.cumsum(kept) - 1, int(kept.sum())
+    pairs, rows = np.unique(place[labels] * classes + place[predictions], return_counts=True)
+    cells = np.divmod(pairs, classes)  # of (true class, predicted class) that have rows
+    occurring = np.flatnonzero(occurs[kept])
+    draws, f1_of_rows, step = [], [], max(1, CELLS_AT_ONCE // max(len(rows), classes))
     for start in range(0, samples, step):
-        shape = (min(step, samples - start), *confusion.shape)
-        drawn = np.zeros(shape)  # a Dirichlet draw is gamma draws, divided by their sum
-        drawn[:, filled] = generator.standard_gamma(confusion[filled], (shape[0], filled.sum()))
-        f1_of_rows.append(_scores_of_each(drawn, occurs)["f1_macro"])
-        draws.append(_scores_of_each(drawn + generator.standard_gamma(prior, shape), occurs))
+        size = min(step, samples - start)
+        # A Dirichlet draw is gamma draws, divided by their sum, which the scores do not need.
+        drawn = _sums(cells, generator.standard_gamma(rows, (size, len(rows))), classes)
+        f1_of_rows.append(_scores_of_each(drawn, occurs[kept])["f1_macro"])
+        _add_prior(drawn, occurring, generator)
+        draws.append(_scores_of_each(drawn, occurs[kept]))
     return ({name: np.concatenate([scores[name] for scores in draws]) for name in draws[0]},
             np.concatenate(f1_of_rows))
 
 
-def _one_row(occurs: np.ndarray) -> np.ndarray:
-    """Return what is known before any row (C, C): half a row right, and half a row wrong."""
-    right = np.diag(occurs / (2 * occurs.sum()))
-    wrong = 1.0 - np.eye(len(occurs))
-    return right + wrong / (2 * max(wrong.sum(), 1))
+def _sums(cells: tuple[np.ndarray, np.ndarray], values: np.ndarray, classes: int) -> ClassCounts:
+    """Add the values (S, F) of F cells up to what is right, given and wanted, each (S, C)."""
+    from scipy.sparse import csr_array
+
+    every = np.arange(len(cells[0]))
+    same = np.flatnonzero(cells[0] == cells[1])
+    return ClassCounts(*(
+        np.asarray(values[:, own] @ csr_array((np.ones(len(own)), (np.arange(len(own)), columns)),
+                                              shape=(len(own), classes)))
+        for own, columns in ((same, cells[0][same]), (every, cells[1]), (every, cells[0]))))
+
+
+def _add_prior(drawn: ClassCounts, occurring: np.ndarray, generator: np.random.Generator) -> None:
+    """Add what is known before any row: half a row right, and half a row wrong.
+
+    Spread evenly over cells, half a row is a Dirichlet process: its mass lies on a few cells that
+    are chosen alike, in pieces that a stick is broken into (Sethuraman 1994).
+    """
+    samples, classes = drawn.right.shape
+    row = np.arange(samples)[:, None]
+    true, mass = generator.choice(occurring, (samples, PIECES)), _pieces(samples, generator)
+    for part in drawn:
+        np.add.at(part, (row, true), mass)
+    if classes > 1:
+        true = generator.integers(classes, size=(samples, PIECES))
+        given = (true + generator.integers(1, classes, size=true.shape)) % classes
+        mass = _pieces(samples, generator)
+        np.add.at(drawn.given, (row, given), mass)
+        np.add.at(drawn.wanted, (row, true), mass)
+
+
+def _pieces(samples: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the pieces (samples, PIECES) of half a row, which add up to a gamma draw of 1/2."""
+    broken = generator.beta(1, 0.5, (samples, PIECES))
+    left = np.cumprod(1 - broken, axis=1)
+    sticks = broken * np.concatenate([np.ones((samples, 1)), left[:, :-1]], axis=1)
+    return sticks * generator.standard_gamma(0.5, (samples, 1))
 
 
 def wilson_interval(share: np.ndarray | float, count: np.ndarray | int, z: float = 1.96

@@ -172,9 +172,10 @@ def rising_loss(log: Sequence[Mapping[str, Any]], key: str = "eval_loss") -> lis
     Parameters
     ----------
     log
-        Rows of a training's log, with `epoch`.
+        Rows of a training's log, with `epoch`; those marked `extra` do not count.
     """
-    values = [(row["epoch"], row[key]) for row in log if is_number(row.get(key))]
+    values = [(row["epoch"], row[key]) for row in log
+              if is_number(row.get(key)) and not row.get("extra")]
     if len(values) < 3:
         return []
     best = min(range(len(values)), key=lambda place: values[place][1])

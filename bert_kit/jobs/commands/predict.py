@@ -119,7 +119,7 @@ def run(options: PredictOptions) -> int:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 logits, count = predictor.logits(chunk), count + len(chunk)
                 if writer is not None:
-                    writer.write(predictor.task.cells(chunk, logits, predictor.config))
+                    predictor.task.write_cells(writer, chunk, logits, predictor.config)
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         if processes.first and options.output_file is not None:

@@ -16,7 +16,7 @@ from bert_kit.evaluation import guard_formula
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
-from bert_kit.jobs.run.predictor import CHUNK
+from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags)
 from bert_kit.printing import one_line
@@ -68,6 +68,8 @@ def run(options: UseTaggerOptions) -> int:
     """
     tagger = Tagger.load(options.model, options.device, options.download,
                          precision=options.precision)
+    if tagger.note:
+        warn(tagger.note)
     count, told, table = 0, [], None
     rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
@@ -88,7 +90,7 @@ def run(options: UseTaggerOptions) -> int:
                 told.append(tagged.tags)
     if table is not None and options.tag_column is not None:
         entities = are_entities([*tagger.classes, *table.classes])
-        scores = tag_scores(told, table.tags or [], entities, tagger.lenient)
+        scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
         print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
     if options.output_file is not None:
         print(f"{count:,} texts: {options.output_file}")

@@ -203,6 +203,7 @@ class TagKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scheme: str | None
     seed: int
     smoothing_window: int
     strict: bool
@@ -902,6 +903,7 @@ class SearchKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scheme: str | None
     seed: int
     smoothing_window: int
     store: str | Path | None

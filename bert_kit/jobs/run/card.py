@@ -8,6 +8,8 @@ from bert_kit import __version__
 from bert_kit.files import write_text
 from bert_kit.printing import Column, markdown, results_rows
 
+SHOWN_CLASSES = 200
+
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],
                use: str) -> None:
@@ -29,8 +31,9 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     lines = [f"# {markdown(folder.resolve().name)}", "",
              f"A BERT ({head}{results['parameters']:,} parameters) that {what}, trained with "
              f"bert_kit {__version__} from {origin}.", ""]
-    if results.get("classes"):
-        lines += ["Output: " + ", ".join(map(markdown, results["classes"])) + ".", ""]
+    if classes := results.get("classes"):
+        more = f" and {len(classes) - SHOWN_CLASSES:,} more" * (len(classes) > SHOWN_CLASSES)
+        lines += [f"Output: {', '.join(map(markdown, classes[:SHOWN_CLASSES]))}{more}.", ""]
     if results.get("validation") or results.get("test"):
         lines += ["## Scores", "",
                   " | ".join(["| rows | what", *(heading for _, heading, *_ in columns)]) + " |",

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from bert_kit.config import BertConfig
 from bert_kit.data import OneClass, Part
+from bert_kit.errors import DataError
 from bert_kit.evaluation import (Finding, bootstrap_intervals, brier_score, class_cells,
                                  class_columns, classification_metrics, confidence_coverage,
                                  expected_calibration_error, few_rows, flat_answers, fold_scores,
                                  format_coverage, format_mistakes, format_per_class, logit_metrics,
                                  mcnemar, most_confident_mistakes, never_predicted,
-                                 plot_confidence_histogram, plot_confusion_matrix, same_answers,
-                                 tfidf_baseline, vector_baseline, write_rows)
+                                 plot_confusion_matrix, same_answers, tfidf_baseline,
+                                 vector_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
 
 VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
+MOST_CLASSES = 1_000  # of a regression: its weights are classes times words, many times over
 MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 
 
@@ -75,6 +77,7 @@ class ClassTask(TextTask):
     metrics = ClassOptions.METRICS
     columns = (("accuracy", "accuracy", 8, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
                ("matthews_correlation", "MCC", 9, ".4f"))
+    has_confidence = True
 
     def label_kind(self, options: Any) -> OneClass:
         return OneClass(*options.label_column)
@@ -106,6 +109,9 @@ class ClassTask(TextTask):
     def text_baselines(self, parts: Parts[Part], held_out: Part) -> Iterator[tuple[str, Scores]]:
         train = parts.train
         yield "majority class", self._constant(train.labels, held_out.labels, len(parts.classes))
+        if len(parts.classes) > MOST_CLASSES:
+            raise DataError(f"there are {len(parts.classes):,} classes; the regression is for up "
+                            f"to {MOST_CLASSES:,}")
         guesses = tfidf_baseline(joined(train.texts), train.labels, joined(held_out.texts))
         tfidf = classification_metrics(guesses, held_out.labels, len(parts.classes))
         yield "TF-IDF + logistic regression", {key: tfidf[key] for key, *_ in self.columns}
@@ -156,9 +162,10 @@ class ClassTask(TextTask):
 
     def draw(self, folder: Path, scores: Scores, logits: Tensor, labels: Any,
              config: BertConfig) -> None:
-        plot_confusion_matrix(scores["confusion_matrix"], config.labels,
-                              folder / "confusion_matrix.png")
-        plot_confidence_histogram(softmax(logits), labels, folder / "confidence.png")
+        if scores["confusion_matrix"] is not None:  # of many classes there is none
+            plot_confusion_matrix(scores["confusion_matrix"], config.labels,
+                                  folder / "confusion_matrix.png")
+        self.draw_confidence(folder / "confidence.png", logits, labels)
 
     # ---- the command `evaluate`
 

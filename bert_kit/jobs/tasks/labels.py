@@ -16,8 +16,8 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import (Finding, brier_score, expected_calibration_error, few_rows,
                                  fit_thresholds, flat_answers, format_per_class, format_sweep,
                                  label_set_cells, label_set_columns, multilabel_logit_metrics,
-                                 multilabel_metrics, never_predicted, plot_confidence_histogram,
-                                 plot_threshold_sweep, predict_label_sets, same_answers,
+                                 multilabel_metrics, never_predicted, plot_threshold_sweep,
+                                 predict_label_sets, same_answers,
                                  tfidf_label_probabilities, threshold_sweep, threshold_warning,
                                  write_rows)
 from bert_kit.evaluation.prediction_files import Cell
@@ -101,7 +101,7 @@ class LabelTask(TextTask):
     metrics = LabelOptions.METRICS
     columns = (("f1_micro", "micro F1", 10, ".4f"), ("f1_macro", "macro F1", 10, ".4f"),
                ("jaccard", "Jaccard", 9, ".4f"))
-    has_label_sets = chooses_thresholds = True
+    has_label_sets = chooses_thresholds = has_confidence = True
 
     def label_kind(self, options: Any) -> LabelColumns | LabelList:
         if len(options.label_column) > 1:
@@ -239,7 +239,7 @@ class LabelTask(TextTask):
 
     def draw(self, folder: Path, scores: Scores, logits: Tensor, labels: Any,
              config: BertConfig) -> None:
-        plot_confidence_histogram(sigmoid(logits), labels, folder / "confidence.png")
+        self.draw_confidence(folder / "confidence.png", logits, labels)
 
     # ---- the command `evaluate`
 

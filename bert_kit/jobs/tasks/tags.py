@@ -13,23 +13,24 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from bert_kit.checks import one_of
 from bert_kit.config import BertConfig
 from bert_kit.data import TaggedSentences, TaggingDataset, find_parts, read_conll, word_spans
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
-                                 format_invalid_tags, format_per_type, invalid_tags,
-                                 never_predicted, same_answers)
-from bert_kit.evaluation.scores.entities import MARKS
+                                 format_invalid_tags, format_per_type, guess_scheme,
+                                 invalid_tags, never_predicted, same_answers)
+from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions
-from bert_kit.jobs.run.predictor import TrainedModel
+from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
 from bert_kit.modes import IGNORE
 from bert_kit.printing import Column, one_line
 from bert_kit.tokenization import Tokenizer
-from bert_kit.training import Loss, balanced_class_weights, tagging_loss
+from bert_kit.training import Loss, Processes, balanced_class_weights, tagging_loss
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
@@ -67,7 +68,10 @@ class TagOptions(TrainOptions, FileOptions, TagLossOptions):
     word_column: int = option(0, "number of the column with the words, from 0")
     tag_column: int = option(-1, "number of the column with the tags; -1 is the last")
     lenient: bool = option(
-        False, "let an entity begin with I-, as conlleval and files in IOB1 do")
+        False, "read entities as conlleval and seqeval's default do: any may begin with I-")
+    scheme: str | None = option(
+        None, "how the tags mark entities; by default BIOES, BILOU or IOB2, as they look",
+        choices=SCHEMES)
     stride: int | None = option(
         None, "how many pieces further each row of a long sentence starts; half a row", least=1)
 
@@ -113,6 +117,21 @@ class Tagger(TrainedModel):
     def lenient(self) -> bool:
         """Whether an entity may begin with I-."""
         return self.remembered("tagging_lenient", bool, False)
+
+    @property
+    def scheme(self) -> str:
+        """How the tags mark entities: as stored by the training, else as they look."""
+        stored = self.remembered("tagging_scheme", str, None)
+        if stored is None:
+            return guess_scheme(self.classes)
+        return one_of("config.json: tagging_scheme", stored, SCHEMES)
+
+    @property
+    def note(self) -> str:
+        """A line that says that the scheme is a guess; "" where it is not, or does not matter."""
+        if "tagging_scheme" in self.config.extra or not are_entities(self.classes):
+            return ""
+        return f"note: the model does not say how its tags mark entities; {self.scheme} by its tags"
 
     def dataset(self, sentences: Sequence[list[str]]) -> TaggingDataset:
         """Return the TaggingDataset of some sentences, each a list of words."""
@@ -162,7 +181,7 @@ class Tagger(TrainedModel):
 
     def _tagged(self, text: str, spans: list[tuple[int, int]], tags: list[str]) -> TaggedText:
         if are_entities(self.classes):
-            found = find_entities(tags, not self.lenient)
+            found = find_entities(tags, not self.lenient, self.scheme)
         else:  # parts of speech, for instance: each word by itself
             found = [(tag, word, word + 1) for word, tag in enumerate(tags) if tag != "O"]
         entities = []
@@ -207,18 +226,22 @@ class TagTask(Task[TaggedSentences]):
         if "test" in parts and (line := unknown_tags(parts["test"], classes)):
             options.say(line)
         if not are_entities({tag for part in parts.values() for tag in part.classes}):
-            if options.metric not in (None, "accuracy", "loss") or options.lenient:
+            if (options.metric not in (None, "accuracy", "loss") or options.lenient
+                    or options.scheme is not None):
                 raise ConfigError(f"{parts['train'].path}: the tags are not B-TYPE, I-TYPE and O "
                                   "(or BIOES), so there are no entities to score; expected the "
-                                  "metric accuracy or loss, and no lenient")
+                                  "metric accuracy or loss, no lenient and no scheme")
             options.say("note: the tags are not B-TYPE, I-TYPE and O (or BIOES), so words are "
                         "scored one by one")
             return
+        scheme = _scheme_of(options, classes)
         for part in parts.values():
-            invalid = len(invalid_tags(tags_of(part)))
+            invalid = invalid_tags(tags_of(part), scheme)
             if invalid and not options.lenient:
-                options.say(f"warning: {part.path.name} has {invalid:,} I- tags that go on with "
-                            "nothing, read as O; with lenient they begin an entity")
+                options.say(f"warning: {part.path.name} has {len(invalid):,} tags that cannot "
+                            f"follow the one before in {scheme}, such as {_first(invalid)}: such "
+                            "entities do not count; with --lenient they do, with --scheme the tags "
+                            "are read otherwise")
 
     def subset(self, part: TaggedSentences, count: int, seed: int) -> TaggedSentences:
         return _rows_of(part, drawn_rows(len(part), count, seed))
@@ -237,7 +260,8 @@ class TagTask(Task[TaggedSentences]):
         return (changes if options.dropout is not None else {}) | {
             "labels": parts.classes, "classifier": {},
             "extra": {**before.extra, "tagging_stride": options.stride,
-                      "tagging_lenient": options.lenient}}
+                      "tagging_lenient": options.lenient,
+                      "tagging_scheme": _scheme_of(options, parts.classes)}}
 
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         weights = None
@@ -296,7 +320,8 @@ class TagTask(Task[TaggedSentences]):
             training.options.say
         if name and "per_type" in results[name]:
             say(f"\n{name} rows\n{format_per_type(results[name])}")
-            say(_invalid(results[name], training.predictor.names(answers[name])))
+            say(_invalid(results[name], training.predictor.names(answers[name]),
+                         training.predictor.scheme))
 
     def leave(self, training: "Training", answers: Mapping[str, list[np.ndarray]],
               results: dict[str, Any], folder: Path, plots: bool, concluded: None) -> None:
@@ -307,6 +332,12 @@ class TagTask(Task[TaggedSentences]):
                          training.predictor.names(answers[name]))
 
     # ---- the command `evaluate`
+
+    def load(self, folder: Path, device: str, processes: Processes) -> Tagger:
+        tagger = super().load(folder, device, processes)
+        if tagger.note and processes.first:
+            warn(tagger.note)
+        return tagger
 
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
         part = read_conll(options.data_file, options.word_column, options.tag_column,
@@ -323,16 +354,28 @@ class TagTask(Task[TaggedSentences]):
         guesses = predictor.names(answers)
         _write_words(folder / "predictions.tsv", part, guesses)
         return "\n".join([f"{results['rows']:,} sentences, loss {results['loss']:.4f}", "",
-                          format_tag_scores(results), _invalid(results, guesses)]).rstrip()
+                          format_tag_scores(results),
+                          _invalid(results, guesses, predictor.scheme)]).rstrip()
 
 
-def _invalid(scores: Scores, guesses: list[list[str]]) -> str:
-    """Return what is to be said of predicted I- tags that go on with nothing; "" of none."""
+def _scheme_of(options: Any, classes: Sequence[str]) -> str:
+    return options.scheme or guess_scheme(classes)
+
+
+def _first(found: Sequence[Scores]) -> str:
+    """Return the first of `invalid_tags` in words."""
+    tag, before = found[0]["tag"], found[0]["before"]
+    return (f"{one_line(tag or 'the end')} "
+            f"{f'after {one_line(before)}' if before else 'at the start'}")
+
+
+def _invalid(scores: Scores, guesses: list[list[str]], scheme: str) -> str:
+    """Return what is to be said of predicted tags that cannot follow; "" of none."""
     if not scores.get("invalid_tags"):
         return ""
-    table = format_invalid_tags(invalid_tags(guesses)).splitlines()
-    return (f"\n{scores['invalid_tags']:,} predicted I- tags go on with nothing; the commonest:\n"
-            + "\n".join(table[:1 + COMMONEST]))
+    table = format_invalid_tags(invalid_tags(guesses, scheme)).splitlines()
+    return (f"\n{scores['invalid_tags']:,} predicted tags cannot follow the one before; the "
+            "commonest:\n" + "\n".join(table[:1 + COMMONEST]))
 
 
 def _write_words(path: Path, part: TaggedSentences, guesses: list[list[str]]) -> None:
@@ -356,8 +399,9 @@ def _rows_of(part: TaggedSentences, rows: Sequence[int]) -> TaggedSentences:
 
 
 def _part_scores(guesses: list[list[str]], part: TaggedSentences, tagger: Tagger) -> Scores:
+    """Return the scores of a tagger's answers; a file in another scheme is read by that."""
     return tag_scores(guesses, tags_of(part), are_entities([*tagger.classes, *part.classes]),
-                      tagger.lenient)
+                      tagger.lenient, tagger.scheme)
 
 
 def tags_of(part: TaggedSentences) -> list[list[str]]:
@@ -388,10 +432,18 @@ def are_entities(tags: Iterable[str]) -> bool:
 
 
 def tag_scores(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]],
-               entities: bool, lenient: bool = False) -> Scores:
-    """Return the scores of the tags of some sentences: `entity_metrics`, or only `accuracy`."""
+               entities: bool, lenient: bool = False, scheme: str | None = None) -> Scores:
+    """Return the scores of the tags of some sentences: `entity_metrics`, or only `accuracy`.
+
+    Predictions are in a `scheme`, by default that of the labels, and so are labels without ends of
+    entities if it has none either; else these are in their own.
+    """
     if entities:
-        return entity_metrics(predictions, labels, strict=not lenient)
+        own = guess_scheme(tag for tags in labels for tag in tags)
+        scheme = scheme or own
+        if own == "IOB2" and scheme == "IOB1":
+            own = scheme
+        return entity_metrics(predictions, labels, not lenient, scheme, own)
     same = [a == b for pair in zip(predictions, labels, strict=True)
             for a, b in zip(*pair, strict=True)]
     return {"accuracy": sum(same) / len(same)}

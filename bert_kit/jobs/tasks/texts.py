@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, Part, limit, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import PredictionWriter, plot_reliability
+from bert_kit.evaluation import PredictionWriter, plot_confidence_histogram, plot_reliability
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
@@ -38,6 +38,7 @@ HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavele
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
+CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
 # What config.json says of the task.
 TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")
@@ -262,6 +263,8 @@ class TextTask(Task[Part]):
         What config.json has to say.
     has_label_sets
         Whether a text has any number of labels, so that labels are rows of 0 and 1.
+    has_confidence
+        Whether its probabilities can be drawn, as `confidence.png`.
     chooses_thresholds
         Whether thresholds are chosen by the validation rows, see `choose`.
     """
@@ -271,6 +274,7 @@ class TextTask(Task[Part]):
     head_class: ClassVar[Any]
     stored: ClassVar[dict[str, str]] = {}
     has_label_sets: ClassVar[bool] = False
+    has_confidence: ClassVar[bool] = False
     chooses_thresholds: ClassVar[bool] = False
 
     # ---- rows, model and loss
@@ -429,6 +433,10 @@ class TextTask(Task[Part]):
                                    predictor.config, test.labels)
         if test is not None and plots:
             self.draw(folder, results["test"], answers["test"], test.labels, predictor.config)
+        validation = training.parts.validation
+        if validation is not None and plots and self.has_confidence:
+            self.draw_confidence(folder / "validation_confidence.png", answers["validation"],
+                                 validation.labels)
         if concluded is not None and plots:
             plot_reliability(concluded, folder / "reliability.png")
 
@@ -437,7 +445,20 @@ class TextTask(Task[Part]):
         """Write a CSV with the answers to texts whose labels are known."""
         columns = self.cell_names(config, True, text_names(list(texts)))
         with PredictionWriter(path, columns) as writer:
-            writer.write(self.cells(texts, logits, config, labels))
+            self.write_cells(writer, texts, logits, config, labels)
+
+    def write_cells(self, writer: PredictionWriter, texts: Sequence[Any], logits: Tensor,
+                    config: BertConfig, labels: Any = None) -> None:
+        """Write the answers to texts, so many at a time that their cells fit into memory."""
+        step = max(1, CELLS_AT_ONCE // config.num_labels)
+        for start in range(0, len(texts), step):
+            part = slice(start, start + step)
+            writer.write(self.cells(texts[part], logits[part], config,
+                                    None if labels is None else labels[part]))
+
+    def draw_confidence(self, path: Path, logits: Tensor, labels: Any) -> None:
+        """Draw the probabilities of right answers and of wrong ones."""
+        plot_confidence_histogram(self.probabilities(logits), labels, path)
 
     def draw(self, folder: Path, scores: Scores, logits: Tensor, labels: Any,
              config: BertConfig) -> None:
