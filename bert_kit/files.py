@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import BertKitError, ConfigError, MachineError, machine_fault
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -46,7 +46,10 @@ def _errors_named(target: StrPath) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BertKitError(f"{target}: cannot be written ({error.strerror or error})") from None
+        raise MachineError(f"{target}: cannot be written ({error.strerror or error})") from None
+    except (MemoryError, RuntimeError) as error:  # torch.save says so of a full disk
+        fault = machine_fault(error)
+        raise error if fault is None else MachineError(f"{target}: {fault}") from None
 
 
 def _prepare(target: StrPath, folder: bool = False) -> tuple[Path, int]:
