@@ -103,7 +103,7 @@ def _open_closed_streams() -> None:
     """Lead standard streams that are closed nowhere, or the next file would be taken for one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _flushed() -> bool:

@@ -72,7 +72,8 @@ def test_what_the_machine_lacks_is_no_result_and_the_search_goes_on(tmp_path, ki
 
 @pytest.mark.parametrize(("make", "kind"), [
     (lambda: ThreadPoolExecutor(1), "disk"),
-    (lambda: ProcessPoolExecutor(1, get_context("spawn")), "wrapped")], ids=["threads", "processes"])
+    (lambda: ProcessPoolExecutor(1, get_context("spawn")), "wrapped")],
+    ids=["threads", "processes"])
 def test_nor_in_a_pool(tmp_path, make, kind):
     study = Study("s", SPACE)
     with make() as pool, pytest.raises(MachineError, match="room|open"):
