@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_kit.errors import TuningError
-from bert_kit.files import check_kinds
+from bert_kit.files import JSON_LIMIT, check_kinds
 from bert_kit.tuner.ask_tell import Trial
 
 RENEWED, LOST = 5, 60  # seconds after which a lease is renewed, and after which it has run out
@@ -34,6 +34,7 @@ TABLES = (
     "trial (number INTEGER PRIMARY KEY, attempt INTEGER, failures INTEGER, settings INTEGER, "
     "knew INTEGER, told INTEGER UNIQUE, owner TEXT, beat INTEGER, record TEXT)",
 )
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
 RECORD = {"params": dict, "seed": int, "state": str, "value": float | int | dict | None,
           "reports": dict, "cuts": dict, "error": str | None, "started": float | int | None,
@@ -65,14 +66,25 @@ class Store:
         with self._errors_named():
             self._db = sqlite3.connect(path or ":memory:", timeout=30, isolation_level=None,
                                        check_same_thread=False)
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, JSON_LIMIT)
+            self._check_tables()
             self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
             self._db.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
-            for table in TABLES:
-                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            _make_tables(self._db)
         if path:
             threading.Thread(target=_renew, args=(path, self.owner, self._closed),
                              daemon=True).start()
+
+    def _check_tables(self) -> None:
+        """Refuse a file with more in it than a study's tables: a trigger or a view would be run."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+            _make_tables(ours)
+            expected = {*ours.execute(_SCHEMA)}
+        for row in self._db.execute(_SCHEMA):
+            if row not in expected:
+                raise TuningError(f"{self.path}: holds the {row[0]} {row[1]!r:.60}, which no study "
+                                  "has as it is there; expected the file of a study")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -172,6 +184,11 @@ class Store:
     __del__ = close  # the thread that renews holds only `_closed`
 
 
+def _make_tables(db: sqlite3.Connection) -> None:
+    for table in TABLES:
+        db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+
+
 def _renew(path: str | Path, owner: str, closed: threading.Event) -> None:
     """Renew the leases of an owner until it says that it is done."""
     address = f"{Path(path).resolve().as_uri()}?mode=rw"  # a file that was removed stays so
@@ -194,7 +211,7 @@ def _lives(owner: str) -> bool | None:
         return _begun(process) == begun if place == _place() else None
     try:  # stored by an older version, or where there is no /proc
         os.kill(int(process), 0)  # signal 0 only asks
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -233,6 +233,22 @@ def test_leases_are_renewed_until_the_study_is_closed(tmp_path, monkeypatch):
     assert other.ask().params == trial.params
 
 
+@pytest.mark.parametrize("statement", [
+    "CREATE TABLE more (x)", "CREATE INDEX i ON trial (told)",
+    "CREATE TRIGGER t AFTER UPDATE ON trial BEGIN DELETE FROM trial; END",
+    "CREATE VIEW v AS SELECT number FROM trial",
+    "ALTER TABLE trial ADD COLUMN x AS (number) VIRTUAL",
+    "ALTER TABLE trial RENAME TO other"])
+def test_a_file_with_more_than_the_tables_of_a_study_is_refused_before_it_is_used(
+        tmp_path, statement):
+    study = Study("s", SPACE, tmp_path)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    execute(tmp_path, statement)
+    with pytest.raises(TuningError, match="expected the file of a study"):
+        Study("s", SPACE, tmp_path, resume=True)
+
+
 def test_a_trial_that_kills_its_process_is_not_tried_for_ever(tmp_path):
     study = Study("s", SPACE, tmp_path)
     first = study.ask()
