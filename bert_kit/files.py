@@ -8,20 +8,22 @@ under a temporary name beside the target, flushed to the disk, and only then ren
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
 import os
 import re
 import reprlib
+import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import BertKitError, ConfigError, MachineError, machine_fault
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -46,11 +48,14 @@ def _errors_named(target: StrPath) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BertKitError(f"{target}: cannot be written ({error.strerror or error})") from None
+        raise MachineError(f"{target}: cannot be written ({error.strerror or error})") from None
+    except (MemoryError, RuntimeError) as error:  # torch.save says so of a full disk
+        fault = machine_fault(error)
+        raise error if fault is None else MachineError(f"{target}: {fault}") from None
 
 
-def _prepare(target: StrPath, folder: bool = False) -> tuple[Path, int]:
-    """Return the target as a path, with its folder made, and the bits that the umask allows."""
+def _prepare(target: StrPath, folder: bool = False) -> Path:
+    """Return the target as a path, with its folder made."""
     target = Path(target)
     with _errors_named(target):
         if target.is_symlink():
@@ -59,9 +64,20 @@ def _prepare(target: StrPath, folder: bool = False) -> tuple[Path, int]:
             raise BertKitError(f"{target}: is not a {'folder' if folder else 'file'}; refusing to "
                                "replace it")
         target.parent.mkdir(parents=True, exist_ok=True)
-    umask = os.umask(0)  # the only way to read it is to set it
-    os.umask(umask)
-    return target, ~umask
+    return target
+
+
+def _beside(target: Path, make: Callable[[Path], object]) -> Path:
+    """Make a file or a folder under a temporary name of its own beside the target; return it.
+
+    `Path.touch` and `Path.mkdir` leave its rights to the umask: those that tempfile gives would
+    hide the result from colleagues, and to read the umask one has to set it, for all threads.
+    """
+    while True:
+        path = target.parent / f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}"
+        with contextlib.suppress(FileExistsError):
+            make(path)
+            return path
 
 
 @contextlib.contextmanager
@@ -73,19 +89,16 @@ def atomic_file(target: StrPath) -> Iterator[Path]:
     BertKitError
         If the system cannot write, inside the `with` or after it.
     """
-    target, allowed = _prepare(target)
+    target = _prepare(target)
     with _errors_named(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY,
-                                        dir=target.parent)
-        os.close(handle)
+        work = _beside(target, functools.partial(Path.touch, exist_ok=False))
         try:
-            os.chmod(name, 0o666 & allowed)  # mkstemp's 0600 would hide the result from colleagues
-            yield Path(name)
-            _flush(name)
-            os.replace(name, target)
+            yield work
+            _flush(work)
+            os.replace(work, target)
             _flush(target.parent)
         finally:
-            Path(name).unlink(missing_ok=True)
+            work.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -97,12 +110,10 @@ def atomic_folder(target: StrPath) -> Iterator[Path]:
     BertKitError
         If the system cannot write, inside the `with` or after it.
     """
-    target, allowed = _prepare(target, folder=True)
+    target = _prepare(target, folder=True)
     with _errors_named(target):
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY,
-                                     dir=target.parent))
+        work = _beside(target, Path.mkdir)
         try:
-            work.chmod(0o777 & allowed)
             yield work
             for path in work.rglob("*"):
                 _flush(path)
@@ -114,19 +125,22 @@ def atomic_folder(target: StrPath) -> Iterator[Path]:
 
 
 def _put_in_place(work: Path, target: Path) -> None:
-    """Rename a folder; one that it replaces cannot go in the same step, so it is set aside."""
+    """Rename a folder; one that it replaces cannot go in the same step, so it is set aside.
+
+    Whatever interrupts this, and wherever, one of the two is there, under its name or in what
+    `remove_leftovers` puts back.
+    """
     if not target.exists():
         os.replace(work, target)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=REPLACED, dir=target.parent))
-    os.replace(target, aside / "old")
     try:
+        os.replace(target, aside / "old")
         os.replace(work, target)
-    except OSError:
-        os.replace(aside / "old", target)
-        raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if not target.exists():
+            os.replace(aside / "old", target)
+        shutil.rmtree(aside, ignore_errors=True)  # not reached with the only copy in it
 
 
 def remove_folder(folder: StrPath) -> None:

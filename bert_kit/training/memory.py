@@ -19,12 +19,9 @@ import torch
 from torch import Tensor
 
 from bert_kit.checks import share, whole
-from bert_kit.errors import TrainingError
+from bert_kit.errors import TrainingError, is_out_of_memory
 from bert_kit.training.losses import Batch, count_rows
 from bert_kit.training.state import Stepper, random_state, restore_random_state
-
-# How a CPU says that there is no memory left; an accelerator has an error class for it.
-SIGNS = ("DefaultCPUAllocator", "not enough memory", "Cannot allocate memory")
 
 
 def memory_used(device: torch.device) -> float | None:
@@ -124,12 +121,6 @@ def peak_memory(device: str | torch.device) -> int | None:
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
     except (OSError, IndexError):
         return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception means that memory ran out, on whatever device."""
-    return (isinstance(error, torch.OutOfMemoryError | MemoryError)
-            or isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS))
 
 
 def cut(batch: Batch, rows: int) -> list[Batch]:

@@ -50,6 +50,11 @@ def run_legs(step: Step, legs: Sequence[Leg], executor: Executor | None = None,
     """Train legs, one on a device at a time; yield (place, score, error) as each is over.
 
     The error is text, None where the step returned a score.
+
+    Raises
+    ------
+    MachineError
+        If the machine lacks something, which is no result of a leg.
     """
     left = iter(enumerate(legs))
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bert_kit.checks import is_number, one_of, whole
-from bert_kit.errors import ConfigError, TuningError
+from bert_kit.errors import ConfigError, TuningError, machine_fault
 from bert_kit.tuner.ask_tell import COMPLETE, FAILED, PRUNED, Exhausted, Trial
 from bert_kit.tuner.stored_study import StoredStudy
 from bert_kit.tuner.trial_files import export
@@ -188,14 +188,14 @@ class _Run:
 def evaluate(objective: Objective, catch: bool, trial: Trial) -> Trial:
     """Run an objective on a copy of a trial, in whatever process this is, and return the copy."""
     trial = dataclasses.replace(trial, reports={}, notes={}, started=time.time())
-    if trial.folder:
-        os.makedirs(trial.folder, exist_ok=True)
     try:
+        if trial.folder:
+            os.makedirs(trial.folder, exist_ok=True)
         trial.value = objective(trial)
     except Exception as error:  # as text, since not every exception survives pickling
+        trial.error = describe(error)
         if not catch:
             raise
-        trial.error = describe(error)
     trial.finished = time.time()
     if trial.folder:
         with suppress(OSError):  # it stays if something was kept in it
@@ -204,7 +204,17 @@ def evaluate(objective: Objective, catch: bool, trial: Trial) -> Trial:
 
 
 def describe(error: BaseException) -> str:
-    """Return what an exception says in one line, and below where it came from."""
+    """Return what an exception says in one line, and below where it came from.
+
+    Raises
+    ------
+    MachineError
+        If it says what the machine lacks: that is no result of a trial. A search ends with it, its
+        trials are given back, and it can go on.
+    """
+    fault = machine_fault(error)
+    if fault is not None:
+        raise fault from None
     return f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error))
 
 

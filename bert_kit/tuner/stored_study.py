@@ -193,7 +193,7 @@ class StoredStudy(AskTell):
                                           for trial in known])
 
     def close(self) -> None:
-        """Close the file; a trial that runs here is lost in a minute, for another to take up."""
+        """Close the file; a trial that runs here is lost, for another to take up."""
         self._store.close()
 
 

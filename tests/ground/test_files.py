@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -59,6 +60,34 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["run"] and os.listdir(target) == ["old"]
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("moments", [{n} for n in range(6)] + [
+    {n, m} for m in range(6) for n in range(m)], ids=str)
+def test_ctrl_c_never_deletes_the_only_copy(tmp_path, monkeypatch, moments, after):
+    """Once or twice, before or after any of the steps that replace a folder."""
+    target, calls = tmp_path / "run", iter(range(99))
+    with atomic_folder(target) as folder:
+        (folder / "file").write_text("old")
+
+    def interrupted(function):
+        def call(*args, **more):
+            now = next(calls) in moments
+            if not now or after:
+                function(*args, **more)
+            if now:
+                raise KeyboardInterrupt
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted(os.replace))
+        patch.setattr(shutil, "rmtree", interrupted(shutil.rmtree))
+        with contextlib.suppress(KeyboardInterrupt):
+            with atomic_folder(target) as folder:
+                (folder / "file").write_text("new")
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["run"] and (target / "file").read_text() in ("old", "new")
+
+
 @contextlib.contextmanager
 def files_of_at_most(size):
     resource = pytest.importorskip("resource")
@@ -101,9 +130,20 @@ def test_permissions_follow_the_umask(tmp_path):
     umask = os.umask(0o027)
     try:
         write_json(tmp_path / "a", {})
+        with atomic_folder(tmp_path / "b"):
+            pass
     finally:
         os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o750
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_the_umask_is_never_set_for_other_threads_to_see(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    write_json(tmp_path / "a", {})
+    with atomic_folder(tmp_path / "b"):
+        pass
+    assert {*os.listdir(tmp_path)} == {"a", "b"}
 
 
 def test_symbolic_links_are_not_written_through(tmp_path):

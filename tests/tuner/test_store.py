@@ -155,12 +155,57 @@ def test_a_clock_that_goes_back_gives_no_living_trial_away_and_keeps_no_dead_one
     assert living.trials[0].state == "complete"
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_a_clock_that_jumps_ahead_gives_no_living_trial_away(tmp_path):
+    living = Study("s", SPACE, tmp_path)
+    mine = living.ask()
+    execute(tmp_path, "UPDATE trial SET beat = beat - 120")  # written by a clock two minutes behind
+    other = Study("s", SPACE, tmp_path, resume=True)
+    assert other.ask().number == 1
+    living.tell(mine, 1.0)
+    assert living.trials[0].state == "complete"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+@pytest.mark.parametrize(("change", "late", "lost"), [
+    (lambda host, pid, place, start, own: (host, pid, place, "1", own), False, True),
+    (lambda host, pid, place, start, own: (host, "1999999999", place, start, own), False, True),
+    (lambda host, pid, place, start, own: (host, "1999999999", "boot of a container", start, own),
+     False, False),
+    (lambda host, pid, place, start, own: (host, pid, "an earlier boot", start, own), True, True),
+    (lambda host, pid, place, start, own: ("elsewhere", pid, place, start, own), False, False),
+    (lambda host, pid, place, start, own: ("elsewhere", pid, place, start, own), True, True),
+    (lambda *owner: owner, True, False)],
+    ids=["number of another process", "ended", "other container", "rebooted", "other machine",
+         "other machine, silent", "here"])
+def test_whose_trials_are_lost(tmp_path, change, late, lost):
+    study, other = Study("s", SPACE, tmp_path), Study("s", SPACE, tmp_path, resume=True)
+    study.ask()
+    owner = execute(tmp_path, "SELECT owner FROM trial")[0][0]
+    (host, pid, mark) = owner.split("/")
+    host, pid, *mark = change(host, pid, *mark.split("~"))
+    execute(tmp_path, "UPDATE trial SET owner = ?, beat = beat - ?",
+            "/".join([host, pid, "~".join(mark)]), 120 * late)
+    assert other.ask().number == (0 if lost else 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_a_zombie_has_ended():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        begun = store_module._begun(process.pid)
+        end = time.monotonic() + 20
+        while store_module._begun(process.pid) and time.monotonic() < end:
+            time.sleep(0.01)  # it ends, and nobody has asked how
+        assert begun is not None and store_module._begun(process.pid) is None
+
+
 def test_a_late_result_is_dropped_with_a_warning(tmp_path):
     first = Study("s", SPACE, tmp_path)
     late = first.ask()
     second = Study("s", SPACE, tmp_path, resume=True)
     assert second.ask().number == 1  # the lease of trial 0 holds: its process lives
-    execute(tmp_path, "UPDATE trial SET beat = beat - ? WHERE number = 0", store_module.LOST + 1)
+    execute(tmp_path, "UPDATE trial SET owner = 'elsewhere/1/x', beat = beat - ? WHERE number = 0",
+            store_module.LOST + 1)
     taken = second.ask()
     assert (taken.number, taken.params, taken.attempt) == (0, late.params, 2)
     with pytest.warns(RuntimeWarning, match="trial 0 does not run here any more: its late result "
@@ -186,6 +231,22 @@ def test_leases_are_renewed_until_the_study_is_closed(tmp_path, monkeypatch):
         study.close()
     other = Study("s", SPACE, tmp_path, resume=True)
     assert other.ask().params == trial.params
+
+
+@pytest.mark.parametrize("statement", [
+    "CREATE TABLE more (x)", "CREATE INDEX i ON trial (told)",
+    "CREATE TRIGGER t AFTER UPDATE ON trial BEGIN DELETE FROM trial; END",
+    "CREATE VIEW v AS SELECT number FROM trial",
+    "ALTER TABLE trial ADD COLUMN x AS (number) VIRTUAL",
+    "ALTER TABLE trial RENAME TO other"])
+def test_a_file_with_more_than_the_tables_of_a_study_is_refused_before_it_is_used(
+        tmp_path, statement):
+    study = Study("s", SPACE, tmp_path)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    execute(tmp_path, statement)
+    with pytest.raises(TuningError, match="expected the file of a study"):
+        Study("s", SPACE, tmp_path, resume=True)
 
 
 def test_a_trial_that_kills_its_process_is_not_tried_for_ever(tmp_path):
