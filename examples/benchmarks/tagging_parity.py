@@ -78,8 +78,9 @@ def plain(args: argparse.Namespace, train: Path, dev: Path, seed: int) -> Scores
     torch.manual_seed(seed)
     model = AutoModelForTokenClassification.from_pretrained(
         args.weights, num_labels=len(classes)).train()
-    loader: Any = torch.utils.data.DataLoader(
-        [*range(len(rows))], args.batch_size, shuffle=True,
+    numbers: Any = range(len(rows))
+    loader = torch.utils.data.DataLoader(
+        numbers, args.batch_size, shuffle=True,
         collate_fn=lambda some: encode(tokenizer, [rows.words[row] for row in some],
                                        [labels[row] for row in some], args.max_length)[0])
     optimizer = make_optimizer(model, args.learning_rate)
