@@ -314,7 +314,7 @@ def test_a_file_that_cannot_be_used(tmp_path):
         Study("s", SPACE, tmp_path / "study.sqlite" / "c")
     (tmp_path / "b").mkdir()
     execute(tmp_path / "b", "CREATE TABLE trial (name TEXT)")
-    with pytest.raises(TuningError, match="no such column"):
+    with pytest.raises(TuningError, match="study.sqlite: holds the table 'trial', which no study"):
         Study("s", SPACE, tmp_path / "b")
 
 

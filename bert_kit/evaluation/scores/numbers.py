@@ -38,7 +38,7 @@ def spearman_correlation(first: Values, second: Values) -> float:
 
     Examples
     --------
-    >>> spearman_correlation([1, 2, 3, 4], [10, 100, 1000, 500])
+    >>> round(spearman_correlation([1, 2, 3, 4], [10, 100, 1000, 500]), 6)
     0.8
     """
     from scipy.stats import rankdata
