@@ -51,8 +51,8 @@ def test_pretrain_then_classify(tmp_path, cache):
     check_pretraining(out)
     assert BertConfig.load(tmp_path / "runs" / "pretrained").vocab_size == 1500
     out = run(tmp_path, cache, "train_bert_classification.py", "--weights", "runs/pretrained",
-              "--per_class", 8, "--epochs", 1, "--max_length", 32, "--classifier", "standard")
-    assert "newly initialised" in out and "classifier.weight" in out
+              "--per_class", 8, "--epochs", 1, "--max_length", 32)
+    assert "newly initialised" in out and "classifier.filters.0.weight" in out
     scores = {name: number(rf"{re.escape(name)} +([\d.]+)", out)
               for name in ("majority class", "TF-IDF + regression", "BERT")}
     assert 0.2 < scores["majority class"] < 0.4 and scores["TF-IDF + regression"] > 0.3
@@ -63,11 +63,12 @@ def test_pretrain_then_classify(tmp_path, cache):
 def test_from_nothing_but_text(tmp_path, cache):
     """README's first command, in seconds: pre-trained first, and what was done is told."""
     given = ["--model", "bert-tiny", "--pretrain_minutes", 0.02, "--per_class", 8, "--epochs", 1,
-             "--max_length", 96]
+             "--max_length", 96, "--classifier", "standard"]
     out = run(tmp_path, cache, "train_bert_classification.py", *given)
     first, second = out.split("== classification")
     assert "== pre-training for 0.02 minutes" in first and "held-out loss" in first
     assert "weights from runs/classifier/pretrained" in second and "\nverdict    " in second
+    assert "newly initialised" in second and "classifier.weight" in second and "pooler" in second
     assert BertConfig.load(tmp_path / "runs/classifier/pretrained").hidden_dropout_prob == 0.1
 
 

@@ -56,6 +56,12 @@ def scores_of_counts(right: ArrayLike, given: ArrayLike, wanted: ArrayLike) -> S
             "f1": ratio(2 * right, given + wanted)}
 
 
+def counts_of_matrix(confusion: ArrayLike) -> ClassCounts:
+    """Return what the scores need to know of a confusion matrix (C, C)."""
+    confusion = np.asarray(confusion)
+    return ClassCounts(np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+
+
 def count_classes(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> ClassCounts:
     """Count class numbers (N,) against class numbers (N,), checked before; nothing is C x C."""
     return ClassCounts(*(np.bincount(rows, minlength=num_classes) for rows in (
@@ -132,9 +138,7 @@ def matthews_correlation(confusion: ArrayLike) -> float:
     >>> matthews_correlation([[0.25, 0.25], [0, 0.5]]) == matthews_correlation([[1, 1], [0, 2]])
     True
     """
-    confusion = np.asarray(confusion)
-    return float(matthews_of_counts(ClassCounts(
-        np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1))))
+    return float(matthews_of_counts(counts_of_matrix(confusion)))
 
 
 def matthews_of_counts(counts: ClassCounts) -> np.ndarray:

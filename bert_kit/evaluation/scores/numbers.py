@@ -24,8 +24,7 @@ def pearson_correlation(first: Values, second: Values) -> float:
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Return numbers (N,) minus their mean, over their largest size: no square over- or underflows.
-    """
+    """Return numbers (N,) minus their mean, scaled so that no square over- or underflows."""
     values = values / max(abs(values).max(), np.finfo(np.float64).tiny)
     values = values - values.mean()
     return values / max(abs(values).max(), np.finfo(np.float64).tiny)

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from bert_kit.checks import share, whole
 from bert_kit.evaluation.scores.checks import Scores, Values, check_classes
-from bert_kit.evaluation.scores.classes import (ClassCounts, count_classes, matthews_of_counts,
-                                                ratio)
+from bert_kit.evaluation.scores.classes import (ClassCounts, count_classes, counts_of_matrix,
+                                                matthews_of_counts, ratio)
 
 FOLD_ROWS = 10  # in fewer rows, one row more or less right is most of the score
 CELLS_AT_ONCE = 2**21  # of drawn confusion matrices: 16 MiB an array
@@ -30,9 +30,7 @@ def headline_scores(confusion: ArrayLike, classes: np.ndarray | None = None) -> 
     >>> headline_scores([[1, 0], [0, 1]])
     {'accuracy': 1.0, 'f1_macro': 1.0, 'matthews_correlation': 1.0}
     """
-    confusion = np.asarray(confusion)
-    return _headline(ClassCounts(np.diagonal(confusion), confusion.sum(axis=0),
-                                 confusion.sum(axis=1)), classes)
+    return _headline(counts_of_matrix(confusion), classes)
 
 
 def _headline(counts: ClassCounts, classes: np.ndarray | None = None) -> dict[str, float]:
