@@ -18,7 +18,6 @@ import reprlib
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -67,17 +66,29 @@ def _prepare(target: StrPath, folder: bool = False) -> Path:
     return target
 
 
-def _beside(target: Path, make: Callable[[Path], object]) -> Path:
-    """Make a file or a folder under a temporary name of its own beside the target; return it.
+@contextlib.contextmanager
+def _beside(target: Path, make: Callable[[Path], object], suffix: str = TEMPORARY
+            ) -> Iterator[Path]:
+    """Make a file or a folder under a temporary name of its own beside the target; yield it.
 
-    `Path.touch` and `Path.mkdir` leave its rights to the umask: those that tempfile gives would
-    hide the result from colleagues, and to read the umask one has to set it, for all threads.
+    While the block lasts it is locked: see `remove_leftovers`. `Path.touch` and `Path.mkdir` leave
+    its rights to the umask: those that tempfile gives would hide the result from colleagues, and
+    to read the umask one has to set it, for all threads.
     """
-    while True:
-        path = target.parent / f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}"
-        with contextlib.suppress(FileExistsError):
-            make(path)
-            return path
+    with contextlib.ExitStack() as stack:
+        while True:
+            work = target.parent / f".{target.name}.{secrets.token_hex(4)}{suffix}"
+            try:
+                make(work)
+                stack.enter_context(held(work, wait=True))
+            except FileExistsError:
+                continue
+            except BertKitError:
+                if work.exists():
+                    raise
+            if work.exists():  # else who cleans up came before the lock
+                break
+        yield work
 
 
 @contextlib.contextmanager
@@ -90,8 +101,8 @@ def atomic_file(target: StrPath) -> Iterator[Path]:
         If the system cannot write, inside the `with` or after it.
     """
     target = _prepare(target)
-    with _errors_named(target):
-        work = _beside(target, functools.partial(Path.touch, exist_ok=False))
+    with _errors_named(target), _beside(target, functools.partial(Path.touch, exist_ok=False)
+                                        ) as work:
         try:
             yield work
             _flush(work)
@@ -111,8 +122,7 @@ def atomic_folder(target: StrPath) -> Iterator[Path]:
         If the system cannot write, inside the `with` or after it.
     """
     target = _prepare(target, folder=True)
-    with _errors_named(target):
-        work = _beside(target, Path.mkdir)
+    with _errors_named(target), _beside(target, Path.mkdir) as work:
         try:
             yield work
             for path in work.rglob("*"):
@@ -133,22 +143,22 @@ def _put_in_place(work: Path, target: Path) -> None:
     if not target.exists():
         os.replace(work, target)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=REPLACED, dir=target.parent))
-    try:
-        os.replace(target, aside / "old")
-        os.replace(work, target)
-    finally:
-        if not target.exists():
-            os.replace(aside / "old", target)
-        shutil.rmtree(aside, ignore_errors=True)  # not reached with the only copy in it
+    with _beside(target, Path.mkdir, REPLACED) as aside:
+        try:
+            os.replace(target, aside / "old")
+            os.replace(work, target)
+        finally:
+            if not target.exists():
+                os.replace(aside / "old", target)
+            shutil.rmtree(aside, ignore_errors=True)  # not reached with the only copy in it
 
 
 def remove_folder(folder: StrPath) -> None:
     """Remove a folder; killed half-way, it leaves nothing under the folder's own name."""
     folder = Path(folder)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
-    os.replace(folder, work)
-    shutil.rmtree(work)
+    with _beside(folder, Path.mkdir) as work:
+        os.replace(folder, work)
+        shutil.rmtree(work)
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -388,16 +398,19 @@ def working_folder(folder: StrPath) -> Iterator[None]:
 def remove_leftovers(folder: StrPath) -> None:
     """Remove what a killed `atomic_file` or `atomic_folder` left in a folder.
 
-    A folder that was being replaced when the process died is put back under its name.
+    A folder that was being replaced when the process died is put back under its name. What a
+    living process still writes is left alone.
     """
     for path in list(Path(folder).iterdir()):
         match = re.fullmatch(rf"\.(.+)\.[a-z0-9_]{{8}}({TEMPORARY}|{REPLACED})", path.name)
         if match is None or path.is_symlink():
             continue
-        target = path.parent / match[1]
-        if (path / "old").exists() and not target.exists():
-            os.replace(path / "old", target)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        # The error is that it is held, or finished since it was listed.
+        with contextlib.suppress(BertKitError), held(path):
+            target = path.parent / match[1]
+            if (path / "old").exists() and not target.exists():
+                os.replace(path / "old", target)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

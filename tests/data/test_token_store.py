@@ -55,6 +55,37 @@ def assert_same(batches, others):
         assert all(torch.equal(batch[key], other[key]) for key in batch)
 
 
+def test_other_text_of_the_same_name_and_size_is_refused(tmp_path):
+    text, store = tmp_path / "a.txt", tmp_path / "store"
+    text.write_text("\n\n".join(make_texts(20)))
+    before, changed = text.read_bytes(), text.stat().st_mtime_ns
+    build_token_store(text, tokenizer(), store)
+    text.write_bytes(before[::-1].replace(b" ", b"\n").replace(b"\n", b" "))
+    os.utime(text, ns=(changed, changed))
+    with pytest.raises(DataError, match="token store of other texts"):
+        build_token_store(text, tokenizer(), store)
+    text.write_bytes(before)  # the same again, at another time
+    build_token_store(text, tokenizer(), store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    del manifest["sha256"]  # as stores were before
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    assert build_token_store(text, tokenizer(), store).documents == 20
+
+
+def test_two_jobs_on_one_finished_store(tmp_path, monkeypatch):
+    """One makes the rows of a new length while the other opens the store, as a job begins."""
+    (tmp_path / "a.txt").write_text("\n\n".join(make_texts(20)))
+
+    def opened():
+        return build_token_store(tmp_path / "a.txt", tokenizer(), tmp_path / "store")
+
+    ends = TokenStore.ends
+    monkeypatch.setattr(TokenStore, "ends", lambda self, shard: (opened(), ends(self, shard))[1])
+    store = opened()
+    assert [len(store.rows(tokenizer(), room)) for room in (9, 5)] == sorted(
+        len(store.rows(tokenizer(), room)) for room in (9, 5))
+
+
 @pytest.mark.parametrize("size", [200, 700, 10**6])
 def test_a_store_is_its_texts(tmp_path, files, monkeypatch, size):
     """However it is sharded, and however long its rows."""

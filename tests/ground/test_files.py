@@ -157,6 +157,15 @@ def test_symbolic_links_are_not_written_through(tmp_path):
     assert (tmp_path / "outside").read_text() == "precious"
 
 
+def test_what_is_still_written_is_no_leftover(tmp_path):
+    with (atomic_file(tmp_path / "a") as file, atomic_folder(tmp_path / "b") as folder):
+        file.write_text("1")
+        (folder / "c").write_text("2")
+        remove_leftovers(tmp_path)  # as another process does when it begins
+    remove_leftovers(tmp_path)
+    assert {*os.listdir(tmp_path)} == {"a", "b"} and (tmp_path / "b" / "c").read_text() == "2"
+
+
 def test_leftovers_of_a_killed_process_go_and_nothing_else(tmp_path):
     (tmp_path / ".run.abcd1234.bert_kit_new").mkdir()
     (tmp_path / ".a.json.abcd1234.bert_kit_new").write_text("half")

@@ -328,6 +328,23 @@ def test_search_finds_the_text_itself(folder, tmp_path, monkeypatch):
         assert [m.score for m in matches] == sorted((m.score for m in matches), reverse=True)
 
 
+def test_stale_vectors_are_refused(folder, tmp_path):
+    encoder = SentenceEncoder(folder, device="cpu")
+    path, vectors = write_lines(tmp_path / "t.txt", TEXTS[:6]), tmp_path / "v.npy"
+    embed_file(encoder, path, vectors)
+    assert search(encoder, TEXTS[:1], path, vectors)[0][0].row == 0
+    write_lines(path, [*TEXTS[1:6], TEXTS[0]])
+    with pytest.raises(BertKitError, match="other texts, or the same in another order"):
+        search(encoder, TEXTS[:1], path, vectors)
+    write_lines(path, TEXTS[:6])
+    with torch.no_grad():
+        next(encoder.model.parameters()).view(-1)[0] += 1e-3
+    with pytest.raises(BertKitError, match="vectors of another model, as v.npy.json says"):
+        search(encoder, TEXTS[:1], path, vectors)
+    (tmp_path / "v.npy.json").unlink()  # as vectors were before
+    assert search(encoder, TEXTS[:1], path, vectors)[0][0].row == 0
+
+
 def test_vectors_of_something_else_are_refused(folder, tmp_path):
     encoder, path = SentenceEncoder(folder, device="cpu"), write_lines(tmp_path / "t.txt", "abc")
     for name, content, message in (

@@ -7,6 +7,7 @@ was killed goes on with the shards that are missing.
 """
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import threading
@@ -60,9 +61,10 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
     Raises
     ------
     DataError
-        If a file is not as `read_documents` wants it, or the folder holds something else or a
-        store of other files (by name and size; for a store that is not finished also by the time
-        they were changed) or of another tokenizer, or a process was killed.
+        If a file is not as `read_documents` wants it, or changes meanwhile, or the folder holds
+        something else or a store of other texts (files are compared by name, size and content;
+        for a store that is not finished by the time they were changed) or of another tokenizer,
+        or a process was killed.
     """
     whole("workers", workers, 1, error=DataError)
     folder = Path(folder)
@@ -71,7 +73,14 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
                "vocab_size": tokenizer.vocab_size,
                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
     if (folder / MANIFEST).exists() and (folder / PLAN).exists():
-        _check_same(_stored_plan(folder), made_of, folder)
+        plan = _stored(folder / PLAN)
+        _check_same(plan, made_of, folder)
+        if plan.get("seen") != _seen(files):  # else nobody has written to them since
+            stored = _stored(folder / MANIFEST).get("sha256")
+            if stored is not None and stored != _hashes(files):  # older stores have none
+                raise DataError(f"{folder}: a token store of other texts: what the files hold has "
+                                "changed, their names and sizes have not; expected the same, or "
+                                "another folder")
         remove_leftovers(folder)
     else:
         with working_folder(folder):
@@ -86,15 +95,36 @@ def _build(files: list[Path], made_of: dict[str, Any], tokenizer: Tokenizer, fol
     shards = _plan(files, made_of, folder)
     _build_shards(shards, tokenizer, folder, workers, report)
     sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
-    write_json(folder / MANIFEST, {**made_of, "shards": sizes})
+    hashes = _hashes(files)
+    _check_same(_stored(folder / PLAN), {"modified": _modified(files)}, folder)
+    write_json(folder / MANIFEST, {**made_of, "sha256": hashes, "shards": sizes})
+
+
+def _modified(files: list[Path]) -> list[int]:
+    return [path.stat().st_mtime_ns for path in files]
+
+
+def _seen(files: list[Path]) -> list[list[int]]:
+    """Return numbers that the system changes with every write to a file, for nobody to set."""
+    return [[about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+            for about in (path.stat() for path in files)]
+
+
+def _hashes(files: list[Path]) -> list[str]:
+    """Return the SHA-256 of each file's bytes."""
+    found = []
+    for path in files:
+        with open(path, "rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found
 
 
 def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list[ByteRange]]:
     """Return the ranges of each shard: those of the plan in the folder, else of a new one."""
     # A file that changes between two parts of a build would be in the store half old, half new.
-    plan = {**made_of, "modified": [path.stat().st_mtime_ns for path in files]}
+    plan = {**made_of, "modified": _modified(files)}
     if (folder / PLAN).exists():
-        stored = _stored_plan(folder)
+        stored = _stored(folder / PLAN)
         _check_same(stored, plan, folder)
         plan = stored
     elif folder.is_dir() and any(folder.iterdir()):
@@ -102,7 +132,7 @@ def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list
                         "folder")
     else:
         plan["shards"] = _cut(files)
-        write_json(folder / PLAN, plan)
+        write_json(folder / PLAN, {**plan, "seen": _seen(files)})
     try:
         return [[ByteRange(files[number], int(start), int(end), bool(gaps))
                  for number, start, end, gaps in parts] for parts in plan["shards"]]
@@ -111,9 +141,9 @@ def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list
                         "folder to begin anew)") from None
 
 
-def _stored_plan(folder: Path) -> dict[str, Any]:
+def _stored(path: Path) -> dict[str, Any]:
     try:
-        return read_json(folder / PLAN)
+        return read_json(path)
     except BertKitError as error:
         raise DataError(str(error)) from None
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from bert_kit.data import Part, read_table, stream_texts
 from bert_kit.errors import ConfigError
-from bert_kit.files import atomic_file
-from bert_kit.jobs.commands.search import format_matches, search
+from bert_kit.files import atomic_file, write_json
+from bert_kit.jobs.commands.search import format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
@@ -93,7 +93,8 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
                encoding: str = "utf-8-sig") -> int:
     """Write the vectors of a file's texts as a .npy file (N, D), and return N.
 
-    Neither the texts nor the vectors are in memory all at once; nor need they be afterwards:
+    Beside it a .npy.json says of which texts and model they are; `search` looks there. Neither the
+    texts nor the vectors are in memory all at once; nor need they be afterwards:
     ``numpy.load(output_file, mmap_mode="r")``.
 
     Parameters
@@ -112,7 +113,8 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
     if not str(output_file).endswith(".npy"):
         raise ConfigError(f"{output_file}: expected a name that ends in .npy")
     texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
-    count = sum(1 for _ in texts())
+    origin = origin_of(encoder, texts())
+    count = origin["rows"]
     # Written row after row, not through a map: where the disk is full, a map kills the process.
     with atomic_file(output_file) as path, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {
@@ -120,5 +122,7 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
             "shape": (count, encoder.dimension)})
         for chunk in chunks_of(texts()):
             encoder.encode(chunk).tofile(file)
+        origin_file(output_file).unlink(missing_ok=True)  # it is about what stood here before
+    write_json(origin_file(output_file), origin)
     return count
 

@@ -1,7 +1,8 @@
 """Search by meaning: the texts of a file whose vectors have the smallest angles to a query's."""
 
+import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from bert_kit.checks import whole
 from bert_kit.data import stream_texts
 from bert_kit.errors import DataError
 from bert_kit.printing import one_line
-from bert_kit.files import check_readable
+from bert_kit.files import check_readable, read_json
 from bert_kit.jobs.tasks.similarity import CHUNK, SentenceEncoder, chunks_of, directions
 
 
@@ -35,7 +36,8 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
     data_file, text_column, delimiter, encoding
         As in `embed_file`.
     vectors_file
-        What `embed_file` wrote for this file; without it the texts are encoded now.
+        What `embed_file` wrote for this file; without it the texts are encoded now. What it wrote
+        beside it says of which texts and model they are.
     top_k
         Texts for each query.
 
@@ -43,12 +45,19 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
     -------
     list
         For each query, best first.
+
+    Raises
+    ------
+    DataError
+        If the vectors are of other texts, in another order, or of another model.
     """
     texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
     if vectors_file is None:
         blocks = map(encoder.encode, chunks_of(texts()))
     else:
-        vectors = open_vectors(vectors_file, sum(1 for _ in texts()), encoder.dimension)
+        now = origin_of(encoder, texts())
+        vectors = open_vectors(vectors_file, now["rows"], encoder.dimension)
+        check_origin(vectors_file, now)
         blocks = (vectors[start:start + CHUNK] for start in range(0, len(vectors), CHUNK))
     scores, rows = nearest(encoder.encode(queries), blocks, top_k)
     wanted = set(rows.flatten().tolist())
@@ -95,6 +104,32 @@ def nearest(queries: Any, blocks: Iterable[Any],
         best, order = best.topk(min(top_k, best.shape[1]))
         rows, start = rows.gather(1, order), start + len(block)
     return best.numpy(), rows.numpy()
+
+
+def origin_of(encoder: SentenceEncoder, texts: Iterable[str]) -> dict[str, Any]:
+    """Return what vectors are made of: the number of texts, and SHA-256s of them and the model."""
+    digest, rows = hashlib.sha256(), 0
+    for text in texts:
+        line = text.encode("utf-8", "surrogatepass")
+        digest.update(len(line).to_bytes(8, "little") + line)
+        rows += 1
+    return {"rows": rows, "texts": digest.hexdigest(), "model": encoder.fingerprint()}
+
+
+def origin_file(vectors_file: str | Path) -> Path:
+    """Return the file beside vectors that says what they are made of."""
+    return Path(f"{vectors_file}.json")
+
+
+def check_origin(vectors_file: str | Path, now: Mapping[str, Any]) -> None:
+    """Refuse vectors of other texts or of another model than `now`; older ones do not say."""
+    path = origin_file(vectors_file)
+    before = read_json(path) if path.exists() else {}
+    for name, what in (("texts", "other texts, or the same in another order"),
+                       ("model", "another model")):
+        if before.get(name, now[name]) != now[name]:
+            raise DataError(f"{vectors_file}: vectors of {what}, as {path.name} says; expected "
+                            "those of this model and file: write them anew with --output_file")
 
 
 def open_vectors(path: str | Path, count: int, dimension: int) -> np.ndarray:

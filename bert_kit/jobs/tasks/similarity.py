@@ -5,6 +5,7 @@ The vector of a text is pooled from the encoder's token vectors (Reimers & Gurev
 """
 
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,15 @@ class SentenceEncoder(TrainedModel):
         pooled = [POOLINGS[name](hidden, mask) for name in self.layout.pooling]
         vectors = torch.cat(pooled, -1)  # (B, S, D) -> (B, D)
         return F.normalize(vectors, dim=-1) if self.layout.normalize else vectors
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all that a text's vector depends on, but for rounding."""
+        digest = hashlib.sha256(repr((self.tokenizer.backend.to_str(), self.max_length,
+                                      self.layout.pooling, self.layout.normalize)).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that this class and sentence-transformers read."""
