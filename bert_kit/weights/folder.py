@@ -114,7 +114,8 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     Raises
     ------
     BertKitError
-        If there is no such folder, a file in it is damaged, or a tensor's shape does not fit.
+        If there is no such folder, a file in it is damaged, a tensor's shape does not fit, or
+        a number in it is NaN or infinite.
     """
     folder = find_folder(name_or_folder, WEIGHT_FILES, download)
     stored = BertConfig.load(folder)
@@ -221,6 +222,9 @@ def _fill(targets: Tensors, found: Tensors, path: Path) -> None:
         if targets[name].is_floating_point() != found[name].is_floating_point():
             raise WeightsError(f"{path}: {name} is {found[name].dtype}; "
                                f"the model's is {targets[name].dtype}")
+        if not found[name].to(targets[name].dtype).isfinite().all():
+            raise WeightsError(f"{path}: {name} holds numbers that are not finite; expected the "
+                               "weights of a training that has not diverged, undamaged")
     for name in shared:
         targets[name].copy_(found[name])
 

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import math
 import os
 import pickle
 import random
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -550,3 +552,19 @@ def test_a_real_sentence_encoder(capsys, tmp_path):
     stored = read_weights(folder)[1]
     stored.pop("embeddings.position_ids", None)
     assert same(read_weights(tmp_path)[1], stored)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused_wherever_they_are_opened(tmp_path, value):
+    model = saved(tmp_path)
+    before = next(model.parameters())[0].clone()
+    last = [*model.bert.parameters()][-3]
+    last.data.view(-1)[-1] = value
+    save_pretrained(model, tmp_path)
+    next(model.parameters()).data[0] += 1
+    for open_it in (partial(load_pretrained, BERTForSequenceClassification, tmp_path),
+                    partial(load_pretrained, BERTModel, tmp_path, report=str),
+                    partial(load_weights, model, tmp_path)):
+        with pytest.raises(WeightsError, match="are not finite"):
+            open_it()
+    assert torch.equal(next(model.parameters())[0], before + 1)  # and the model is unchanged

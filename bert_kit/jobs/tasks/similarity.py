@@ -24,7 +24,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
-from bert_kit.jobs.run.predictor import TrainedModel, warn
+from bert_kit.jobs.run.predictor import TrainedModel, check_finite, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.jobs.tasks.rows import as_parts, joined
@@ -133,7 +133,7 @@ class SentenceEncoder(TrainedModel):
         self.dimension: int = self.model.config.hidden_size * len(layout.pooling)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts (N) -> vectors (N, D), a float32 array."""
+        """Texts (N) -> vectors (N, D), a float32 array; a number that is none is an error."""
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
         dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
@@ -145,6 +145,7 @@ class SentenceEncoder(TrainedModel):
             for rows in torch.from_numpy(order).split(BATCH):
                 batch = pad_batch([dataset[row] for row in rows.tolist()], dataset.pad_id)
                 vectors[rows] = self.pool(self.model, batch).cpu()
+        check_finite(vectors)
         return vectors.numpy()
 
     def answers(self, dataset: Sequence[Any]) -> np.ndarray:
