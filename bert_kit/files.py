@@ -22,7 +22,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from bert_kit.errors import BertKitError, ConfigError, MachineError, machine_fault
+from bert_kit.errors import (BertKitError, ConfigError, MachineError, is_out_of_memory,
+                             machine_fault)
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -48,9 +49,11 @@ def _errors_named(target: StrPath) -> Iterator[None]:
         yield
     except OSError as error:
         raise MachineError(f"{target}: cannot be written ({error.strerror or error})") from None
-    except (MemoryError, RuntimeError) as error:  # torch.save says so of a full disk
+    except RuntimeError as error:  # torch.save says so of a full disk
         fault = machine_fault(error)
-        raise error if fault is None else MachineError(f"{target}: {fault}") from None
+        if fault is None or is_out_of_memory(error):
+            raise
+        raise MachineError(f"{target}: {fault}") from None
 
 
 def _prepare(target: StrPath, folder: bool = False) -> Path:

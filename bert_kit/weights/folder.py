@@ -114,8 +114,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     Raises
     ------
     BertKitError
-        If there is no such folder, a file in it is damaged, a tensor's shape does not fit, or
-        a number in it is NaN or infinite.
+        If there is no such folder, or a tensor in it is damaged, not finite or of another shape.
     """
     folder = find_folder(name_or_folder, WEIGHT_FILES, download)
     stored = BertConfig.load(folder)
