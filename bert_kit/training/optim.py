@@ -213,8 +213,20 @@ def schedule_factor(step: int, kind: str, warmup_steps: int, total_steps: int) -
     }[kind]
 
 
+class StepSchedule(LambdaLR):
+    """A schedule that follows from the number of steps alone: nothing of it need be stored."""
+
+    def go_to(self, steps: int) -> None:
+        """Stand where `steps` calls of `step()` lead to, counted from the start."""
+        self.last_epoch, self._step_count = steps, steps + 1
+        for group, rate, factor in zip(self.optimizer.param_groups, self.base_lrs,
+                                       self.lr_lambdas, strict=True):
+            group["lr"] = rate * factor(steps)
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
 def make_schedule(optimizer: torch.optim.Optimizer, kind: str, warmup_steps: float,
-                  total_steps: int) -> LambdaLR:
+                  total_steps: int) -> StepSchedule:
     """Return a scheduler that applies `schedule_factor` after each `step()`.
 
     `warmup_steps` below 1 is a share of `total_steps`. Every parameter group keeps its ratio to
@@ -230,5 +242,5 @@ def make_schedule(optimizer: torch.optim.Optimizer, kind: str, warmup_steps: flo
     if warmup != int(warmup) or not 0 <= warmup <= total_steps:
         raise TrainingError(f"warmup_steps is {warmup_steps}; expected a share below 1 or a whole "
                             f"number up to the {total_steps} steps of the run")
-    return LambdaLR(
+    return StepSchedule(
         optimizer, lambda step: schedule_factor(step, kind, int(warmup), total_steps))

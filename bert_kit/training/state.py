@@ -1,15 +1,17 @@
 """Checkpoints: everything that a killed run needs to go on bit for bit.
 
 A checkpoint folder holds the model as any reader wants it (config.json, model.safetensors,
-tokenizer), and beside it what only training needs: optimizer, schedule, loss scale, random
-numbers, and the place in the data. It is written under a temporary name and renamed when
-complete, so a folder called checkpoint-<step> is always whole.
+tokenizer), and beside it what only training needs: optimizer, loss scale, random numbers, and the
+place in the data. (The schedule follows from the step, unless it comes from elsewhere.) It is
+written under a temporary name and renamed when complete, so a folder called checkpoint-<step> was
+whole when it was written; digests.json tells whether it still is.
 """
 
 import csv
 import dataclasses
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +20,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bert_kit.digests import check_digests, write_digests
 from bert_kit.errors import BertKitError, TrainingError
-from bert_kit.files import (StrPath, atomic_file, atomic_folder, check_same, read_json,
-                            remove_folder, remove_leftovers, write_json)
+from bert_kit.files import (StrPath, atomic_file, atomic_folder, check_same, numbered_folder,
+                            read_json, remove_folder, remove_leftovers, write_json)
+from bert_kit.torch_files import read_saved, write_saved
 from bert_kit.training.distributed import Processes
+from bert_kit.training.optim import StepSchedule
+from bert_kit.training.restoring import (RandomState, checked_place, checked_random_states,
+                                         restore_optimizer, restore_schedule)
 
 LogRow = dict[str, float | None]  # numbers by name, None for what is not a finite number
-RandomState = dict[str, Any]  # a state of torch's generators: {"cpu": Tensor, "cuda": [Tensor, …]}
+
+NAME = re.compile(r"checkpoint-\d+")
 
 # Settings that a resumed run may change. They say what is kept and shown, when to end, and how
 # many rows are worked on at a time: no step's result depends on them (on the last one by rounding
@@ -88,6 +96,7 @@ class Stepper(Protocol):
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    scheduler: Any
     processes: Processes
 
     def parts(self) -> Mapping[str, Stateful]: ...
@@ -104,9 +113,10 @@ def save_checkpoint(output_dir: StrPath, state: TrainerState, stepper: Stepper,
     with atomic_folder(target) as folder:
         save_model(folder)
         for name, part in stepper.parts().items():
-            torch.save(part.state_dict(), folder / name)
-        torch.save(random_states, folder / "rng_state.pt")
+            write_saved(folder / name, part.state_dict())
+        write_saved(folder / "rng_state.pt", random_states)
         write_json(folder / "trainer_state.json", dataclasses.asdict(state))
+        write_digests(folder)
     return target
 
 
@@ -118,35 +128,49 @@ def load_checkpoint(folder: StrPath, stepper: Stepper,
 
     Raises
     ------
-    TrainingError
+    BertKitError
         If a file is missing, damaged or belongs to another run.
     """
     folder = Path(folder)
+    state = _read_state(folder / "trainer_state.json")
+    steps, parts = state.step - state.skipped, stepper.parts()
+    stored = {name: read_saved(folder / name, TrainingError) for name in parts}
+    numbers = folder / "rng_state.pt"
+    random_states = checked_random_states(read_saved(numbers, TrainingError), str(numbers))
+    own_rates = isinstance(stepper.scheduler, StepSchedule)
     load_model(folder)
-    try:
-        for name, part in stepper.parts().items():
-            part.load_state_dict(_load(folder / name))
-        state = TrainerState(**read_json(folder / "trainer_state.json"))
-        random_states = _load(folder / "rng_state.pt")
-        if isinstance(random_states, dict):  # as it was written before there were processes
-            random_states = [random_states]
-        if len(random_states) == stepper.processes.size:
-            restore_random_state(random_states[stepper.processes.rank])
-    except BertKitError:
-        raise
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise TrainingError(f"{folder} does not fit this run: {error}") from None
+    for name, part in parts.items():
+        where = str(folder / name)
+        if part is stepper.optimizer:
+            restore_optimizer(stepper.optimizer, stepper.model, stored[name], where, steps,
+                              own_rates)
+        elif part is stepper.scheduler:
+            restore_schedule(part, stored[name], where)
+        else:
+            try:
+                part.load_state_dict(stored[name])
+            except BertKitError as error:
+                raise TrainingError(f"{where}: {error}") from None
+    if own_rates:
+        stepper.scheduler.go_to(steps)
+    if len(random_states) == stepper.processes.size:
+        restore_random_state(random_states[stepper.processes.rank])
+    elif stepper.processes.first:
+        print(f"{folder}: was written by {len(random_states)} processes and is gone on with by "
+              f"{stepper.processes.size}: dropout draws other numbers", file=sys.stderr)
     return state
 
 
-def _load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise TrainingError(f"{path}: no such file; the checkpoint cannot be resumed") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrainingError(f"{path}: cannot be read ({reason})") from None
+def _read_state(path: Path) -> TrainerState:
+    """Read where a run stands; the folder's name says its step too."""
+    values = checked_place(read_json(path), str(path))
+    unknown = values.keys() - {field.name for field in dataclasses.fields(TrainerState)}
+    if unknown:
+        raise TrainingError(f"{path}: has {min(unknown)!r}, which this version does not know")
+    state = TrainerState(**values)
+    if NAME.fullmatch(path.parent.name) and path.parent.name != f"checkpoint-{state.step}":
+        raise TrainingError(f"{path}: step is {state.step}; expected that of the folder")
+    return state
 
 
 def random_state() -> RandomState:
@@ -167,7 +191,7 @@ def restore_random_state(state: RandomState) -> None:
 def checkpoints(output_dir: StrPath) -> list[Path]:
     """Return the whole checkpoints of a run, oldest first."""
     whole = [path for path in Path(output_dir).glob("checkpoint-*")
-             if re.fullmatch(r"checkpoint-\d+", path.name)
+             if NAME.fullmatch(path.name)
              and (path / "trainer_state.json").is_file()]
     return sorted(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
@@ -203,7 +227,13 @@ def open_run(output_dir: StrPath, settings: Mapping[str, object],
         ones, `FREE` excepted: with others it would be another run.
     resume
         None starts anew and refuses a folder that has checkpoints; "auto" takes the newest
-        checkpoint if there is one; a path must be the newest one of this folder.
+        checkpoint if there is one, or, if that is damaged, the newest before it that is not; a
+        path must be the newest one of this folder.
+
+    Raises
+    ------
+    BertKitError
+        If the run cannot begin or go on here.
     """
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -216,13 +246,39 @@ def open_run(output_dir: StrPath, settings: Mapping[str, object],
     else:
         write_json(stored, settings)
     if resume is None or resume == "auto":
-        return present[-1] if present else None
+        return _newest_whole(present) if present else None
     if Path(resume).resolve() not in [path.resolve() for path in present]:
         raise TrainingError(f"{resume} is not a checkpoint in {output_dir}")
     if Path(resume).resolve() != present[-1].resolve():
         raise TrainingError(f"{present[-1]} is newer than {resume}; remove what is newer, or copy "
                             "the older one into a folder of its own and resume there")
+    try:
+        check_digests(present[-1])
+    except BertKitError as error:
+        raise TrainingError(f"{error}; --resume auto takes the checkpoint before it") from None
     return present[-1]
+
+
+def _newest_whole(present: Sequence[Path]) -> Path:
+    """Return the newest checkpoint whose files are those that were saved.
+
+    Those after it are set aside: they keep no place from the ones that will be written.
+    """
+    damaged: dict[Path, BertKitError] = {}
+    for whole in reversed(present):
+        try:
+            check_digests(whole)
+        except BertKitError as error:
+            damaged[whole] = error
+            continue
+        for path, problem in damaged.items():
+            aside = numbered_folder(path.parent, f"damaged-{path.name}")
+            path.rename(aside)
+            print(f"{problem}; it is {aside.name} from now on, and the run goes on from "
+                  f"{whole.name}", file=sys.stderr)
+        return whole
+    raise TrainingError(f"{next(iter(damaged.values()))}; no checkpoint before it is whole, choose "
+                        "another output_dir to begin anew")
 
 
 def finite_numbers(row: Mapping[str, Any]) -> LogRow:

@@ -5,6 +5,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
+from bert_kit.digests import check_digests
 from bert_kit.errors import TrainingError
-from bert_kit.files import StrPath
+from bert_kit.files import StrPath, check_kinds
 from bert_kit.training.amp import autocast, loss_scaler
 from bert_kit.training.arguments import TrainingArguments
 from bert_kit.training.distributed import ALONE, Processes
@@ -22,9 +24,10 @@ from bert_kit.training.interrupts import Interrupt, finish_step_first
 from bert_kit.training.losses import (Batch, Loss, compute_classification_loss, compute_mlm_loss,
                                       count_labels, count_rows)
 from bert_kit.training.memory import MemoryManager, keep_freed_memory
-from bert_kit.training.optim import (describe_groups, layerwise_rates,
+from bert_kit.training.optim import (StepSchedule, describe_groups, layerwise_rates,
                                      learning_rates, make_optimizer, make_schedule)
 from bert_kit.training.progress import Progress
+from bert_kit.training.restoring import scaler_state
 from bert_kit.training.state import (LogRow, Stateful, TrainerState, append_metrics, finite_numbers,
                                      load_checkpoint, open_run, random_state,
                                      restore_random_state, rotate_checkpoints, save_checkpoint,
@@ -202,15 +205,18 @@ class AMPTrainer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore `state_dict`; another precision than the stored one is a TrainingError."""
+        check_kinds(state_dict, {"precision": str, "scaler": dict}, "the precision's state")
         if state_dict["precision"] != self.precision:
             raise TrainingError(f"the checkpoint was trained in {state_dict['precision']}, "
                                 f"this run is in {self.precision}")
         if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state_dict["scaler"])
+            self.scaler.load_state_dict(scaler_state(self.scaler.state_dict(),
+                                                     state_dict["scaler"], "the loss scale"))
 
     def parts(self) -> dict[str, Stateful]:
         """Return what a checkpoint holds beside the model, by the name of its file."""
-        schedule = {} if self.scheduler is None else {"scheduler.pt": self.scheduler}
+        from_elsewhere = self.scheduler is not None and not isinstance(self.scheduler, StepSchedule)
+        schedule = {"scheduler.pt": self.scheduler} if from_elsewhere else {}
         return {"optimizer.pt": self.optimizer, **schedule, "scaler.pt": self}
 
 
@@ -375,6 +381,7 @@ class Trainer:
             checkpoint = self.processes.from_first(lambda: open_run(folder, settings, resume))
             if checkpoint is not None:
                 self.state = load_checkpoint(checkpoint, self.amp, self.load_model)
+                self._check_place(checkpoint)
                 if self.processes.first:
                     write_metrics(folder, self.state.log)
         # What has ended stays so if the reason still holds; a run that was killed when its time was
@@ -386,12 +393,27 @@ class Trainer:
         state.rows_at_a_time = self.memory.go_on_with(state.rows_at_a_time)
         return self.memory
 
+    def _check_place(self, checkpoint: Path) -> None:
+        """Check that the step of a checkpoint is one of this run, and its place in the data too."""
+        state = self.state
+        epoch, window = divmod(state.step, self.steps_per_epoch)
+        place = (epoch, window * self.args.gradient_accumulation_steps)
+        skips = self.amp.precision == "float16"
+        if state.step > self.total_steps or (state.epoch, state.batch) != place or (
+                state.skipped and not skips):
+            raise TrainingError(
+                f"{checkpoint}/trainer_state.json: step {state.step}, epoch {state.epoch}, batch "
+                f"{state.batch}, {state.skipped} steps skipped; this run of {self.total_steps} "
+                f"steps is at epoch {place[0]}, batch {place[1]} then")
+
     def _load_best(self) -> None:
         best = self.state.best_step
         if self.load_model is None or best is None or not self.args.load_best_model_at_end:
             return
         self.processes.wait()  # for the one that writes
-        self.load_model(f"{self.args.output_dir}/checkpoint-{best}")
+        folder = f"{self.args.output_dir}/checkpoint-{best}"
+        self.processes.from_first(lambda: check_digests(folder))
+        self.load_model(folder)
 
     def _describe(self, progress: Progress) -> None:
         """Say what is about to be trained, and how, to those who want to know it all."""

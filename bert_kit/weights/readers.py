@@ -1,22 +1,19 @@
 """The weight files that a model folder may hold, and how each is read without trusting it.
 
 In order of preference: one safetensors file, the same in shards behind an index, one torch file,
-the same in shards. A torch file is a pickle; it is opened with `weights_only=True`, which builds
-tensors and plain containers and runs nothing (torch >= 2.10).
+the same in shards. A torch file is a pickle; see `bert_kit.torch_files`.
 """
 
-import os
 import re
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, read_json
+from bert_kit.torch_files import read_saved
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
@@ -50,41 +47,14 @@ def read_torch_file(path: StrPath) -> dict[str, Tensor]:
     Raises
     ------
     WeightsError
-        If torch is older than 2.10, or the file is damaged, holds anything but named tensors, or
-        would unpack to more than its own size (compressed members, one number spread over a
-        billion places).
+        If it holds anything but named tensors, or `read_saved` refuses it.
     """
-    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
-        raise WeightsError(f"{path}: torch is {torch.__version__}; expected 2.10 or later, which "
-                           "reads it safely, or safetensors")
-    if not os.path.isfile(path):  # a pipe would be waited for
-        raise WeightsError(f"{path}: no such file; expected one that torch.save wrote")
-    try:
-        size = os.path.getsize(path)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > size:
-                raise WeightsError(f"{path}: {size:,} bytes that unpack to {unpacked:,}; "
-                                   f"expected a file that torch.save wrote")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except WeightsError:
-        raise
-    except Exception as error:  # a damaged pickle may raise anything
-        raise WeightsError(f"{path}: not a readable file of plain tensors "
-                           f"({type(error).__name__})") from None
+    content = read_saved(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}; expected named tensors")
     for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or (
-                tensor.is_quantized or tensor.is_nested):
-            raise WeightsError(f"{path}: {name!r} is not a dense tensor")
-        needed = tensor.numel() * tensor.element_size()
-        if needed > tensor.untyped_storage().nbytes():
-            raise WeightsError(f"{path}: {name!r} has shape {tuple(tensor.shape)}, "
-                               f"{needed:,} bytes, and stores fewer")
     return dict(content)
 
 

@@ -15,20 +15,25 @@ from typing import Any
 
 import torch
 
+from bert_kit.checks import whole
 from bert_kit.errors import ConfigError, TrainingError
-from bert_kit.files import atomic_file
+from bert_kit.files import atomic_file, check_kinds
 from bert_kit.jobs.run.build import check_options, read_weights_once
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tuning.trial import tokenized_rows, trial_options
+from bert_kit.torch_files import read_saved, write_saved
 from bert_kit.training import TrainerState
+from bert_kit.training.restoring import checked_random_states, restore_moments
 from bert_kit.tuner import Leg
 
 # Options that end or resume a run by themselves; here the tuner says when a leg ends.
 WHOLE_RUNS_ONLY = ("resume", "time_limit", "early_stopping", "trend_window", "regression",
                    "fast_dev_run", "max_steps", "minutes")
 State = dict[str, Any]
+STATE = {"params": dict, "seed": int, "epoch": int, "optim": str, "data": str, "model": dict,
+         "moments": dict, "scaler": dict, "random": list}
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class BertStep:
         BertKitError
             If a parameter is impossible, the state file does not fit, or training diverges.
         """
-        left = None if leg.state_in is None else read_state(leg.state_in)
+        left = None if leg.state_in is None else _whole_state(leg.state_in)
         training, rows = self._build(leg.params, left["seed"] if left else leg.seed, leg.device)
         trainer, options = training.trainer, training.options
         epochs = trainer.args.num_train_epochs
@@ -101,9 +106,9 @@ class BertStep:
 
     def save_model(self, state: str | Path, folder: str | Path) -> None:
         """Write the model of a state file into a folder, as `train` does."""
-        left = read_state(state)
+        left = _whole_state(state)
         training, rows = self._build(left["params"], left["seed"])
-        training.model.load_state_dict(left["model"])
+        _put_back_weights(training.model, left["model"], str(state))
         with threads(training.options.threads):
             _score(training, rows)  # it chooses thresholds, where there are some
         training.save(folder)
@@ -151,7 +156,7 @@ def write_state(path: str | Path, training: Training, params: Mapping[str, Any])
         "scaler": amp.state_dict(),
         "random": [torch.get_rng_state(), *_on_device(training, torch.cuda.get_rng_state)]}
     with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+        write_saved(temporary, state)
 
 
 def read_state(path: str | Path) -> State:
@@ -163,12 +168,21 @@ def read_state(path: str | Path) -> State:
         If there is no such file, or it is damaged.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainingError(f"{path}: is not what a leg of training leaves "
-                            f"({type(error).__name__})") from None
+        state = read_saved(path, TrainingError)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; it is not what a leg of training leaves") from None
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path}: holds a {type(state).__name__}; it is not what a leg of "
+                            "training leaves")
+    return state
+
+
+def _whole_state(path: str | Path) -> State:
+    """Return what `write_state` wrote, with everything that a leg needs."""
+    state = read_state(path)
+    check_kinds(state, STATE, path)
+    whole(f"{path}: seed", state["seed"], 0, error=TrainingError)
+    return state
 
 
 def _put_back(training: Training, left: State, leg: Leg) -> None:
@@ -179,33 +193,29 @@ def _put_back(training: Training, left: State, leg: Leg) -> None:
         if left[name] != now:
             raise TrainingError(f"{leg.state_in}: {name} was {left[name]!r} and is now {now!r}; "
                                 "a leg that goes on needs the same")
-    try:
-        training.model.load_state_dict(left["model"])
-        _put_back_moments(trainer.amp.optimizer, training.model, left["moments"])
-        trainer.amp.load_state_dict(left["scaler"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise TrainingError(f"{leg.state_in} does not fit these parameters: {reason}") from None
-    step = leg.start * trainer.steps_per_epoch  # with another batch size, other steps
-    trainer.state = TrainerState(step, leg.start)
-    scheduler = trainer.amp.scheduler
-    scheduler.last_epoch = step
-    for group, rate, factor in zip(trainer.amp.optimizer.param_groups, scheduler.base_lrs,
-                                   scheduler.lr_lambdas, strict=True):
-        group["lr"] = rate * factor(step)
-    torch.set_rng_state(left["random"][0])
-    for state in left["random"][1:]:
+    step, where = leg.start * trainer.steps_per_epoch, str(leg.state_in)
+    _put_back_weights(training.model, left["model"], where)
+    restore_moments(trainer.amp.optimizer, training.model, left["moments"], where, step)
+    trainer.amp.load_state_dict(left["scaler"])
+    trainer.state = TrainerState(step, leg.start)  # with another batch size, other steps
+    trainer.amp.scheduler.go_to(step)
+    random = {"cpu": left["random"][0] if left["random"] else None, "cuda": left["random"][1:]}
+    numbers, = checked_random_states([random], where)
+    torch.set_rng_state(numbers["cpu"])
+    for state in numbers["cuda"]:
         _on_device(training, functools.partial(torch.cuda.set_rng_state, state))
 
 
-def _put_back_moments(optimizer: torch.optim.Optimizer, model: torch.nn.Module,
-                      moments: Mapping[str, Any]) -> None:
-    """Fill the optimizer's state, and leave rate, decay and all else of its groups alone."""
-    names = {p: name for name, p in model.named_parameters()}
-    order = [names[p] for group in optimizer.param_groups for p in group["params"]]
-    state = optimizer.state_dict()
-    state["state"] = {i: moments[name] for i, name in enumerate(order) if name in moments}
-    optimizer.load_state_dict(state)
+def _put_back_weights(model: torch.nn.Module, weights: Mapping[str, Any], where: str) -> None:
+    """Fill a model with weights of its own names, shapes and types."""
+    own = model.state_dict()
+    fitting = {name for name, tensor in own.items() if isinstance(weights.get(name), torch.Tensor)
+               and (weights[name].shape, weights[name].dtype) == (tensor.shape, tensor.dtype)}
+    others = sorted(map(str, own.keys() ^ weights.keys() | own.keys() - fitting))
+    if others:
+        raise TrainingError(f"{where} does not fit these parameters: {others[0]} is missing, "
+                            f"not expected or of another shape ({len(others)} in all)")
+    model.load_state_dict(weights)
 
 
 def _fingerprint(training: Training) -> str:
