@@ -215,8 +215,8 @@ class AMPTrainer:
 
     def parts(self) -> dict[str, Stateful]:
         """Return what a checkpoint holds beside the model, by the name of its file."""
-        from_elsewhere = self.scheduler is not None and not isinstance(self.scheduler, StepSchedule)
-        schedule = {"scheduler.pt": self.scheduler} if from_elsewhere else {}
+        known = self.scheduler is None or isinstance(self.scheduler, StepSchedule)
+        schedule: dict[str, Any] = {} if known else {"scheduler.pt": self.scheduler}
         return {"optimizer.pt": self.optimizer, **schedule, "scaler.pt": self}
 
 
