@@ -112,12 +112,18 @@ def save_checkpoint(output_dir: StrPath, state: TrainerState, stepper: Stepper,
     target = Path(output_dir) / f"checkpoint-{state.step}"
     with atomic_folder(target) as folder:
         save_model(folder)
-        for name, part in stepper.parts().items():
+        for name, part in _stored_parts(stepper).items():
             write_saved(folder / name, part.state_dict())
         write_saved(folder / "rng_state.pt", random_states)
         write_json(folder / "trainer_state.json", dataclasses.asdict(state))
         write_digests(folder)
     return target
+
+
+def _stored_parts(stepper: Stepper) -> dict[str, Stateful]:
+    """Return the parts that have a file: all but a schedule that follows from the step."""
+    return {name: part for name, part in stepper.parts().items()
+            if not isinstance(part, StepSchedule)}
 
 
 def load_checkpoint(folder: StrPath, stepper: Stepper,
@@ -133,7 +139,7 @@ def load_checkpoint(folder: StrPath, stepper: Stepper,
     """
     folder = Path(folder)
     state = _read_state(folder / "trainer_state.json")
-    steps, parts = state.step - state.skipped, stepper.parts()
+    steps, parts = state.step - state.skipped, _stored_parts(stepper)
     stored = {name: read_saved(folder / name, TrainingError) for name in parts}
     numbers = folder / "rng_state.pt"
     random_states = checked_random_states(read_saved(numbers, TrainingError), str(numbers))

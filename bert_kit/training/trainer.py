@@ -24,7 +24,7 @@ from bert_kit.training.interrupts import Interrupt, finish_step_first
 from bert_kit.training.losses import (Batch, Loss, compute_classification_loss, compute_mlm_loss,
                                       count_labels, count_rows)
 from bert_kit.training.memory import MemoryManager, keep_freed_memory
-from bert_kit.training.optim import (StepSchedule, describe_groups, layerwise_rates,
+from bert_kit.training.optim import (describe_groups, layerwise_rates,
                                      learning_rates, make_optimizer, make_schedule)
 from bert_kit.training.progress import Progress
 from bert_kit.training.restoring import scaler_state
@@ -214,9 +214,8 @@ class AMPTrainer:
                                                      state_dict["scaler"], "the loss scale"))
 
     def parts(self) -> dict[str, Stateful]:
-        """Return what a checkpoint holds beside the model, by the name of its file."""
-        known = self.scheduler is None or isinstance(self.scheduler, StepSchedule)
-        schedule: dict[str, Any] = {} if known else {"scheduler.pt": self.scheduler}
+        """Return what a run is made of beside the model, by the name of its file."""
+        schedule = {} if self.scheduler is None else {"scheduler.pt": self.scheduler}
         return {"optimizer.pt": self.optimizer, **schedule, "scaler.pt": self}
 
 
