@@ -9,6 +9,7 @@ Hugging Face `tokenizers` library does that part, in Rust. What a row looks like
 """
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -150,6 +151,10 @@ class Tokenizer:
     def __setstate__(self, state: tuple[str, dict[str, str], int | None]) -> None:
         backend, special_tokens, max_length = state
         self._take(Backend.from_str(backend), special_tokens, max_length)
+
+    def fingerprint(self) -> str:
+        """Return 64 hexadecimal digits that differ for tokenizers that do: its JSON's SHA-256."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.vocab_size} pieces, max_length={self.max_length})"

@@ -51,7 +51,8 @@ def checked_place(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(fields.get("stopped"), str | None):
         raise TrainingError(f"{where}: stopped is {reprlib.repr(fields['stopped'])}; expected text")
     _check_log(fields.get("log"), step, where)
-    return dict(values)
+    sums = {name: float(fields[name]) for name in ("loss_sum", "elapsed")}  # JSON has no 0.0
+    return {**values, **sums}
 
 
 def _check_log(log: object, step: int, where: str) -> None:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
         save_pretrained as save_pretrained)
     from bert_kit.weights.names import (
         from_google as from_google, to_hugging_face as to_hugging_face)
-    from bert_kit.weights.readers import WEIGHT_FILES as WEIGHT_FILES, read_weights as read_weights
+    from bert_kit.weights.readers import (
+        WEIGHT_FILES as WEIGHT_FILES, read_weights as read_weights,
+        weights_digest as weights_digest)
     from bert_kit.weights.safetensors import (
         read_header as read_header, read_safetensors as read_safetensors,
         write_safetensors as write_safetensors)

@@ -4,6 +4,7 @@ In order of preference: one safetensors file, the same in shards behind an index
 the same in shards. A torch file is a pickle; see `bert_kit.torch_files`.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from bert_kit.digests import file_digest
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, read_json
 from bert_kit.torch_files import read_saved
@@ -34,11 +36,8 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     BertKitError
         If there is no such file, or it is damaged or unsafe.
     """
-    for name, read in _READERS.items():
-        path = Path(folder) / name
-        if path.is_file():
-            return path, read(path)
-    raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+    path = _weights_file(folder)
+    return path, _READERS[path.name](path)
 
 
 def read_torch_file(path: StrPath) -> dict[str, Tensor]:
@@ -58,24 +57,52 @@ def read_torch_file(path: StrPath) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _read_shards(index: Path, suffix: str,
-                 read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+def weights_digest(folder: StrPath) -> str:
+    """Return the SHA-256 of the files that `read_weights` reads, 64 hexadecimal digits.
+
+    Raises
+    ------
+    BertKitError
+        If there is no such file, or it cannot be read.
+    """
+    path = _weights_file(folder)
+    digest = hashlib.sha256(file_digest(path).encode())
+    for shard in sorted(set(_places(path).values())) if path.suffix == ".json" else ():
+        digest.update(file_digest(shard).encode())
+    return digest.hexdigest()
+
+
+def _weights_file(folder: StrPath) -> Path:
+    """Return the first file of `WEIGHT_FILES` in a folder."""
+    for name in _READERS:
+        path = Path(folder) / name
+        if path.is_file():
+            return path
+    raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+
+
+def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Read the tensors that an index maps to the files beside it."""
-    where = read_json(index).get("weight_map")
-    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
-        raise WeightsError(f"{index}: weight_map does not map tensor names to file names")
-    files = sorted(set(where.values()))
-    if not 1 <= len(files) <= _MOST_SHARDS:
-        raise WeightsError(f"{index}: {len(files):,} shards; expected 1 to {_MOST_SHARDS:,}")
-    paths = [_shard_path(index, file, suffix) for file in files]
-    tensors = {}
-    for file, path in zip(files, paths, strict=True):
+    where, tensors = _places(index), {}
+    for path in sorted(set(where.values())):
         content = read(path)
-        for name in (name for name, place in where.items() if place == file):
+        for name in (name for name, place in where.items() if place == path):
             if name not in content:
                 raise WeightsError(f"{path}: {name!r} is missing; {index.name} says it is here")
             tensors[name] = content[name]
     return tensors
+
+
+def _places(index: Path) -> dict[str, Path]:
+    """Return the file of each tensor that an index names."""
+    where, suffix = read_json(index).get("weight_map"), Path(index.name.split(".index")[0]).suffix
+    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+        raise WeightsError(f"{index}: weight_map does not map tensor names to file names")
+    files = set(where.values())
+    if not 1 <= len(files) <= _MOST_SHARDS:
+        raise WeightsError(f"{index}: {len(files):,} shards; expected 1 to {_MOST_SHARDS:,}")
+    paths = {file: _shard_path(index, file, suffix) for file in sorted(files)}
+    return {name: paths[file] for name, file in where.items()}
 
 
 def _shard_path(index: Path, file: str, suffix: str) -> Path:
@@ -101,11 +128,10 @@ def _shard_path(index: Path, file: str, suffix: str) -> Path:
     return folder / file
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
     "model.safetensors": read_safetensors,
-    "model.safetensors.index.json": partial(_read_shards, suffix=".safetensors",
-                                            read=read_safetensors),
+    "model.safetensors.index.json": partial(_read_shards, read=read_safetensors),
     "pytorch_model.bin": read_torch_file,
-    "pytorch_model.bin.index.json": partial(_read_shards, suffix=".bin", read=read_torch_file),
+    "pytorch_model.bin.index.json": partial(_read_shards, read=read_torch_file),
 }
 WEIGHT_FILES = tuple(_READERS)

@@ -21,7 +21,7 @@ from bert_kit import train_tokenizer
 from bert_kit.data import (MLMDataset, TokenStore, build_token_store, make_loader, read_documents)
 from bert_kit.data.store import building as store_building
 from bert_kit.data.store import token_store as store_file
-from bert_kit.data.store.token_store import fingerprint, token_type
+from bert_kit.data.store.token_store import token_type
 from bert_kit.errors import BertKitError, DataError
 
 
@@ -334,9 +334,9 @@ def test_fingerprints(tmp_path):
     others = [train_tokenizer(make_texts(100), 91),
               train_tokenizer((text.strip(" \u2603") for text in make_texts(100)), 90,
                               lowercase=False)]
-    assert fingerprint(loaded) == fingerprint(pickle.loads(pickle.dumps(loaded)))
-    assert fingerprint(loaded) == fingerprint(tokenizer())
-    assert len({fingerprint(one) for one in (tokenizer(), *others)}) == 3
+    assert loaded.fingerprint() == pickle.loads(pickle.dumps(loaded)).fingerprint()
+    assert loaded.fingerprint() == tokenizer().fingerprint()
+    assert len({one.fingerprint() for one in (tokenizer(), *others)}) == 3
 
 
 def test_another_tokenizer_is_refused(tmp_path, files):

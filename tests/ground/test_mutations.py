@@ -165,9 +165,14 @@ def checkpoint(folder):
     small = CONFIG.replace(num_hidden_layers=0)
     build(folder / "run", config=small, max_steps=2, save_steps=2, verbosity=0).train()
     trainer, (path,) = build(None, config=small), checkpoints(folder / "run")
-    files = [path / name for name in ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pt",
+    files = [path / name for name in ("optimizer.pt", "scaler.pt", "rng_state.pt",
                                       "trainer_state.json")]
-    return files, lambda: load_checkpoint(path, trainer.amp, trainer.load_model)
+    batch = next(iter(trainer.train_loader))
+
+    def read():  # and train on
+        load_checkpoint(path, trainer.amp, trainer.load_model)
+        trainer.amp.train_classification_step(batch)
+    return files, read
 
 
 def leg(folder):

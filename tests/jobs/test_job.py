@@ -5,11 +5,12 @@ import csv
 
 import pytest
 import torch
-from tiny_jobs import tiny_bert
+from tiny_jobs import tiny_bert, write_table
 from tiny_tasks import training_of
 
+from bert_kit import BERTForMaskedLM, BertConfig, Tokenizer, save_pretrained
 from bert_kit.errors import ConfigError
-from bert_kit.files import read_json
+from bert_kit.files import read_json, write_json
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.table import PLACES, task_named
 from bert_kit.jobs.train import train
@@ -187,3 +188,31 @@ def test_a_run_of_many_options_goes_on_to_the_same_bits(task, bert, tmp_path):
     assert cut["steps"] == whole["steps"] and cut["validation"] == whole["validation"]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("other", ["tokenizer", "weights"])
+def test_a_run_goes_on_from_the_model_that_it_began_with(tmp_path, other, capsys):
+    model, file = tiny_bert(tmp_path / "bert"), write_table(tmp_path / "rows.csv")
+    job = {"data_file": file, "model": model, "output_dir": tmp_path / "run", "max_steps": 1,
+           "max_length": 12, "device": "cpu", "plots": False, "baselines": False}
+    train("classification", job)
+    torch_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(torch_threads + 1)
+        capsys.readouterr()
+        train("classification", {**job, "resume": "auto"})
+        assert f"when this began it had {torch_threads}" in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(torch_threads)
+    if other == "weights":
+        save_pretrained(BERTForMaskedLM(BertConfig.load(model)), model)
+    else:
+        *pieces, one, two = (model / "vocab.txt").read_text().split()
+        Tokenizer([*pieces, two, one]).save(model)
+    with pytest.raises(ConfigError, match=f"{other} of the model ha.*changed since it began"):
+        train("classification", {**job, "resume": "auto"})
+    manifest = read_json(tmp_path / "run" / "manifest.json")
+    for key in ("tokenizer", "weights", "threads_used"):  # as a run of an earlier version
+        del manifest[key]
+    write_json(tmp_path / "run" / "manifest.json", manifest)
+    train("classification", {**job, "resume": "auto"})

@@ -7,7 +7,6 @@ was killed goes on with the shards that are missing.
 """
 
 import contextlib
-import hashlib
 import multiprocessing
 import os
 import threading
@@ -27,7 +26,8 @@ from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.rows.pieces import Ragged
 from bert_kit.data.store.array_files import MappedArray
 from bert_kit.data.store.token_store import (
-    INDEX, MANIFEST, PLAN, VERSION, TokenStore, fingerprint, shard_files, token_type)
+    INDEX, MANIFEST, PLAN, VERSION, TokenStore, shard_files, token_type)
+from bert_kit.digests import file_digest
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import atomic_file, read_json, remove_leftovers, working_folder, write_json
 from bert_kit.tokenization import Tokenizer
@@ -69,7 +69,7 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
     whole("workers", workers, 1, error=DataError)
     folder = Path(folder)
     files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    made_of = {"version": VERSION, "tokenizer": fingerprint(tokenizer),
+    made_of = {"version": VERSION, "tokenizer": tokenizer.fingerprint(),
                "vocab_size": tokenizer.vocab_size,
                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
     if (folder / MANIFEST).exists() and (folder / PLAN).exists():
@@ -112,11 +112,7 @@ def _seen(files: list[Path]) -> list[list[int]]:
 
 def _hashes(files: list[Path]) -> list[str]:
     """Return the SHA-256 of each file's bytes."""
-    found = []
-    for path in files:
-        with open(path, "rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return found
+    return [file_digest(path) for path in files]
 
 
 def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list[ByteRange]]:

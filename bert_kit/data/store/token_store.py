@@ -16,7 +16,6 @@ The rows could be worked out from the ends, but not without a number for each do
 process. As a file they cost eight bytes a row, 3% of what it holds, and opening takes no time.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,6 @@ VERSION = 1
 MANIFEST, PLAN = "manifest.json", "plan.json"
 INDEX = np.dtype("<i8")
 READS = 512  # rows read before their pages are handed back; each may bring 64 kB of neighbours
-
-
-def fingerprint(tokenizer: Tokenizer) -> str:
-    """Return 64 hexadecimal digits that differ for tokenizers that do.
-
-    It is the SHA-256 of the tokenizer's JSON.
-    """
-    return hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()
 
 
 def token_type(vocab_size: int) -> np.dtype:
@@ -125,10 +116,10 @@ class TokenStore:
         DataError
             If the store is another tokenizer's.
         """
-        if fingerprint(tokenizer) != self.fingerprint:
+        if tokenizer.fingerprint() != self.fingerprint:
             raise DataError(f"{self.folder}: made with another tokenizer (fingerprint "
                             f"{self.fingerprint[:8]}…); expected this one's, "
-                            f"{fingerprint(tokenizer)[:8]}…")
+                            f"{tokenizer.fingerprint()[:8]}…")
         return StoreRows(self, room, tokenizer.cls_id, tokenizer.sep_id)
 
     def read(self, start: int, end: int) -> np.ndarray:

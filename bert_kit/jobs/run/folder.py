@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from typing import Any
 import bert_kit
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
-from bert_kit.files import read_json, remove_leftovers, working_folder, write_json
+from bert_kit.files import StrPath, read_json, remove_leftovers, working_folder, write_json
 from bert_kit.jobs.options.declare import Options, fields_of, spellings
 from bert_kit.jobs.options.groups import RunningOptions
 from bert_kit.printing import one_line
 from bert_kit.training import Processes, choose_device, join_processes
 
 FAST_DEV_STEPS = 2
+# What may not change before a run goes on, by its name in the manifest; see `Task.made_of`.
+MADE_OF = {"tokenizer": "tokenizer of the model has", "weights": "weights of the model have",
+           "data": "data has"}
 
 
 @contextlib.contextmanager
@@ -116,12 +119,17 @@ def check_place(folder: str | Path) -> Path:
     return Path(folder)
 
 
-def open_folder(options: RunningOptions, job: str, fingerprint: str,
-                begun: str = "training_args.json", **more: object) -> None:
-    """Write the manifest of a run that begins; one that goes on must be about the same rows.
+def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object],
+                folder: StrPath | None = None, begun: str = "training_args.json",
+                **more: object) -> None:
+    """Write the manifest of a run that begins; one that goes on must be made of the same.
 
     Parameters
     ----------
+    made_of
+        See `Task.made_of`.
+    folder
+        By default the output folder.
     begun
         The file that a run which has begun has in its folder.
     **more
@@ -130,23 +138,30 @@ def open_folder(options: RunningOptions, job: str, fingerprint: str,
     Raises
     ------
     ConfigError
-        If the rows are others.
+        If the rows, the tokenizer or the starting weights are others.
     """
-    path = Path(str(options.output_dir)) / "manifest.json"
+    path = Path(str(options.output_dir if folder is None else folder)) / "manifest.json"
     if not (path.parent / begun).is_file():
-        write_json(path, {**manifest(options, job, fingerprint), **more})
-    elif read_json(path).get("data") != fingerprint:
-        raise ConfigError(f"{path.parent}: the data has changed since the run began; "
-                          "expected the same rows")
+        write_json(path, {**manifest(options, job), **made_of, **more})
+        return
+    stored = read_json(path)
+    for name, what in MADE_OF.items():  # of an earlier version only the rows are known
+        if stored.get(name, None if name == "data" else made_of[name]) != made_of[name]:
+            raise ConfigError(f"{path.parent}: the {what} changed since it began; expected the "
+                              "same, or another output_dir")
+    before, now = stored.get("threads_used"), made_of["threads_used"]
+    if before is not None and before != now:
+        options.say(f"note      torch has {now} threads; when this began it had {before}: sums are "
+                    f"added in another order (--threads {before})")
 
 
-def manifest(options: Any, job: str, fingerprint: str) -> dict[str, Any]:
-    """Return all that is needed to do the same again, as plain values."""
+def manifest(options: Any, job: str) -> dict[str, Any]:
+    """Return all that is needed to do the same again but what it is made of, as plain values."""
     packages = ("torch", "numpy", "tokenizers", "scikit-learn")
     return {"bert_kit": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in packages},
             "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
-            "seed": options.seed, "data": fingerprint, "job": job, "settings": options.to_dict()}
+            "seed": options.seed, "job": job, "settings": options.to_dict()}
 
 
 def _git_hash() -> str | None:

@@ -141,8 +141,9 @@ class TrainingJob(Generic[Part]):
                 reset_peak_memory(device)
                 training = self.build(rows)
                 if options.output_dir is not None:
-                    same = task.fingerprint(rows.parts, rows.tokenizer)
-                    first(lambda: open_folder(options, task.job, same))
+                    data = task.fingerprint(rows.parts, rows.tokenizer)
+                    first(lambda: open_folder(options, task.job,
+                                              task.made_of(options, data, rows.tokenizer)))
             baselines = self.baselines(training)
             self.describe(training, baselines)
             with training.at_work() as trainer:

@@ -24,7 +24,7 @@ from bert_kit.lookup import find_folder
 from bert_kit.printing import Column
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
 from bert_kit.training import Loss, Processes
-from bert_kit.weights import WEIGHT_FILES
+from bert_kit.weights import WEIGHT_FILES, weights_digest
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
@@ -176,6 +176,15 @@ class Task(ABC, Generic[Part]):
                   device: torch.device, processes: Processes) -> Any:
         """Return what runs the model."""
         return self.predictor_class(model, tokenizer, device, processes)
+
+    def made_of(self, options: Any, data: str, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Return what a run's bits depend on besides its options, for its manifest.
+
+        `data` is the `fingerprint` of its rows. The weights are those to start from, or None.
+        """
+        weights = None if options.model is None else weights_digest(self.start_folder(options))
+        return {"data": data, "weights": weights, "tokenizer": tokenizer.fingerprint(),
+                "threads_used": options.threads or torch.get_num_threads()}
 
     def fingerprint(self, parts: Parts[Part], tokenizer: Tokenizer) -> str:
         """Return what tells the rows of a run from any others."""

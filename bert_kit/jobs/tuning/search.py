@@ -25,13 +25,13 @@ import torch
 from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.evaluation import Finding, format_leaderboard
 from bert_kit.figures import require_plots
-from bert_kit.files import held, numbered_folder, read_json, remove_folder, write_json
+from bert_kit.files import held, numbered_folder, read_json, remove_folder
 from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
                                      explicit_rates, planned_epochs, starting_config,
                                      usual_epochs)
-from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
+from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, open_folder, quoted,
                                       remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
@@ -336,13 +336,10 @@ def read_rows(search: Search) -> tuple[Rows, str]:
     with remove_split_on_error(search.folder):
         rows = tokenized_rows(search.base, search.options.folds)[0]
     fingerprint = search.task.fingerprint(rows.parts, rows.tokenizer)
-    path = search.folder / "manifest.json"
-    if not path.is_file():
-        write_json(path, {**manifest(search.options, "tune", fingerprint), "chosen": {
-            name: getattr(search.base, name) for name in CHOSEN}})
-    elif read_json(path).get("data") != fingerprint:
-        raise ConfigError(f"{search.folder}: the data has changed since the search began; "
-                          "expected the same rows")
+    open_folder(search.options, "tune", search.task.made_of(search.base, fingerprint,
+                                                            rows.tokenizer),
+                search.folder, "manifest.json",
+                chosen={name: getattr(search.base, name) for name in CHOSEN})
     return rows, fingerprint
 
 
