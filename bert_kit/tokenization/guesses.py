@@ -61,13 +61,13 @@ def _has_marks(text: str) -> bool:
 def _bodies(pieces: Sequence[str]) -> list[str]:
     """Return the pieces without "##", but for those that no text is cut into."""
     bodies = [piece.removeprefix("##") or piece for piece in pieces]
-    return [body for body in bodies if len(body) == 1 or not any(map(_is_punctuation, body))]
+    return [body for body in bodies if len(body) == 1 or not any(map(is_punctuation, body))]
 
 
-def _is_punctuation(character: str) -> bool:
+def is_punctuation(character: str) -> bool:
     """Say whether BERT cuts a text at a character: as in its BasicTokenizer.
 
-    >>> _is_punctuation("$"), _is_punctuation("。"), _is_punctuation("a")
+    >>> is_punctuation("$"), is_punctuation("。"), is_punctuation("a")
     (True, True, False)
     """
     ascii_sign = character.isascii() and character.isprintable() and not (
