@@ -39,8 +39,8 @@ TRAINED = ("train", "train --task multi_label", "train --task regression", "trai
            "train --task answering", "train --task similarity --pooling mean", "pretrain",
            "compare", "tune --classifier standard", "active")
 USED = {"predict --text good": "classifier", "tag --text good": "tagger",
-        "answer --question a --context good": "answerer", "embed --pooling mean --query good": "encoder",
-        "explore --text good": "masked",
+        "answer --question a --context good": "answerer",
+        "embed --pooling mean --query good": "encoder", "explore --text good": "masked",
         "evaluate": "classifier"}
 
 
