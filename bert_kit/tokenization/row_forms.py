@@ -44,9 +44,9 @@ def read_row_form(content: Any, path: Path, bare: bool) -> dict[str, Any]:
             cls, sep = rows["single"][0][0], rows["single"][-1][0]
             ids = {token: entry["ids"][0] if entry["tokens"] == [token] else entry["tokens"]
                    for token, entry in content["special_tokens"].items()}
+        segment = rows["pair"][-1][1]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise TokenizerError(f"{path}: post_processor is damaged; {_BERT}") from None
-    segment = rows["pair"][-1][1]
     for name, expected in (("single", _row(cls, sep)), ("pair", _row(cls, sep, segment))):
         if rows[name] != expected or segment not in (0, 1):
             shown = " ".join(f"{what}:{number}" for what, number in rows[name])

@@ -93,6 +93,9 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
             said[key] = _flag(config[key], allowed, path, key)
     roles = {role: special[f"{role}_token"][0]["content"] if f"{role}_token" in special
              else said.get(f"{role}_token") or default for role, default in SPECIAL_TOKENS.items()}
+    for role, token in roles.items():
+        if not isinstance(token, str):
+            raise TokenizerError(f"{folder}: the {role} token is {token!r:.40}; expected a string")
     tokens = _all_added(folder, pieces, added, config, special, set(roles.values()))
     _check_row_ids(said.get("row_ids"), roles, pieces, tokens, folder / "tokenizer.json")
     if "do_lower_case" not in said:
@@ -231,8 +234,12 @@ def _all_added(folder: Path, pieces: Sequence[str], entries: list[dict],
         content = {token: {"id": number, "content": token, "special": token in marked,
                            "normalized": token not in marked}
                    for token, number in read_json(older).items()}
-    known = {entry.get("content"): entry for entry in entries}
-    known |= {entry.get("content"): entry for entry in content.values()}
+    known = {}
+    for entry in (*entries, *content.values()):
+        if not isinstance(entry.get("content"), str) or not entry["content"]:
+            raise TokenizerError(f"{path}: added token {str(entry)!r:.60} has no content; expected "
+                                 "a text")
+        known[entry["content"]] = entry
     found = _in_order_of_ids(known, pieces, path)
     contents = {token.content for token in found} | roles
     for token in named:

@@ -1,9 +1,11 @@
 """Every key of a tokenizer's files is followed, or refused by name: transformers has the answer."""
 
 import contextlib
+import copy
 import inspect
 import itertools
 import json
+import random
 import re
 import warnings
 
@@ -13,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 
 from bert_kit.data import ClassificationDataset
 from bert_kit.data.rows.scored_pairs import SimilarityDataset
-from bert_kit.errors import TokenizerError
+from bert_kit.errors import BertKitError, TokenizerError
 from bert_kit.tokenization import Tokenizer, train_tokenizer
 from bert_kit.tokenization.keys import (ADDED_TOKEN, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG,
                                         TOKENIZER_JSON)
@@ -319,3 +321,52 @@ def test_a_learned_tokenizer_keeps_case_and_accents_on_request(tmp_path):
                 assert same("Ab", "ab") is lowercase
                 assert same("schön", "schon") is drops and same("かぎ", "かき") is drops
                 assert not same("की", "कि") and found.unk_id not in found.encode(texts[0]).ids
+
+
+SOME = 200  # of 3,210 places and values
+JUNK = [None, True, 3, -1, 1.5, "", "x", [], [3], [[]], {}, {"a": 1}, {"content": []},
+        {"id": "x"}, ["x", None]]
+
+
+def places_of(value, path=()):
+    """Yield the path of every value inside a JSON value."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else (
+        enumerate(value) if isinstance(value, list) else ())
+    for key, inner in items:
+        yield from places_of(inner, (*path, key))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_any_value_in_any_place_loads_or_is_one_line(tmp_path):
+    content = template()
+    content["truncation"] = {"direction": "Left", "max_length": 9, "stride": 0}
+    good = {"tokenizer": content, "special_tokens_map": {"bos_token": "<e1>"},
+            "tokenizer_config": {**CONFIG, "added_tokens_decoder": {
+                str(len(PIECES)): {**MARKERS[0], "id": len(PIECES)}}},
+            "added_tokens": {"<e1>": len(PIECES)}, "config": {"tokenizer_class": None}}
+    places = [("tokenizer_config", (key,)) for key in TOKENIZER_CONFIG] + [
+        (name, path) for name, value in good.items() for path in places_of(value)
+        if "vocab" not in path[:-1]]
+    outcomes = set()
+    for (name, path), junk in random.Random(0).sample([*itertools.product(places, JUNK)], SOME):
+        bad = copy.deepcopy(good)
+        if name == "added_tokens":
+            del bad["tokenizer_config"]["added_tokens_decoder"]
+        place = bad[name]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = junk
+        for file, written in bad.items():
+            (tmp_path / f"{file}.json").write_text(json.dumps(written))
+        outcomes.add(outcome(tmp_path))
+    assert outcomes == {"Tokenizer", "error"}
+
+
+def outcome(path):
+    try:
+        return type(Tokenizer.load(path)).__name__
+    except BertKitError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1_000
+        return "error"
