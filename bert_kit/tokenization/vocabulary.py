@@ -322,7 +322,7 @@ def read_vocab_txt(path: Path) -> list[str]:
         raise TokenizerError(f"{path}: not UTF-8 text; expected one piece a line") from None
     except OSError as error:
         raise TokenizerError(f"{path}: cannot be read ({error.strerror})") from None
-    pieces = [line.rstrip() or line.removesuffix("\r") for line in lines]
+    pieces = [line.removesuffix("\r") for line in lines]
     while pieces and not pieces[-1]:
         pieces.pop()
     if not pieces:
