@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 from bert_kit import __version__
@@ -14,7 +15,9 @@ from bert_kit.errors import (BertKitError, MachineError, NothingLearned, UsageEr
 from bert_kit.jobs.options.declare import nearest
 from bert_kit.jobs.options.parser import parse, same_spelling
 from bert_kit.jobs.table import JOBS, RESUMED, renamed
+from bert_kit.printing import one_line
 
+FORMAT_WARNING = warnings.formatwarning
 USAGE = "bert-kit JOB [options]; bert-kit JOB --help lists the options of a job"
 
 
@@ -31,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     no meaning; 3, with --strict, for a model that learned nothing; 130 for Ctrl-C.
     """
     _open_closed_streams()
+    if arguments is None:  # a program of its own
+        warnings.formatwarning = _one_line_of
     if isinstance(sys.stdout, io.TextIOWrapper):  # without Unicode it shows \xdf, not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     words, name = same_spelling(sys.argv[1:] if arguments is None else arguments), ""
@@ -69,6 +74,14 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options.check_use()
     module.run(options)
     return 0
+
+
+def _one_line_of(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                 line: str | None = None) -> str:
+    """Return a warning of the kit as a line for people; others say where they come from."""
+    if filename.startswith(os.path.dirname(__file__)):
+        return f"warning: {one_line(message, 1_000)}\n"
+    return FORMAT_WARNING(message, category, filename, lineno, line)
 
 
 def _told(error: Exception) -> int:

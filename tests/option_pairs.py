@@ -49,7 +49,8 @@ VALUES = {
     "gradual_unfreezing": [True], "gradient_checkpointing": [True], "precision": ["bfloat16"],
     "group_by_length": [True], "memory_threshold": [0.5],
     "model": [{"model": None, "from_scratch": "bert-tiny"}], "download": [True],
-    "from_scratch": ["bert-mini"], "max_length": [8],
+    "from_scratch": ["bert-mini"], "do_lower_case": [False], "strip_accents": [False],
+    "max_length": [8],
     "dropout": [0.5], "hidden_dropout_prob": [0.4], "attention_probs_dropout_prob": [0.4],
     "stride": [4], "window_pooling": ["max"], "hyperparams_dir": ["."]}
 # Options that are the same in every run here.

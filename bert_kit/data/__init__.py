@@ -33,8 +33,9 @@ if TYPE_CHECKING:
         SimilarityDataset as SimilarityDataset, split_pairs as split_pairs)
     from bert_kit.data.rows.sentence_pairs import (
         IS_NEXT as IS_NEXT, IS_RANDOM as IS_RANDOM, NSPDataset as NSPDataset)
-    from bert_kit.data.rows.tagging import (
-        TaggingDataset as TaggingDataset, word_spans as word_spans)
+    from bert_kit.data.rows.tagging import TaggingDataset as TaggingDataset
+    from bert_kit.data.rows.words import (
+        WordCut as WordCut, learn_cut as learn_cut, word_spans as word_spans)
     from bert_kit.data.samples.corpus import (
         Corpus as Corpus, Document as Document, load_corpus as load_corpus)
     from bert_kit.data.samples.library_task import (

@@ -69,9 +69,9 @@ class ClassificationDataset(RowDataset):
     """Texts, or pairs of texts, with what is to be told of them: class, label set or number.
 
     Rows are [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with segment 1 from B on. In a pair that is
-    too long the longer text is cut first, at its end. A row has `input_ids`, `token_type_ids`
-    (S,), `labels`, and any weight; with a stride it has a list `windows` of such ids and types
-    instead of the first two.
+    too long the longer text is cut first. Texts are cut at the tokenizer's `truncation_side`. A
+    row has `input_ids`, `token_type_ids` (S,), `labels`, and any weight; with a stride it has a
+    list `windows` of such ids and types instead of the first two.
 
     Parameters
     ----------
@@ -110,12 +110,14 @@ class ClassificationDataset(RowDataset):
         self.labels = row_labels(texts, labels)
         self.sample_weights = row_weights(texts, sample_weights)
         self.pad_id, self.second_from = tokenizer.pad_id, None
+        self.second_segment = tokenizer.second_segment
         self.room = row_room(max_length, texts=1 if second is None else 2)
         self.stride = whole("stride", stride, 0, self.room, error=DataError)
         pieces = piece_ids(texts, tokenizer)
         if second is None:
-            end = None if self.stride else self.room
-            self.rows = Ragged([tokenizer.cls_id, *ids[:end], tokenizer.sep_id] for ids in pieces)
+            room = None if self.stride else self.room
+            self.rows = Ragged([tokenizer.cls_id, *ids[tokenizer.kept(len(ids), room)],
+                                tokenizer.sep_id] for ids in pieces)
         elif self.stride:
             raise DataError(f"stride is {stride} for pairs of texts; expected 0 (windows are for "
                             "single texts)")
@@ -129,7 +131,7 @@ class ClassificationDataset(RowDataset):
         ids = self.rows[row].astype(np.int64)  # a copy: the row may be changed, the dataset not
         types = np.zeros_like(ids)
         if self.second_from is not None:
-            types[self.second_from[row]:] = 1
+            types[self.second_from[row]:] = self.second_segment
         item: Row = {"input_ids": ids, "token_type_ids": types}
         if self.stride:
             item = {"windows": [_window(ids, start, end) for start, end in windows(
@@ -159,9 +161,10 @@ def _joined(pairs: Iterable[tuple[list[int], list[int]]], tokenizer: Tokenizer, 
             second_from: array) -> Iterator[list[int]]:
     """Yield the ids of each pair as a row, and note where its segment 1 begins."""
     for first, second in pairs:
-        end_first, end_second = fit_pair(len(first), len(second), room)
-        second_from.append(end_first + 2)
-        yield [tokenizer.cls_id, *first[:end_first], tokenizer.sep_id, *second[:end_second],
+        most_first, most_second = fit_pair(len(first), len(second), room)
+        second_from.append(most_first + 2)
+        yield [tokenizer.cls_id, *first[tokenizer.kept(len(first), most_first)],
+               tokenizer.sep_id, *second[tokenizer.kept(len(second), most_second)],
                tokenizer.sep_id]
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
+    from bert_kit.tokenization.learning import train_tokenizer as train_tokenizer
     from bert_kit.tokenization.tokenizer import (
-        Tokenizer as Tokenizer, fit_pair as fit_pair, get_tokenizer as get_tokenizer,
-        train_tokenizer as train_tokenizer)
+        Tokenizer as Tokenizer, fit_pair as fit_pair, get_tokenizer as get_tokenizer)
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -1,4 +1,4 @@
-"""From text to ids and back: BERT's WordPiece, trained, loaded, saved.
+"""From text to ids and back: BERT's WordPiece, loaded and saved.
 
 A text is cleaned and split into words at white space and punctuation; each word becomes the
 longest pieces that the vocabulary holds, from the left ("##" marks a piece inside a word). The
@@ -10,6 +10,7 @@ Hugging Face `tokenizers` library does that part, in Rust. What a row looks like
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +20,13 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Encoding as BackendEncoding
 from tokenizers import Tokenizer as Backend
 
-from bert_kit.checks import whole
+from bert_kit.checks import one_of, whole
 from bert_kit.errors import BertKitError, TokenizerError
 from bert_kit.lookup import find_folder
 from bert_kit.tokenization.vocabulary import SPECIAL_TOKENS, read_vocabulary, write_vocabulary
-from bert_kit.tokenization.wordpiece import count_words, train_wordpiece
 
 _CHUNK = 1_024  # texts handed to the library at a time: enough for its threads, little memory
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, as broken JSON escapes leave it
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, as broken JSON escapes leave it
 
 
 class Encoding(NamedTuple):
@@ -56,8 +56,9 @@ class Tokenizer:
     """A WordPiece tokenizer with BERT's rows.
 
     Text stays text: "[MASK]" or "[SEP]" inside a text is read as brackets and a word, unless
-    `allow_special_tokens` says otherwise. Half characters (lone surrogates), which UTF-8 cannot
-    hold, count as U+FFFD, which BERT's cleaning drops.
+    `allow_special_tokens` says otherwise. Any other token that a model's files add stays whole in
+    a text, such as the "<e1>" that marks an entity. Half characters (lone surrogates), which
+    UTF-8 cannot hold, count as U+FFFD, which BERT's cleaning drops.
 
     Parameters
     ----------
@@ -75,6 +76,16 @@ class Tokenizer:
         Tokens outside WordPiece; those not among the pieces get the ids after them.
     max_length
         Longest row, special tokens included, when a call names no other; None sets no limit.
+    truncation_side
+        Where a text that is too long loses pieces: "right", its end, or "left".
+    second_segment
+        Segment of the second text of a pair; 0 for models that know no segments.
+    clean_text
+        Whether control characters are dropped.
+    longest_word
+        Characters of a word beyond which it becomes [UNK].
+    split_special_tokens
+        Whether added tokens that are marked special are text too.
 
     Attributes
     ----------
@@ -84,6 +95,8 @@ class Tokenizer:
         The five spellings by role.
     special_ids
         The five ids `pad_id` to `mask_id`, and the added tokens that are marked special.
+    markers
+        Spellings of these added tokens.
 
     Raises
     ------
@@ -101,7 +114,10 @@ class Tokenizer:
     def __init__(self, pieces: Sequence[str], lowercase: bool = True,
                  strip_accents: bool | None = None, split_chinese: bool = True,
                  special_tokens: Mapping[str, str] | None = None,
-                 added_tokens: Sequence[AddedToken] = (), max_length: int | None = None) -> None:
+                 added_tokens: Sequence[AddedToken] = (), max_length: int | None = None,
+                 truncation_side: str = "right", second_segment: int = 1,
+                 clean_text: bool = True, longest_word: int = 100,
+                 split_special_tokens: bool = False) -> None:
         special = {**SPECIAL_TOKENS, **(special_tokens or {})}
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         if len(vocabulary) != len(pieces):
@@ -113,48 +129,62 @@ class Tokenizer:
                 raise TokenizerError(f"the vocabulary of {len(known)} pieces has no {token!r}; "
                                      f"expected it as the {role} token")
         backend = Backend(models.WordPiece(vocabulary, unk_token=special["unk"],
-                                           max_input_chars_per_word=100))
+                                           max_input_chars_per_word=longest_word))
         backend.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=split_chinese, strip_accents=strip_accents,
-            lowercase=lowercase)
+            clean_text=clean_text, handle_chinese_chars=split_chinese,
+            strip_accents=strip_accents, lowercase=lowercase)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece(prefix="##")
-        backend.add_tokens(list(added_tokens))
+        roles = set(special.values())
+        markers = tuple(token.content for token in added_tokens
+                        if token.special and token.content not in roles)
+        # What the library takes for special is text to it, see `_take`.
+        backend.add_tokens([_added(token, token.content in roles or (
+            token.special and split_special_tokens)) for token in added_tokens])
         backend.add_special_tokens(list(dict.fromkeys(special.values())))
         sep, cls = ((special[role], _id_of(backend, special[role])) for role in ("sep", "cls"))
         backend.post_processor = processors.BertProcessing(sep, cls)  # for readers of the file
-        self._take(backend, special, max_length)
+        self._take(backend, special, max_length, markers, truncation_side, second_segment,
+                   split_special_tokens)
 
-    def _take(self, backend: Backend, special_tokens: dict[str, str],
-              max_length: int | None) -> None:
-        """Set every attribute from these three, which are also what a pickle holds."""
+    def _take(self, backend: Backend, special_tokens: dict[str, str], max_length: int | None,
+              markers: tuple[str, ...], truncation_side: str, second_segment: int,
+              split_special_tokens: bool) -> None:
+        """Set every attribute from these, which are also what a pickle holds."""
         backend.encode_special_tokens = True  # "[SEP]" in a text is text; pickles forget this
-        self.backend, self.special_tokens = backend, special_tokens
+        self.backend, self.special_tokens, self.markers = backend, special_tokens, markers
         self.max_length = max_length
         if max_length is not None:
             self.max_length = whole("max_length", max_length, 3, error=TokenizerError)
+        self.truncation_side = one_of("truncation_side", truncation_side, ("right", "left"),
+                                      error=TokenizerError)
+        self.second_segment = whole("second_segment", second_segment, 0, 1, error=TokenizerError)
+        self.split_special_tokens = split_special_tokens
         self.vocab_size = backend.get_vocab_size(with_added_tokens=True)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             _id_of(backend, special_tokens[role]) for role in SPECIAL_TOKENS)
-        self.special_ids = frozenset(
-            number for number, token in backend.get_added_tokens_decoder().items()
-            if token.special)
+        self.special_ids = frozenset(_id_of(backend, token)
+                                     for token in (*special_tokens.values(), *markers))
         for role, token in special_tokens.items():
             as_text = backend.encode(token, add_special_tokens=False).ids
             if role != "unk" and backend.token_to_id(token) in as_text:
                 raise TokenizerError(f"the {role} token {token!r} can be part of a text; expected "
                                      "a spelling with punctuation, such as '[PAD]'")
 
-    def __getstate__(self) -> tuple[str, dict[str, str], int | None]:
-        return self.backend.to_str(), self.special_tokens, self.max_length
+    def __getstate__(self) -> tuple:
+        return (self.backend.to_str(), self.special_tokens, self.max_length, self.markers,
+                self.truncation_side, self.second_segment, self.split_special_tokens)
 
-    def __setstate__(self, state: tuple[str, dict[str, str], int | None]) -> None:
-        backend, special_tokens, max_length = state
-        self._take(Backend.from_str(backend), special_tokens, max_length)
+    def __setstate__(self, state: tuple) -> None:
+        backend, *more = state
+        self._take(Backend.from_str(backend), *more)
 
     def fingerprint(self) -> str:
-        """Return 64 hexadecimal digits that differ for tokenizers that do: its JSON's SHA-256."""
-        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+        """Return the SHA-256 of all that decides which ids a text has, 64 hexadecimal digits."""
+        content, _, _, *more = self.__getstate__()
+        if more != [(), "right", 1, False]:  # else it is that of versions which knew no other
+            content += repr(more)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.vocab_size} pieces, max_length={self.max_length})"
@@ -175,8 +205,9 @@ class Tokenizer:
                      allow_special_tokens: bool = False) -> list[Encoding]:
         """Encode texts, or pairs of texts, into rows.
 
-        A row that is too long loses pieces at the end of its text, a pair at the end of the
-        longer text first; of each text that has pieces at least one stays.
+        A row that is too long loses pieces at the end of its text (or at its beginning, see
+        `truncation_side`), a pair those of the longer text first; of each text that has pieces at
+        least one stays.
 
         Parameters
         ----------
@@ -220,13 +251,22 @@ class Tokenizer:
         return [Encoding(row.ids, row.type_ids, row.word_ids, row.offsets if with_offsets else ())
                 for row in _split(self.backend, list(check_texts(texts, "texts")))]
 
+    def kept(self, count: int, room: int | None) -> slice:
+        """Return which of the pieces of a text stay in a row that has room for so many.
+
+        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        >>> Tokenizer(pieces).kept(9, 4), Tokenizer(pieces, truncation_side="left").kept(9, 4)
+        (slice(0, 4, None), slice(5, 9, None))
+        """
+        end = count if room is None else min(count, room)
+        return slice(0, end) if self.truncation_side == "right" else slice(count - end, count)
+
     def _single(self, first: BackendEncoding, limit: int | None) -> Encoding:
         """Build [CLS] A [SEP]."""
-        ids = first.ids
-        end = len(ids) if limit is None else min(len(ids), limit - 2)
-        return Encoding([self.cls_id, *ids[:end], self.sep_id], [0] * (end + 2),
-                        [None, *first.word_ids[:end], None],
-                        [(0, 0), *first.offsets[:end], (0, 0)])
+        own = self.kept(len(first.ids), None if limit is None else limit - 2)
+        ids = [self.cls_id, *first.ids[own], self.sep_id]
+        return Encoding(ids, [0] * len(ids), [None, *first.word_ids[own], None],
+                        [(0, 0), *first.offsets[own], (0, 0)])
 
     def _pair(self, first: BackendEncoding, second: BackendEncoding,
               limit: int | None) -> Encoding:
@@ -234,11 +274,12 @@ class Tokenizer:
         a, b = len(first.ids), len(second.ids)
         if limit is not None:
             a, b = fit_pair(a, b, limit - 3)
+        own, other = self.kept(len(first.ids), a), self.kept(len(second.ids), b)
         return Encoding(
-            [self.cls_id, *first.ids[:a], self.sep_id, *second.ids[:b], self.sep_id],
-            [0] * (a + 2) + [1] * (b + 1),
-            [None, *first.word_ids[:a], None, *second.word_ids[:b], None],
-            [(0, 0), *first.offsets[:a], (0, 0), *second.offsets[:b], (0, 0)])
+            [self.cls_id, *first.ids[own], self.sep_id, *second.ids[other], self.sep_id],
+            [0] * (a + 2) + [self.second_segment] * (b + 1),
+            [None, *first.word_ids[own], None, *second.word_ids[other], None],
+            [(0, 0), *first.offsets[own], (0, 0), *second.offsets[other], (0, 0)])
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the pieces of some ids, as strings."""
@@ -246,7 +287,10 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Return ids as a text: pieces joined into words, one space before each word."""
-        return self.backend.decode(self._check_ids(ids), skip_special_tokens)
+        ids = self._check_ids(ids)
+        if skip_special_tokens:
+            ids = [number for number in ids if number not in self.special_ids]
+        return self.backend.decode(ids, skip_special_tokens=False)
 
     def _check_ids(self, ids: Iterable[int]) -> list[int]:
         ids = [int(number) for number in ids]
@@ -258,7 +302,14 @@ class Tokenizer:
 
     def save(self, folder: str | Path) -> None:
         """Write the tokenizer into a model folder; the files are those of `write_vocabulary`."""
-        write_vocabulary(folder, self.backend, self.special_tokens, self.max_length)
+        write_vocabulary(folder, self)
+
+    def to_json(self) -> str:
+        """Return the tokenizer as the Hugging Face library writes it, every mark in its place."""
+        content = json.loads(self.backend.to_str())
+        for entry in content["added_tokens"]:
+            entry["special"] |= entry["content"] in self.markers
+        return json.dumps(content, indent=2, ensure_ascii=False)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
@@ -282,6 +333,12 @@ def fit_pair(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
+def _added(token: AddedToken, special: bool) -> AddedToken:
+    """Return a token with its flags, but for whether the library takes it for special."""
+    return AddedToken(token.content, single_word=token.single_word, lstrip=token.lstrip,
+                      rstrip=token.rstrip, normalized=token.normalized, special=special)
+
+
 def _id_of(backend: Backend, token: str) -> int:
     """Return the id of a token that the vocabulary has."""
     number = backend.token_to_id(token)
@@ -296,7 +353,7 @@ def _split(backend: Backend, texts: Sequence[str]) -> Iterator[BackendEncoding]:
         try:
             yield from backend.encode_batch(chunk, add_special_tokens=False)
         except TypeError:  # what the library says to lone surrogates
-            chunk = [_SURROGATE.sub("\ufffd", text) for text in chunk]
+            chunk = [SURROGATE.sub("\ufffd", text) for text in chunk]
             yield from backend.encode_batch(chunk, add_special_tokens=False)
 
 
@@ -329,40 +386,3 @@ def get_tokenizer(name_or_folder: str | Path, download: bool = False) -> Tokeniz
     """
     return Tokenizer.load(find_folder(
         name_or_folder, ("tokenizer.json", "vocab.txt"), download, error=TokenizerError))
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 8_000, min_frequency: int = 2,
-                    lowercase: bool = True) -> Tokenizer:
-    """Learn a WordPiece vocabulary from texts: the same texts, the same tokenizer, to the byte.
-
-    Parameters
-    ----------
-    texts
-        Read once; may be a generator. The order of the texts does not matter.
-    vocab_size
-        Number of pieces wanted, special tokens (ids 0 to 4) included; small corpora give fewer.
-    min_frequency
-        How often two neighbouring pieces must occur to be joined into one.
-    lowercase
-        Whether case and accents are dropped.
-
-    Raises
-    ------
-    TokenizerError
-        If a text is not a string, there are no words, or `vocab_size` cannot even hold the
-        characters.
-
-    Examples
-    --------
-    >>> train_tokenizer(["hug hugs", "hugs"], vocab_size=99).encode("Hugs").ids
-    [2, 14, 3]
-    """
-    whole("vocab_size", vocab_size, 1, error=TokenizerError)
-    whole("min_frequency", min_frequency, 1, error=TokenizerError)
-    special = list(SPECIAL_TOKENS.values())
-    backend = Tokenizer(special, lowercase).backend
-    clean = (_SURROGATE.sub("\ufffd", text) for text in check_texts(texts, "texts"))
-    counts = count_words(clean, backend.normalizer, backend.pre_tokenizer)
-    if not counts:
-        raise TokenizerError("the texts hold no words; expected some to learn from")
-    return Tokenizer(train_wordpiece(counts, vocab_size, min_frequency, special), lowercase)

@@ -2,32 +2,43 @@
 
 The vocabulary is in tokenizer.json (new) or vocab.txt (old, one piece a line, the line number is
 the id). How text is cleaned is in tokenizer_config.json, which wins, as in the Hugging Face
-library, or in tokenizer.json. Every other kind of tokenizer is refused.
+library, or in tokenizer.json. Every other kind of tokenizer is refused; `keys` lists every key.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenizers import AddedToken
-from tokenizers import Tokenizer as Backend
 
+from bert_kit.checks import one_of, whole
 from bert_kit.errors import TokenizerError
 from bert_kit.files import JSON_LIMIT, check_readable, read_json, write_json, write_text
+from bert_kit.printing import one_line
+from bert_kit.tokenization.guesses import guess_cleaning
+from bert_kit.tokenization.keys import (ADDED_TOKEN, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG,
+                                        TOKENIZER_JSON, check_keys, named_tokens)
+from bert_kit.tokenization.row_forms import read_row_form
+
+if TYPE_CHECKING:
+    from bert_kit.tokenization.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 NO_LIMIT = 10**9  # a model_max_length above it (usually 1e30) means "no limit"
+SIDES = ("right", "left")
 
 # Classes whose vocab.txt is BERT's: others split words by other rules that the file does not tell.
 _CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
             "PreTrainedTokenizer", "TokenizersBackend")
+_BARE = ("PreTrainedTokenizer", "TokenizersBackend")  # which add nothing of their own to a row
 
 # Key of tokenizer_config.json -> (key of tokenizer.json's normalizer, allowed values).
 _CLEANING = {
     "do_lower_case": ("lowercase", (True, False)),
     "strip_accents": ("strip_accents", (True, False, None)),
     "tokenize_chinese_chars": ("handle_chinese_chars", (True, False)),
+    "clean_text": ("clean_text", (True, False)),
 }
 
 
@@ -41,6 +52,11 @@ class Vocabulary(NamedTuple):
     special_tokens: dict[str, str]
     added_tokens: list[AddedToken]
     max_length: int | None
+    truncation_side: str
+    second_segment: int
+    clean_text: bool
+    longest_word: int
+    split_special_tokens: bool
 
 
 def read_vocabulary(folder: str | Path) -> Vocabulary:
@@ -49,7 +65,8 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
     Raises
     ------
     TokenizerError
-        If there is no vocabulary, it is damaged, or it is not BERT's kind.
+        If there is no vocabulary, it is damaged, it is not BERT's kind, or a file asks for
+        something that is not done here.
 
     Warns
     -----
@@ -57,45 +74,72 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
         If no file says whether case matters, so that the pieces had to tell.
     """
     folder = Path(folder)
-    config_path = folder / "tokenizer_config.json"
-    config = read_json(config_path) if config_path.exists() else {}
-    added_tokens, cleaning = [], {}
+    path = folder / "tokenizer_config.json"
+    config, names = (_read_settings(folder / name, known) for name, known in (
+        (path.name, TOKENIZER_CONFIG), ("special_tokens_map.json", SPECIAL_TOKENS_MAP)))
+    added: list[dict] = []
+    said: dict[str, Any] = {}
     if (folder / "tokenizer.json").exists():
-        pieces, added_tokens, cleaning = _read_tokenizer_json(folder / "tokenizer.json")
+        pieces, added, said = _read_tokenizer_json(folder, config)
     elif (folder / "vocab.txt").exists():
         pieces = _read_old_folder(folder, config)
     else:
         raise TokenizerError(f"{folder}: no tokenizer.json and no vocab.txt; expected one of them")
-    cleaning |= {key: _flag(config[key], allowed, config_path, key)
-                 for key, (_, allowed) in _CLEANING.items() if key in config}
-    if "do_lower_case" not in cleaning:
-        cleaning["do_lower_case"] = _guess_lowercase(pieces, folder)
-    return Vocabulary(pieces, bool(cleaning["do_lower_case"]), cleaning.get("strip_accents"),
-                      bool(cleaning.get("tokenize_chinese_chars", True)),
-                      _read_special_tokens(folder, config), added_tokens,
-                      _read_max_length(config, config_path))
+    # As transformers reads them: the map is of older versions, which have no added_tokens_decoder.
+    order = (names, config) if "added_tokens_decoder" in config else (config, names)
+    special = _named(folder, *order)
+    for key, (_, allowed) in _CLEANING.items():
+        if key in config:
+            said[key] = _flag(config[key], allowed, path, key)
+    roles = {role: special[f"{role}_token"][0]["content"] if f"{role}_token" in special
+             else said.get(f"{role}_token") or default for role, default in SPECIAL_TOKENS.items()}
+    for role, token in roles.items():
+        if not isinstance(token, str):
+            raise TokenizerError(f"{folder}: the {role} token is {token!r:.40}; expected a string")
+    tokens = _all_added(folder, pieces, added, config, special, set(roles.values()))
+    _check_row_ids(said.get("row_ids"), roles, pieces, tokens, folder / "tokenizer.json")
+    if "do_lower_case" not in said:
+        said = {**guess_cleaning(pieces, folder), **said}
+    side = config.get("truncation_side") or said.get("truncation_side", "right")
+    return Vocabulary(
+        pieces, bool(said["do_lower_case"]), said.get("strip_accents"),
+        bool(said.get("tokenize_chinese_chars", True)), roles, tokens,
+        _read_max_length(config, path), one_of(f"{path}: truncation_side", side, SIDES,
+                                               error=TokenizerError),
+        _second_segment(config, path, said), bool(said.get("clean_text", True)),
+        said.get("longest_word", 100), bool(_flag(config.get("split_special_tokens"), (
+            True, False, None), path, "split_special_tokens")))
 
 
-def write_vocabulary(folder: str | Path, backend: Backend, special_tokens: Mapping[str, str],
-                     max_length: int | None) -> None:
+def _read_settings(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object of a file of settings, if it is there, with its keys checked."""
+    content = read_json(path) if path.exists() else {}
+    check_keys(content, known, path)
+    return content
+
+
+def write_vocabulary(folder: str | Path, tokenizer: "Tokenizer") -> None:
     """Write a tokenizer into a folder as the four files that new and old readers look for.
 
-    tokenizer.json holds everything; vocab.txt, tokenizer_config.json and
-    special_tokens_map.json serve readers that rebuild the tokenizer from its parts. Each file is
-    replaced atomically.
-
-    Parameters
-    ----------
-    backend
-        Cleans as BERT does: its normalizer is a `BertNormalizer`.
-    special_tokens
-        Spellings by role.
+    tokenizer.json holds everything but the limit and the side where rows are cut; vocab.txt,
+    tokenizer_config.json and special_tokens_map.json serve readers that rebuild the tokenizer from
+    its parts. Each file is replaced atomically.
     """
-    folder, normalizer = Path(folder), backend.normalizer
+    folder, backend = Path(folder), tokenizer.backend
+    normalizer: Any = backend.normalizer
     numbers = backend.get_vocab(with_added_tokens=False)
-    names = {f"{role}_token": token for role, token in special_tokens.items()}
+    names: dict[str, Any] = {f"{role}_token": token
+                             for role, token in tokenizer.special_tokens.items()}
+    if tokenizer.markers:
+        names["additional_special_tokens"] = list(tokenizer.markers)
+    unusual = {"clean_text": normalizer.clean_text, "truncation_side": tokenizer.truncation_side,
+               "split_special_tokens": tokenizer.split_special_tokens}
+    usual = {"clean_text": True, "truncation_side": "right", "split_special_tokens": False}
+    more = {key: value for key, value in unusual.items() if value != usual[key]}
+    if not tokenizer.second_segment:
+        more["model_input_names"] = ["input_ids", "attention_mask"]
     pieces = sorted(numbers, key=numbers.__getitem__)
-    write_text(folder / "tokenizer.json", backend.to_str(pretty=True) + "\n")
+    write_text(folder / "tokenizer.json", tokenizer.to_json() + "\n")
     write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in pieces))
     write_json(folder / "special_tokens_map.json", names)
     write_json(folder / "tokenizer_config.json", {
@@ -103,62 +147,159 @@ def write_vocabulary(folder: str | Path, backend: Backend, special_tokens: Mappi
         "do_lower_case": normalizer.lowercase,
         "strip_accents": normalizer.strip_accents,
         "tokenize_chinese_chars": normalizer.handle_chinese_chars,
-        "model_max_length": max_length or int(1e30),  # how the Hugging Face library says "none"
-        **names})
+        "model_max_length": tokenizer.max_length or int(1e30),  # Hugging Face's way to say "none"
+        **more, **names})
 
 
-def _read_tokenizer_json(
-        path: Path) -> tuple[list[str], list[AddedToken], dict[str, bool | None]]:
-    """Return pieces, added tokens and cleaning of a tokenizer.json."""
+def _read_tokenizer_json(folder: Path, config: Mapping[str, Any]
+                         ) -> tuple[list[str], list[dict], dict[str, Any]]:
+    """Return pieces, entries of added tokens, and all else in the words of tokenizer_config.json.
+    """
+    path = folder / "tokenizer.json"
     content = read_json(path)
+    check_keys(content, TOKENIZER_JSON, path, strict=True)
     model, normalizer, pre_tokenizer = (
         _object(content, key, path) for key in ("model", "normalizer", "pre_tokenizer"))
     # Files of 2020 name no model type; only WordPiece has a prefix and a vocabulary of numbers.
-    for what, kind, expected in (
-            ("model", model.get("type", "WordPiece"), "WordPiece"),
-            ("prefix", model.get("continuing_subword_prefix"), "##"),
-            ("normalizer", normalizer.get("type"), "BertNormalizer"),
-            ("pre_tokenizer", pre_tokenizer.get("type"), "BertPreTokenizer")):
-        if kind != expected:
-            raise TokenizerError(f"{path}: {what} is {kind!r}; expected {expected!r}")
+    check_keys({"continuing_subword_prefix": None, **model}, TOKENIZER_JSON, path, "model.", True)
+    check_keys({"type": None, **normalizer}, TOKENIZER_JSON, path, "normalizer.", True)
+    check_keys({"type": None, **pre_tokenizer}, TOKENIZER_JSON, path, "pre_tokenizer.", True)
     pieces = _in_order(_object(model, "vocab", path), path)
-    cleaning = {name: _flag(normalizer[key], allowed, path, f"normalizer's {key}")
-                for name, (key, allowed) in _CLEANING.items() if key in normalizer}
-    added = _read_added_tokens(content.get("added_tokens") or [], pieces, path)
-    return pieces, added, cleaning
+    said: dict[str, Any] = {
+        name: _flag(normalizer[key], allowed, path, f"normalizer's {key}")
+        for name, (key, allowed) in _CLEANING.items() if key in normalizer}
+    if "max_input_chars_per_word" in model:
+        said["longest_word"] = whole(f"{path}: max_input_chars_per_word",
+                                     model["max_input_chars_per_word"], 1, 10**6,
+                                     error=TokenizerError)
+    added = content.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
+        raise TokenizerError(f"{path}: added_tokens is not a list of tokens with id, content "
+                             "and flags")
+    said["unk_token"] = model.get("unk_token")
+    if isinstance(content.get("padding"), dict):
+        said["pad_token"] = content["padding"].get("pad_token")
+    if content.get("truncation") is not None:
+        truncation = _object(content, "truncation", path)
+        check_keys(truncation, TOKENIZER_JSON, path, "truncation.", True)
+        said["truncation_side"] = str(truncation.get("direction", "Right")).lower()
+    bare = str(_class_of(folder, config)).removesuffix("Fast") in _BARE
+    said |= read_row_form(content.get("post_processor"), path, bare)
+    return pieces, added, said
 
 
-def _read_added_tokens(entries: list[dict], pieces: Sequence[str], path: Path) -> list[AddedToken]:
-    """Return the added tokens in the order of their ids, which must be the next free ones."""
+def _class_of(folder: Path, config: Mapping[str, Any]) -> object:
+    """Return the tokenizer's class, which older folders name in config.json."""
+    path = folder / "config.json"
+    stored = config.get("tokenizer_class")
+    if stored is None and path.exists():
+        stored = read_json(path).get("tokenizer_class")
+    return stored or "BertTokenizer"
+
+
+def _named(folder: Path, *files: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the special tokens that the settings name, by key; a later file wins."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for content in files:
+        own: dict[str, list[dict[str, Any]]] = {}
+        for key, token in named_tokens(content, folder):
+            own.setdefault(key, []).append(token)
+        found |= own
+    return found
+
+
+def _all_added(folder: Path, pieces: Sequence[str], entries: list[dict],
+               config: Mapping[str, Any], special: Mapping[str, list[dict[str, Any]]],
+               roles: set[str]) -> list[AddedToken]:
+    """Return the added tokens of all files in the order of their ids.
+
+    As in transformers: added_tokens_decoder of tokenizer_config.json goes before the entries of
+    tokenizer.json, and added_tokens.json is read where there is none; then come the special tokens
+    that are only named.
+    """
+    path, content = folder / "tokenizer.json", {}
+    older, named = folder / "added_tokens.json", [
+        token for key in special if key not in {f"{role}_token" for role in SPECIAL_TOKENS}
+        for token in special[key]]
+    if "added_tokens_decoder" in config:
+        path = folder / "tokenizer_config.json"
+        decoder = _object(dict(config), "added_tokens_decoder", path)
+        content = {number: {**_object(decoder, number, path), "id": int(number)}
+                   for number in decoder if number.isdecimal()}
+        if len(content) != len(decoder):
+            raise TokenizerError(f"{path}: added_tokens_decoder has a key that is no id")
+    elif older.exists():
+        path = older
+        marked = {token["content"] for tokens in special.values() for token in tokens}
+        content = {token: {"id": number, "content": token, "special": token in marked,
+                           "normalized": token not in marked}
+                   for token, number in read_json(older).items()}
+    known = {}
+    for entry in (*entries, *content.values()):
+        if not isinstance(entry.get("content"), str) or not entry["content"]:
+            raise TokenizerError(f"{path}: added token {str(entry)!r:.60} has no content; expected "
+                                 "a text")
+        known[entry["content"]] = entry
+    found = _in_order_of_ids(known, pieces, path)
+    contents = {token.content for token in found} | roles
+    for token in named:
+        if token["content"] not in contents:
+            contents.add(token["content"])
+            found.append(_added_token(token, folder))
+    return found
+
+
+def _in_order_of_ids(entries: Mapping[Any, dict], pieces: Sequence[str],
+                     path: Path) -> list[AddedToken]:
+    """Return added tokens in the order of their ids, which must be the next free ones."""
     numbers = {piece: number for number, piece in enumerate(pieces)}
     try:
-        entries = sorted(entries, key=lambda entry: entry["id"])
-        for entry in entries:
+        ordered = sorted(entries.values(), key=lambda entry: entry["id"])
+        for entry in ordered:
             expected = numbers.setdefault(entry["content"], len(numbers))
             if entry["id"] != expected:
                 raise TokenizerError(f"{path}: added token {entry['content']!r} has id "
                                      f"{entry['id']}; expected {expected}")
-        flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
-        return [AddedToken(entry["content"], **{flag: entry[flag] for flag in flags})
-                for entry in entries]
-    except (KeyError, TypeError, UnicodeEncodeError):
+    except (KeyError, TypeError):
         raise TokenizerError(f"{path}: added_tokens is not a list of tokens with id, content "
                              "and flags") from None
+    return [_added_token(entry, path) for entry in ordered]
 
 
-def _read_old_folder(folder: Path, config: dict) -> list[str]:
-    """Return the pieces of vocab.txt; refuse a folder in which they are not the whole truth."""
+def _added_token(entry: Mapping[str, Any], path: Path) -> AddedToken:
+    """Return an added token with its flags."""
+    check_keys(entry, ADDED_TOKEN, path, strict=True)
+    flags = {flag: entry[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized",
+                                            "special") if entry.get(flag) is not None}
+    try:
+        return AddedToken(entry["content"], **flags)
+    except (TypeError, UnicodeEncodeError):
+        raise TokenizerError(f"{path}: added token {str(entry['content'])!r:.40} is none; expected "
+                             "a text and flags that are true or false") from None
+
+
+def _check_row_ids(row_ids: Mapping[str, int] | None, roles: Mapping[str, str],
+                   pieces: Sequence[str], added: Sequence[AddedToken], path: Path) -> None:
+    """Refuse a post_processor that puts other tokens around a text than the other files name."""
+    if row_ids is None:
+        return
+    every = [*pieces, *(token.content for token in added)]
+    numbers = {token: number for number, token in enumerate(dict.fromkeys(every))}
+    for role in ("cls", "sep"):
+        token = roles[role]
+        if token in numbers and row_ids.get(token) != numbers[token]:
+            raise TokenizerError(f"{path}: post_processor puts {one_line(row_ids)} around a text; "
+                                 f"expected {token!r:.40}, the {role} token, with id "
+                                 f"{numbers[token]}")
+
+
+def _read_old_folder(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return the pieces of vocab.txt; refuse one of a tokenizer that cuts words otherwise."""
     path = folder / "vocab.txt"
-    kind = config.get("tokenizer_class") or "BertTokenizer"
-    if str(kind).removesuffix("Fast") not in _CLASSES:
+    kind = str(_class_of(folder, config))
+    if kind.removesuffix("Fast") not in _CLASSES:
         raise TokenizerError(f"{path}: belongs to a {kind}; expected a BertTokenizer")
-    pieces = read_vocab_txt(path)
-    added = folder / "added_tokens.json"
-    extra = set(read_json(added)) - set(pieces) if added.exists() else None
-    if extra:
-        raise TokenizerError(f"{added}: adds {min(extra)!r} to vocab.txt; expected such a "
-                             "vocabulary as tokenizer.json")
-    return pieces
+    return read_vocab_txt(path)
 
 
 def read_vocab_txt(path: Path) -> list[str]:
@@ -167,7 +308,12 @@ def read_vocab_txt(path: Path) -> list[str]:
     Raises
     ------
     TokenizerError
-        If the file is empty, too large, not UTF-8, or has an empty line or a piece twice.
+        If the file has no piece, is too large, or not UTF-8.
+
+    Warns
+    -----
+    UserWarning
+        If a piece comes twice: the later line counts.
     """
     try:
         check_readable(path, JSON_LIMIT)
@@ -181,14 +327,20 @@ def read_vocab_txt(path: Path) -> list[str]:
         pieces.pop()
     if not pieces:
         raise TokenizerError(f"{path}: empty; expected one piece a line")
-    first_line = {}
-    for number, piece in enumerate(pieces, start=1):
-        if not piece:
-            raise TokenizerError(f"{path}: line {number} is empty; expected a piece")
-        if first_line.setdefault(piece, number) != number:
-            raise TokenizerError(f"{path}: line {number} repeats {piece!r} of line "
-                                 f"{first_line[piece]}; expected each piece once")
+    for number, before, piece in _repeated(pieces):
+        warnings.warn(f"{path}: line {number} repeats {piece!r:.40} of line {before}; the later "
+                      "one counts, as in transformers", stacklevel=2)
+        pieces[before - 1] = f"{piece} of line {before}"  # no text has a piece with a space
     return pieces
+
+
+def _repeated(pieces: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield (line, earlier line, piece) of each piece that is there already."""
+    last: dict[str, int] = {}
+    for number, piece in enumerate(pieces, start=1):
+        if piece in last:
+            yield number, last[piece], piece
+        last[piece] = number
 
 
 def _in_order(vocabulary: dict[str, int], path: Path) -> list[str]:
@@ -208,39 +360,25 @@ def _in_order(vocabulary: dict[str, int], path: Path) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def _guess_lowercase(pieces: Sequence[str], folder: Path) -> bool:
-    """Decide from the pieces: one upper-case letter outside "[...]" means that case matters."""
-    lowercase = all(piece == piece.lower() or (piece.startswith("[") and piece.endswith("]"))
-                    for piece in pieces)
-    warnings.warn(f"{folder}: no file sets do_lower_case; taken as {lowercase}, since the pieces "
-                  f"{'are all lower-case' if lowercase else 'include upper-case letters'}",
-                  stacklevel=5)
-    return lowercase
-
-
-def _read_special_tokens(folder: Path, config: dict) -> dict[str, str]:
-    """Return the spellings by role that the folder declares."""
-    path = folder / "special_tokens_map.json"
-    older = read_json(path) if path.exists() else {}
-    spellings = {}
-    for role in SPECIAL_TOKENS:
-        key = f"{role}_token"
-        token = older.get(key) if config.get(key) is None else config[key]
-        token = token.get("content") if isinstance(token, dict) else token
-        if token is not None:
-            if not isinstance(token, str) or not token:
-                raise TokenizerError(f"{folder}: {key} is {token!r}; expected a string")
-            spellings[role] = token
-    return spellings
-
-
-def _read_max_length(config: dict, path: Path) -> int | None:
-    length = config.get("model_max_length")
+def _read_max_length(config: Mapping[str, Any], path: Path) -> int | None:
+    length = config.get("model_max_length", config.get("max_len"))
     if length is None:
         return None
     if isinstance(length, bool) or not isinstance(length, int | float) or length < 3:
         raise TokenizerError(f"{path}: model_max_length is {length!r}; expected a number from 3")
     return int(length) if length <= NO_LIMIT else None
+
+
+def _second_segment(config: Mapping[str, Any], path: Path, said: Mapping[str, Any]) -> int:
+    """Return the segment of B: 0 where rows come without token types."""
+    names = config.get("model_input_names")
+    if names is None:
+        kind = str(config.get("tokenizer_class")).removesuffix("Fast")
+        return 0 if kind == "DistilBertTokenizer" else said.get("second_segment", 1)
+    if not isinstance(names, list) or "input_ids" not in names:
+        raise TokenizerError(f"{path}: model_input_names is {names!r:.60}; expected a list with "
+                             "input_ids")
+    return said.get("second_segment", 1) if "token_type_ids" in names else 0
 
 
 def _flag(value: bool | None, allowed: tuple[bool | None, ...], path: Path,

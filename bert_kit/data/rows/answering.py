@@ -51,9 +51,9 @@ class AnsweringDataset(RowDataset):
             raise DataError("no questions; expected at least one")
         self.pad_id, self.cls_id, self.sep_id = (
             tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
-        room = row_room(max_length, texts=2)
+        self.second_segment, room = tokenizer.second_segment, row_room(max_length, texts=2)
         longest = min(LONGEST_QUESTION, room // 2)
-        self.questions = Ragged(ids[:longest] for ids in piece_ids(
+        self.questions = Ragged(ids[tokenizer.kept(len(ids), longest)] for ids in piece_ids(
             [question.question for question in questions], tokenizer))
         numbers: dict[str, int] = {}  # of the contexts, each of which has several questions
         self.context_of = [numbers.setdefault(question.context, len(numbers))
@@ -96,7 +96,8 @@ class AnsweringDataset(RowDataset):
         ids = np.concatenate([[self.cls_id], question, [self.sep_id], context, [self.sep_id]])
         before = len(question) + 2
         item: Row = {"input_ids": ids.astype(np.int64),
-                     "token_type_ids": np.repeat([0, 1], [before, len(context) + 1])}
+                     "token_type_ids": np.repeat([0, self.second_segment],
+                                                    [before, len(context) + 1])}
         if self.answers is not None:
             first, last = self.answers[number] or (-1, -1)
             whole = start <= first and last < end

@@ -37,7 +37,8 @@ class SimilarityDataset(RowDataset):
         self.labels, self.pad_id = row_labels(pairs, np.asarray(scores, float)), tokenizer.pad_id
         first, second = zip(*pairs, strict=True)
         room = row_room(max_length, texts=1)
-        self.rows = Ragged([tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+        self.rows = Ragged([tokenizer.cls_id, *ids[tokenizer.kept(len(ids), room)],
+                            tokenizer.sep_id]
                            for ids in piece_ids([*first, *second], tokenizer))
         self.lengths = self.rows.lengths.reshape(2, -1).sum(0)  # (2 N,) -> (N,)
 

@@ -53,7 +53,7 @@ class NSPDataset(RowDataset):
             self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
         self.seed, self.pad_id = check_seed(seed), tokenizer.pad_id
         self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
-        self.room = row_room(max_length, texts=2)
+        self.second_segment, self.room = tokenizer.second_segment, row_room(max_length, texts=2)
         sizes, sentences = [], []
         for number, document in enumerate(documents):
             if isinstance(document, str) or not all(isinstance(s, str) for s in document):
@@ -112,7 +112,7 @@ class NSPDataset(RowDataset):
         size_a, size_b = fit_pair(len(a), len(b), self.room)
         ids = np.concatenate([[self.cls_id], a[len(a) - size_a:], [self.sep_id], b[:size_b],
                               [self.sep_id]])
-        types = np.repeat([0, 1], [size_a + 2, size_b + 1])
+        types = np.repeat([0, self.second_segment], [size_a + 2, size_b + 1])
         if self.masking is None:
             return {"input_ids": ids, "token_type_ids": types, "labels": answer}
         ids, labels = self.masking(ids, epoch, row)

@@ -12,7 +12,6 @@ from bert_kit.data.rows.windows import shares, windows
 from bert_kit.errors import DataError
 from bert_kit.modes import IGNORE
 from bert_kit.tokenization import Tokenizer
-from bert_kit.tokenization.words import encode_with_offsets
 
 NO_WORD = -1
 
@@ -91,25 +90,6 @@ class TaggingDataset(RowDataset):
             raise DataError(f"values of {len(rows)} rows; expected those of {len(self)}")
         values = [np.asarray(each)[self._row(row)[1] != NO_WORD] for row, each in enumerate(rows)]
         return np.split(np.concatenate(values), np.cumsum(self.sizes)[:-1])
-
-
-def word_spans(text: str, tokenizer: Tokenizer) -> list[tuple[int, int]]:
-    """Return the (start, end) characters of the words of a text, as BERT's cleaning cuts them.
-
-    At spaces and around each punctuation sign: so a running text is made ready for tagging.
-
-    Examples
-    --------
-    >>> from bert_kit import train_tokenizer
-    >>> word_spans("It's  hot.", train_tokenizer(["it s hot ' ."], 50, 1))
-    [(0, 2), (2, 3), (3, 4), (6, 9), (9, 10)]
-    """
-    (encoding,) = encode_with_offsets([text], tokenizer)
-    spans = {}
-    for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
-        first, _ = spans.get(word, (start, end))
-        spans[word] = first, end
-    return list(spans.values())
 
 
 def _checked(sentences: Iterable[Sequence[str]]) -> list[Sequence[str]]:

@@ -22,7 +22,7 @@ from bert_kit.files import atomic_file
 from bert_kit.jobs.commands.predict import text_columns
 from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import OwnTaskOptions
-from bert_kit.jobs.run.predictor import warn
+from bert_kit.jobs.run.predictor import check_pieces, warn
 from bert_kit.jobs.tasks.table import task_named, text_task
 from bert_kit.lookup import find_folder
 from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
@@ -92,7 +92,9 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
         if value is not None and not value.strip():
             raise DataError(f"{name} is empty; expected at least one word")
     folder = find_folder(model, WEIGHT_FILES, download)
-    network, tokenizer = _load(folder), get_tokenizer(folder)
+    tokenizer = get_tokenizer(folder)
+    check_pieces(tokenizer, BertConfig.load(folder), folder)
+    network = _load(folder)
     fills_in = isinstance(network, BERTForMaskedLM)
     if mask and not fills_in:
         raise ConfigError(f"{model}: holds no masked-token head to fill places in; leave mask out")

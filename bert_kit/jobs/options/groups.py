@@ -18,6 +18,9 @@ from bert_kit.training import TrainingArguments
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
 
+LEARNED = Needs("a tokenizer that is learned (no model, no tokenizer)", lambda options: (
+    options.model is None and getattr(options, "tokenizer", None) is None))
+
 
 def _optimizer(*names: str) -> Needs:
     return Needs(f"optim {' or '.join(names)}", lambda options: options.optim in names)
@@ -43,6 +46,11 @@ class ModelOptions(Options):
         "nothing", "model_name", "model_path", "model_name_or_path", "weights")
     download: bool = option(False, "allow the Hugging Face hub to be asked", may_change=True)
     from_scratch: str = option("bert-mini", "size of a model without weights", needs=FROM_NOTHING)
+    do_lower_case: bool = option(
+        True, "whether a tokenizer that is learned drops case", "lowercase", needs=LEARNED)
+    strip_accents: bool | None = option(
+        None, "whether a tokenizer that is learned drops accents, Indic vowel signs and the "
+        "voicing of kana; as do_lower_case by default", needs=LEARNED)
     max_length: int = option(128, "tokens in a row; the rest of a text is cut off", "max_seq_len",
                              "max_seq_length", least=3)
     dropout: float | None = option(

@@ -23,6 +23,7 @@ class TextKeywords(TypedDict, total=False):
     depth: int | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -57,6 +58,7 @@ class TextKeywords(TypedDict, total=False):
     learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_grad_norm: float
@@ -104,6 +106,7 @@ class TextKeywords(TypedDict, total=False):
     smoothing_window: int
     strict: bool
     stride: int
+    strip_accents: bool | None
     task: str
     test_file: str | Path | None
     test_size: float
@@ -137,6 +140,7 @@ class TagKeywords(TypedDict, total=False):
     data_file: str | Path | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -165,6 +169,7 @@ class TagKeywords(TypedDict, total=False):
     lenient: bool
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_grad_norm: float
@@ -208,6 +213,7 @@ class TagKeywords(TypedDict, total=False):
     smoothing_window: int
     strict: bool
     stride: int | None
+    strip_accents: bool | None
     tag_column: int
     task: str
     test_file: str | Path | None
@@ -237,6 +243,7 @@ class AnswerKeywords(TypedDict, total=False):
     data_file: str | Path | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     doc_stride: int
     download: bool
     dropout: float | None
@@ -264,6 +271,7 @@ class AnswerKeywords(TypedDict, total=False):
     load_best_model_at_end: bool
     logging_steps: int
     longest_answer: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_answer_length: int
@@ -307,6 +315,7 @@ class AnswerKeywords(TypedDict, total=False):
     smoothing_window: int
     strict: bool
     stride: int
+    strip_accents: bool | None
     task: str
     test_file: str | Path | None
     threads: int | None
@@ -337,6 +346,7 @@ class SimilarityKeywords(TypedDict, total=False):
     delimiter: str | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -363,6 +373,7 @@ class SimilarityKeywords(TypedDict, total=False):
     learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_grad_norm: float
@@ -405,6 +416,7 @@ class SimilarityKeywords(TypedDict, total=False):
     seed: int
     smoothing_window: int
     strict: bool
+    strip_accents: bool | None
     task: str
     test_file: str | Path | None
     text_column: str | Sequence[str]
@@ -430,6 +442,7 @@ class MaskedKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -454,6 +467,7 @@ class MaskedKeywords(TypedDict, total=False):
     learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     mask_probability: float
@@ -501,6 +515,7 @@ class MaskedKeywords(TypedDict, total=False):
     smoothing_window: int
     store: str | Path | None
     strict: bool
+    strip_accents: bool | None
     task: str
     threads: int | None
     time_limit: float | None
@@ -545,6 +560,7 @@ class ActiveKeywords(TypedDict, total=False):
     depth: int | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -582,6 +598,7 @@ class ActiveKeywords(TypedDict, total=False):
     learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_grad_norm: float
@@ -638,6 +655,7 @@ class ActiveKeywords(TypedDict, total=False):
     stop_rows: int
     strict: bool
     stride: int
+    strip_accents: bool | None
     task: str
     test_file: str | Path | None
     test_size: float
@@ -681,6 +699,7 @@ class CompareKeywords(TypedDict, total=False):
     depth: int | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     download: bool
     dropout: float | None
     dropout_rate: float | None
@@ -714,6 +733,7 @@ class CompareKeywords(TypedDict, total=False):
     learning_rate: float | str | None
     load_best_model_at_end: bool
     logging_steps: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     max_grad_norm: float
@@ -762,6 +782,7 @@ class CompareKeywords(TypedDict, total=False):
     smoothing_window: int
     strict: bool
     stride: int
+    strip_accents: bool | None
     task: str
     test_file: str | Path | None
     test_size: float
@@ -806,6 +827,7 @@ class SearchKeywords(TypedDict, total=False):
     depth: int | None
     dev_file: str | Path | None
     device: str
+    do_lower_case: bool
     doc_stride: int
     download: bool
     dropout: float | None
@@ -846,6 +868,7 @@ class SearchKeywords(TypedDict, total=False):
     load_best_model_at_end: bool
     logging_steps: int
     longest_answer: int
+    lowercase: bool
     lr: float | str | None
     lr_scheduler_type: str
     mask_probability: float
@@ -910,6 +933,7 @@ class SearchKeywords(TypedDict, total=False):
     strategy: str
     strict: bool
     stride: int
+    strip_accents: bool | None
     study_name: str | None
     tag_column: int
     task: str

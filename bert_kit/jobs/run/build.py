@@ -97,6 +97,7 @@ def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> 
         MemoryManager(options.memory_threshold)
     task.loss(options)
     task.check(options, config)
+    task.check_tokenizer(options, config)
 
 
 def _check_rate(task: Task, options: TrainOptions, config: BertConfig) -> None:

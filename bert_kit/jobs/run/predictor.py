@@ -12,6 +12,7 @@ from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.lookup import find_folder
 from bert_kit.modes import evaluation_mode
+from bert_kit.printing import one_line
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
                                model_inputs)
@@ -45,6 +46,21 @@ def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
             raise ConfigError(f"{folder}: is {what}; use {use}")
 
 
+def check_pieces(tokenizer: Tokenizer, config: BertConfig, what: object) -> None:
+    """Refuse a tokenizer with more pieces than a model has embeddings; `what` names the two.
+
+    Raises
+    ------
+    ConfigError
+        Names the first piece without an embedding.
+    """
+    if tokenizer.vocab_size > config.vocab_size:
+        first, = tokenizer.tokens([config.vocab_size])
+        raise ConfigError(f"{what}: the tokenizer has {tokenizer.vocab_size:,} pieces; the model "
+                          f"has room for {config.vocab_size:,} (vocab_size), not for "
+                          f"{one_line(first, 40)!r} and what follows")
+
+
 def warn(line: str) -> None:
     """Print a line where it does not mix with results: standard output may be a CSV."""
     print(line, file=sys.stderr)
@@ -73,6 +89,7 @@ class TrainedModel:
                  precision: str = "float32") -> None:
         autocast(precision)  # or an error, before any work
         self.model: Any = model.to(device)
+        check_pieces(tokenizer, self.model.config, "model and tokenizer")
         self.tokenizer, self.device = tokenizer, torch.device(device)
         self.processes, self.precision = processes, precision
         longest = self.model.config.max_position_embeddings
@@ -92,8 +109,10 @@ class TrainedModel:
         folder = find_folder(folder, WEIGHT_FILES, download)
         config = BertConfig.load(folder)
         check_kind(folder, config, cls.command)
+        tokenizer = get_tokenizer(folder)
+        check_pieces(tokenizer, config, folder)
         model = load_pretrained(cls.class_of(config), folder, strict=True, report=warn)
-        return cls(model, get_tokenizer(folder), where, processes, precision)
+        return cls(model, tokenizer, where, processes, precision)
 
     @classmethod
     def class_of(cls, config: BertConfig) -> Any:

@@ -19,7 +19,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import DataError
 from bert_kit.evaluation import Finding
 from bert_kit.jobs.options.groups import TrainOptions
-from bert_kit.jobs.run.predictor import TrainedModel
+from bert_kit.jobs.run.predictor import TrainedModel, check_pieces
 from bert_kit.lookup import find_folder
 from bert_kit.printing import Column
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
@@ -137,11 +137,17 @@ class Task(ABC, Generic[Part]):
     def make_tokenizer(self, options: Any, part: Part) -> Tokenizer:
         """Return the tokenizer of the model, or one that learned from the training rows."""
         if options.model is None:
-            tokenizer = train_tokenizer(self.texts(part), VOCABULARY)
+            tokenizer = train_tokenizer(self.texts(part), VOCABULARY, 2, options.do_lower_case,
+                                        options.strip_accents)
         else:
             tokenizer = get_tokenizer(options.model, options.download)
         tokenizer.max_length = options.max_length  # saved with it: predictions cut there too
         return tokenizer
+
+    def check_tokenizer(self, options: Any, config: BertConfig) -> None:
+        """Refuse a tokenizer that does not fit the weights to start from, before rows are read."""
+        if options.model is not None:
+            check_pieces(get_tokenizer(self.start_folder(options)), config, options.model)
 
     @abstractmethod
     def dataset(self, part: Part, name: str, parts: Parts[Part], tokenizer: Tokenizer,

@@ -30,7 +30,7 @@ from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
-from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel
+from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
@@ -166,7 +166,6 @@ class MaskedTask(Task[list[Document]]):
     # ---- rows
 
     def check(self, options: Any, config: BertConfig) -> None:
-        _check_tokenizer(options, config)
         if options.validation_file is not None and options.val_size is not None:
             raise ConfigError("val_size and validation_file are both set; expected one of them")
         _check_store(options)
@@ -174,6 +173,24 @@ class MaskedTask(Task[list[Document]]):
             check_unmeasured(options)
         for file in (*(options.train_file or ()), *(options.validation_file or ())):
             find_data(file)
+
+    def check_tokenizer(self, options: Any, config: BertConfig) -> None:
+        """Refuse pieces that the weights do not know."""
+        pieces = options.tokenizer or options.model
+        if pieces is None:
+            return
+        tokenizer = get_tokenizer(pieces, options.download)
+        if options.model is None:
+            return
+        check_pieces(tokenizer, config, pieces)
+        if options.tokenizer is None:
+            return
+        with contextlib.suppress(TokenizerError):  # the model has none of its own
+            stored = get_tokenizer(options.model, options.download)
+            if stored.fingerprint() != tokenizer.fingerprint():
+                raise ConfigError(f"{options.tokenizer}: another tokenizer than that of "
+                                  f"{options.model}, whose weights know its own pieces only; leave "
+                                  "tokenizer or model out")
 
     def read(self, options: Any) -> Parts[list[Document]]:
         train, held = read_text(options)
@@ -381,7 +398,8 @@ def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
         tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
     else:
         documents = documents_of(options.train_file) if isinstance(train, Stored) else train
-        tokenizer = train_tokenizer(_beginning(documents), options.vocab_size)
+        tokenizer = train_tokenizer(_beginning(documents), options.vocab_size, 2,
+                                    options.do_lower_case, options.strip_accents)
     if options.model is None:
         tokenizer.max_length = options.max_length  # a new model has no more positions
     return tokenizer
@@ -416,27 +434,6 @@ def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
     options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
                 f"{options.store}")
     return store
-
-
-def _check_tokenizer(options: Any, config: BertConfig) -> None:
-    """Refuse pieces that the weights do not know."""
-    pieces = options.tokenizer or options.model
-    if pieces is None:
-        return
-    tokenizer = get_tokenizer(pieces, options.download)
-    if options.model is None:
-        return
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ConfigError(f"{pieces}: has {tokenizer.vocab_size:,} pieces; {options.model} has "
-                          f"room for {config.vocab_size:,}")
-    if options.tokenizer is None:
-        return
-    with contextlib.suppress(TokenizerError):  # the model has none of its own
-        stored = get_tokenizer(options.model, options.download)
-        if stored.backend.to_str() != tokenizer.backend.to_str():
-            raise ConfigError(f"{options.tokenizer}: another tokenizer than that of "
-                              f"{options.model}, whose weights know its own pieces only; leave "
-                              "tokenizer or model out")
 
 
 def _check_store(options: Any) -> None:

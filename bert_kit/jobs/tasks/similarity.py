@@ -24,7 +24,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
-from bert_kit.jobs.run.predictor import TrainedModel, check_finite, warn
+from bert_kit.jobs.run.predictor import TrainedModel, check_finite, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.jobs.tasks.rows import as_parts, joined
@@ -113,8 +113,9 @@ class SentenceEncoder(TrainedModel):
         autocast(precision)  # or an error, before any work
         where = choose_device(device)
         place, layout = find_layout(folder, pooling, download)
-        self._set(_load_encoder(place), layout_tokenizer(place, layout), layout, where, ALONE,
-                  precision)
+        tokenizer = layout_tokenizer(place, layout)
+        check_pieces(tokenizer, BertConfig.load(place), place)
+        self._set(_load_encoder(place), tokenizer, layout, where, ALONE, precision)
 
     @classmethod
     def of(cls, model: nn.Module, tokenizer: Tokenizer, layout: SentenceLayout,
@@ -165,7 +166,7 @@ class SentenceEncoder(TrainedModel):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all that a text's vector depends on, but for rounding."""
-        digest = hashlib.sha256(repr((self.tokenizer.backend.to_str(), self.max_length,
+        digest = hashlib.sha256(repr((self.tokenizer.fingerprint(), self.max_length,
                                       self.layout.pooling, self.layout.normalize)).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())

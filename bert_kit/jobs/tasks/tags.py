@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from bert_kit.checks import one_of
 from bert_kit.config import BertConfig
-from bert_kit.data import TaggedSentences, TaggingDataset, find_parts, read_conll, word_spans
+from bert_kit.data import (TaggedSentences, TaggingDataset, WordCut, find_parts, learn_cut,
+                           read_conll, word_spans)
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
                                  format_invalid_tags, format_per_type, guess_scheme,
@@ -127,6 +128,12 @@ class Tagger(TrainedModel):
         return one_of("config.json: tagging_scheme", stored, SCHEMES)
 
     @property
+    def cut(self) -> WordCut:
+        """Which signs stay inside a word; none in a model that does not say it."""
+        return WordCut(self.remembered("tagging_joined", str, ""),
+                       self.remembered("tagging_alone", str, ""))
+
+    @property
     def note(self) -> str:
         """A line that says that the scheme is a guess; "" where it is not, or does not matter."""
         if "tagging_scheme" in self.config.extra or not are_entities(self.classes):
@@ -157,8 +164,9 @@ class Tagger(TrainedModel):
         return [[self.classes[best] for best in row.argmax(-1)] for row in logits]
 
     def tag(self, texts: Sequence[str]) -> list[TaggedText]:
-        """Return the TaggedText of each text, cut into words as `word_spans` does."""
-        return self._tag_spans(texts, [word_spans(text, self.tokenizer) for text in texts])
+        """Return the TaggedText of each text, cut into words as those of the training were."""
+        return self._tag_spans(texts, [word_spans(text, self.tokenizer, self.cut)
+                                       for text in texts])
 
     def tag_sentences(self, sentences: Sequence[list[str]]) -> list[TaggedText]:
         """Return the TaggedText of each list of words, joined by spaces."""
@@ -257,10 +265,12 @@ class TagTask(Task[TaggedSentences]):
     def config(self, options: Any, parts: Parts[TaggedSentences],
                before: BertConfig) -> dict[str, Any]:
         changes: dict[str, Any] = {"classifier_dropout": options.dropout}
+        cut = learn_cut(itertools.chain.from_iterable(parts.train.words))
         return (changes if options.dropout is not None else {}) | {
             "labels": parts.classes, "classifier": {},
             "extra": {**before.extra, "tagging_stride": options.stride,
                       "tagging_lenient": options.lenient,
+                      "tagging_joined": cut.joined, "tagging_alone": cut.alone,
                       "tagging_scheme": _scheme_of(options, parts.classes)}}
 
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
