@@ -369,7 +369,7 @@ def test_predict_from_text_file_and_standard_input(run, files, tmp_path, capsys)
     assert done.returncode == 0 and "2 rows" in done.stdout
     with open(tmp_path / "out.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["text"] for row in rows] == ["the fire", "'=1+1 snow"]
+    assert [row["text"] for row in rows] == ["the fire", "'\\=1+1 snow"]
     assert [row["prediction"] for row in rows] == ["warm", "cold"]
     assert main([*use, str(folder), "--data_file", str(files[0]), "--output_file",
                  str(tmp_path / "all.csv"), "--raw_cells"]) == 0

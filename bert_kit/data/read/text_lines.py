@@ -5,16 +5,13 @@ The encoding is never guessed: as latin-1 every file can be read, and most are t
 
 import codecs
 import os
-import re
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
+from bert_kit.cells import FORBIDDEN
 from bert_kit.errors import ConfigError, DataError
-
-# NUL, and halves of surrogate pairs: what is left of bytes that were not in the encoding.
-FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 
 # How files begin that are often given by mistake. What follows the letters is part of the format,
 # so that a header such as "PAR1,text" stays a header.

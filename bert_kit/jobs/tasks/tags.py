@@ -14,8 +14,10 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.checks import one_of
+from bert_kit.cells import MARK, guard_line
 from bert_kit.config import BertConfig
 from bert_kit.data import TaggedSentences, TaggingDataset, find_parts, read_conll, word_spans
+from bert_kit.data.read.conll import DOCUMENT
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
                                  format_invalid_tags, format_per_type, guess_scheme,
@@ -380,9 +382,24 @@ def _invalid(scores: Scores, guesses: list[list[str]], scheme: str) -> str:
 
 def _write_words(path: Path, part: TaggedSentences, guesses: list[list[str]]) -> None:
     """Write the columns that conlleval reads: the word, the right tag, the predicted one."""
-    write_text(path, "\n".join("".join(
-        f"{word}\t{tag}\t{guess}\n" for word, tag, guess in zip(*rows, strict=True))
-        for rows in zip(part.words, tags_of(part), guesses, strict=True)))
+    write_text(path, "\n".join(word_lines(path, zip(*rows, strict=True))
+                               for rows in zip(part.words, tags_of(part), guesses, strict=True)))
+
+
+def word_lines(path: str | Path, rows: Iterable[Sequence[str]]) -> str:
+    """Return the lines of a sentence, a word each, as `read_conll` reads them.
+
+    Spreadsheets open a .tsv: there a cell that one would run is guarded, see `bert_kit.cells`.
+    Elsewhere only what could not be read back is.
+    """
+    def line(row: Sequence[str]) -> str:
+        cells = [*map(guard_line, row)]
+        if Path(path).suffix.lower() != ".tsv" and not row[0].startswith(DOCUMENT):
+            cells = [cell if plain.startswith(MARK) or cell != MARK + plain else plain
+                     for cell, plain in zip(cells, row, strict=True)]
+        return "\t".join(cells) + "\n"
+
+    return "".join(map(line, rows))
 
 
 def _cut(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSentences]:
