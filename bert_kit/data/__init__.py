@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
+    from bert_kit.data.alike import check_names as check_names, like as like
     from bert_kit.data.batches.batching import (
         BatchSampler as BatchSampler, RowDataset as RowDataset, make_loader as make_loader,
         pad_batch as pad_batch)

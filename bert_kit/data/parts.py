@@ -20,6 +20,7 @@ import numpy as np
 
 from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
+from bert_kit.data.alike import check_names, like
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
 from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
@@ -254,6 +255,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     # A label that no training row has is an output like others, and counts where it is missed.
     known = [train] if kind.is_trained_on else tables.values()
     classes = kind.classes([label for table in known for label in table.labels])
+    two_ways = check_names(classes, lambda name: _where_stands(name, tables.values(), kind))
     for table in tables.values():  # before the split is stored; a cut leaves each class a row
         _check_known(table, range(len(table.labels)), classes, kind)
     names = {part: _without_folders(table.path) for part, table in tables.items()}
@@ -278,6 +280,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         notes.append(f"cut as stored in {_without_folders(split_file)}" if stored
                      else f"cut with seed {seed}")
     notes.append(kind.describe(train.labels, classes))
+    notes += [two_ways] * bool(two_ways)
     seen = {name for label in trained for name in kind.names(label)}
     if unseen := [name for name in classes if seen and name not in seen]:  # none in a number
         notes.append(f"no training row has {', '.join(unseen):.200}: counted as missed")
@@ -286,6 +289,12 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         notes.append(f"{shared:,} test texts also stand in train")
     return LabelledParts(parts["train"], parts.get("validation"), parts.get("test"),
                          classes, fingerprint, shared, "; ".join(notes))
+
+
+def _where_stands(name: str, tables: Iterable[Table], kind: AnyKind) -> str:
+    """Return where the first row with a name is; "" for a name of a column."""
+    return next((table.where(row) for table in tables for row, label in enumerate(table.labels)
+                 if name in kind.names(label)), "")
 
 
 def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
@@ -303,7 +312,7 @@ def _check_known(table: Table, rows: Iterable[int], classes: Sequence[str], kind
         for name in kind.names(table.labels[row]):
             if name not in known:
                 raise DataError(f"{table.where(row)}: the {kind.word} {name!r:.40} has no row in "
-                                f"the training part; expected one of "
+                                f"the training part{like(name, classes)}; expected one of "
                                 f"{', '.join(map(repr, sorted(known)))[:200]}")
 
 

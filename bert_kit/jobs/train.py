@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bert_kit.data import ClassificationDataset, Part
+from bert_kit.data import ClassificationDataset, Part, check_names
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
                                            with_defaults)
@@ -396,6 +396,8 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
     check_options(task, options)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
+    if two_ways := check_names(classes):
+        options.say(f"note      {two_ways}")
     job = TrainingJob(task, options)
     rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
                               tuple(classes)))

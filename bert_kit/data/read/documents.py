@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from bert_kit.data.read.tables import FIELD_LIMIT, JSON_SUFFIXES, json_rows
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, json_rows
+from bert_kit.data.read.tables import FIELD_LIMIT
 from bert_kit.data.read.text_lines import check_file, find_data, text_lines
 from bert_kit.errors import DataError
 

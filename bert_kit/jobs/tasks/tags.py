@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bert_kit.checks import one_of
 from bert_kit.cells import MARK, guard_line
 from bert_kit.config import BertConfig
-from bert_kit.data import TaggedSentences, TaggingDataset, find_parts, read_conll, word_spans
+from bert_kit.data import TaggedSentences, TaggingDataset, check_names, find_parts, read_conll, word_spans
 from bert_kit.data.read.conll import DOCUMENT
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
@@ -225,6 +225,8 @@ class TagTask(Task[TaggedSentences]):
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
         """Refuse options that do not go with the tags, and say what is odd about them."""
+        if two_ways := check_names(classes, lambda name: f"{parts['train'].path}"):
+            options.say(f"note: {two_ways}")
         if "test" in parts and (line := unknown_tags(parts["test"], classes)):
             options.say(line)
         if not are_entities({tag for part in parts.values() for tag in part.classes}):
