@@ -51,6 +51,8 @@ GOOD = {
                   ["one", "two"], ["x", "y"]),
     "quotes as they stand": ("a.tsv", b'text\tcategory\n"one\tx\ntwo"\ty\n"three"\ty\n',
                              {"quotes": False}, ['"one', 'two"', '"three"'], ["x", "y", "y"]),
+    "lone quotes": ("a.tsv", b'text\tcategory\n"one\tx\n\nthree\ty\ntwo"\ty\n"four\tx\n"five\tx\n', {},
+                    ['"one', "three", 'two"', '"four', '"five'], ["x", "y", "y", "x", "x"]),
     "quotes that enclose": ("a.tsv", b'text\tcategory\n"one\tx\ntwo"\ty\n', {"quotes": True},
                             ["one\tx\ntwo"], ["y"]),
     "line break in a tsv": ("a.tsv", b'text\tcategory\n"one\ntwo"\ty\n', {}, ["one\ntwo"], ["y"]),

@@ -26,12 +26,20 @@ class CsvFile:
         None is a tab for .tsv and .tab, else a comma.
     quotes
         Whether quote signs enclose cells (RFC 4180); with False they stand for themselves. None
-        encloses too, but refuses where a file with tabs may well be meant the other way.
+        encloses too, but not where several lines between tabs would become one cell and each of
+        them is a row as it stands: those are lone quote signs in texts.
     columns
         What the columns of a file without a header are called.
     field_limit
         Longest cell in characters.
+
+    Attributes
+    ----------
+    note
+        What to tell of quote signs that were read as they stand, "" if there were none.
     """
+
+    note = ""
 
     def __init__(self, path: Path, lines: Iterable[str], delimiter: str | None,
                  quotes: bool | None, columns: Sequence[str], field_limit: int) -> None:
@@ -74,9 +82,10 @@ class CsvFile:
             for row in reader:
                 if row:
                     width = width or len(row)
-                    if len(self._read) > 1:
-                        self._check_quotes(first, width)
-                    yield first, row
+                    if len(self._read) > 1 and self._are_rows(width):
+                        yield from self._as_they_stand(first)
+                    else:
+                        yield first, row
                 self._read.clear()
                 first = reader.line_num + 1 + self.skipped
         except csv.Error as error:
@@ -86,14 +95,21 @@ class CsvFile:
         finally:
             csv.field_size_limit(old_limit)
 
-    def _check_quotes(self, first: int, width: int) -> None:
-        """Refuse a row of several lines that are each a row if quote signs stand for themselves."""
+    def _are_rows(self, width: int) -> bool:
+        """Say whether the lines of a row are each a row, if quote signs stand for themselves."""
         lines = [line for line in self._read if line.strip()]
-        if (self.quotes is None and self.delimiter == "\t" and len(lines) > 1
-                and all(line.count("\t") == width - 1 for line in lines)):
-            raise DataError(f"{self.path} line {first}: a quote sign opens a cell of {len(lines)} "
-                            "lines that each look like a row; --quotes false reads quote signs as "
-                            "they stand, --quotes true takes them as the ends of a cell")
+        return (self.quotes is None and self.delimiter == "\t" and len(lines) > 1
+                and all(line.count("\t") == width - 1 for line in lines))
+
+    def _as_they_stand(self, first: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the lines of a row as rows."""
+        self.note = self.note or (
+            f"{self.path} line {first}: quote signs are read as they stand, for between them are "
+            f"{len(self._read)} lines that each are a row (--quotes true takes them as the ends "
+            "of one cell)")
+        for line, text in enumerate(self._read, first):
+            if text.strip():
+                yield line, text.rstrip("\r\n").split("\t")
 
 
 def csv_rows(file: CsvFile, columns: Sequence[str], refuse: Refuse) -> Rows:

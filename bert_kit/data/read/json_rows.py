@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bert_kit.data.read.text_lines import check_text
 from bert_kit.errors import BertKitError, DataError
@@ -30,8 +30,13 @@ def refuser(bad_rows: list[str] | None) -> Refuse:
     return refuse
 
 
+def refuse_all(error: DataError) -> NoReturn:
+    """Raise the error: no row is left out."""
+    raise error
+
+
 def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-              texts: int | None = None, refuse: Refuse = refuser(None), start: int = 1) -> Rows:
+              texts: int | None = None, refuse: Refuse = refuse_all, start: int = 1) -> Rows:
     """Yield every object of a file with one a line.
 
     The first `texts` of the values must be text; by default all. The first line is number `start`.

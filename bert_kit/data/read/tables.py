@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
@@ -24,6 +24,16 @@ from bert_kit.errors import ConfigError, DataError
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
 
 Text = str | tuple[str, str]  # of a row: one, or a pair
+
+
+class Reading(TypedDict, total=False):
+    """How a table is written, as the readers take it by name; see `read_table`."""
+
+    delimiter: str | None
+    encoding: str
+    quotes: bool | None
+    columns: Sequence[str] | None
+    bad_rows: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,15 @@ class Table:
         asked for.
     lines
         The line on which each row of the file starts; None for lists.
+    note
+        What to tell of how the file was read, "" for nothing.
     """
 
     path: Path | str
     texts: Sequence[Text]
     labels: Sequence[Any]
     lines: array | None = None
+    note: str = ""
 
     @property
     def classes(self) -> list[Any]:
@@ -85,8 +98,8 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
         Longest field in characters.
     quotes
         False takes quote signs as they stand, as in the .tsv files of GLUE and Quora. By default
-        they enclose cells, but where the rows of a file with tabs can be read both ways it is
-        refused; True encloses there too.
+        they enclose cells, but not where lines of a file with tabs would become one cell that are
+        rows as they stand; True encloses there too.
     columns
         The names of the columns of a CSV file that has no header.
     bad_rows
@@ -112,8 +125,9 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     _check_names(text_columns, wanted)
     texts: list[Text] = []
     labels, starts, same, refuse = [], array("q"), {}, refuser(bad_rows)
+    notes: list[str] = []
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
-                                  field_limit, quotes, columns, refuse)) as rows:
+                                  field_limit, quotes, columns, refuse, notes)) as rows:
         for line, values in rows:
             if kind:
                 try:
@@ -128,7 +142,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header"
                         + _left_out(bad_rows))
-    return Table(path, texts, labels, starts)
+    return Table(path, texts, labels, starts, "".join(notes))
 
 
 def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -170,7 +184,7 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
         texts = _text_a_line(path, text_column, encoding)
     else:
         texts = (text for _, (text,) in _rows(path, [text_column], 1, delimiter, encoding,
-                                              FIELD_LIMIT, quotes, columns, refuser(bad_rows)))
+                                              FIELD_LIMIT, quotes, columns, refuser(bad_rows), []))
     first = next(texts, None)
     if first is None:
         raise DataError(f"{path}: holds no text; expected at least one" + _left_out(bad_rows))
@@ -246,8 +260,12 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
 
 def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
           field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
-          refuse: Refuse) -> Rows:
-    """Yield the rows of a file, however large it is; the first `texts` values are text."""
+          refuse: Refuse, notes: list[str]) -> Rows:
+    """Yield the rows of a file, however large it is; the first `texts` values are text.
+
+    What is to be told of it at the end goes to `notes`.
+    """
+    file = None
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
             if columns:
@@ -255,8 +273,8 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
                                   f"without a header; {path} has keys, leave them out")
             rows = json_table(path, lines, wanted, field_limit, texts, refuse)
         else:
-            rows = csv_rows(CsvFile(path, lines, delimiter, quotes, columns or (), field_limit),
-                            wanted, refuse)
+            file = CsvFile(path, lines, delimiter, quotes, columns or (), field_limit)
+            rows = csv_rows(file, wanted, refuse)
         with contextlib.closing(rows):
             for line, values in rows:
                 empty = next((column for column, value in zip(wanted, values[:texts], strict=False)
@@ -265,3 +283,4 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
                     yield line, values
                 else:
                     refuse(DataError(f"{path} line {line}: {empty!r} is empty; expected text"))
+        notes += [file.note] * bool(file and file.note)

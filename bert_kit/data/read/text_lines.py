@@ -67,7 +67,7 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
         If the file is not a regular one, cannot be read, is a well-known binary format, holds NUL
         or is not in the encoding; names the line.
     """
-    codec = _codec(encoding)
+    codec = codec_name(encoding)
     number = 0
     try:
         check_file(path, codec)
@@ -87,8 +87,14 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _codec(encoding: str) -> str:
-    """Return the name of the codec, UTF-8 as the one that skips a byte order mark."""
+def codec_name(encoding: str) -> str:
+    """Return the name of the codec, UTF-8 as the one that skips a byte order mark.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such encoding.
+    """
     try:
         name = codecs.lookup(encoding).name
     except (LookupError, TypeError, ValueError):

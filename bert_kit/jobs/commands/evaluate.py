@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
-from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
+from bert_kit.jobs.options.groups import OwnTaskOptions, TableReadingOptions, UseOptions
 from bert_kit.jobs.run.folder import check_place, known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
@@ -24,7 +24,7 @@ OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(UseOptions, OwnTaskOptions):
+class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions):
     """Which model to score, and on what."""
 
     title: ClassVar[str] = "data"
@@ -41,8 +41,6 @@ class EvaluateOptions(UseOptions, OwnTaskOptions):
         None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
     label_column: tuple[str, ...] | None = option(
         None, "column with the label; by default as in training", needs=OF_FILES)
-    delimiter: str | None = option(None, "of CSV fields", needs=OF_FILES)
-    encoding: str = option("utf-8-sig", "of the file", needs=OF_FILES)
     word_column: int = option(0, "of tagged words, from 0", needs=OF_FILES)
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
     folds: int = option(7, "parts to score the fixed model on", least=0)

@@ -14,7 +14,8 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
+from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
+                                          check_output, left_out)
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
@@ -25,7 +26,7 @@ Write = Callable[[int, TaggedText], Any]
 
 
 @dataclass(frozen=True)
-class UseTaggerOptions(UseOptions, PrecisionOptions):
+class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     """What to tag, and where to."""
 
     title: ClassVar[str] = "data"
@@ -42,7 +43,6 @@ class UseTaggerOptions(UseOptions, PrecisionOptions):
     word_column: int = option(0, "of a file of words, from 0")
     tag_column: int | None = option(None, "of a file of words that has the right tags too: they "
                                     "are scored")
-    encoding: str = option("utf-8-sig", "of the file")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,15 +69,15 @@ def run(options: UseTaggerOptions) -> int:
                          precision=options.precision)
     if tagger.note:
         warn(tagger.note)
-    count, told, table = 0, [], None
+    count, told, table, reading = 0, [], None, options.reading()
     rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
-                           options.encoding)
+                           options.encoding, reading["bad_rows"])
         rows, tag = cast(Iterable[Any], table.words), tagger.tag_sentences
     elif options.input_file is not None:
-        rows = stream_texts(options.input_file, options.text_column, encoding=options.encoding)
+        rows = stream_texts(options.input_file, options.text_column, **reading)
     note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
     rows = iter(rows)
     with (_printed(tagger) if options.output_file is None
@@ -91,6 +91,7 @@ def run(options: UseTaggerOptions) -> int:
         entities = are_entities([*tagger.classes, *table.classes])
         scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
         print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
+    warn(left_out(reading))
     if options.output_file is not None:
         print(f"{count:,} texts: {options.output_file}")
     return count

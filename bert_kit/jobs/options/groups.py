@@ -29,6 +29,9 @@ def stops_early(options: Any) -> bool:
 
 
 A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
+FILES = ("data_file", "train_file", "validation_file", "test_file", "input_file", "pool_file")
+A_FILE = Needs("a file to read", lambda options: any(
+    getattr(options, name, None) is not None for name in FILES))
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
 
 
@@ -230,7 +233,61 @@ class TrainOptions(ModelOptions, TrainingOptions, StoppingOptions, RunningOption
 
 
 @dataclass(frozen=True)
-class FileOptions(Options):
+class ReadingOptions(Options):
+    """How a file of text is written."""
+
+    title: ClassVar[str] = "data"
+
+    encoding: str = option("utf-8-sig", "of the files; never guessed", needs=A_FILE)
+
+
+@dataclass(frozen=True)
+class RowOptions(ReadingOptions):
+    """How a file of rows is written."""
+
+    skip_bad_rows: bool = option(
+        False, "leave out rows that cannot be used, as one without a text, and say how many",
+        needs=A_FILE)
+
+    def row_reading(self) -> dict[str, Any]:
+        """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
+        return {"encoding": self.encoding, "bad_rows": [] if self.skip_bad_rows else None}
+
+
+@dataclass(frozen=True)
+class TableReadingOptions(RowOptions):
+    """How a table is written."""
+
+    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv", needs=A_FILE)
+    quotes: bool | None = option(
+        None, "whether quote signs enclose CSV fields; false reads them as they stand, as in "
+        "the .tsv files of GLUE; by default only those that would swallow rows", needs=A_FILE)
+    columns: tuple[str, ...] | None = option(
+        None, "names of the columns of a CSV file without a header, as text,category",
+        "column_names", needs=A_FILE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns is not None and len(self.columns) == 1:  # "text,category"
+            object.__setattr__(self, "columns", tuple(
+                name.strip() for name in self.columns[0].split(",")))
+        if self.columns is not None and "" in self.columns:
+            raise ConfigError(f"columns are {' '.join(self.columns)!r}; expected a name for each")
+
+    def reading(self) -> dict[str, Any]:
+        """Return how a reader of tables is to read; its `bad_rows` takes what is left out."""
+        return {**self.row_reading(), "delimiter": self.delimiter, "quotes": self.quotes,
+                "columns": self.columns}
+
+
+def left_out(reading: dict[str, Any]) -> str:
+    """Return what there is to say of the rows that were left out, "" if none were."""
+    bad = reading["bad_rows"]
+    return f"{len(bad):,} rows left out; the first: {bad[0]}" if bad else ""
+
+
+@dataclass(frozen=True)
+class FileOptions(RowOptions):
     """The files of labelled rows, and how they are cut into parts."""
 
     title: ClassVar[str] = "data"
@@ -244,7 +301,6 @@ class FileOptions(Options):
     test_file: str | None = option(None, "file to score once, at the end", may_change=True)
     val_size: float = option(0.1, "share to choose the best epoch on, where there is no file "
                              "for it; 0 for none")
-    encoding: str = option("utf-8-sig", "of the files; never guessed")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -257,12 +313,11 @@ class FileOptions(Options):
 
 
 @dataclass(frozen=True)
-class TableOptions(FileOptions):
+class TableOptions(FileOptions, TableReadingOptions):
     """The columns of a table of texts."""
 
     text_column: tuple[str, ...] = option(
         ("text",), "name of the column with the texts; two of them for pairs")
-    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,8 @@ class TextKeywords(TypedDict, total=False):
     classifier: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     depth: int | None
@@ -94,6 +96,7 @@ class TextKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -101,6 +104,7 @@ class TextKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -205,6 +209,7 @@ class TagKeywords(TypedDict, total=False):
     save_total_limit: int
     scheme: str | None
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int | None
@@ -304,6 +309,7 @@ class AnswerKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -331,6 +337,8 @@ class SimilarityKeywords(TypedDict, total=False):
     betas: float | Sequence[float]
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     data_path: str | Path | None
     dataset_path: str | Path | None
@@ -396,6 +404,7 @@ class SimilarityKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -403,6 +412,7 @@ class SimilarityKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     task: str
@@ -436,6 +446,7 @@ class MaskedKeywords(TypedDict, total=False):
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
@@ -539,6 +550,8 @@ class ActiveKeywords(TypedDict, total=False):
     classifier: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     delta_f: float | None
@@ -625,6 +638,7 @@ class ActiveKeywords(TypedDict, total=False):
     pooling: str | None
     precision: str | None
     preset: str
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -634,6 +648,7 @@ class ActiveKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     seeds: int | Sequence[int] | None
+    skip_bad_rows: bool
     smoothing_window: int
     stop_rows: int
     strict: bool
@@ -676,6 +691,8 @@ class CompareKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     classifiers: str | Sequence[str]
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     depth: int | None
@@ -751,6 +768,7 @@ class CompareKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -759,6 +777,7 @@ class CompareKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -799,6 +818,8 @@ class SearchKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     classifiers: str | Sequence[str] | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     cross_validation: int
     cv: int
     data_file: str | Path | None
@@ -895,6 +916,7 @@ class SearchKeywords(TypedDict, total=False):
     precision: str | None
     preprocessing_num_workers: int
     pruner: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     report: bool
@@ -905,6 +927,7 @@ class SearchKeywords(TypedDict, total=False):
     save_total_limit: int
     scheme: str | None
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     store: str | Path | None
     strategy: str

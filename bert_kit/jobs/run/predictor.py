@@ -47,7 +47,8 @@ def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
 
 def warn(line: str) -> None:
     """Print a line where it does not mix with results: standard output may be a CSV."""
-    print(line, file=sys.stderr)
+    if line:
+        print(line, file=sys.stderr)
 
 
 class TrainedModel:

@@ -25,7 +25,7 @@ from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entitie
 from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import FileOptions, TrainOptions
+from bert_kit.jobs.options.groups import FileOptions, TrainOptions, left_out
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
@@ -209,7 +209,8 @@ class TagTask(Task[TaggedSentences]):
 
     def read(self, options: Any) -> Parts[TaggedSentences]:
         files, _ = find_parts(**options.files(), suffixes=self.suffixes)
-        parts = {name: read_conll(path, options.word_column, options.tag_column, options.encoding)
+        reading = options.row_reading()
+        parts = {name: read_conll(path, options.word_column, options.tag_column, **reading)
                  for name, path in files.items()}
         if "validation" not in parts and options.val_size:
             parts["train"], parts["validation"] = _cut(parts["train"], options.val_size)
@@ -220,7 +221,8 @@ class TagTask(Task[TaggedSentences]):
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
-                     f"{counts} sentences; tags {', '.join(classes)}", classes)
+                     f"{counts} sentences; tags {', '.join(classes)}"
+                     + f"; {left_out(reading)}" * bool(reading["bad_rows"]), classes)
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
@@ -344,8 +346,9 @@ class TagTask(Task[TaggedSentences]):
         return tagger
 
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
-        part = read_conll(options.data_file, options.word_column, options.tag_column,
-                          options.encoding)
+        reading = options.row_reading()
+        part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
+        warn(left_out(reading))
         if line := unknown_tags(part, predictor.classes):
             options.say(line)
         return part
