@@ -47,10 +47,7 @@ def parse_json(text: str, name: object, start: int | None = None) -> Any:
     """
     try:
         if start is None:
-            most = sum(map(text.count, ",[{"))  # of values, each of 60 bytes or more in memory
-            if most > JSON_VALUES:
-                raise BertKitError(f"{name}: JSON of up to {most:,} values; at most "
-                                   f"{JSON_VALUES:,} are read")
+            check_count(text, name)
             value = result = json_decoder(name).decode(text)
         else:
             value, end = json_decoder(name).raw_decode(text, start)
@@ -63,6 +60,20 @@ def parse_json(text: str, name: object, start: int | None = None) -> Any:
     except (UnicodeDecodeError, ValueError) as error:  # ValueError: also integers over 4,300 digits
         raise BertKitError(f"{name}: not valid JSON ({str(error).splitlines()[0]})") from None
     return result
+
+
+def check_count(text: str, name: object) -> None:
+    """Refuse JSON of too many values, before it is parsed: each is 60 bytes or more in memory.
+
+    Raises
+    ------
+    BertKitError
+        Names `name`.
+    """
+    most = sum(map(text.count, ",[{"))
+    if most > JSON_VALUES:
+        raise BertKitError(f"{name}: JSON of up to {most:,} values; at most {JSON_VALUES:,} are "
+                           "read (of one object a line, .jsonl, any number)")
 
 
 def check_depth(value: object) -> None:

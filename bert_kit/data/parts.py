@@ -85,8 +85,8 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
                encoding: str = "utf-8-sig", train_size: float = 0.8, val_size: float = 0.1,
                test_size: float = 0.1, seed: int = 0,
                split_file: str | Path | None = None, quotes: bool | None = None,
-               columns: Sequence[str] | None = None,
-               bad_rows: list[str] | None = None) -> LabelledParts:
+               columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+               notes: list[str] | None = None) -> LabelledParts:
     """Read labelled parts from files.
 
     Parameters
@@ -96,7 +96,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
         exist, dev.* (or val.*, valid.*, validation.*) and test.*.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
-    text_column, label_column, delimiter, encoding, quotes, columns, bad_rows
+    text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
         As in `read_table`: two text columns for pairs, and a kind of label instead of a name for
         anything but one class a row.
     train_size, val_size, test_size
@@ -122,7 +122,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     ratios = _ratios(sizes, files, single)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
     tables = {part: read_table(path, text_column, kind, delimiter, encoding, quotes=quotes,
-                               columns=columns, bad_rows=bad_rows)
+                               columns=columns, bad_rows=bad_rows, notes=notes)
               for part, path in files.items()}
     return _make_parts(tables, ratios, seed, split_file, text_column, kind)
 
@@ -283,7 +283,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         notes.append(f"cut as stored in {_without_folders(split_file)}" if stored
                      else f"cut with seed {seed}")
     notes.append(kind.describe(train.labels, classes))
-    notes += filter(None, [two_ways, *(table.note for table in tables.values())])
+    notes += [two_ways] * bool(two_ways)
     seen = {name for label in trained for name in kind.names(label)}
     if unseen := [name for name in classes if seen and name not in seen]:  # none in a number
         notes.append(f"no training row has {', '.join(unseen):.200}: counted as missed")

@@ -60,7 +60,8 @@ def test_both_versions_of_the_file(tmp_path):
     ({"data": {}}, "a.json: 'data' is {}; expected list"),
     ({"data": [3]}, "a.json: found 3; expected an object with the key 'paragraphs'"),
     ({"data": []}, "a.json: no question; expected at least one"),
-    (document(id=7), "a.json: 'id' is 7; expected str"),
+    (document(id=[7]), "a.json: 'id' is [7]; expected str"),
+    (document(question="a\ud800b"), "question 'q1': 'question' holds U+D800"),
     (document(question=None), "a.json: question 'q1': found keys id, answers; expected an object "
                               "with the key 'question'"),
     (document(answers=None), "a.json: question 'q1': found keys id, question; expected an object "

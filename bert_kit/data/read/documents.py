@@ -95,7 +95,8 @@ def cut_file(path: str | Path, size: int | None = None,
             size = path.stat().st_size
             return [ByteRange(path, 0, size, gaps, encoding)] if size else []
         with open(path, "rb") as handle:
-            gaps = in_lines and _has_gaps(map(bytes.isspace, iter(partial(_next_line, handle), b"")))
+            gaps = in_lines and _has_gaps(
+                line.isspace() for line in iter(partial(_next_line, handle), b""))
             cuts = _cuts(handle, size, gaps)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None

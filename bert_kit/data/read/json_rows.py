@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 from bert_kit.data.read.text_lines import check_text
 from bert_kit.errors import BertKitError, DataError
-from bert_kit.parsing import parse_json
+from bert_kit.parsing import check_count, parse_json
 
+LIST_LIMIT = 2**30  # bytes of a file that is one list: its text is in memory as a whole
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
@@ -68,6 +69,9 @@ def json_table(path: Path, lines: Iterable[str], columns: Sequence[str], field_l
         yield from json_rows(path, chain([first], lines), columns, field_limit, texts, refuse,
                              len(blank) + 1)
         return
+    if path.stat().st_size > LIST_LIMIT:
+        raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
+                        "a line (.jsonl), of which any number is read")
     for line, value in _listed_values(path, blank + first + "".join(lines)):
         where = f"{path} line {line}"
         try:
@@ -99,8 +103,11 @@ def _no_object(value: object, where: str) -> DataError:
 
 def _listed_values(path: Path, text: str) -> Generator[tuple[int, Any], None, None]:
     """Yield (line, value) of a JSON list, one at a time: all at once take ten times the text."""
-    place, line = text.index("[") + 1, 1
-    counted = 0
+    place, line, counted = text.index("[") + 1, 1, 0
+    try:
+        check_count(text, path)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
     while True:
         place = _behind_spaces(text, place)
         if text[place:place + 1] == "]":

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from bert_kit.data.read.json_rows import refuser
-from bert_kit.data.read.text_lines import find_data, text_lines
-from bert_kit.errors import DataError
+from bert_kit.data.read.json_rows import Refuse, json_object, refuser
+from bert_kit.data.read.text_lines import check_text, find_data, text_lines
+from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import JSON_LIMIT, check_readable
 from bert_kit.parsing import parse_json
 
@@ -59,9 +59,9 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
     """
     path, refuse = find_data(path), refuser(bad_rows)
     questions: dict[str, Question] = {}
-    for entry, context in _entries(_read(path, encoding), path):
+    for entry, paragraph in _entries(_read(path, encoding, refuse), path):
         try:
-            question = _question(entry, context, path, labelled)
+            question = _question(entry, paragraph, path, labelled)
             if question.id in questions:
                 raise DataError(f"{path}: question {question.id!r:.60} comes twice; expected each "
                                 "id once")
@@ -74,30 +74,35 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
     return list(questions.values())
 
 
-def _read(path: Path, encoding: str) -> Any:
-    """Return what a file holds: one JSON value, or a list of those of its lines."""
+def _read(path: Path, encoding: str, refuse: Refuse) -> Any:
+    """Return what a file holds: one JSON value, or a list of the objects of its lines."""
     try:
         check_readable(path, JSON_LIMIT)
+        if path.suffix.lower() not in (".jsonl", ".ndjson"):
+            return parse_json("".join(text_lines(path, encoding)), path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    lines = text_lines(path, encoding)
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return [parse_json(line, f"{path} line {number}")
-                for number, line in enumerate(lines, 1) if line.strip()]
-    return parse_json("".join(lines), path)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+    content = []
+    for number, line in enumerate(text_lines(path, encoding), 1):
+        try:
+            content += [json_object(line, f"{path} line {number}")] if line.strip() else []
+        except DataError as error:
+            refuse(error)
+    return content
 
 
-def _entries(content: Any, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each question as the file has it, and its context."""
+def _entries(content: Any, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield each question as the file has it, and what holds its context."""
     articles = content if isinstance(content, list) else _get(content, "data", list, path)
     for number, article in enumerate(articles, 1):
         if isinstance(article, dict) and "context" in article and "paragraphs" not in article:
-            yield _as_nested(article, number), _get(article, "context", str, path)
+            yield _as_nested(article, number), article
             continue
         for paragraph in _get(article, "paragraphs", list, path):
-            context = _get(paragraph, "context", str, path)
             for entry in _get(paragraph, "qas", list, path):
-                yield entry, context
+                yield entry, paragraph
 
 
 def _as_nested(row: dict[str, Any], number: int) -> dict[str, Any]:
@@ -114,11 +119,12 @@ def _as_nested(row: dict[str, Any], number: int) -> dict[str, Any]:
     return entry
 
 
-def _question(entry: Any, context: str, path: Path, labelled: bool) -> Question:
+def _question(entry: Any, paragraph: dict[str, Any], path: Path, labelled: bool) -> Question:
     """Return an entry of a file as a Question."""
     number = entry.get("id") if isinstance(entry, dict) else None
     number = str(number) if type(number) is int else _get(entry, "id", str, path)
     where = f"{path}: question {number!r:.60}"
+    context = _get(paragraph, "context", str, where)
     known = labelled or entry.get("answers") or entry.get("is_impossible")
     answers = _answers(entry, context, where) if known else None
     return Question(number, _get(entry, "question", str, where), context, answers)
@@ -152,4 +158,6 @@ def _get(values: Any, key: str, kind: type[T], where: object) -> T:
     value = values[key]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DataError(f"{where}: {key!r} is {value!r:.40}; expected {kind.__name__}")
+    if isinstance(value, str):
+        check_text(str(where), key, value)
     return value

@@ -34,6 +34,7 @@ class Reading(TypedDict, total=False):
     quotes: bool | None
     columns: Sequence[str] | None
     bad_rows: list[str] | None
+    notes: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,12 @@ class Table:
         asked for.
     lines
         The line on which each row of the file starts; None for lists.
-    note
-        What to tell of how the file was read, "" for nothing.
     """
 
     path: Path | str
     texts: Sequence[Text]
     labels: Sequence[Any]
     lines: array | None = None
-    note: str = ""
 
     @property
     def classes(self) -> list[Any]:
@@ -75,7 +73,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
                encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
                quotes: bool | None = None, columns: Sequence[str] | None = None,
-               bad_rows: list[str] | None = None) -> Table:
+               bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
@@ -105,6 +103,8 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     bad_rows
         None refuses a file with a row that cannot be used. A list takes the message about each
         such row, and the row is left out.
+    notes
+        A list takes what is to be told of how the file was read, as of lone quote signs.
 
     Returns
     -------
@@ -125,7 +125,6 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     _check_names(text_columns, wanted)
     texts: list[Text] = []
     labels, starts, same, refuse = [], array("q"), {}, refuser(bad_rows)
-    notes: list[str] = []
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
                                   field_limit, quotes, columns, refuse, notes)) as rows:
         for line, values in rows:
@@ -142,7 +141,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header"
                         + _left_out(bad_rows))
-    return Table(path, texts, labels, starts, "".join(notes))
+    return Table(path, texts, labels, starts)
 
 
 def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -164,8 +163,8 @@ def _left_out(bad_rows: list[str] | None) -> str:
 
 def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | None = None,
                  encoding: str = "utf-8-sig", *, quotes: bool | None = None,
-                 columns: Sequence[str] | None = None,
-                 bad_rows: list[str] | None = None) -> Iterator[str]:
+                 columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+                 notes: list[str] | None = None) -> Iterator[str]:
     """Return an iterator over the texts of a file, which may be larger than memory.
 
     Parameters
@@ -181,10 +180,14 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
     """
     path = find_data(path)
     if path.suffix.lower() == ".txt" and delimiter is None and not columns:
+        if quotes is not None:
+            raise ConfigError(f"quotes are of a table, and {path} is a text a line; leave them "
+                              "out, or give the --delimiter of a table")
         texts = _text_a_line(path, text_column, encoding)
     else:
-        texts = (text for _, (text,) in _rows(path, [text_column], 1, delimiter, encoding,
-                                              FIELD_LIMIT, quotes, columns, refuser(bad_rows), []))
+        texts = (text for _, (text,) in _rows(
+            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns,
+            refuser(bad_rows), notes))
     first = next(texts, None)
     if first is None:
         raise DataError(f"{path}: holds no text; expected at least one" + _left_out(bad_rows))
@@ -260,7 +263,7 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
 
 def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
           field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
-          refuse: Refuse, notes: list[str]) -> Rows:
+          refuse: Refuse, notes: list[str] | None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
     What is to be told of it at the end goes to `notes`.
@@ -268,9 +271,9 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
     file = None
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
-            if columns:
-                raise ConfigError(f"columns are {', '.join(columns)}, which name those of a table "
-                                  f"without a header; {path} has keys, leave them out")
+            if columns or quotes is not None:
+                raise ConfigError(f"{'columns' if columns else 'quotes'} are of CSV files, and "
+                                  f"{path} holds JSON; leave them out")
             rows = json_table(path, lines, wanted, field_limit, texts, refuse)
         else:
             file = CsvFile(path, lines, delimiter, quotes, columns or (), field_limit)
@@ -283,4 +286,5 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
                     yield line, values
                 else:
                     refuse(DataError(f"{path} line {line}: {empty!r} is empty; expected text"))
-        notes += [file.note] * bool(file and file.note)
+        if file is not None and file.note and notes is not None:
+            notes.append(file.note)

@@ -14,7 +14,7 @@ from bert_kit.config import BertConfig
 from bert_kit.data import ClassificationDataset, Part, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
-from bert_kit.jobs.options.groups import left_out
+from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once, usual_epochs
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
@@ -62,8 +62,8 @@ class ActiveRows:
             self.texts += pool
             self.known = self.truth
             self.fingerprint = _digest(parts.fingerprint, *pool)
-            self.description += f"; {len(pool):,} texts to ask about"
-            self.description += f"; {left_out(reading)}" * bool(reading["bad_rows"])
+            self.description = "; ".join(filter(None, [
+                self.description, f"{len(pool):,} texts to ask about", reading_notes(reading)]))
         self.base = _options_of_a_round(task, options)
         everything = Part(self.texts, [0] * len(self.texts))
         self.tokenizer = task.make_tokenizer(self.base, everything)

@@ -12,7 +12,8 @@ from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, TableReadingOptions, UseOptions, left_out
+from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
+                                          reading_notes)
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
@@ -65,7 +66,7 @@ def run(options: EmbedOptions) -> str:
         count = embed_file(encoder, str(options.data_file), str(options.output_file),
                            options.text_column, **rows)
         text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
-    warn(left_out(rows))
+    warn(reading_notes(rows))
     print(text)
     return text
 

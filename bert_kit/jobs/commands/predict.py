@@ -13,8 +13,8 @@ from bert_kit.data import read_table, stream_texts
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import option, with_defaults
-from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions,
-                                          TableReadingOptions, UseOptions, check_output, left_out)
+from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
+                                          UseOptions, check_output, reading_notes)
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
@@ -98,15 +98,13 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]
     """Return the texts of a file, or its pairs of texts; say how many rows were left out."""
     path, reading = str(options.data_file), options.reading()
     if not _has_lines(options):
-        table = read_table(path, one_or_two(columns), None, **reading)
-        warn(table.note)
-        texts = table.texts
+        texts = read_table(path, one_or_two(columns), None, **reading).texts
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
     else:
         raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
                           "expected a table with both (or its --text_column, for one in a .txt)")
-    warn(left_out(reading))
+    warn(reading_notes(reading))
     return texts
 
 
@@ -128,7 +126,7 @@ def run(options: PredictOptions) -> int:
                                   "too (--text_b)")
             columns = text_names(list(texts))
         elif options.data_file == "-":
-            texts = _standard_input(options.encoding)
+            texts = _standard_input(options.row_reading()["encoding"])
         else:
             texts = processes.from_first(lambda: _of_file(options, columns))
             if _has_lines(options):

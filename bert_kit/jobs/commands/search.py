@@ -68,7 +68,7 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
 
 def again(reading: Reading) -> Reading:
     """Return how the same rows are read once more; those that are left out were told before."""
-    return {**reading, "bad_rows": None if reading.get("bad_rows") is None else []}
+    return {**reading, "bad_rows": None if reading.get("bad_rows") is None else [], "notes": None}
 
 
 def format_matches(queries: Sequence[str], found: Sequence[Sequence[Match]]) -> str:

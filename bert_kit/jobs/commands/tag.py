@@ -15,7 +15,7 @@ from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          check_output, left_out)
+                                          check_output, reading_notes)
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
@@ -69,12 +69,13 @@ def run(options: UseTaggerOptions) -> int:
                          precision=options.precision)
     if tagger.note:
         warn(tagger.note)
-    count, told, table, reading = 0, [], None, options.reading()
+    count, told, table = 0, [], None
+    reading = options.row_reading() if options.words else options.reading()
     rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
-                           options.encoding, reading["bad_rows"])
+                           **reading)
         rows, tag = cast(Iterable[Any], table.words), tagger.tag_sentences
     elif options.input_file is not None:
         rows = stream_texts(options.input_file, options.text_column, **reading)
@@ -91,7 +92,7 @@ def run(options: UseTaggerOptions) -> int:
         entities = are_entities([*tagger.classes, *table.classes])
         scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
         print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
-    warn(left_out(reading))
+    warn(reading_notes(reading))
     if options.output_file is not None:
         print(f"{count:,} texts: {options.output_file}")
     return count

@@ -5,6 +5,7 @@ the task, see `with_defaults`.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,6 +16,7 @@ from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.training import TrainingArguments
 
+SHOWN = 3  # of the rows that are left out
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
 
@@ -274,16 +276,29 @@ class TableReadingOptions(RowOptions):
         if self.columns is not None and "" in self.columns:
             raise ConfigError(f"columns are {' '.join(self.columns)!r}; expected a name for each")
 
+    def row_reading(self) -> dict[str, Any]:
+        """Return how a file of rows is to be read that is no table."""
+        for name in ("delimiter", "quotes", "columns"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} says how a table is written, which changes nothing for "
+                                 "other rows; leave it out")
+        return super().row_reading()
+
     def reading(self) -> dict[str, Any]:
-        """Return how a reader of tables is to read; its `bad_rows` takes what is left out."""
-        return {**self.row_reading(), "delimiter": self.delimiter, "quotes": self.quotes,
-                "columns": self.columns}
+        """Return how a table is to be read; `bad_rows` and `notes` take what is to be told."""
+        return {**super().row_reading(), "delimiter": self.delimiter, "quotes": self.quotes,
+                "columns": self.columns, "notes": []}
 
 
-def left_out(reading: dict[str, Any]) -> str:
-    """Return what there is to say of the rows that were left out, "" if none were."""
-    bad = reading["bad_rows"]
-    return f"{len(bad):,} rows left out; the first: {bad[0]}" if bad else ""
+def reading_notes(reading: Mapping[str, Any]) -> str:
+    """Return what there is to say of how files were read and which rows were left out, or ""."""
+    bad = reading.get("bad_rows") or []
+    lines = [*reading.get("notes", ())]
+    if bad:
+        more = f"; and {len(bad) - SHOWN:,} more" * (len(bad) > SHOWN)
+        lines.append(f"{len(bad):,} row{'s' * (len(bad) > 1)} left out: "
+                     f"{'; '.join(bad[:SHOWN])}{more}")
+    return "; ".join(lines)
 
 
 @dataclass(frozen=True)

@@ -380,7 +380,8 @@ def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
     if options.tokenizer is not None or options.model is not None:
         tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
     else:
-        documents = documents_of(options.train_file, options.encoding) if isinstance(train, Stored) else train
+        documents = (documents_of(options.train_file, options.encoding)
+                     if isinstance(train, Stored) else train)
         tokenizer = train_tokenizer(_beginning(documents), options.vocab_size)
     if options.model is None:
         tokenizer.max_length = options.max_length  # a new model has no more positions

@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_kit.data import LabelledParts, Part, library_task, parts_from_lists, read_parts
 from bert_kit.errors import ConfigError
-from bert_kit.jobs.options.groups import left_out
+from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.run.task import Parts
 
 
@@ -28,7 +28,7 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
         reading = options.reading()
         return as_parts(read_parts(
             **files, **sizes, **reading, seed=options.seed, split_file=split,
-            text_column=one_or_two(options.text_column), label_column=kind), left_out(reading))
+            text_column=one_or_two(options.text_column), label_column=kind), reading_notes(reading))
     if options.task != "classification":
         raise ConfigError(f"{options.task} needs rows; expected a data_file or train_file")
     train, test = library_task().split(options.test_size)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from bert_kit.checks import one_of
 from bert_kit.cells import MARK, guard_line
 from bert_kit.config import BertConfig
-from bert_kit.data import TaggedSentences, TaggingDataset, check_names, find_parts, read_conll, word_spans
+from bert_kit.data import (TaggedSentences, TaggingDataset, check_names, find_parts, read_conll,
+                           word_spans)
 from bert_kit.data.read.conll import DOCUMENT
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
@@ -25,7 +26,7 @@ from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entitie
 from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import FileOptions, TrainOptions, left_out
+from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
@@ -222,7 +223,7 @@ class TagTask(Task[TaggedSentences]):
                      fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
                      f"{counts} sentences; tags {', '.join(classes)}"
-                     + f"; {left_out(reading)}" * bool(reading["bad_rows"]), classes)
+                     + f"; {reading_notes(reading)}" * bool(reading["bad_rows"]), classes)
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
@@ -348,7 +349,7 @@ class TagTask(Task[TaggedSentences]):
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
         reading = options.row_reading()
         part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
-        warn(left_out(reading))
+        warn(reading_notes(reading))
         if line := unknown_tags(part, predictor.classes):
             options.say(line)
         return part

@@ -17,7 +17,7 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter, plot_confidence_histogram, plot_reliability
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
-from bert_kit.jobs.options.groups import TableOptions, TrainOptions, left_out
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite, warn
 from bert_kit.jobs.run.randomness import seeded
@@ -477,8 +477,7 @@ class TextTask(Task[Part]):
         kind, classes = self.label_kind(trained), predictor.classes
         reading = options.reading()
         table = read_table(options.data_file, one_or_two(trained.text_column), kind, **reading)
-        warn(table.note)
-        warn(left_out(reading))
+        warn(reading_notes(reading))
         for row, label in enumerate(table.labels):
             for name in kind.names(label):
                 if name not in classes:
