@@ -54,7 +54,7 @@ def test_both_versions_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    ("[]", "a.json: holds a list, expected a dict"),
+    ("[]", "a.json: no question; expected at least one"),
     ("{", "a.json: not valid JSON"),
     ({"date": []}, "a.json: found keys date; expected an object with the key 'data', as in SQuAD"),
     ({"data": {}}, "a.json: 'data' is {}; expected list"),

@@ -27,7 +27,26 @@ Text = str | tuple[str, str]  # of a row: one, or a pair
 
 
 class Reading(TypedDict, total=False):
-    """How a table is written, as the readers take it by name; see `read_table`."""
+    """How a table is written, as the readers take it by name.
+
+    Keys
+    ----
+    delimiter
+        By default a tab for .tsv and .tab, else a comma.
+    encoding
+        UTF-8 by default, with or without a byte order mark. Other encodings are never guessed.
+    quotes
+        False takes quote signs as they stand, as in the .tsv files of GLUE and Quora. By default
+        they enclose cells, but not where lines of a file with tabs would become one cell that are
+        rows as they stand; True encloses there too.
+    columns
+        The names of the columns of a CSV file that has no header.
+    bad_rows
+        None refuses a file with a row that cannot be used. A list takes the message about each
+        such row, and the row is left out.
+    notes
+        A list takes what is to be told of how the file was read, as of lone quote signs.
+    """
 
     delimiter: str | None
     encoding: str
@@ -88,23 +107,10 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     label_column
         A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`. With None
         only the texts are read.
-    delimiter
-        By default a tab for .tsv and .tab, else a comma.
-    encoding
-        UTF-8 by default, with or without a byte order mark. Other encodings are never guessed.
+    delimiter, encoding, quotes, columns, bad_rows, notes
+        See `Reading`.
     field_limit
         Longest field in characters.
-    quotes
-        False takes quote signs as they stand, as in the .tsv files of GLUE and Quora. By default
-        they enclose cells, but not where lines of a file with tabs would become one cell that are
-        rows as they stand; True encloses there too.
-    columns
-        The names of the columns of a CSV file that has no header.
-    bad_rows
-        None refuses a file with a row that cannot be used. A list takes the message about each
-        such row, and the row is left out.
-    notes
-        A list takes what is to be told of how the file was read, as of lone quote signs.
 
     Returns
     -------
@@ -171,7 +177,7 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
     ----------
     path
         Ending in .txt: a text a line, blank lines left out; but a table where a delimiter or
-        columns are given. Otherwise a table; see `read_table`, also for the other parameters.
+        columns are given. Otherwise a table; see `read_table`, and `Reading`.
 
     Raises
     ------

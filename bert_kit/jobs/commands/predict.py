@@ -101,6 +101,7 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]
         texts = read_table(path, one_or_two(columns), None, **reading).texts
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
+        warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
     else:
         raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
                           "expected a table with both (or its --text_column, for one in a .txt)")
