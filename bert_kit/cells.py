@@ -40,16 +40,22 @@ def guard_line(cell: str) -> str:
     r"""Return a cell for a table whose lines are cut at tabs and know no quotes, as of words.
 
     One that would be cut, or changed by a reader that takes outer spaces off, is a JSON string
-    behind the mark.
+    behind the mark. Spreadsheets know quotes: a cell that begins with one gets the mark too.
 
     Examples
     --------
-    >>> print(guard_line("@home"), guard_line("a\tb"))
-    '\@home '\"a\tb"
+    >>> print(guard_line("@home"), guard_line("a\tb"), guard_line('"'))
+    '\@home '\"a\tb" '\"
     """
-    if cell and cell == cell.strip() and not set(cell) & set("\t\r\n\ufeff"):
+    if is_word(cell) and not cell.startswith('"'):
         return guard_formula(cell)
-    return MARK + json.dumps(cell)
+    marked = MARK + cell
+    return marked if is_word(cell) and unguard(marked) == cell else MARK + json.dumps(cell)
+
+
+def is_word(cell: str) -> bool:
+    """Say whether a cell is read as it is from a line that is cut at tabs and knows no quotes."""
+    return bool(cell) and cell == cell.strip() and not set(cell) & set("\t\r\n\ufeff")
 
 
 def unguard(cell: str) -> str:
@@ -65,11 +71,13 @@ def unguard(cell: str) -> str:
     inner = cell[len(MARK):]
     if _runs(inner) or inner.startswith(MARK):
         return inner
+    if not inner.startswith('"'):
+        return cell
     try:
         text = json.loads(inner)
-    except (ValueError, RecursionError):
-        return cell
-    return text if isinstance(text, str) and not FORBIDDEN.search(text) else cell
+    except ValueError:
+        return inner
+    return text if not FORBIDDEN.search(text) else inner
 
 
 def _runs(cell: str) -> bool:

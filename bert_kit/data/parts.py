@@ -97,8 +97,8 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
-        As in `read_table` and `Reading`: two text columns for pairs, and a kind of label instead of a name for
-        anything but one class a row.
+        As in `read_table` and `Reading`: two text columns for pairs, and a kind of label instead of
+        a name for anything but one class a row.
     train_size, val_size, test_size
         Shares of a single `data_file`, adding up to 1. Otherwise a part that has no file is cut
         from the training rows by its share, and `train_size` is not used. 0 means no such part.

@@ -117,9 +117,12 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
 
 def _layout(path: Path, lines: Sequence[str], chosen: Sequence[int]) -> tuple[str, int]:
     """Return what separates the columns, and how many there are."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(("#", DOCUMENT)):
-            continue
+    numbered = [(number, line) for number, line in enumerate(lines, 1)
+                if line.strip() and not line.startswith(DOCUMENT)]
+    # Where every word begins with #, they are words if there are columns.
+    for number, line in sorted(numbered, key=lambda pair: pair[1].startswith("#"))[:1]:
+        if line.startswith("#") and "\t" not in line:
+            break
         separator = "\t" if "\t" in line else " "
         width = len(_cut(line, separator))
         places = {column % width for column in chosen if -width <= column < width}

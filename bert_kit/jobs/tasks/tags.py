@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.checks import one_of
-from bert_kit.cells import MARK, guard_line
+from bert_kit.cells import MARK, guard_line, is_word
 from bert_kit.config import BertConfig
 from bert_kit.data import (TaggedSentences, TaggingDataset, check_names, find_parts, read_conll,
                            word_spans)
@@ -398,14 +398,10 @@ def word_lines(path: str | Path, rows: Iterable[Sequence[str]]) -> str:
     Spreadsheets open a .tsv: there a cell that one would run is guarded, see `bert_kit.cells`.
     Elsewhere only what could not be read back is.
     """
-    def line(row: Sequence[str]) -> str:
-        cells = [*map(guard_line, row)]
-        if Path(path).suffix.lower() != ".tsv" and not row[0].startswith(DOCUMENT):
-            cells = [cell if plain.startswith(MARK) or cell != MARK + plain else plain
-                     for cell, plain in zip(cells, row, strict=True)]
-        return "\t".join(cells) + "\n"
-
-    return "".join(map(line, rows))
+    opened = Path(path).suffix.lower() == ".tsv"
+    return "".join("\t".join(
+        guard_line(cell) if opened or not is_word(cell) or cell.startswith((MARK, DOCUMENT))
+        else cell for cell in row) + "\n" for row in rows)
 
 
 def _cut(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSentences]:
