@@ -18,7 +18,7 @@ from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
 from bert_kit.data.read.json_rows import (JSON_SUFFIXES, Refuse, Rows, first_object, json_table,
                                           refuser)
-from bert_kit.data.read.text_lines import find_data, is_clean, text_lines
+from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import ConfigError, DataError
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
@@ -226,7 +226,8 @@ def column_names(path: str | Path, delimiter: str | None = None,
     path = find_data(path)
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
-            return list(first_object(path, lines))
+            return [check_text(f"{path}, first row", "a key", name)
+                    for name in first_object(path, lines)]
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
             return header_names(next(rows, (1, []))[1])
