@@ -67,6 +67,8 @@ class LabelledParts:
         score on those measures memory.
     description
         One line for people: where each part comes from, and its size.
+    note
+        What is odd about the names of the classes, "" for nothing.
     """
 
     train: Part
@@ -76,6 +78,7 @@ class LabelledParts:
     fingerprint: str
     in_train_too: int
     description: str
+    note: str = ""
 
 
 def read_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
@@ -283,7 +286,6 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         notes.append(f"cut as stored in {_without_folders(split_file)}" if stored
                      else f"cut with seed {seed}")
     notes.append(kind.describe(train.labels, classes))
-    notes += [two_ways] * bool(two_ways)
     seen = {name for label in trained for name in kind.names(label)}
     if unseen := [name for name in classes if seen and name not in seen]:  # none in a number
         notes.append(f"no training row has {', '.join(unseen):.200}: counted as missed")
@@ -291,7 +293,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     if shared:
         notes.append(f"{shared:,} test texts also stand in train")
     return LabelledParts(parts["train"], parts.get("validation"), parts.get("test"),
-                         classes, fingerprint, shared, "; ".join(notes))
+                         classes, fingerprint, shared, "; ".join(notes), two_ways)
 
 
 def _where_stands(name: str, tables: Iterable[Table], kind: AnyKind) -> str:

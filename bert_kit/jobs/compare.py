@@ -279,7 +279,7 @@ def _test_rows(folder: str | Path) -> tuple[list[tuple[Any, str]], list[str]]:
         *texts, label = names[:names.index("prediction")]
         table = read_table(path, one_or_two(tuple(texts)), label)
         return ([*zip(table.texts, table.labels, strict=True)],
-                read_table(path, one_or_two(tuple(texts)), "prediction").labels)
+                [*read_table(path, one_or_two(tuple(texts)), "prediction").labels])
     except ValueError as error:  # a BertKitError too
         raise ConfigError(f"{path}: is not what train leaves ({error})") from None
 

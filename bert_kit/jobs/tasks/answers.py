@@ -131,8 +131,8 @@ class AnswerTask(Task[list[Question]]):
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of(parts), f"{counts} questions"
-                     + f"; {silent:,} to train on have no answer" * (silent > 0)
-                     + f"; {reading_notes(reading)}" * bool(reading["bad_rows"]))
+                     + f"; {silent:,} to train on have no answer" * (silent > 0),
+                     note=reading_notes(reading))
 
     def subset(self, part: list[Question], count: int, seed: int) -> list[Question]:
         return [part[row] for row in drawn_rows(len(part), count, seed)]

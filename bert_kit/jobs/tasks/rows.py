@@ -38,9 +38,9 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
 
 
 def as_parts(parts: LabelledParts, note: str = "") -> Parts[Part]:
-    """Return labelled parts as the training job takes them; a note is added to what is said."""
-    return Parts(parts.train, parts.validation, parts.test, parts.fingerprint,
-                 "; ".join(filter(None, [parts.description, note])), parts.classes)
+    """Return labelled parts as the training job takes them; a note is added to theirs."""
+    return Parts(parts.train, parts.validation, parts.test, parts.fingerprint, parts.description,
+                 parts.classes, "; ".join(filter(None, [parts.note, note])))
 
 
 def one_or_two(columns: tuple[str, ...]) -> str | tuple[str, ...]:

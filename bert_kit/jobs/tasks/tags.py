@@ -217,19 +217,18 @@ class TagTask(Task[TaggedSentences]):
             parts["train"], parts["validation"] = _cut(parts["train"], options.val_size)
         classes = tuple(sorted({tag for name in ("train", "validation") if name in parts
                                 for tag in parts[name].classes}))
+        two_ways = check_names(classes, lambda name: f"{parts['train'].path}")
         self._check_tags(parts, classes, options)
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
-                     f"{counts} sentences; tags {', '.join(classes)}"
-                     + f"; {reading_notes(reading)}" * bool(reading["bad_rows"]), classes)
+                     f"{counts} sentences; tags {', '.join(classes)}", classes,
+                     "; ".join(filter(None, [two_ways, reading_notes(reading)])))
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
         """Refuse options that do not go with the tags, and say what is odd about them."""
-        if two_ways := check_names(classes, lambda name: f"{parts['train'].path}"):
-            options.say(f"note: {two_ways}")
         if "test" in parts and (line := unknown_tags(parts["test"], classes)):
             options.say(line)
         if not are_entities({tag for part in parts.values() for tag in part.classes}):
