@@ -53,7 +53,10 @@ def like(name: str, known: Iterable[str]) -> str:
     " (is it 'pos'?)"
     """
     found = next((other for other in known if _means(other) == _means(name)), None)
-    return "" if found is None else f" (is it {found!r:.60}?)"
+    if found is None:
+        return ""
+    shown = ascii(found) if _looks(found) == _looks(name) else repr(found)
+    return f" (is it {shown:.60}?)"
 
 
 def _looks(name: str) -> str:

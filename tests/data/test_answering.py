@@ -82,6 +82,34 @@ def test_a_damaged_file_is_named_with_its_question(tmp_path, content, message):
     assert "\n" not in str(error.value) and "a.json" in str(error.value)
 
 
+def test_a_question_that_cannot_be_used_is_left_out_and_told(tmp_path):
+    good = {"id": 7, "question": "who?", "answers": [{"text": "w3", "answer_start": 9}]}
+    shifted = {**good, "id": "8", "answers": [{"text": "w3", "answer_start": 8}]}
+    path = write(tmp_path, {"data": [{"paragraphs": [
+        {"context": CONTEXT, "qas": [good, shifted, {**good, "id": 9}, good]}]}]})
+    with pytest.raises(DataError, match="'8': the answer .*--skip_bad_rows"):
+        read_squad(path)
+    bad = []
+    assert [question.id for question in read_squad(path, bad_rows=bad)] == ["7", "9"]
+    assert ["'8'" in bad[0], "'7' comes twice" in bad[1], len(bad)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_flat_file_is_the_nested_one(tmp_path, suffix):
+    rows = [{"id": "q1", "context": CONTEXT, "question": "who?", "title": "a",
+             "answers": {"text": ["w3", "w4 w5"], "answer_start": [9, 12]}},
+            {"id": 2, "context": CONTEXT, "question": "is?",
+             "answers": {"text": [], "answer_start": []}}]
+    path = tmp_path / f"a{suffix}"
+    path.write_text(json.dumps(rows) if suffix == ".json"
+                    else "\n".join(map(json.dumps, rows)) + "\n{\n")
+    bad = []
+    assert read_squad(path, bad_rows=bad) == [
+        Question("q1", "who?", CONTEXT, (("w3", 9), ("w4 w5", 12))),
+        Question("2", "is?", CONTEXT, ())]
+    assert len(bad) == (suffix == ".jsonl")
+
+
 def test_an_id_that_comes_twice(tmp_path):
     twice = document()
     twice["data"] *= 2

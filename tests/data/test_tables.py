@@ -1,17 +1,20 @@
 """CSV and JSON-lines files, mostly malformed ones. Run: pytest tests/data/test_tables.py"""
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
+import re
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
-from bert_kit.data.read.tables import read_table, table_from_lists
+from bert_kit.data import LabelColumns
+from bert_kit.data.read.tables import column_names, read_table, stream_texts, table_from_lists
 from bert_kit.errors import BertKitError, ConfigError, DataError
 
 H = b"text,category\n"
@@ -316,6 +319,93 @@ def test_lines_of_rows(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'\n{"text": "a", "category": 1}\n\n'
                                        b'{"text": "b", "category": 1}')
     assert read_table(tmp_path / "a.jsonl").lines.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("name, content, texts, note", [
+    ("a.tsv", 'text\tcategory\n"one\tx\ntwo"\ty\n', ['"one', 'two"'],
+     "read as they stand .*--quotes true"),
+    ("a.tsv", 'text\tcategory\n"one"\tx\n"two\n3"\ty\n', ["one", "two\n3"], ""),
+    ("a.csv", 'text,category\n"one,x\ntwo,y\n3",x\n', ["one,x\ntwo,y\n3"],
+     "one cell of 3 lines .*--quotes false"),
+    ("a.csv", 'category,text\nx,"one\ny,two"\n', ["one\ny,two"],
+     "one cell of 2 lines .*--quotes false"),
+    ("a.csv", 'category,text\nx,"one\ntwo"\n', ["one\ntwo"], "")])
+def test_quotes_that_may_mean_something_else_are_told(tmp_path, name, content, texts, note):
+    notes = []
+    (tmp_path / name).write_text(content)
+    found = read_table(tmp_path / name, notes=notes).texts
+    assert found == texts
+    assert len(notes) == bool(note) and re.search(note, "".join(notes))
+    streamed = []
+    assert [*stream_texts(tmp_path / name, notes=streamed)] == found and streamed == notes
+    for quotes in (True, False) if note else ():
+        settled = []
+        with contextlib.suppress(DataError):
+            read_table(tmp_path / name, quotes=quotes, notes=settled)
+        assert not settled
+
+
+@pytest.mark.parametrize("name, content, texts, bad", [
+    ("a.csv", 'text,category\none,x\n,x\ntwo,\n  ,y\nthree,x,y\n"four" 4,x\nfive,y\n',
+     ["one", "five"],
+     {3: "'text' is empty", 4: "'category' is empty", 5: "'text' is empty", 6: "3 fields",
+      7: "delimiter|expected after"}),
+    ("a.jsonl", '{"text": "one", "category": "x"}\n{"text": 1, "category": "x"}\n{"text": "a"}\n'
+     '[3]\n{\n{"text": "five", "category": "y"}\n', ["one", "five"],
+     {2: "'text' is 1", 3: "no key 'category'", 4: "a list", 5: "not valid JSON"}),
+    ("a.json", '[{"text": "one", "category": "x"},\n{"text": "", "category": "x"},\n7,\n'
+     '{"text": "five", "category": 2}]', ["one", "five"],
+     {2: "'text' is empty", 3: "a int in a list"})])
+def test_rows_that_cannot_be_used_are_left_out_and_told(tmp_path, name, content, texts, bad):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"line {min(bad)}: .*--skip_bad_rows leaves such rows"):
+        read_table(tmp_path / name)
+    found = []
+    assert read_table(tmp_path / name, bad_rows=found).texts == texts
+    assert len(found) == len(bad)
+    for line, (number, reason) in zip(found, bad.items()):
+        assert re.search(f"{name} line {number}: .*({reason})", line), line
+
+
+def test_a_quote_that_swallows_rows_is_no_bad_row(tmp_path):
+    (tmp_path / "a.csv").write_bytes(H + b'one,x\n"two,y\nthree,x\n')
+    with pytest.raises(DataError, match="line 3: unexpected end of data.*--quotes false"):
+        read_table(tmp_path / "a.csv", bad_rows=[])
+    (tmp_path / "a.csv").write_bytes(H + b",x\n ,y\n")
+    with pytest.raises(DataError, match="no rows; .*2 left out; the first: .*line 2"):
+        read_table(tmp_path / "a.csv", bad_rows=[])
+
+
+def test_a_wide_header(tmp_path):
+    names = [f"column {number}" for number in range(10_000)]
+    for path, mark in ((tmp_path / "a.csv", ","), (tmp_path / "a.tsv", "\t")):
+        path.write_text("\n".join(map(mark.join, [["text", *names], ["one", *"01" * 5_000]])))
+        assert column_names(path) == ["text", *names]
+        table = read_table(path, label_column=LabelColumns(tuple(names)))
+        assert table.labels == [tuple(sorted(names[1::2]))]
+        with pytest.raises(DataError, match="no column 'none'.{,400}$"):
+            read_table(path, "none")
+
+
+def test_a_list_of_too_many_values(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": "one", "category": "x", "more": [[]] * 50}]))
+    assert read_table(path).texts == ["one"]
+    monkeypatch.setattr("bert_kit.parsing.JSON_VALUES", 40)
+    with pytest.raises(DataError, match="JSON of up to .* at most 40 are read .*jsonl"):
+        read_table(path)
+    monkeypatch.setattr("bert_kit.data.read.json_rows.LIST_LIMIT", 9)
+    with pytest.raises(DataError, match="list of more than 9 bytes; expected one object a line"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("name, options", [
+    ("a.jsonl", {"quotes": False}), ("a.jsonl", {"columns": ["text"]}),
+    ("a.txt", {"quotes": True})])
+def test_what_would_change_nothing_is_refused(tmp_path, name, options):
+    (tmp_path / name).write_text('{"text": "one"}\n')
+    with pytest.raises(ConfigError, match="leave them out"):
+        [*stream_texts(tmp_path / name, **options)]
 
 
 def test_memory_of_a_long_table(tmp_path):
