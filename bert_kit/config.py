@@ -261,7 +261,8 @@ def _read_labels(values: dict[str, Any], source: str) -> tuple[str, ...] | None:
     """Take id2label, label2id and num_labels out of `values`; return the names, if there are any.
     """
     id2label, label2id = values.pop("id2label", None), values.pop("label2id", None)
-    count = values.pop("num_labels", None)
+    older, count = values.pop("_num_labels", None), values.pop("num_labels", None)
+    count = older if count is None else count
     if id2label is None and label2id is not None:
         if not isinstance(label2id, dict):
             raise ConfigError(f"{source}: label2id is not an object")
@@ -272,7 +273,8 @@ def _read_labels(values: dict[str, Any], source: str) -> tuple[str, ...] | None:
         whole(f"{source}: num_labels", count, 1, _MOST_LABELS)
         return tuple(f"LABEL_{i}" for i in range(count))
     try:
-        by_number = {int(number): name for number, name in id2label.items()}
+        by_number = {int(number): str(name) if type(name) is int else name
+                     for number, name in id2label.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(f"{source}: id2label does not map numbers to names") from None
     if sorted(by_number) != list(range(len(by_number))):

@@ -95,7 +95,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         BertKitError
             A ValueError of one line, for input that cannot be used.
         """
-        texts, y = _texts(X), np.asarray(y)
+        texts, y = _texts(X), _labels(y)
         if y.shape != (len(texts),):
             raise DataError(f"{len(texts)} texts but labels of shape {y.shape}; "
                             "expected one label a text")
@@ -147,6 +147,21 @@ def _texts(values: Any) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"row {row} of X is {text!r:.40}; expected a text")
     return values
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Return labels as an array; names and numbers in one would all become names."""
+    first = None
+    for row, label in enumerate(values):
+        if np.ndim(label):
+            continue  # told by the shape of all
+        if label is None or not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"):
+            raise DataError(f"the label of row {row} is {label}; expected a class in each row")
+        first = label if row == 0 else first
+        if isinstance(label, str) != isinstance(first, str):
+            raise DataError(f"the label of row {row} is {label!r:.40}, and of row 0 {first!r:.40}; "
+                            "expected names only, or numbers only")
+    return np.asarray(values)
 
 
 def _weights(values: ArrayLike | None, count: int) -> np.ndarray | None:

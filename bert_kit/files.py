@@ -11,7 +11,6 @@ import errno
 import functools
 import hashlib
 import json
-import math
 import os
 import re
 import reprlib
@@ -20,17 +19,17 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from bert_kit.errors import (BertKitError, ConfigError, MachineError, is_out_of_memory,
                              machine_fault)
+from bert_kit.parsing import parse_json
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
 
 TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
-JSON_DEPTH = 100  # levels of lists and objects; no file in use has ten
 
 
 def _flush(path: StrPath) -> None:
@@ -192,52 +191,6 @@ def file_name(name: str) -> str:
 def write_json(path: StrPath, value: object) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity are refused (ValueError)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def parse_json(text: str, name: object) -> Any:
-    """Parse JSON strictly: no duplicate keys, no NaN or infinity, at most 100 levels of nesting.
-
-    Raises
-    ------
-    BertKitError
-        Names `name` and what is wrong with the text.
-    """
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise BertKitError(f"{name}: key {key!r} appears twice; expected it once")
-            result[key] = value
-        return result
-
-    def refuse(constant: str) -> NoReturn:
-        raise BertKitError(f"{name}: {constant} is not a JSON number")
-
-    def finite(digits: str) -> float:  # 1e999 is spelled like a number and read as infinity
-        return number if math.isfinite(number := float(digits)) else refuse(digits[:20])
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse,
-                           parse_float=finite)
-        check_depth(value)
-    except BertKitError:
-        raise
-    except RecursionError:
-        raise BertKitError(f"{name}: JSON is nested too deeply") from None
-    except (UnicodeDecodeError, ValueError) as error:  # ValueError: also integers over 4,300 digits
-        raise BertKitError(f"{name}: not valid JSON ({str(error).splitlines()[0]})") from None
-    return value
-
-
-def check_depth(value: object) -> None:
-    """Raise a RecursionError where nesting has no end: what walks the value need not fear one."""
-    level = [value]
-    for _ in range(JSON_DEPTH + 1):
-        level = [child for each in level if isinstance(each, dict | list)
-                 for child in (each.values() if isinstance(each, dict) else each)]
-        if not level:
-            return
-    raise RecursionError("it is nested too deeply")
 
 
 def check_readable(path: StrPath, most: float) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import get_origin
+from typing import get_origin, is_typeddict
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ def signature(thing: object) -> str:
     """Return the parameters with their types; a default that has no short name is an ellipsis."""
     if not callable(thing) or getattr(thing, "_is_protocol", False) or get_origin(thing):
         return ""  # an alias of a type has none
-    if isinstance(thing, type) and issubclass(thing, Exception):
+    if isinstance(thing, type) and issubclass(thing, Exception) or is_typeddict(thing):
         return ""
     whole, parameters = inspect.signature(thing), []
     for parameter in whole.parameters.values():

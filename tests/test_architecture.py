@@ -16,7 +16,7 @@ PACKAGE = ROOT / "bert_kit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {"tokenization", "model", "weights", "data", "training", "evaluation", "tuner", "active"}
 GROUND = {"errors", "files", "config", "lookup", "faces", "printing", "figures", "checks", "modes",
-          "digests", "torch_files"}
+          "digests", "torch_files", "cells", "parsing"}
 # Rows are made of a tokenizer's pieces, and a folder of weights holds a tokenizer.
 ALSO = {"data": {"tokenization"}, "weights": {"tokenization"}}
 # The floors of jobs/: a file imports from its own and those below it.
@@ -25,7 +25,6 @@ FLOORS = {"options": 0, "run": 1, "tasks": 2, "train": 3, "commands": 3, "compar
 # Files of more than 400 lines or fewer than 40, and why they are one idea all the same.
 LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
-    "files.py": "what may not be lost: every way that a file or folder is written, in one place",
     "modes.py": "a context and two numbers that every room needs",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/commands/corpus.py": "a command of one function",

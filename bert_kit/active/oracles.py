@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bert_kit.cells import guard_formula, unguard
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.files import atomic_file, check_readable
 from bert_kit.printing import printable
@@ -39,7 +40,7 @@ class LabelFile:
     Parameters
     ----------
     texts
-        By row. They are only shown; guard them against spreadsheets that would run them.
+        By row. They are only shown.
     classes
         Names by class number. The numbers may be written too.
 
@@ -132,7 +133,10 @@ class LabelFile:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             # A lone carriage return, which csv leaves unquoted, would end the line.
-            writer.writerows([row, answers[row][0], self.texts[row][:SHOWN].replace("\r", "\n")]
+            labels = {row: label if label == SKIP else guard_formula(label)
+                      for row, (label, _) in answers.items()}
+            writer.writerows([row, labels[row],
+                              guard_formula(self.texts[row][:SHOWN].replace("\r", "\n"))]
                              for row in rows)
 
     def _read(self) -> Answers:
@@ -140,7 +144,9 @@ class LabelFile:
         try:
             check_readable(self.path, _LARGEST)
             with open(self.path, newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, strict=True)
+                mark = re.match(f'"?{COLUMNS[0]}"?([,;\t])', file.readline())
+                file.seek(0)  # a spreadsheet may have saved it with its own delimiter
+                reader = csv.DictReader(file, strict=True, delimiter=mark[1] if mark else ",")
                 if not {*COLUMNS[:2]} <= {*(reader.fieldnames or ())}:
                     raise DataError(f"{self.path}: has the columns {reader.fieldnames}; expected "
                                     f"{', '.join(COLUMNS)}, with commas between them")
@@ -152,8 +158,8 @@ class LabelFile:
                                         "expected a row number and a label")
                     if int(row) in answers:
                         raise DataError(f"{where}: row {row} stands here again; expected it once")
-                    answers[int(row)] = label.strip(), where
+                    answers[int(row)] = unguard(label.strip()), where
         except (OSError, UnicodeError, csv.Error) as error:
-            raise DataError(f"{self.path}: cannot be read ({error}); "
-                            "expected CSV in UTF-8") from None
+            raise DataError(f"{self.path}: cannot be read ({error}); expected CSV in UTF-8 (in a "
+                            "spreadsheet: save as CSV UTF-8)") from None
         return answers

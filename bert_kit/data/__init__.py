@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
+    from bert_kit.data.alike import check_names as check_names, like as like
     from bert_kit.data.batches.batching import (
         BatchSampler as BatchSampler, RowDataset as RowDataset, make_loader as make_loader,
         pad_batch as pad_batch)
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bert_kit.data.read.documents import read_documents as read_documents
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
-        Table as Table, column_names as column_names, read_table as read_table,
+        Reading as Reading, Table as Table, column_names as column_names, read_table as read_table,
         stream_texts as stream_texts)
     from bert_kit.data.read.text_lines import find_data as find_data
     from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset

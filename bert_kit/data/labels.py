@@ -19,7 +19,7 @@ from torch import Tensor
 from bert_kit.checks import same_length
 from bert_kit.data.read.text_lines import check_text, is_clean
 from bert_kit.errors import BertKitError, ConfigError, DataError
-from bert_kit.files import parse_json
+from bert_kit.parsing import parse_json
 
 if TYPE_CHECKING:
     from bert_kit.data.read.tables import Table

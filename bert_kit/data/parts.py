@@ -20,6 +20,7 @@ import numpy as np
 
 from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
+from bert_kit.data.alike import check_names, like
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
 from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
@@ -66,6 +67,8 @@ class LabelledParts:
         score on those measures memory.
     description
         One line for people: where each part comes from, and its size.
+    note
+        What is odd about the names of the classes, "" for nothing.
     """
 
     train: Part
@@ -75,6 +78,7 @@ class LabelledParts:
     fingerprint: str
     in_train_too: int
     description: str
+    note: str = ""
 
 
 def read_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
@@ -83,7 +87,9 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
                label_column: str | AnyKind = "category", delimiter: str | None = None,
                encoding: str = "utf-8-sig", train_size: float = 0.8, val_size: float = 0.1,
                test_size: float = 0.1, seed: int = 0,
-               split_file: str | Path | None = None) -> LabelledParts:
+               split_file: str | Path | None = None, quotes: bool | None = None,
+               columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+               notes: list[str] | None = None) -> LabelledParts:
     """Read labelled parts from files.
 
     Parameters
@@ -93,9 +99,9 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
         exist, dev.* (or val.*, valid.*, validation.*) and test.*.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
-    text_column, label_column, delimiter, encoding
-        As in `read_table`: two text columns for pairs, and a kind of label instead of a name for
-        anything but one class a row.
+    text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
+        As in `read_table` and `Reading`: two text columns for pairs, and a kind of label instead of
+        a name for anything but one class a row.
     train_size, val_size, test_size
         Shares of a single `data_file`, adding up to 1. Otherwise a part that has no file is cut
         from the training rows by its share, and `train_size` is not used. 0 means no such part.
@@ -118,7 +124,8 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     sizes = {"train": train_size, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, files, single)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
-    tables = {part: read_table(path, text_column, kind, delimiter, encoding)
+    tables = {part: read_table(path, text_column, kind, delimiter, encoding, quotes=quotes,
+                               columns=columns, bad_rows=bad_rows, notes=notes)
               for part, path in files.items()}
     return _make_parts(tables, ratios, seed, split_file, text_column, kind)
 
@@ -254,6 +261,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     # A label that no training row has is an output like others, and counts where it is missed.
     known = [train] if kind.is_trained_on else tables.values()
     classes = kind.classes([label for table in known for label in table.labels])
+    two_ways = check_names(classes, lambda name: _where_stands(name, tables.values(), kind))
     for table in tables.values():  # before the split is stored; a cut leaves each class a row
         _check_known(table, range(len(table.labels)), classes, kind)
     names = {part: _without_folders(table.path) for part, table in tables.items()}
@@ -285,7 +293,13 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     if shared:
         notes.append(f"{shared:,} test texts also stand in train")
     return LabelledParts(parts["train"], parts.get("validation"), parts.get("test"),
-                         classes, fingerprint, shared, "; ".join(notes))
+                         classes, fingerprint, shared, "; ".join(notes), two_ways)
+
+
+def _where_stands(name: str, tables: Iterable[Table], kind: AnyKind) -> str:
+    """Return where the first row with a name is; "" for a name of a column."""
+    return next((table.where(row) for table in tables for row, label in enumerate(table.labels)
+                 if name in kind.names(label)), "")
 
 
 def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
@@ -303,7 +317,7 @@ def _check_known(table: Table, rows: Iterable[int], classes: Sequence[str], kind
         for name in kind.names(table.labels[row]):
             if name not in known:
                 raise DataError(f"{table.where(row)}: the {kind.word} {name!r:.40} has no row in "
-                                f"the training part; expected one of "
+                                f"the training part{like(name, classes)}; expected one of "
                                 f"{', '.join(map(repr, sorted(known)))[:200]}")
 
 

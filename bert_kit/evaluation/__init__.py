@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from bert_kit.faces import lazy_face
 
 if TYPE_CHECKING:
+    from bert_kit.cells import guard_formula as guard_formula
     from bert_kit.evaluation.scores.answers import (
         answer_f1 as answer_f1, answer_metrics as answer_metrics,
         best_null_threshold as best_null_threshold, best_score as best_score,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         guess_scheme as guess_scheme, invalid_tags as invalid_tags)
     from bert_kit.evaluation.prediction_files import (
         PredictionWriter as PredictionWriter, class_cells as class_cells,
-        class_columns as class_columns, guard_formula as guard_formula,
+        class_columns as class_columns,
         label_set_cells as label_set_cells, label_set_columns as label_set_columns,
         number_cells as number_cells, number_columns as number_columns,
         write_predictions as write_predictions, write_rows as write_rows)

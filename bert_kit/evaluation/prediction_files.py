@@ -1,8 +1,7 @@
-"""CSV files that a person will open in a spreadsheet: predictions, and tables of results.
+"""Tables that a person will open in a spreadsheet: predictions, and tables of results.
 
-A spreadsheet runs a cell that starts with `=`, `+`, `-` or `@` as a formula, and labelled texts
-come from strangers. Such cells get an apostrophe in front, which spreadsheets read as "this is
-text" (CWE-1236). It does change the text: switch it off for files that only programs read.
+Cells that a spreadsheet would run as formulas are guarded, see `bert_kit.cells`; the kit's readers
+take the guard off. Other programs see it: switch it off for files that only they read.
 
 Which columns a file of predictions has depends on the task, and so there are a function for the
 header and one for the cells of each kind: classes, label sets, numbers.
@@ -14,12 +13,13 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from bert_kit.cells import guard_formula, guard_line
 from bert_kit.errors import DataError
 from bert_kit.evaluation.scores.checks import (Rows, Values, check_range, class_numbers,
                                                distributions, floats)
@@ -28,29 +28,15 @@ from bert_kit.files import atomic_file
 Cell = str | float | int | None
 Cells = list[list[Cell]]  # of some rows
 Texts = Sequence[str | Sequence[str]]  # or pairs of them
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MORE_LINES = re.compile("[\r\n]")
 DIGITS = 6  # of a probability behind the point
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
-
-
-def guard_formula(cell: Cell) -> Cell:
-    """Put an apostrophe in front of a text that a spreadsheet would run; return others as is.
-
-    Numbers are safe, also those that are written out.
-
-    Examples
-    --------
-    >>> guard_formula("=1+1"), guard_formula("-1.5"), guard_formula(-1.5), guard_formula("a=1")
-    ("'=1+1", '-1.5', -1.5, 'a=1')
-    """
-    if not isinstance(cell, str) or not cell.startswith(FORMULA_STARTS):
-        return cell
-    return cell if _NUMBER.fullmatch(cell) else "'" + cell
 
 
 class PredictionWriter:
-    """A CSV of rows that arrive in chunks; the file appears when the `with` block ends well.
+    """A table of rows that arrive in chunks; the file appears when the `with` block ends well.
 
+    It is written as the kit's reader takes a file of that name: a path that ends in .tsv or .tab
+    has tabs between cells, one in .jsonl or .ndjson an object a line, and everything else is CSV.
     Texts and names are quoted, numbers are not.
 
     Parameters
@@ -61,7 +47,7 @@ class PredictionWriter:
     columns
         The header, as from `class_columns`, `label_set_columns` or `number_columns`.
     guard_formulas
-        Whether cells that a spreadsheet would run get an apostrophe in front.
+        Whether cells that a spreadsheet would run get a mark in front.
 
     Attributes
     ----------
@@ -83,6 +69,7 @@ class PredictionWriter:
         self.guard_formulas = guard_formulas
         self.rows = 0
         self._open = contextlib.ExitStack()
+        self._write_row: Callable[[Sequence[Cell]], object]
 
     def __enter__(self) -> "PredictionWriter":
         with contextlib.ExitStack() as stack:
@@ -92,9 +79,9 @@ class PredictionWriter:
                 # Half a surrogate pair is no character: better \udc80 in the file than no file.
                 handle = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8",
                                                   errors="backslashreplace"))
-            # Quoted text stays one cell also where spreadsheets expect semicolons.
-            self._csv = csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-            self._write_row(self.columns)
+            suffix = (Path(self.target).suffix.lower()
+                      if isinstance(self.target, str | os.PathLike) else "")
+            self._write_row = _row_writer(handle, suffix, self.columns, self.guard_formulas)
             self._open = stack.pop_all()
         return self
 
@@ -118,8 +105,24 @@ class PredictionWriter:
             self._write_row(row)
         self.rows += len(rows)
 
-    def _write_row(self, row: Sequence[Cell]) -> None:
-        self._csv.writerow(map(guard_formula, row) if self.guard_formulas else row)
+
+def _row_writer(handle: TextIO, suffix: str, columns: Sequence[str],
+                guard: bool) -> Callable[[Sequence[Cell]], object]:
+    """Return what writes a row of cells; the header, where there is one, is written."""
+    if suffix in (".jsonl", ".ndjson"):
+        return lambda row: handle.write(json.dumps(
+            dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+    tabs = suffix in (".tsv", ".tab")
+    # Quoted text stays one cell also where spreadsheets expect semicolons.
+    writer = csv.writer(handle, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONNUMERIC,
+                        lineterminator="\n")
+    # A line of a quoted text that has tabs looks like a row; see the reader of tables.
+    write = writer.writerow if not guard else lambda row: writer.writerow(
+        guard_line(cell) if tabs and isinstance(cell, str) and _MORE_LINES.search(cell)
+        else guard_formula(cell) for cell in row)
+    write(columns)
+    return write
+
 
 
 def class_columns(class_names: Sequence[str], labelled: bool = False,

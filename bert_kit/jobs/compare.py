@@ -1,12 +1,12 @@
 """Several heads on one split: a leaderboard, as table, CSV file and picture."""
 
-import csv
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bert_kit.data import column_names, read_table
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
 from bert_kit.files import read_json
@@ -19,6 +19,7 @@ from bert_kit.jobs.run.folder import as_begun, check_folder, lock_folder, share_
 from bert_kit.jobs.run.job import Results, TrainingJob, can_draw
 from bert_kit.jobs.run.verdict import Verdict, check_learned, verdict_text
 from bert_kit.jobs.tasks.classes import ClassTask
+from bert_kit.jobs.tasks.rows import one_or_two
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEAD_OPTIONS, HEADS, TextTask
 from bert_kit.training import choose_device, join_processes
@@ -270,15 +271,16 @@ def leaderboard(results: Sequence[Results], metric: str = "f1_macro") -> Board:
     return rows
 
 
-def _test_rows(folder: str | Path) -> tuple[list[list[str]], list[str]]:
-    """Return a run's test rows, each its texts and its label, and the predictions for them."""
+def _test_rows(folder: str | Path) -> tuple[list[tuple[Any, str]], list[str]]:
+    """Return a run's test rows, each its text and its label, and the predictions for them."""
     path = Path(folder) / "test_predictions.csv"
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file, strict=True)
-        place = header.index("prediction")
-        return [row[:place] for row in rows], [row[place] for row in rows]
-    except (OSError, ValueError, IndexError, csv.Error) as error:
+        names = column_names(path)
+        *texts, label = names[:names.index("prediction")]
+        table = read_table(path, one_or_two(tuple(texts)), label)
+        return ([*zip(table.texts, table.labels, strict=True)],
+                [*read_table(path, one_or_two(tuple(texts)), "prediction").labels])
+    except ValueError as error:  # a BertKitError too
         raise ConfigError(f"{path}: is not what train leaves ({error})") from None
 
 

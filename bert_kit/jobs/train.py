@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bert_kit.data import ClassificationDataset, Part
+from bert_kit.data import ClassificationDataset, Part, check_names
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
                                            with_defaults)
@@ -19,6 +19,7 @@ from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
 from bert_kit.jobs.run.folder import known_settings, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
+from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
@@ -396,6 +397,7 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
     check_options(task, options)
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
+    warn(check_names(classes))
     job = TrainingJob(task, options)
     rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
                               tuple(classes)))

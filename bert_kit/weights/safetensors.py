@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from bert_kit.errors import BertKitError, WeightsError
-from bert_kit.files import StrPath, atomic_file, check_readable, parse_json
+from bert_kit.files import StrPath, atomic_file, check_readable
+from bert_kit.parsing import parse_json
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 _LARGEST = 2**48  # elements; above every file, far below what torch's 64-bit strides can hold

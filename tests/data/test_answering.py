@@ -54,13 +54,14 @@ def test_both_versions_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    ("[]", "a.json: holds a list, expected a dict"),
+    ("[]", "a.json: no question; expected at least one"),
     ("{", "a.json: not valid JSON"),
     ({"date": []}, "a.json: found keys date; expected an object with the key 'data', as in SQuAD"),
     ({"data": {}}, "a.json: 'data' is {}; expected list"),
     ({"data": [3]}, "a.json: found 3; expected an object with the key 'paragraphs'"),
     ({"data": []}, "a.json: no question; expected at least one"),
-    (document(id=7), "a.json: 'id' is 7; expected str"),
+    (document(id=[7]), "a.json: 'id' is [7]; expected str"),
+    (document(question="a\ud800b"), "question 'q1': 'question' holds U+D800"),
     (document(question=None), "a.json: question 'q1': found keys id, answers; expected an object "
                               "with the key 'question'"),
     (document(answers=None), "a.json: question 'q1': found keys id, question; expected an object "
@@ -79,6 +80,34 @@ def test_a_damaged_file_is_named_with_its_question(tmp_path, content, message):
     with pytest.raises(BertKitError, match=re.escape(message)) as error:
         read_squad(write(tmp_path, content))
     assert "\n" not in str(error.value) and "a.json" in str(error.value)
+
+
+def test_a_question_that_cannot_be_used_is_left_out_and_told(tmp_path):
+    good = {"id": 7, "question": "who?", "answers": [{"text": "w3", "answer_start": 9}]}
+    shifted = {**good, "id": "8", "answers": [{"text": "w3", "answer_start": 8}]}
+    path = write(tmp_path, {"data": [{"paragraphs": [
+        {"context": CONTEXT, "qas": [good, shifted, {**good, "id": 9}, good]}]}]})
+    with pytest.raises(DataError, match="'8': the answer .*--skip_bad_rows"):
+        read_squad(path)
+    bad = []
+    assert [question.id for question in read_squad(path, bad_rows=bad)] == ["7", "9"]
+    assert ["'8'" in bad[0], "'7' comes twice" in bad[1], len(bad)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_flat_file_is_the_nested_one(tmp_path, suffix):
+    rows = [{"id": "q1", "context": CONTEXT, "question": "who?", "title": "a",
+             "answers": {"text": ["w3", "w4 w5"], "answer_start": [9, 12]}},
+            {"id": 2, "context": CONTEXT, "question": "is?",
+             "answers": {"text": [], "answer_start": []}}]
+    path = tmp_path / f"a{suffix}"
+    path.write_text(json.dumps(rows) if suffix == ".json"
+                    else "\n".join(map(json.dumps, rows)) + "\n{\n")
+    bad = []
+    assert read_squad(path, bad_rows=bad) == [
+        Question("q1", "who?", CONTEXT, (("w3", 9), ("w4 w5", 12))),
+        Question("2", "is?", CONTEXT, ())]
+    assert len(bad) == (suffix == ".jsonl")
 
 
 def test_an_id_that_comes_twice(tmp_path):

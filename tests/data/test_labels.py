@@ -87,7 +87,7 @@ def test_the_columns_of_a_file(tmp_path):
     assert column_names(tmp_path / "a.tsv") == column_names(tmp_path / "a.jsonl") == ["text", "joy"]
     assert column_names(tmp_path / "empty.csv") == []
     (tmp_path / "bad.jsonl").write_text("[1]\n")
-    with pytest.raises(DataError, match="bad.jsonl, first row: a list, expected one object"):
+    with pytest.raises(DataError, match="bad.jsonl, first row: a int in a list, expected"):
         column_names(tmp_path / "bad.jsonl")
     of = LabelColumns(tuple(n for n in column_names(tmp_path / "a.csv") if n != "the text"))
     assert read_table(tmp_path / "a.csv", "the text", of).labels == [("joy",)]

@@ -1,17 +1,20 @@
 """CSV and JSON-lines files, mostly malformed ones. Run: pytest tests/data/test_tables.py"""
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
+import re
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
-from bert_kit.data.read.tables import read_table, table_from_lists
+from bert_kit.data import LabelColumns
+from bert_kit.data.read.tables import column_names, read_table, stream_texts, table_from_lists
 from bert_kit.errors import BertKitError, ConfigError, DataError
 
 H = b"text,category\n"
@@ -41,6 +44,28 @@ GOOD = {
     "utf-8 by another name": ("a.csv", b"\xef\xbb\xbf" + H + b"one,x\n", {"encoding": "UTF8"},
                               ["one"], ["x"]),
     "carriage returns": ("a.csv", b"text,category\rone,x\rtwo,y", {}, ["one", "two"], ["x", "y"]),
+    "json array": ("a.json", b' [\n{"text": "a",\n "category": "x"} ,{"category": 1, "text": "b"}]',
+                   {}, ["a", "b"], ["x", "1"]),
+    "sep= of Excel": ("a.csv", b"\xef\xbb\xbfsep=;\r\ntext;category\r\none, two;x\r\n", {},
+                      ["one, two"], ["x"]),
+    "sep= and a delimiter": ("a.csv", b'"sep=;"\ntext;category\none;x\n', {"delimiter": ";"},
+                             ["one"], ["x"]),
+    "no header": ("a.csv", b"one,x,1\ntwo,y,2\n", {"columns": ("text", "category", "id")},
+                  ["one", "two"], ["x", "y"]),
+    "quotes as they stand": ("a.tsv", b'text\tcategory\n"one\tx\ntwo"\ty\n"three"\ty\n',
+                             {"quotes": False}, ['"one', 'two"', '"three"'], ["x", "y", "y"]),
+    "lone quotes": ("a.tsv", b'text\tcategory\n"one\tx\n\nthree\ty\ntwo"\ty\n"four\tx\n"5\tx\n',
+                    {}, ['"one', "three", 'two"', '"four', '"5'], ["x", "y", "y", "x", "x"]),
+    "a word in quotes": ("a.tsv", b'text\tcategory\n"wow" he said\tx\n"a ""b"""\ty\n', {},
+                         ['"wow" he said', 'a "b"'], ["x", "y"]),
+    "lines in the one column": ("a.tsv", b'text\n"one\ntwo"\nthree\n', {"label_column": None},
+                                ["one\ntwo", "three"], []),
+    "lines in the last column": ("a.tsv", b'category\ttext\nx\t"one\ntwo\n\n3"\ny\t4\n', {},
+                                 ["one\ntwo\n\n3", "4"], ["x", "y"]),
+    "quotes that enclose": ("a.tsv", b'text\tcategory\n"one\tx\ntwo"\ty\n', {"quotes": True},
+                            ["one\tx\ntwo"], ["y"]),
+    "line break in a tsv": ("a.tsv", b'text\tcategory\n"one\ntwo"\ty\n', {}, ["one\ntwo"], ["y"]),
+    "guarded": ("a.csv", H + b"'\\=one,'\\-\n'=one,'-\n", {}, ["=one", "'=one"], ["-", "'-"]),
     "mixed line ends": ("a.csv", b"text,category\rone,x\r\ntwo,y\nthree,x\r", {},
                         ["one", "two", "three"], ["x", "y", "x"]),
     "delimiter at each end": ("a.csv", b"text,category,,\none,x,,\n", {}, ["one"], ["x"]),
@@ -138,8 +163,6 @@ BAD = {
     "surrogate in utf-8": ("a.csv", H + b"\xed\xa0\x80,x\n", {}, "line 2: byte 0xed"),
     "no json": ("a.jsonl", b'{"text": "a", "category": "x"}\nb\n', {}, "line 2: not valid JSON"),
     "json cut off": ("a.jsonl", b'{"text": "a", "cat', {}, "line 1: not valid JSON"),
-    "json array over lines": ("a.json", b'[\n{"text": "a", "category": "x"}\n]\n', {},
-                              "line 1: not valid JSON"),
     "json over lines": ("a.json", b'{\n "text": "a",\n "category": "x"\n}\n', {},
                         "line 1: not valid"),
     "json two a line": ("a.jsonl", b'{"text": "a", "category": "x"} {}\n', {}, "not valid JSON"),
@@ -158,7 +181,7 @@ BAD = {
     "json latin-1": ("a.jsonl", b'{"text": "caf\xe9", "category": "x"}\n', {}, "byte 0xe9"),
     "json deep value": ("a.jsonl", b'{"text": ' + b"[" * 900 + b"]" * 900 + b', "category": "x"}',
                         {}, "line 1: .*(list|deep)"),
-    "json list": ("a.jsonl", b'["a", "x"]\n', {}, "line 1: a list, expected one object"),
+    "json list": ("a.jsonl", b'["a", "x"]\n', {}, "line 1: a str in a list, expected"),
     "json without key": ("a.jsonl", b'{"text": "a"}\n', {}, "line 1: no key 'category'"),
     "json null": ("a.jsonl", b'{"text": null, "category": "x"}\n', {}, "'text' is None"),
     "json number": ("a.jsonl", b'{"text": 5, "category": "x"}\n', {}, "'text' is 5, expected"),
@@ -296,6 +319,93 @@ def test_lines_of_rows(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'\n{"text": "a", "category": 1}\n\n'
                                        b'{"text": "b", "category": 1}')
     assert read_table(tmp_path / "a.jsonl").lines.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("name, content, texts, note", [
+    ("a.tsv", 'text\tcategory\n"one\tx\ntwo"\ty\n', ['"one', 'two"'],
+     "read as they stand .*--quotes true"),
+    ("a.tsv", 'text\tcategory\n"one"\tx\n"two\n3"\ty\n', ["one", "two\n3"], ""),
+    ("a.csv", 'text,category\n"one,x\ntwo,y\n3",x\n', ["one,x\ntwo,y\n3"],
+     "one cell of 3 lines .*--quotes false"),
+    ("a.csv", 'category,text\nx,"one\ny,two"\n', ["one\ny,two"],
+     "one cell of 2 lines .*--quotes false"),
+    ("a.csv", 'category,text\nx,"one\ntwo"\n', ["one\ntwo"], "")])
+def test_quotes_that_may_mean_something_else_are_told(tmp_path, name, content, texts, note):
+    notes = []
+    (tmp_path / name).write_text(content)
+    found = read_table(tmp_path / name, notes=notes).texts
+    assert found == texts
+    assert len(notes) == bool(note) and re.search(note, "".join(notes))
+    streamed = []
+    assert [*stream_texts(tmp_path / name, notes=streamed)] == found and streamed == notes
+    for quotes in (True, False) if note else ():
+        settled = []
+        with contextlib.suppress(DataError):
+            read_table(tmp_path / name, quotes=quotes, notes=settled)
+        assert not settled
+
+
+@pytest.mark.parametrize("name, content, texts, bad", [
+    ("a.csv", 'text,category\none,x\n,x\ntwo,\n  ,y\nthree,x,y\n"four" 4,x\nfive,y\n',
+     ["one", "five"],
+     {3: "'text' is empty", 4: "'category' is empty", 5: "'text' is empty", 6: "3 fields",
+      7: "delimiter|expected after"}),
+    ("a.jsonl", '{"text": "one", "category": "x"}\n{"text": 1, "category": "x"}\n{"text": "a"}\n'
+     '[3]\n{\n{"text": "five", "category": "y"}\n', ["one", "five"],
+     {2: "'text' is 1", 3: "no key 'category'", 4: "a list", 5: "not valid JSON"}),
+    ("a.json", '[{"text": "one", "category": "x"},\n{"text": "", "category": "x"},\n7,\n'
+     '{"text": "five", "category": 2}]', ["one", "five"],
+     {2: "'text' is empty", 3: "a int in a list"})])
+def test_rows_that_cannot_be_used_are_left_out_and_told(tmp_path, name, content, texts, bad):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"line {min(bad)}: .*--skip_bad_rows leaves such rows"):
+        read_table(tmp_path / name)
+    found = []
+    assert read_table(tmp_path / name, bad_rows=found).texts == texts
+    assert len(found) == len(bad)
+    for line, (number, reason) in zip(found, bad.items()):
+        assert re.search(f"{name} line {number}: .*({reason})", line), line
+
+
+def test_a_quote_that_swallows_rows_is_no_bad_row(tmp_path):
+    (tmp_path / "a.csv").write_bytes(H + b'one,x\n"two,y\nthree,x\n')
+    with pytest.raises(DataError, match="line 3: unexpected end of data.*--quotes false"):
+        read_table(tmp_path / "a.csv", bad_rows=[])
+    (tmp_path / "a.csv").write_bytes(H + b",x\n ,y\n")
+    with pytest.raises(DataError, match="no rows; .*2 left out; the first: .*line 2"):
+        read_table(tmp_path / "a.csv", bad_rows=[])
+
+
+def test_a_wide_header(tmp_path):
+    names = [f"column {number}" for number in range(10_000)]
+    for path, mark in ((tmp_path / "a.csv", ","), (tmp_path / "a.tsv", "\t")):
+        path.write_text("\n".join(map(mark.join, [["text", *names], ["one", *"01" * 5_000]])))
+        assert column_names(path) == ["text", *names]
+        table = read_table(path, label_column=LabelColumns(tuple(names)))
+        assert table.labels == [tuple(sorted(names[1::2]))]
+        with pytest.raises(DataError, match="no column 'none'.{,400}$"):
+            read_table(path, "none")
+
+
+def test_a_list_of_too_many_values(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": "one", "category": "x", "more": [[]] * 50}]))
+    assert read_table(path).texts == ["one"]
+    monkeypatch.setattr("bert_kit.parsing.JSON_VALUES", 40)
+    with pytest.raises(DataError, match="JSON of up to .* at most 40 are read .*jsonl"):
+        read_table(path)
+    monkeypatch.setattr("bert_kit.data.read.json_rows.LIST_LIMIT", 9)
+    with pytest.raises(DataError, match="list of more than 9 bytes; expected one object a line"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("name, options", [
+    ("a.jsonl", {"quotes": False}), ("a.jsonl", {"columns": ["text"]}),
+    ("a.txt", {"quotes": True})])
+def test_what_would_change_nothing_is_refused(tmp_path, name, options):
+    (tmp_path / name).write_text('{"text": "one"}\n')
+    with pytest.raises(ConfigError, match="leave them out"):
+        [*stream_texts(tmp_path / name, **options)]
 
 
 def test_memory_of_a_long_table(tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from bert_kit.data import read_table
 from bert_kit.errors import DataError
+from bert_kit.cells import MARK
 from bert_kit.evaluation import (PredictionWriter, class_cells, class_columns, guard_formula,
                                  label_set_cells, number_cells, number_columns, write_predictions,
                                  write_rows)
@@ -36,7 +37,7 @@ def test_predictions_come_back(tmp_path, guard):
     header, *rows = _read(path)
     assert header == ["text", "category", "prediction", "confidence", "probability_ham",
                       "probability_-2", "probability_=spam,"]
-    shown = ["ham", "-2", "'=spam,"] if guard else names
+    shown = ["ham", "-2", MARK + "=spam,"] if guard else names
     expected = [guard_formula(text) for text in NASTY] if guard else NASTY
     assert [row[0] for row in rows] == expected
     assert [row[1] for row in rows] == [shown[label] for label in labels]
@@ -49,11 +50,11 @@ def test_predictions_come_back(tmp_path, guard):
 def test_guarded_cells():
     changed = [text for text in NASTY if guard_formula(text) != text]
     assert changed == ["=1+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\tx", "\rx"]
-    assert all(guard_formula(text) == "'" + text for text in changed)
+    assert all(guard_formula(text) == MARK + text for text in changed)
     for safe in (-1, -0.5, None, "-1", "+1.5e-3", "-3.", "a=1", "'=1", "", " =1"):
         assert guard_formula(safe) is safe
     for run in ("-1+1", "--1", "-", "+", "-1 ", "-1\n", "-.", "-١", "-1e", "=", "-1,5"):
-        assert guard_formula(run) == "'" + run
+        assert guard_formula(run) == MARK + run
 
 
 def test_no_written_cell_starts_a_formula(tmp_path):
@@ -106,7 +107,7 @@ def test_standard_output_gets_rows_as_they_come(capsys):
         first = capsys.readouterr().out.splitlines()
         writer.write(class_cells(["b"], [1], [[0.125, 0.875]], names))
     assert first == ['"text","prediction","confidence","probability_x","probability_y"',
-                     '"\'=a","x",1.0,1.0,0.0']
+                     '"\'\\=a","x",1.0,1.0,0.0']
     assert capsys.readouterr().out == '"b","y",0.875,0.125,0.875\n'
     assert not sys.stdout.closed
 
@@ -172,7 +173,7 @@ def test_rows_of_any_numbers(tmp_path):
     write_rows(tmp_path / "rows.csv", rows)
     assert _read(tmp_path / "rows.csv") == [
         ["classifier", "f1", "seconds", "memory"], ["cnn", "0.5", "3", ""],
-        ["'=kan", "0.25", "", ""], ["", "", "", "-1.5"]]
+        [MARK + "=kan", "0.25", "", ""], ["", "", "", "-1.5"]]
     write_rows(tmp_path / "raw.csv", rows, guard_formulas=False)
     assert _read(tmp_path / "raw.csv")[2][0] == "=kan"
     for nothing in ([], [{}]):

@@ -110,6 +110,14 @@ def test_a_foreign_config_is_refused_with_its_file_name(tmp_path, values, part):
     assert "config.json" in str(caught.value)
 
 
+def test_other_forms_of_labels_are_read():
+    numbers = {str(number): number for number in range(3)}
+    assert BertConfig.from_dict({"id2label": numbers, "label2id": numbers}).labels == (
+        "0", "1", "2")
+    assert len(BertConfig.from_dict({"_num_labels": 3}).labels) == 3
+    assert len(BertConfig.from_dict({"_num_labels": 3, "num_labels": 4}).labels) == 4
+
+
 def test_old_forms_of_labels_are_read():
     assert BertConfig.from_dict({"num_labels": 3}).num_labels == 3
     assert BertConfig.from_dict({"label2id": {"x": 1, "y": 0}}).labels == ("y", "x")

@@ -25,7 +25,6 @@ from bert_kit.cli import main
 from bert_kit.data import (AnsweringDataset, ClassificationDataset, MLMDataset, Question,
                            TaggingDataset, read_conll, read_table)
 from bert_kit.evaluation import plot_confusion_matrix
-from bert_kit.evaluation.prediction_files import guard_formula
 from bert_kit.files import file_name, read_json
 from bert_kit.jobs.commands import predict, tag
 from bert_kit.tuner import SearchSpace, Study
@@ -171,7 +170,7 @@ def read_csv(path):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_file_to_label_is_a_table_that_no_spreadsheet_runs(tmp_path, name):
-    file = LabelFile(tmp_path / "l.csv", [guard_formula(TEXTS[name]), "the"], NAMES)
+    file = LabelFile(tmp_path / "l.csv", [TEXTS[name], "the"], NAMES)
     assert file([0, 1]) is None
     rows = read_csv(tmp_path / "l.csv")
     assert [len(row) for row in rows] == [3] * 3

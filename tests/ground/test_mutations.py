@@ -1,4 +1,4 @@
-"""Every reader of the kit against 2,000 damaged files: it loads, or one BertKitError says why not.
+"""Readers of what the kit writes against 2,000 damaged files: one loads, or one line says why not.
 
 The damage is seeded: mostly one byte of one file of what the reader takes, sometimes a piece that
 is cut out, doubled or put in. All of it happens under a limit on memory, so that a number that
@@ -19,14 +19,13 @@ import pytest
 import torch
 from tiny_campaigns import LABELS, learner
 from hostile_inputs import memory_of_at_most
-from tiny_jobs import table, tiny_bert, write_table
+from tiny_jobs import tiny_bert, write_table
 from tiny_runs import CONFIG, build
 from tiny_texts import make_texts, tokenizer
 
 from bert_kit import BertConfig, BertKitError, Predictor, Tokenizer, train_classifier
 from bert_kit.active import LabelFile
-from bert_kit.data import (MLMDataset, TokenStore, build_token_store, read_conll, read_parts,
-                           read_squad, read_table, stream_texts)
+from bert_kit.data import MLMDataset, TokenStore, build_token_store, read_parts
 from bert_kit.files import write_json
 from bert_kit.jobs.commands.info import describe_folder
 from bert_kit.jobs.commands.search import open_vectors
@@ -296,37 +295,6 @@ def split(folder):
     return [stored], lambda: read_parts(path, split_file=stored)
 
 
-def csv_file(folder):
-    path = write_table(folder / "rows.csv", 12)
-    return [path], lambda: read_table(path)
-
-
-def json_lines(folder):
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": text, "category": label}) + "\n"
-                            for text, label in zip(*table(9))))
-    return [path], lambda: read_table(path)
-
-
-def text_file(folder):
-    (folder / "a.txt").write_text("\n".join(make_texts(20)))
-    return [folder / "a.txt"], lambda: list(stream_texts(folder / "a.txt"))
-
-
-def squad(folder):
-    path = folder / "q.json"
-    write_json(path, {"version": "2.0", "data": [{"paragraphs": [{"context": "an old red thing", (
-        "qas"): [{"id": "1", "question": "what?", "answers": [{"text": "red", "answer_start": 7}]},
-                 {"id": "2", "question": "why?", "answers": [], "is_impossible": True}]}]}]})
-    return [path], lambda: read_squad(path)
-
-
-def conll(folder):
-    path = folder / "a.conll"
-    path.write_text("Ada\tB-PER\nwas\tO\n\nin\tO\nRome\tB-LOC\n")
-    return [path], lambda: read_conll(path)
-
-
 def vectors(folder):
     np.save(folder / "v.npy", np.ones((3, 4), np.float32))
     return [folder / "v.npy"], lambda: np.asarray(open_vectors(folder / "v.npy", 3, 4))
@@ -339,8 +307,7 @@ def toml(folder):
 
 READERS = [model_folder, safetensors, torch_file, old_torch_file, shards, config, tokenizer_json,
            vocab_txt, sentence_folder, checkpoint, leg, token_store, study, study_records,
-           population, search_space, best_config, campaign, labelled_file, split, csv_file,
-           json_lines, text_file, squad, conll, vectors, toml]
+           population, search_space, best_config, campaign, labelled_file, split, vectors, toml]
 
 
 # It takes 40 ms a time, and what it is made of is above too.

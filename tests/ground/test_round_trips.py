@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,17 +24,18 @@ from tiny_texts import SPECIAL
 from bert_kit import BertConfig, BertKitError, BERTModel, Tokenizer
 from bert_kit.active import LabelFile
 from bert_kit.active.campaign import CampaignFolder, CampaignState
+from bert_kit.cells import unguard
 from bert_kit.config import ACTIVATIONS
-from bert_kit.data import (LabelList, TokenStore, build_token_store, read_conll, read_parts,
-                           read_table)
+from bert_kit.data import (LabelList, Number, TokenStore, build_token_store, column_names,
+                           read_conll, read_parts, read_table)
 from bert_kit.evaluation import (PredictionWriter, label_set_cells, label_set_columns,
                                  write_predictions, write_rows)
 from bert_kit.files import read_json, write_json
-from bert_kit.jobs.commands.tag import write_conll
+from bert_kit.jobs.commands.tag import write_conll, write_csv
 from bert_kit.jobs.options.config_files import read_config_file
 from bert_kit.jobs.run.folder import manifest, stored_run, write_label_mapping
 from bert_kit.jobs.tasks.classes import ClassOptions
-from bert_kit.jobs.tasks.tags import TaggedText
+from bert_kit.jobs.tasks.tags import TaggedText, TextEntity, _write_words
 from bert_kit.training.state import TrainerState, append_metrics, finite_numbers, write_metrics
 from bert_kit.tuner import PBT, Population, SearchSpace, Study
 from bert_kit.tuner.ask_tell import PRUNED
@@ -48,6 +50,14 @@ HALVES = st.text(st.characters(min_codepoint=0xDC00, max_codepoint=0xE010), max_
 NAMES = st.one_of(ANY, HALVES)
 # What a table may hold: no half characters, no NUL, and not only spaces.
 CELLS = ANY.filter(lambda text: text.strip() and "\0" not in text)
+# What spreadsheets run, what tables are made of, and what is written for these.
+HOSTILE = ["-", "+", "=1+1", "'-", "'=1", "@x", "'\\=x", "'\\'\\-", "'\\\"a\"", "'", '"', '"a',
+           '"a"', 'a"b""', "a\tb", "\ta", "a\nb", "a\r\nb", "=a\tb\n-c", "\ufeffa", "\uff1d1", "#",
+           "# a", "-DOCSTART-x", "[a",
+           '["a"]', "a,b", "a;b", "1", "1.0", "-1.5", "+1e3", "nan", "\\", "a\\", "NULL"]
+NAMED = (CELLS | st.sampled_from(HOSTILE)).filter(lambda name: name == name.strip())
+CELLS = CELLS | st.sampled_from(HOSTILE)
+TABLES = st.sampled_from([".csv", ".tsv", ".jsonl"])
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | NUMBERS | NAMES, lambda inner:
                      st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
@@ -177,46 +187,61 @@ def test_splits(rows, seed, ratios):
             assert (first and first.texts) == (second and second.texts)
 
 
+def assert_no_formula(path):
+    """No cell begins as a formula does; one that is written as a number is a number."""
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ","):
+            for cell in row:
+                assert not re.match("[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]", cell) or re.match(
+                    r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$", cell, re.ASCII)
+
+
 @FEW
 @given(st.lists(st.tuples(CELLS, st.integers(0, 2), st.floats(0, 1)), min_size=1, max_size=9),
-       st.lists(CELLS.filter(lambda name: name == name.strip()), min_size=3, max_size=3,
-                unique=True))
-def test_tables_of_predictions(rows, names):
+       st.lists(NAMED, min_size=3, max_size=3, unique=True), TABLES)
+def test_tables_of_predictions(rows, names, suffix):
     texts, told, scores = map(list, zip(*rows))
     probabilities = np.array([[score, 1 - score, 0] for score in scores])
     with scratch() as folder:
-        write_predictions(folder / "p.csv", texts, told, probabilities, names, told,
-                          guard_formulas=False)
-        table = read_table(folder / "p.csv", "text", "category")
+        path, notes = folder / f"p{suffix}", []
+        write_predictions(path, texts, told, probabilities, names, told)
+        table = read_table(path, "text", "category", notes=notes)
         assert table.texts == texts and table.labels == [names[number] for number in told]
-        assert read_table(folder / "p.csv", "text", "prediction").labels == table.labels
-        with open(folder / "p.csv", newline="", encoding="utf-8") as file:
-            found = np.array([row[4:] for row in csv.reader(file)][1:], float)
-        assert np.allclose(found, probabilities, atol=1e-6)
+        assert read_table(path, "text", "prediction").labels == table.labels
+        assert column_names(path)[4:] == [f"probability_{name}" for name in names]
+        for place, name in enumerate(names):
+            found = read_table(path, "text", Number(f"probability_{name}")).labels
+            assert np.allclose(found, probabilities[:, place], atol=1e-6)
+        assert not notes
+        if suffix != ".jsonl":
+            assert_no_formula(path)
 
 
 @FEW
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=9),
-       st.lists(CELLS.filter(lambda name: name == name.strip()), min_size=3, max_size=3,
-                unique=True))
-def test_tables_of_label_sets(rows, names):
+       st.lists(NAMED, min_size=3, max_size=3, unique=True), TABLES)
+def test_tables_of_label_sets(rows, names, suffix):
     with scratch() as folder:
-        with PredictionWriter(folder / "p.csv", label_set_columns(names, True), False) as writer:
+        path = folder / f"p{suffix}"
+        with PredictionWriter(path, label_set_columns(names, True)) as writer:
             writer.write(label_set_cells(["a text"] * len(rows), rows, np.zeros((len(rows), 3)),
                                          names, rows))
-        table = read_table(folder / "p.csv", "text", LabelList("labels"))
+        table = read_table(path, "text", LabelList("labels"))
     assert [{*found} for found in table.labels] == [
         {name for name, holds in zip(names, row) if holds} for row in rows]
 
 
 @FEW
 @given(st.lists(st.dictionaries(CELLS, st.none() | NUMBERS | ANY, min_size=1, max_size=4),
-                min_size=1, max_size=5))
-def test_tables_of_anything(rows):
+                min_size=1, max_size=5), st.booleans())
+def test_tables_of_anything(rows, tabs):
     with scratch() as folder:
-        write_rows(folder / "x.csv", rows, guard_formulas=False)
-        with open(folder / "x.csv", newline="", encoding="utf-8") as file:
-            found = list(csv.DictReader(file, strict=True))
+        path = folder / ("x.tsv" if tabs else "x.csv")
+        write_rows(path, rows)
+        assert_no_formula(path)
+        with open(path, newline="", encoding="utf-8") as file:
+            found = [{unguard(name): unguard(cell) for name, cell in row.items()} for row in
+                     csv.DictReader(file, strict=True, delimiter="\t" if tabs else ",")]
     assert len(found) == len(rows)
     for read, row in zip(found, rows):
         for name, value in row.items():
@@ -225,24 +250,45 @@ def test_tables_of_anything(rows):
 
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1,
-                max_size=9).filter(lambda word: word != "-DOCSTART-")
+                max_size=9) | st.sampled_from([*HOSTILE, "-DOCSTART-"])
 
 
 @FEW
-@given(st.lists(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_tagged_words(sentences):
-    assume(not any(word.startswith(("#", "-DOCSTART-", "\ufeff")) for rows in sentences
-                   for pair in rows for word in pair))
+@given(st.lists(st.lists(st.tuples(WORDS, NAMED), min_size=1, max_size=5), min_size=1, max_size=5),
+       st.sampled_from([".conll", ".tsv"]))
+def test_tagged_words(sentences, suffix):
+    path = Path(f"x{suffix}")
     with scratch() as folder:
-        with write_conll(folder / "x.conll") as write:
+        with write_conll(folder / path) as write:
             for rows in sentences:
                 text, spans = "", []
                 for word, _ in rows:
                     spans.append((len(text), len(text) + len(word)))
                     text += word + " "
                 write(1, TaggedText(text, spans, [tag for _, tag in rows], []))
-        found = read_conll(folder / "x.conll")
-    assert found.words == [[word for word, _ in rows] for rows in sentences]
+        found = read_conll(folder / path)
+        if suffix == ".tsv":
+            assert_no_formula(folder / path)
+        _write_words(folder / path, found, found.tags)
+        again = read_conll(folder / path)
+    for part in (found, again):
+        assert part.words == [[word for word, _ in rows] for rows in sentences]
+        assert part.tags == [[tag for _, tag in rows] for rows in sentences]
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(1, 9), NAMED, CELLS), min_size=1, max_size=5))
+def test_tables_of_entities(entities):
+    with scratch() as folder:
+        with write_csv(folder / "x.csv") as write:
+            for row, kind, text in entities:
+                write(row, TaggedText(text, [], [], [TextEntity(kind, 0, len(text), text)]))
+        assert_no_formula(folder / "x.csv")
+        table = read_table(folder / "x.csv", "entity", "type")
+        assert table.texts == [text for _, _, text in entities]
+        assert table.labels == [kind for _, kind, _ in entities]
+        assert read_table(folder / "x.csv", "entity", Number("row")).labels == [
+            row for row, _, _ in entities]
 
 
 @FEW
@@ -433,9 +479,9 @@ def test_rounds_of_campaigns(seed, warm):
 
 
 @FEW
-@given(st.lists(ANY, min_size=1, max_size=6), st.lists(
-    CELLS.filter(lambda name: name.strip() == name and name not in ("?", "-")), min_size=2,
-    max_size=4, unique=True), st.data())
+@given(st.lists(ANY | st.sampled_from(HOSTILE), min_size=1, max_size=6), st.lists(
+    NAMED.filter(lambda name: name not in ("?", "-")), min_size=2, max_size=4, unique=True),
+    st.data())
 def test_files_to_label(texts, classes, data):
     rows = list(range(len(texts)))
     told = data.draw(st.lists(st.none() | st.integers(0, len(classes) - 1), min_size=len(rows),
@@ -443,6 +489,12 @@ def test_files_to_label(texts, classes, data):
     with scratch() as folder:
         file = LabelFile(folder / "l.csv", texts, classes)
         assert file(rows) is None
-        answers = iter("-" if label is None else str(label) for label in told)
+        answers = iter("-" if label is None else classes[label] for label in told)
         assert file.ask(rows, read=lambda prompt: next(answers), write=lambda text: None) == told
         assert LabelFile(folder / "l.csv", texts, classes)(rows) == told
+        for mark in ";\t":  # as a spreadsheet saves it elsewhere in the world
+            with open(folder / "l.csv", newline="", encoding="utf-8") as first:
+                cells = list(csv.reader(first))
+            with open(folder / "m.csv", "w", newline="", encoding="utf-8-sig") as second:
+                csv.writer(second, delimiter=mark).writerows(cells)
+            assert LabelFile(folder / "m.csv", texts, classes)(rows) == told

@@ -126,6 +126,9 @@ def test_weights_of_rows_and_classes(estimator):
     (["a", None], [0, 1], None, "row 1 of X is None"), (["a", " "], [0, 1], None, "row 1"),
     (["a", "b"], [1, 1], None, "1 class; expected at least 2"),
     (["a", "b"], [0, 1], [1, -1], "sample_weight"), (["a", "b"], [0, 1], [1], "2 numbers"),
+    (["a", "b"], ["x", None], None, "the label of row 1 is None"),
+    (["a", "b"], [float("nan"), 1.0], None, "the label of row 0 is nan"),
+    (["a", "b"], ["1", 1], None, "the label of row 1 is 1, and of row 0 '1'; expected names only"),
     ([], [], None, "class")])
 def test_what_cannot_be_fitted_is_one_line(estimator, X, y, weight, words):
     with pytest.raises(DataError, match=words) as caught:

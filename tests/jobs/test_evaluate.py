@@ -1,11 +1,13 @@
 """The command `evaluate`, for models of every task."""
 
+from pathlib import Path
+
 import pytest
 from tiny_jobs import tiny_bert
 from tiny_tasks import training_of
 
 from bert_kit.errors import BertKitError
-from bert_kit.files import read_json
+from bert_kit.files import read_json, write_json
 from bert_kit.jobs.commands.evaluate import EvaluateOptions, run
 from bert_kit.jobs.tasks.table import TRAINED, task_named
 from bert_kit.jobs.train import train
@@ -131,3 +133,25 @@ def test_the_folder_of_another_run_is_refused_before_any_work(file, bert, tmp_pa
             evaluated(tmp_path / "run", output_dir=output_dir)
         assert "\n" not in str(caught.value) and file in str(caught.value)
     assert [path.name for path in other.iterdir()] == [file]
+
+
+def test_the_file_that_a_manifest_names_is_said_and_must_be_the_one_of_the_training(
+        bert, tmp_path, capsys):
+    given = training_of("classification", tmp_path, bert)
+    train("classification", {**given, "max_steps": 1, "baselines": False,
+                             "output_dir": tmp_path / "run"})
+    name, path = next((name, given[name]) for name in ("data_file", "train_file")
+                      if given.get(name))
+    evaluated(tmp_path / "run")
+    assert f"rows      of {path}" in capsys.readouterr().out
+    private = tmp_path / "private.csv"  # of the same form, which the model has never seen
+    private.write_text(Path(path).read_text("utf-8").replace(" ", " secret "), "utf-8")
+    manifest = read_json(tmp_path / "run" / "manifest.json")
+    manifest["settings"][name] = str(private)
+    write_json(tmp_path / "run" / "manifest.json", manifest)
+    (tmp_path / "run" / "split.json").unlink(missing_ok=True)
+    for data in (manifest["data"], None):
+        write_json(tmp_path / "run" / "manifest.json", {**manifest, "data": data})
+        with pytest.raises(BertKitError, match="private.csv.* hold other rows .*--data_file"):
+            evaluated(tmp_path / "run", output_dir=tmp_path / "out")
+    assert "private.csv" in capsys.readouterr().out and not (tmp_path / "out").exists()

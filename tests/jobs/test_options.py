@@ -1,6 +1,7 @@
 """Settings: one declaration, read from the command line, from files and from Python."""
 
 import dataclasses
+import importlib
 import json
 import os
 import sys
@@ -13,9 +14,10 @@ from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.jobs.commands.predict import PredictOptions
 from bert_kit.jobs.commands.tag import UseTaggerOptions
 from bert_kit.jobs.options.config_files import read_config_file
-from bert_kit.jobs.options.declare import Options, fields_of, option, spellings
+from bert_kit.jobs.options.declare import Options, fields_of, group_of, option, spellings
+from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.options.parser import JobParser, same_spelling
-from bert_kit.jobs.table import renamed
+from bert_kit.jobs.table import JOBS, renamed
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.numbers import NumberOptions
 from bert_kit.jobs.tasks.texts import HEADS
@@ -273,6 +275,53 @@ def test_a_run_that_goes_on_keeps_options_without_use():
     with pytest.raises(UsageError, match="changes nothing"):
         settings(momentum=0.5).check_use()
     settings(momentum=0.5, resume="auto").check_use()
+
+
+ROWS, TABLES = ("encoding", "skip_bad_rows"), ("delimiter", "quotes", "columns")
+READING = {
+    "train --task classification": ROWS + TABLES, "train --task multi_label": ROWS + TABLES,
+    "train --task regression": ROWS + TABLES, "train --task similarity": ROWS + TABLES,
+    "train --task tagging": ROWS, "train --task answering": ROWS, "pretrain": ROWS[:1],
+    "compare": ROWS + TABLES, "tune": ROWS + TABLES, "tune --task tagging": ROWS,
+    "active": ROWS + TABLES, "predict": ROWS + TABLES, "evaluate": ROWS + TABLES,
+    "tag": ROWS + TABLES, "embed": ROWS + TABLES, "answer": ROWS}
+
+
+@pytest.mark.parametrize("line", READING)
+def test_every_job_that_reads_rows_has_the_same_options_for_it(line, capsys):
+    name, *arguments = line.split()
+    job = JOBS[name]
+    options = job.options(importlib.import_module(job.module), arguments)[0]
+    fields = {field.name: field for field in fields_of(options)}
+    assert {*fields} & {*ROWS, *TABLES} == {*READING[line]}
+    for option_name in READING[line]:
+        group = group_of(options, option_name)
+        assert group.__module__.endswith("options.groups")  # declared there, once
+        assert fields[option_name].metadata["needs"] is not None
+    with pytest.raises(SystemExit):
+        main([name, *arguments, "--help"])
+    out = capsys.readouterr().out.replace("-", "_")
+    assert all(f"__{option_name}" in out for option_name in READING[line])
+
+
+def test_columns_and_what_says_how_a_table_is_written():
+    given = {"model": "m", "input_file": "x.csv"}
+    assert UseTaggerOptions(**given, columns="text, category").columns == ("text", "category")
+    assert UseTaggerOptions(**given, columns=("a", "b")).columns == ("a", "b")
+    with pytest.raises(ConfigError, match="columns are 'a '; expected a name for each"):
+        UseTaggerOptions(**given, columns=("a", ""))
+    for name, value in (("delimiter", ";"), ("quotes", False), ("columns", ("a", "b"))):
+        options = UseTaggerOptions(**given, **{name: value})
+        assert options.reading()[name] == value
+        with pytest.raises(UsageError, match=f"{name} says how a table is written"):
+            options.row_reading()
+
+
+def test_what_is_told_of_rows_that_are_left_out():
+    assert reading_notes({"bad_rows": None}) == reading_notes({"bad_rows": [], "notes": []}) == ""
+    assert reading_notes({"bad_rows": ["a"], "notes": ["n"]}) == "n; 1 row left out: a"
+    assert reading_notes({"bad_rows": [*"abcd"] * 500}) == (
+        "2,000 rows left out: a; b; c; and 1,997 more")
 
 
 def test_files_of_before_name_options_of_other_tasks(tmp_path):

@@ -16,6 +16,7 @@ import torch
 
 from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
 from bert_kit.cli import main
+from bert_kit.data import read_table
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json
 from bert_kit.printing import results_table
@@ -369,7 +370,7 @@ def test_predict_from_text_file_and_standard_input(run, files, tmp_path, capsys)
     assert done.returncode == 0 and "2 rows" in done.stdout
     with open(tmp_path / "out.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["text"] for row in rows] == ["the fire", "'=1+1 snow"]
+    assert [row["text"] for row in rows] == ["the fire", "'\\=1+1 snow"]
     assert [row["prediction"] for row in rows] == ["warm", "cold"]
     assert main([*use, str(folder), "--data_file", str(files[0]), "--output_file",
                  str(tmp_path / "all.csv"), "--raw_cells"]) == 0
@@ -381,6 +382,34 @@ def test_predict_from_text_file_and_standard_input(run, files, tmp_path, capsys)
     assert "was pre-trained only; use train" in capsys.readouterr().err
     done = command("predict", "--model", folder, "--data_file", "-", input="")
     assert done.returncode == 1 and "no text" in done.stderr
+
+
+def test_predict_takes_files_as_people_have_them(run, tmp_path, capsys):
+    """One empty text among many; no header and semicolons; a text a line; an old encoding."""
+    _, folder = run
+    table, lines, out = tmp_path / "rows.csv", tmp_path / "rows.txt", tmp_path / "out.tsv"
+    use = ["predict", "--device", "cpu", "--model", str(folder), "--output_file", str(out)]
+
+    def predicted(path, *options):
+        code = main([*use, "--data_file", str(path), *options])
+        said = capsys.readouterr()
+        return (read_table(out, "text", "prediction").texts if code == 0 else code), said.err
+
+    table.write_text("id;text\n1;=the fire\n2; \n3;a snow\n")
+    found, said = predicted(table, "--delimiter", ";")
+    assert found == ["=the fire", "a snow"]
+    assert "1 row left out" in said and "rows.csv line 3: 'text' is empty" in said
+    assert predicted(table, "--delimiter", ";", "--skip_bad_rows", "false")[0] == 1
+    table.write_bytes("caf\u00e9 au lait;1\n".encode("cp1252"))
+    assert "another --encoding (older files are often cp1252)" in predicted(table)[1]
+    assert predicted(table, "--delimiter", ";", "--encoding", "cp1252", "--columns",
+                     "text,id")[0] == ["caf\u00e9 au lait"]
+    lines.write_text('the fire, "a snow"\n\n-1 snow\n')
+    found, said = predicted(lines)
+    assert found == ['the fire, "a snow"', "-1 snow"] and "read as a text a line" in said
+    assert predicted(lines, "--quotes", "true")[0] == 1
+    code, said = predicted("-", "--quotes", "true")
+    assert code == 2 and "quotes says how a table is written" in said
 
 
 def test_evaluate_reports_and_compares(run, files, tmp_path, capsys):

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bert_kit.cells import unguard
+from bert_kit.data.read.json_rows import refuser
 from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import DataError
 
@@ -56,7 +58,8 @@ class TaggedSentences:
 
 
 def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = -1,
-               encoding: str = "utf-8-sig") -> TaggedSentences:
+               encoding: str = "utf-8-sig",
+               bad_rows: list[str] | None = None) -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
 
     A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
@@ -73,6 +76,9 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
         words are read.
     encoding
         UTF-8 by default, with or without a byte order mark. Others are never guessed.
+    bad_rows
+        None refuses a file with a line that cannot be used. A list takes the message about each
+        such line, and its sentence is left out.
 
     Raises
     ------
@@ -85,16 +91,25 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     separator, width = _layout(path, lines, chosen)
     table = [_cut(line, separator) for line in lines]
     is_comment = _comments(table, separator, width)
+    refuse, usable = refuser(bad_rows), True
     sentences, starts, rows = [], array("q"), []
     for number, (line, row) in enumerate(zip(lines, table, strict=True), 1):
         if not line.strip() or line.startswith(DOCUMENT):
-            rows = []
-        elif not is_comment(row):
-            _check_row(f"{path} line {number}", row, width)
+            rows, usable = [], True
+        elif usable and not is_comment(row):
+            if wrong := _what_is_wrong(row, width):
+                refuse(DataError(f"{path} line {number}: {wrong}"))
+                usable = False  # nor is the rest of the sentence
+                if rows:
+                    sentences.pop()
+                    starts.pop()
+                continue
             if not rows:
                 sentences.append(rows)
                 starts.append(number)
-            rows.append([row[column] for column in chosen])
+            rows.append([unguard(row[column]) for column in chosen])
+    if not sentences:
+        raise DataError(f"{path}: no sentence; expected one word a line")
     words, *tags = ([[row[place] for row in rows] for rows in sentences]
                     for place in range(len(chosen)))
     return TaggedSentences(path, words, tags[0] if tags else None, starts)
@@ -102,9 +117,12 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
 
 def _layout(path: Path, lines: Sequence[str], chosen: Sequence[int]) -> tuple[str, int]:
     """Return what separates the columns, and how many there are."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(("#", DOCUMENT)):
-            continue
+    numbered = [(number, line) for number, line in enumerate(lines, 1)
+                if line.strip() and not line.startswith(DOCUMENT)]
+    # Where every word begins with #, they are words if there are columns.
+    for number, line in sorted(numbered, key=lambda pair: pair[1].startswith("#"))[:1]:
+        if line.startswith("#") and "\t" not in line:
+            break
         separator = "\t" if "\t" in line else " "
         width = len(_cut(line, separator))
         places = {column % width for column in chosen if -width <= column < width}
@@ -131,13 +149,15 @@ def _comments(table: Sequence[list[str]], separator: str,
     return is_comment
 
 
-def _check_row(where: str, row: list[str], width: int) -> None:
+def _what_is_wrong(row: list[str], width: int) -> str:
+    """Return what makes a row unusable, or ""."""
     if len(row) != width:
-        raise DataError(f"{where}: {len(row)} column{'s' * (len(row) != 1)}; expected {width} as "
-                        "on the first line with a word")
+        return (f"{len(row)} column{'s' * (len(row) != 1)}; expected {width} as on the first line "
+                "with a word")
     if not all(row):
-        raise DataError(f"{where}: column {row.index('')} is empty; expected a word on each line, "
-                        "and blank lines between sentences")
+        return (f"column {row.index('')} is empty; expected a word on each line, and blank lines "
+                "between sentences")
+    return ""
 
 
 def _cut(line: str, separator: str) -> list[str]:

@@ -13,12 +13,15 @@ begins, so that the ranges hold the documents of the file in their order, whatev
 import codecs
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from bert_kit.data.read.tables import FIELD_LIMIT, JSON_SUFFIXES, json_rows
-from bert_kit.data.read.text_lines import check_file, find_data, text_lines
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, json_rows
+from bert_kit.data.read.tables import FIELD_LIMIT
+from bert_kit.data.read.text_lines import (check_file, codec_name, find_data,
+                                           text_lines)
 from bert_kit.errors import DataError
 
 
@@ -37,15 +40,19 @@ class ByteRange(NamedTuple):
     start: int
     end: int
     gaps: bool
+    encoding: str = "utf-8"
 
 
-def read_documents(files: str | Path | Iterable[str | Path]) -> Iterator[list[str]]:
+def read_documents(files: str | Path | Iterable[str | Path],
+                   encoding: str = "utf-8") -> Iterator[list[str]]:
     """Yield the documents of text files.
 
     Parameters
     ----------
     files
         A relative path that does not exist is looked up in $DATADIR too.
+    encoding
+        Of the files; never guessed.
 
     Yields
     ------
@@ -55,48 +62,61 @@ def read_documents(files: str | Path | Iterable[str | Path]) -> Iterator[list[st
     Raises
     ------
     DataError
-        If a file cannot be read or is not clean UTF-8 text (see `text_lines`), a line of it is
+        If a file cannot be read or is not clean text (see `text_lines`), a line of it is
         not such an object, or a line or a document is longer than ten million characters; names
         the file and the line.
     """
     for path in [files] if isinstance(files, str | Path) else files:
-        for part in cut_file(path):
+        for part in cut_file(path, encoding=encoding):
             yield from read_range(part)
 
 
-def cut_file(path: str | Path, size: int | None = None) -> list[ByteRange]:
+def cut_file(path: str | Path, size: int | None = None,
+             encoding: str = "utf-8") -> list[ByteRange]:
     """Cut a file into ranges of whole documents.
 
     Parameters
     ----------
     size
         Bytes of a range, which ends with the document that reaches them. None cuts nothing.
+    encoding
+        Another one than UTF-8 cuts nothing either: only of that is known which bytes end a line.
 
     Returns
     -------
         No range for an empty file.
     """
-    path = find_data(path)
+    path, codec = find_data(path), codec_name(encoding)
+    in_lines = path.suffix.lower() not in JSON_SUFFIXES
     try:
-        check_file(path)
+        check_file(path, codec)
+        if codec != "utf-8-sig":
+            gaps = in_lines and _has_gaps(map(_is_empty, text_lines(path, encoding)))
+            size = path.stat().st_size
+            return [ByteRange(path, 0, size, gaps, encoding)] if size else []
         with open(path, "rb") as handle:
-            gaps = path.suffix.lower() not in JSON_SUFFIXES and _has_gaps(handle)
+            gaps = in_lines and _has_gaps(
+                line.isspace() for line in iter(partial(_next_line, handle), b""))
             cuts = _cuts(handle, size, gaps)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     return [ByteRange(path, start, end, gaps) for start, end in pairwise(cuts) if start < end]
 
 
-def _has_gaps(handle: BinaryIO) -> bool:
-    """Return whether an empty line stands between two others."""
+def _has_gaps(empty: Iterable[bool]) -> bool:
+    """Return whether an empty line stands between two others, by which lines are empty."""
     seen = gap = False
-    while line := _next_line(handle):
-        if not line.isspace():
+    for is_empty in empty:
+        if not is_empty:
             if gap:
                 return True
             seen = True
-        gap = seen and line.isspace()
+        gap = seen and is_empty
     return False
+
+
+def _is_empty(line: str) -> bool:
+    return line.isascii() and line.isspace()
 
 
 def _cuts(handle: BinaryIO, size: int | None, gaps: bool) -> list[int]:
@@ -143,7 +163,7 @@ def _documents(part: ByteRange) -> Iterator[list[str]]:
         return
     document, size = [], 0
     for number, line in enumerate(lines, 1):
-        text, empty = line.strip(), line.isascii() and line.isspace()
+        text, empty = line.strip(), _is_empty(line)
         if text:
             document.append(text)
             size += len(text)
@@ -160,7 +180,8 @@ def _documents(part: ByteRange) -> Iterator[list[str]]:
 def _lines(part: ByteRange) -> Iterator[str]:
     """Yield the lines of a range, line ends kept."""
     place = part.start
-    lines = text_lines(part.path, start=part.start, limit=FIELD_LIMIT + 1)
+    lines = text_lines(part.path, part.encoding, part.start, FIELD_LIMIT + 1)
+    whole = codec_name(part.encoding) != "utf-8-sig"
     for number, line in enumerate(lines, 1):
         if place >= part.end:
             return
@@ -168,4 +189,6 @@ def _lines(part: ByteRange) -> Iterator[str]:
             raise DataError(f"{part.path} line {number}: more than {FIELD_LIMIT:,} characters; "
                             "expected shorter lines")
         yield line
+        if whole:
+            continue
         place += len(line) if line.isascii() else len(line.encode())

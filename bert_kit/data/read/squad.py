@@ -1,11 +1,15 @@
 """Questions on paragraphs of text, from files in the format of SQuAD 1.1 and 2.0."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from bert_kit.data.read.text_lines import find_data
-from bert_kit.errors import DataError
-from bert_kit.files import read_json
+from bert_kit.data.read.json_rows import Refuse, json_object, refuser
+from bert_kit.data.read.text_lines import check_text, find_data, text_lines
+from bert_kit.errors import BertKitError, DataError
+from bert_kit.files import JSON_LIMIT, check_readable
+from bert_kit.parsing import parse_json
 
 T = TypeVar("T")
 
@@ -26,7 +30,8 @@ class Question(NamedTuple):
     answers: tuple[tuple[str, int], ...] | None = None
 
 
-def read_squad(path: str | Path, labelled: bool = True) -> list[Question]:
+def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-sig",
+               bad_rows: list[str] | None = None) -> list[Question]:
     """Read the questions of a file.
 
     Parameters
@@ -34,9 +39,17 @@ def read_squad(path: str | Path, labelled: bool = True) -> list[Question]:
     path
         JSON: `data`, a list of articles with `paragraphs`, each with a `context` and `qas`; of each
         of these `id`, `question`, `answers` (`text` and `answer_start`) and, since version 2.0,
-        `is_impossible`. A relative path that does not exist is looked up in $DATADIR too.
+        `is_impossible`. Or flat, as the Hugging Face hub has it: a list of objects, or one a line
+        (.jsonl), each with `context`, `question` and `answers` (a list of each `text` and each
+        `answer_start`; empty where there is none), and with an `id` or without. A relative path
+        that does not exist is looked up in $DATADIR too.
     labelled
         Whether each question must have answers or be impossible. Else those of others are None.
+    encoding
+        UTF-8 by default, with or without a byte order mark. Others are never guessed.
+    bad_rows
+        None refuses a file with a question that cannot be used, as one whose answer is not where
+        it is said to be. A list takes the message about each, and the question is left out.
 
     Raises
     ------
@@ -44,23 +57,77 @@ def read_squad(path: str | Path, labelled: bool = True) -> list[Question]:
         If the file has another format, two questions have one id, or an answer is not where it is
         said to be; names the question.
     """
-    path = find_data(path)
+    path, refuse = find_data(path), refuser(bad_rows)
     questions: dict[str, Question] = {}
-    for article in _get(read_json(path), "data", list, path):
-        for paragraph in _get(article, "paragraphs", list, path):
-            context = _get(paragraph, "context", str, path)
-            for entry in _get(paragraph, "qas", list, path):
-                number = _get(entry, "id", str, path)
-                where = f"{path}: question {number!r:.60}"
-                if number in questions:
-                    raise DataError(f"{where} comes twice; expected each id once")
-                known = labelled or entry.get("answers") or entry.get("is_impossible")
-                answers = _answers(entry, context, where) if known else None
-                questions[number] = Question(number, _get(entry, "question", str, where), context,
-                                             answers)
+    for entry, paragraph in _entries(_read(path, encoding, refuse), path):
+        try:
+            question = _question(entry, paragraph, path, labelled)
+            if question.id in questions:
+                raise DataError(f"{path}: question {question.id!r:.60} comes twice; expected each "
+                                "id once")
+        except DataError as error:
+            refuse(error)
+        else:
+            questions[question.id] = question
     if not questions:
         raise DataError(f"{path}: no question; expected at least one")
     return list(questions.values())
+
+
+def _read(path: Path, encoding: str, refuse: Refuse) -> Any:
+    """Return what a file holds: one JSON value, or a list of the objects of its lines."""
+    try:
+        check_readable(path, JSON_LIMIT)
+        if path.suffix.lower() not in (".jsonl", ".ndjson"):
+            return parse_json("".join(text_lines(path, encoding)), path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+    content = []
+    for number, line in enumerate(text_lines(path, encoding), 1):
+        try:
+            content += [json_object(line, f"{path} line {number}")] if line.strip() else []
+        except DataError as error:
+            refuse(error)
+    return content
+
+
+def _entries(content: Any, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield each question as the file has it, and what holds its context."""
+    articles = content if isinstance(content, list) else _get(content, "data", list, path)
+    for number, article in enumerate(articles, 1):
+        if isinstance(article, dict) and "context" in article and "paragraphs" not in article:
+            yield _as_nested(article, number), article
+            continue
+        for paragraph in _get(article, "paragraphs", list, path):
+            for entry in _get(paragraph, "qas", list, path):
+                yield entry, paragraph
+
+
+def _as_nested(row: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a row of a flat file as an entry of the nested form."""
+    answers = row.get("answers")
+    if isinstance(answers, dict) and all(isinstance(answers.get(key), list)
+                                         for key in ("text", "answer_start")):
+        answers = [{"text": text, "answer_start": start} for text, start in itertools.zip_longest(
+            answers["text"], answers["answer_start"])]
+    entry = {"id": str(number), **row}
+    if answers is not None:
+        entry["answers"] = answers
+        entry.setdefault("is_impossible", answers == [])
+    return entry
+
+
+def _question(entry: Any, paragraph: dict[str, Any], path: Path, labelled: bool) -> Question:
+    """Return an entry of a file as a Question."""
+    number = entry.get("id") if isinstance(entry, dict) else None
+    number = str(number) if type(number) is int else _get(entry, "id", str, path)
+    where = f"{path}: question {number!r:.60}"
+    context = _get(paragraph, "context", str, where)
+    known = labelled or entry.get("answers") or entry.get("is_impossible")
+    answers = _answers(entry, context, where) if known else None
+    return Question(number, _get(entry, "question", str, where), context, answers)
 
 
 def _answers(entry: dict[str, Any], context: str, where: str) -> tuple[tuple[str, int], ...]:
@@ -91,4 +158,6 @@ def _get(values: Any, key: str, kind: type[T], where: object) -> T:
     value = values[key]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DataError(f"{where}: {key!r} is {value!r:.40}; expected {kind.__name__}")
+    if isinstance(value, str):
+        check_text(str(where), key, value)
     return value

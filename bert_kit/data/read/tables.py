@@ -5,24 +5,55 @@ two rows, or a byte that became another letter, would only show up as a slightly
 """
 
 import contextlib
-import csv
 import itertools
+import re
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bert_kit.data.labels import AnyKind, OneClass
+from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
+from bert_kit.data.read.json_rows import (JSON_SUFFIXES, Refuse, Rows, first_object, json_table,
+                                          refuser)
 from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
-from bert_kit.errors import BertKitError, ConfigError, DataError
-from bert_kit.files import parse_json
+from bert_kit.errors import ConfigError, DataError
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 Text = str | tuple[str, str]  # of a row: one, or a pair
-Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
+
+
+class Reading(TypedDict, total=False):
+    """How a table is written, as the readers take it by name.
+
+    Keys
+    ----
+    delimiter
+        By default a tab for .tsv and .tab, else a comma.
+    encoding
+        UTF-8 by default, with or without a byte order mark. Other encodings are never guessed.
+    quotes
+        False takes quote signs as they stand, as in the .tsv files of GLUE and Quora. By default
+        they enclose cells, but not where lines of a file with tabs would become one cell that are
+        rows as they stand; True encloses there too.
+    columns
+        The names of the columns of a CSV file that has no header.
+    bad_rows
+        None refuses a file with a row that cannot be used. A list takes the message about each
+        such row, and the row is left out.
+    notes
+        A list takes what is to be told of how the file was read, as of lone quote signs.
+    """
+
+    delimiter: str | None
+    encoding: str
+    quotes: bool | None
+    columns: Sequence[str] | None
+    bad_rows: list[str] | None
+    notes: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -59,24 +90,25 @@ class Table:
 
 def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
-               encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT) -> Table:
-    """Read the texts and labels of a CSV file with a header, or of a file with one object a line.
+               encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
+               quotes: bool | None = None, columns: Sequence[str] | None = None,
+               bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
+    """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
     ----------
     path
-        Ending in .jsonl, .ndjson or .json: one JSON object a line. Otherwise CSV, quoted by the
-        usual rules (RFC 4180). A relative path that does not exist is looked up in $DATADIR too.
+        Ending in .jsonl, .ndjson or .json: one JSON object a line, or one list of objects.
+        Otherwise CSV, quoted by the usual rules (RFC 4180). A relative path that does not exist is
+        looked up in $DATADIR too. Excel's first line `sep=;` is followed.
     text_column
         Header name, or key of the objects; two of them for pairs of texts. Other columns are
         ignored.
     label_column
         A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`. With None
         only the texts are read.
-    delimiter
-        By default a tab for .tsv and .tab, else a comma.
-    encoding
-        UTF-8 by default, with or without a byte order mark. Other encodings are never guessed.
+    delimiter, encoding, quotes, columns, bad_rows, notes
+        See `Reading`.
     field_limit
         Longest field in characters.
 
@@ -95,36 +127,57 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     path = find_data(path)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
     text_columns = [text_column] if isinstance(text_column, str) else list(text_column)
-    columns = [*text_columns, *(kind.columns if kind else ())]
-    twice = [name for name in columns if columns.count(name) > 1]
-    if twice:
-        raise ConfigError(f"text column and label column are both {twice[0]!r}; "
-                          "expected two columns")
+    wanted = [*text_columns, *(kind.columns if kind else ())]
+    _check_names(text_columns, wanted)
     texts: list[Text] = []
-    labels, starts, same = [], array("q"), {}
-    with contextlib.closing(_rows(path, columns, len(text_columns), delimiter, encoding,
-                                  field_limit)) as rows:  # also when a label is refused
+    labels, starts, same, refuse = [], array("q"), {}, refuser(bad_rows)
+    with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
+                                  field_limit, quotes, columns, refuse, notes)) as rows:
         for line, values in rows:
+            if kind:
+                try:
+                    label = kind.read(f"{path} line {line}", values[len(text_columns):])
+                except DataError as error:
+                    refuse(error)
+                    continue
+                labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)
             pair = values[:len(text_columns)]
             texts.append(pair[0] if len(pair) == 1 else tuple(pair))
-            if kind:
-                label = kind.read(f"{path} line {line}", values[len(text_columns):])
-                labels.append(same.setdefault(label, label))  # one object for all that are equal
     if not texts:
-        raise DataError(f"{path}: no rows; expected at least one below the header")
+        raise DataError(f"{path}: no rows; expected at least one below the header"
+                        + _left_out(bad_rows))
     return Table(path, texts, labels, starts)
 
 
+def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse columns that are asked for twice."""
+    twice = [name for name, count in Counter(wanted).items() if count > 1]
+    if twice and text_columns.count(twice[0]) > 1:
+        raise ConfigError(f"text_column names {twice[0]!r} twice; expected two columns, or one")
+    if twice and twice[0] in text_columns:
+        raise ConfigError(f"text column and label column are both {twice[0]!r}; "
+                          "expected two columns")
+    if twice:
+        raise ConfigError(f"label_column names {twice[0]!r} twice; expected two columns")
+
+
+def _left_out(bad_rows: list[str] | None) -> str:
+    """Return what a message adds about rows that were left out."""
+    return f" ({len(bad_rows):,} left out; the first: {bad_rows[0]})" if bad_rows else ""
+
+
 def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | None = None,
-                 encoding: str = "utf-8-sig") -> Iterator[str]:
+                 encoding: str = "utf-8-sig", *, quotes: bool | None = None,
+                 columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+                 notes: list[str] | None = None) -> Iterator[str]:
     """Return an iterator over the texts of a file, which may be larger than memory.
 
     Parameters
     ----------
     path
-        Ending in .txt: a text a line, blank lines left out. Otherwise a table; see `read_table`,
-        also for the other parameters.
+        Ending in .txt: a text a line, blank lines left out; but a table where a delimiter or
+        columns are given. Otherwise a table; see `read_table`, and `Reading`.
 
     Raises
     ------
@@ -132,15 +185,33 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
         As `read_table`; a bad row when it is reached.
     """
     path = find_data(path)
-    if path.suffix.lower() == ".txt":
-        texts = (line.rstrip("\r\n") for line in text_lines(path, encoding) if line.strip())
+    if path.suffix.lower() == ".txt" and delimiter is None and not columns:
+        if quotes is not None:
+            raise ConfigError(f"quotes are of a table, and {path} is a text a line; leave them "
+                              "out, or give the --delimiter of a table")
+        texts = _text_a_line(path, text_column, encoding)
     else:
-        texts = (text for _, (text,) in _rows(path, [text_column], 1, delimiter, encoding,
-                                              FIELD_LIMIT))
+        texts = (text for _, (text,) in _rows(
+            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns,
+            refuser(bad_rows), notes))
     first = next(texts, None)
     if first is None:
-        raise DataError(f"{path}: holds no text; expected at least one")
+        raise DataError(f"{path}: holds no text; expected at least one" + _left_out(bad_rows))
     return itertools.chain([first], texts)
+
+
+def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file that hold a text."""
+    lines = (line.rstrip("\r\n") for line in text_lines(path, encoding) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    cells = [cell.strip(' "') for cell in re.split("[,;\t]", first)]
+    if len(cells) > 1 and text_column in cells:
+        raise DataError(f"{path} line 1: looks like the header of a table, with the column "
+                        f"{text_column!r}; a .txt is a text a line, and a table with a --delimiter")
+    yield first
+    yield from lines
 
 
 def column_names(path: str | Path, delimiter: str | None = None,
@@ -155,10 +226,11 @@ def column_names(path: str | Path, delimiter: str | None = None,
     path = find_data(path)
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
-            line = next(filter(str.strip, lines), "{}")
-            return list(_json_object(line, f"{path}, first row"))
-        header = next(filter(None, csv.reader(lines, delimiter=_delimiter(path, delimiter))), [])
-    return [name.strip() for name in header]
+            return [check_text(f"{path}, first row", "a key", name)
+                    for name in first_object(path, lines)]
+        with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
+                                        FIELD_LIMIT).rows()) as rows:
+            return header_names(next(rows, (1, []))[1])
 
 
 def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
@@ -196,113 +268,30 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
     return Table(name, texts, labels)
 
 
-def _delimiter(path: Path, delimiter: str | None) -> str:
-    if delimiter is None:
-        return "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    delimiter = "\t" if delimiter == "\\t" else delimiter  # as typed in a shell
-    if len(delimiter) != 1 or delimiter in "\"\r\n\0 ":
-        raise ConfigError(f"delimiter is {delimiter!r}; expected one character such as ',' ';' or "
-                          "a tab (\\t)")
-    return delimiter
+def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
+          field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
+          refuse: Refuse, notes: list[str] | None) -> Rows:
+    """Yield the rows of a file, however large it is; the first `texts` values are text.
 
-
-def _rows(path: Path, columns: Sequence[str], texts: int, delimiter: str | None, encoding: str,
-          field_limit: int) -> Rows:
-    """Yield the rows of a file, however large it is; the first `texts` values are text."""
+    What is to be told of it at the end goes to `notes`.
+    """
+    file = None
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
-            rows = json_rows(path, lines, columns, field_limit, texts)
+            if columns or quotes is not None:
+                raise ConfigError(f"{'columns' if columns else 'quotes'} are of CSV files, and "
+                                  f"{path} holds JSON; leave them out")
+            rows = json_table(path, lines, wanted, field_limit, texts, refuse)
         else:
-            rows = _csv_rows(path, lines, columns, _delimiter(path, delimiter), field_limit)
+            file = CsvFile(path, lines, delimiter, quotes, columns or (), field_limit)
+            rows = csv_rows(file, wanted, refuse)
         with contextlib.closing(rows):
             for line, values in rows:
-                for column, value in zip(columns[:texts], values[:texts], strict=True):
-                    if not value or value.isspace():
-                        raise DataError(f"{path} line {line}: {column!r} is empty; expected text")
-                yield line, values
-
-
-def _csv_rows(path: Path, lines: Iterable[str], columns: Sequence[str], delimiter: str,
-              field_limit: int) -> Rows:
-    """Yield every row below the header."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    first = 1
-    old_limit = csv.field_size_limit(field_limit)  # the csv module has only this global setting
-    try:
-        header = next(filter(None, reader), None)
-        if header is None:
-            raise DataError(f"{path}: empty; expected a header with {', '.join(columns)}")
-        places = _places(path, [name.strip() for name in header], columns, delimiter)
-        first, width = reader.line_num + 1, len(header)
-        for row in reader:
-            if len(row) == width:
-                yield first, [row[place] for place in places]
-            elif len(row) > 1 or row and row[0].strip():  # else a blank line
-                raise DataError(f"{path} line {first}: {len(row)} fields, expected {width} "
-                                f"as in the header (a {delimiter!r} in a text needs quotes)")
-            first = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path} line {first}: {error}; expected CSV (is a quote never closed or "
-                        "not doubled?)") from None
-    finally:
-        csv.field_size_limit(old_limit)
-
-
-def _places(path: Path, header: list[str], columns: Sequence[str], delimiter: str) -> list[int]:
-    """Return where the columns stand in the header. A column without a name is never read."""
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: the header holds {_listed(twice[:1])} more than once; "
-                        "expected different names")
-    for column in columns:
-        if column not in header:
-            others = [mark for mark in ",;\t|" if mark != delimiter
-                      and column in (part.strip(' "') for name in header
-                                     for part in name.split(mark))]
-            hint = f" (is the delimiter {others[0]!r}? give --delimiter)" if others else ""
-            raise DataError(f"{path}: no column {column!r} in the header"
-                            f"{hint or _other_case(column, header)}; found {_listed(header)}")
-    return [header.index(column) for column in columns]
-
-
-def _other_case(column: str, names: Iterable[str]) -> str:
-    """Return a hint at a name that differs in case or outer spaces only, or nothing."""
-    alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
-    return f" (is it {alike[0]!r}?)" if alike else ""
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))[:200] or "nothing"
-
-
-def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-              texts: int | None = None) -> Rows:
-    """Yield every object of a file with one a line.
-
-    The first `texts` of the values must be text; by default all.
-    """
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        if len(line) > field_limit:
-            raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are read")
-        row = _json_object(line, where)
-        for column in columns:
-            if column not in row:
-                raise DataError(f"{where}: no key {column!r}{_other_case(column, row)}; "
-                                f"found {_listed(row)}")
-        for column in columns[:texts]:
-            check_text(where, column, row[column])
-        yield number, [row[column] for column in columns]
-
-
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    """Return a line of JSON as a dict."""
-    try:
-        row = parse_json(line, where)
-    except BertKitError as error:
-        raise DataError(str(error)) from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
-    return row
+                empty = next((column for column, value in zip(wanted, values[:texts], strict=False)
+                              if not value or value.isspace()), None)
+                if empty is None:
+                    yield line, values
+                else:
+                    refuse(DataError(f"{path} line {line}: {empty!r} is empty; expected text"))
+        if file is not None and file.note and notes is not None:
+            notes.append(file.note)

@@ -5,16 +5,13 @@ The encoding is never guessed: as latin-1 every file can be read, and most are t
 
 import codecs
 import os
-import re
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
+from bert_kit.cells import FORBIDDEN
 from bert_kit.errors import ConfigError, DataError
-
-# NUL, and halves of surrogate pairs: what is left of bytes that were not in the encoding.
-FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 
 # How files begin that are often given by mistake. What follows the letters is part of the format,
 # so that a header such as "PAR1,text" stays a header.
@@ -70,7 +67,7 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
         If the file is not a regular one, cannot be read, is a well-known binary format, holds NUL
         or is not in the encoding; names the line.
     """
-    codec = _codec(encoding)
+    codec = codec_name(encoding)
     number = 0
     try:
         check_file(path, codec)
@@ -90,8 +87,14 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _codec(encoding: str) -> str:
-    """Return the name of the codec, UTF-8 as the one that skips a byte order mark."""
+def codec_name(encoding: str) -> str:
+    """Return the name of the codec, UTF-8 as the one that skips a byte order mark.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such encoding.
+    """
     try:
         name = codecs.lookup(encoding).name
     except (LookupError, TypeError, ValueError):

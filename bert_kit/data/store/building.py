@@ -22,7 +22,7 @@ import numpy as np
 
 from bert_kit.checks import whole
 from bert_kit.data.read.documents import ByteRange, cut_file, read_range
-from bert_kit.data.read.text_lines import find_data
+from bert_kit.data.read.text_lines import codec_name, find_data
 from bert_kit.data.rows.pieces import Ragged
 from bert_kit.data.store.array_files import MappedArray
 from bert_kit.data.store.token_store import (
@@ -41,7 +41,7 @@ Report = Callable[[int, int], object]  # told how many bytes of text are done, o
 
 def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Tokenizer,
                       folder: str | Path, workers: int = 1,
-                      report: Report | None = None) -> TokenStore:
+                      report: Report | None = None, encoding: str = "utf-8") -> TokenStore:
     """Encode text files into a folder, or go on with it, or only open what is there already.
 
     Each process has a shard in memory, of 32 MB of text or of a 200th of it all where that is more.
@@ -57,6 +57,8 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
         needs `if __name__ == "__main__":`.
     report
         Called as `report(done, total)` at the beginning and after each shard.
+    encoding
+        Of the files. Each of another one than UTF-8 is a shard of its own.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
     files = [find_data(file) for file in ([files] if isinstance(files, str | Path) else files)]
     made_of = {"version": VERSION, "tokenizer": tokenizer.fingerprint(),
                "vocab_size": tokenizer.vocab_size,
+               "encoding": None if codec_name(encoding) == "utf-8-sig" else encoding,
                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
     if (folder / MANIFEST).exists() and (folder / PLAN).exists():
         plan = _stored(folder / PLAN)
@@ -127,10 +130,11 @@ def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list
         raise DataError(f"{folder}: holds other files; expected a token store, or a new or empty "
                         "folder")
     else:
-        plan["shards"] = _cut(files)
+        plan["shards"] = _cut(files, plan["encoding"] or "utf-8")
         write_json(folder / PLAN, {**plan, "seen": _seen(files)})
     try:
-        return [[ByteRange(files[number], int(start), int(end), bool(gaps))
+        return [[ByteRange(files[number], int(start), int(end), bool(gaps),
+                           plan.get("encoding") or "utf-8")
                  for number, start, end, gaps in parts] for parts in plan["shards"]]
     except (KeyError, TypeError, ValueError, IndexError):
         raise DataError(f"{folder / PLAN}: damaged; expected the ranges of each shard (delete the "
@@ -160,7 +164,7 @@ def _difference(key: str, stored: Mapping[str, Any], plan: Mapping[str, Any]) ->
     return f"{key} {str(old)[:100]}, now given {str(new)[:100]}"
 
 
-def _cut(files: list[Path]) -> list[list[list]]:
+def _cut(files: list[Path], encoding: str) -> list[list[list]]:
     """Return for each shard its ranges, as lists: number of the file, first byte, end, gaps.
 
     Large files make several shards, small ones share one.
@@ -169,7 +173,7 @@ def _cut(files: list[Path]) -> list[list[list]]:
     shards: list[list[list]] = []
     free = 0
     for number, path in enumerate(files):
-        for part in cut_file(path, size):
+        for part in cut_file(path, size, encoding):
             if free <= 0:
                 shards.append([])
                 free = size

@@ -24,7 +24,6 @@ from bert_kit.active.acquisition import Choose, Pool
 from bert_kit.active.oracles import Label, Oracle
 from bert_kit.checks import one_of
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import guard_formula
 from bert_kit.files import atomic_file, atomic_folder, file_name, read_json, write_json
 from bert_kit.jobs.active.options import PRESETS, options_class, options_for
 from bert_kit.jobs.active.report import ALL_DATA, Costs, Histories, report
@@ -212,8 +211,7 @@ class Campaigns:
         """Run the one campaign that a person answers; write the labels that there are."""
         options, rows = self.options, self.rows
         name, seed = options.acquisition[0], options.seeds[0]
-        file = LabelFile(self.folder / "to_label.csv",
-                         [str(guard_formula(text)) for text in joined(rows.texts)], rows.classes,
+        file = LabelFile(self.folder / "to_label.csv", joined(rows.texts), rows.classes,
                          rows.task.has_label_sets)
         learner, reason = self.run_one(name, choose, seed,
                                         file.ask if options.oracle == "ask" else file)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from bert_kit.config import BertConfig
-from bert_kit.data import ClassificationDataset, Part, read_table
+from bert_kit.data import ClassificationDataset, Part, check_names, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
+from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once, usual_epochs
 from bert_kit.jobs.run.job import Rows, TrainingJob
+from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.rows import one_or_two
 from bert_kit.jobs.tasks.texts import Predictor, TextTask
@@ -55,12 +57,14 @@ class ActiveRows:
         self.known: list[Any] = []
         self.fingerprint, self.description = parts.fingerprint, parts.description
         if options.pool_file is not None:
+            reading = options.reading()
             pool = read_table(options.pool_file, one_or_two(options.text_column), None,
-                              options.delimiter, options.encoding).texts
+                              **reading).texts
             self.texts += pool
             self.known = self.truth
             self.fingerprint = _digest(parts.fingerprint, *pool)
             self.description += f"; {len(pool):,} texts to ask about"
+            warn(reading_notes(reading))
         self.base = _options_of_a_round(task, options)
         everything = Part(self.texts, [0] * len(self.texts))
         self.tokenizer = task.make_tokenizer(self.base, everything)
@@ -164,6 +168,7 @@ def _read(task: TextTask, options: Any) -> Parts[Part]:
     if options.pool_file is None or options.data_file or options.train_file:
         return TrainingJob(task, options).read()
     classes = tuple(sorted(options.classes))
+    warn(check_names(classes))
     return Parts(Part([], []), None, None, _digest(*classes),
                  f"{len(classes)} classes, no labels", classes)
 

@@ -8,13 +8,15 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import NBest, answer_metrics
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
+from bert_kit.jobs.options.groups import (PrecisionOptions, RowOptions, UseOptions, check_output,
+                                          reading_notes)
+from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.answers import Answerer, format_answer_scores, right_answers
 from bert_kit.printing import one_line
 
 
 @dataclass(frozen=True)
-class UseAnswererOptions(UseOptions, PrecisionOptions):
+class UseAnswererOptions(UseOptions, PrecisionOptions, RowOptions):
     """What to answer, and where to."""
 
     title: ClassVar[str] = "data"
@@ -67,7 +69,9 @@ def _one(options: UseAnswererOptions) -> str:
 
 def _file(options: UseAnswererOptions) -> str:
     """Answer the questions of a file, write and score the answers; return what to say of it."""
-    questions = list(read_squad(str(options.input_file), labelled=False))
+    reading = options.row_reading()
+    questions = list(read_squad(str(options.input_file), labelled=False, **reading))
+    warn(reading_notes(reading))
     labelled = all(question.answers is not None for question in questions)
     if not labelled and options.output_file is None:
         raise ConfigError(f"{options.input_file}: does not hold all answers, so there is nothing "

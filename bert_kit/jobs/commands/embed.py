@@ -3,22 +3,24 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
-from bert_kit.data import Part, read_table, stream_texts
+from bert_kit.data import Part, Reading, read_table, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, write_json
-from bert_kit.jobs.commands.search import format_matches, origin_file, origin_of, search
+from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions
+from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
+                                          reading_notes)
+from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
 
 
 @dataclass(frozen=True)
-class EmbedOptions(UseOptions, PrecisionOptions):
+class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     """What to turn into vectors, and what to do with them."""
 
     title: ClassVar[str] = "data"
@@ -34,8 +36,6 @@ class EmbedOptions(UseOptions, PrecisionOptions):
     vectors: str | None = option(None, "what output_file wrote before, to search in")
     top_k: int = option(10, "texts to find for a query", least=1)
     text_column: str = option("text", "column of the table")
-    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv")
-    encoding: str = option("utf-8-sig", "of the file")
     pooling: str | None = option(None, "how token vectors become one, where the model's folder "
                                  "does not say", choices=("cls", "mean", "max"))
 
@@ -54,7 +54,7 @@ def run(options: EmbedOptions) -> str:
     """Do one of three things with the texts of a file; print and return what was done, as text."""
     encoder = SentenceEncoder(options.model, options.precision, options.device, options.pooling,
                               options.download)
-    rows = {"delimiter": options.delimiter, "encoding": options.encoding}
+    rows = options.reading()
     if options.pairs:
         scores = evaluate_similarity(encoder, str(options.data_file), **rows)
         text = "Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores)
@@ -66,13 +66,13 @@ def run(options: EmbedOptions) -> str:
         count = embed_file(encoder, str(options.data_file), str(options.output_file),
                            options.text_column, **rows)
         text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
+    warn(reading_notes(rows))
     print(text)
     return text
 
 
 def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
-                        delimiter: str | None = None,
-                        encoding: str = "utf-8-sig") -> dict[str, float]:
+                        **reading: Unpack[Reading]) -> dict[str, float]:
     """Return how well the cosines of a file's pairs follow its scores.
 
     The file is a table with the columns text_a, text_b and label, a number.
@@ -82,15 +82,14 @@ def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
     dict
         `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`.
     """
-    table = read_table(data_file, TEXTS, LABEL, delimiter, encoding)
+    table = read_table(data_file, TEXTS, LABEL, **reading)
     LABEL.check(table, TEXTS)
     part = Part(table.texts, np.asarray(table.labels))
     return SimilarityTask().scores(encoder.answers(part.texts), part, encoder)
 
 
 def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str | Path,
-               text_column: str = "text", delimiter: str | None = None,
-               encoding: str = "utf-8-sig") -> int:
+               text_column: str = "text", **reading: Unpack[Reading]) -> int:
     """Write the vectors of a file's texts as a .npy file (N, D), and return N.
 
     Beside it a .npy.json says of which texts and model they are; `search` looks there. Neither the
@@ -100,8 +99,9 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
     Parameters
     ----------
     data_file
-        A text a line if it ends in .txt, else a table; see `bert_kit.data.stream_texts`, also for
-        the last three.
+        A text a line if it ends in .txt, else a table; see `bert_kit.data.stream_texts`.
+    text_column, **reading
+        As of `stream_texts`.
     output_file
         Ending in .npy.
 
@@ -112,15 +112,16 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
     """
     if not str(output_file).endswith(".npy"):
         raise ConfigError(f"{output_file}: expected a name that ends in .npy")
-    texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
-    origin = origin_of(encoder, texts())
+    texts = partial(stream_texts, data_file, text_column)
+    origin = origin_of(encoder, texts(**reading))
     count = origin["rows"]
+    reading = again(reading)
     # Written row after row, not through a map: where the disk is full, a map kills the process.
     with atomic_file(output_file) as path, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {
             "descr": np.dtype(np.float32).str, "fortran_order": False,
             "shape": (count, encoder.dimension)})
-        for chunk in chunks_of(texts()):
+        for chunk in chunks_of(texts(**reading)):
             encoder.encode(chunk).tofile(file)
         origin_file(output_file).unlink(missing_ok=True)  # it is about what stood here before
     write_json(origin_file(output_file), origin)

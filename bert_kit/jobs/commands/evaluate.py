@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
-from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
+from bert_kit.jobs.options.groups import FILES, OwnTaskOptions, TableReadingOptions, UseOptions
 from bert_kit.jobs.run.folder import check_place, known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
@@ -16,6 +16,7 @@ from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, s
 from bert_kit.jobs.tasks.table import task_named, task_of_folder
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
+from bert_kit.printing import one_line
 from bert_kit.training import Processes, choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
@@ -24,7 +25,7 @@ OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(UseOptions, OwnTaskOptions):
+class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions):
     """Which model to score, and on what."""
 
     title: ClassVar[str] = "data"
@@ -41,8 +42,6 @@ class EvaluateOptions(UseOptions, OwnTaskOptions):
         None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
     label_column: tuple[str, ...] | None = option(
         None, "column with the label; by default as in training", needs=OF_FILES)
-    delimiter: str | None = option(None, "of CSV fields", needs=OF_FILES)
-    encoding: str = option("utf-8-sig", "of the file", needs=OF_FILES)
     word_column: int = option(0, "of tagged words, from 0", needs=OF_FILES)
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
     folds: int = option(7, "parts to score the fixed model on", least=0)
@@ -137,10 +136,19 @@ def _rows(task: Task, predictor: Any, folder: Path, options: EvaluateOptions) ->
     """Return the rows to score: of the file, or the run's own test rows."""
     if options.data_file is not None:
         return task.read_to_score(options, predictor, folder)
-    part = TrainingJob(task, _trained(task, folder)).read().test
-    if part is None:
+    settings = _trained(task, folder)
+    files = ", ".join(one_line(path, 200) for name in FILES
+                      if isinstance(path := getattr(settings, name, None), str))
+    if files:  # a manifest may be anyone's
+        options.say(f"rows      of {files}, as {folder / 'manifest.json'} says")
+    parts = TrainingJob(task, settings).read()
+    if parts.test is None:
         raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
-    return part
+    if files and task.fingerprint(parts, predictor.tokenizer) != read_json(
+            folder / "manifest.json").get("data"):
+        raise ConfigError(f"{folder}: {files} hold other rows than it was trained with; "
+                          "give a --data_file")
+    return parts.test
 
 
 def _trained(task: Task, folder: Path) -> Any:

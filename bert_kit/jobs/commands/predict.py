@@ -4,19 +4,19 @@ import contextlib
 import io
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from bert_kit.data import read_table
+from bert_kit.data import read_table, stream_texts
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
-from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, UseOptions,
-                                             check_output)
+from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
+                                          UseOptions, check_output, reading_notes)
 from bert_kit.jobs.run.folder import stored_run
-from bert_kit.jobs.run.predictor import CHUNK
+from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
@@ -26,7 +26,9 @@ from bert_kit.weights import WEIGHT_FILES
 
 
 @dataclass(frozen=True)
-class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions):
+@with_defaults({"skip_bad_rows": "leave out rows that cannot be used, as one without a text, and "
+                "say how many; false refuses the file"}, skip_bad_rows=True)
+class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingOptions):
     """What to classify, and where to."""
 
     title: ClassVar[str] = "data"
@@ -39,12 +41,12 @@ class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions):
     text_b: tuple[str, ...] | None = option(None, "the second text of each pair",
                                            may_be_empty=True)
     data_file: str | None = option(
-        None, "file with texts; - is standard input, a text a line", "input_file")
-    output_file: str | None = option(None, "CSV to write; without it, standard output")
+        None, "table of texts, or .txt with a text a line; - is standard input, a text a line",
+        "input_file")
+    output_file: str | None = option(None, "table to write, as its name ends: CSV, .tsv or .jsonl; "
+                                     "without it, CSV to standard output")
     text_column: tuple[str, ...] | None = option(
         None, "column with the texts, two for pairs; by default as in training")
-    delimiter: str | None = option(None, "of CSV fields")
-    encoding: str = option("utf-8-sig", "of the file")
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
     raw_cells: bool = option(False, "leave cells alone that a spreadsheet would run as formulas")
@@ -86,6 +88,27 @@ def _standard_input(encoding: str) -> Iterator[str]:
                         "--encoding") from None
 
 
+def _has_lines(options: PredictOptions) -> bool:
+    """Say whether the file is a text a line; a .txt whose columns are named is a table."""
+    return Path(str(options.data_file)).suffix.lower() == ".txt" and not any(
+        (options.delimiter, options.columns, options.text_column))
+
+
+def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]:
+    """Return the texts of a file, or its pairs of texts; say how many rows were left out."""
+    path, reading = str(options.data_file), options.reading()
+    if not _has_lines(options):
+        texts = read_table(path, one_or_two(columns), None, **reading).texts
+    elif len(columns) == 1:
+        texts = [*stream_texts(path, **reading)]
+        warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
+    else:
+        raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
+                          "expected a table with both (or its --text_column, for one in a .txt)")
+    warn(reading_notes(reading))
+    return texts
+
+
 def run(options: PredictOptions) -> int:
     """Classify texts, a file's rows or the lines of standard input; return how many were written.
     """
@@ -104,11 +127,11 @@ def run(options: PredictOptions) -> int:
                                   "too (--text_b)")
             columns = text_names(list(texts))
         elif options.data_file == "-":
-            texts = _standard_input(options.encoding)
+            texts = _standard_input(options.row_reading()["encoding"])
         else:
-            texts = processes.from_first(lambda: read_table(
-                str(options.data_file), one_or_two(columns), None, options.delimiter,
-                options.encoding).texts)
+            texts = processes.from_first(lambda: _of_file(options, columns))
+            if _has_lines(options):
+                columns = ("text",)
         rows, count = iter(texts or ()), 0
         names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
         with (PredictionWriter(

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
 
 from bert_kit.checks import whole
-from bert_kit.data import stream_texts
+from bert_kit.data import Reading, stream_texts
 from bert_kit.errors import DataError
 from bert_kit.printing import one_line
 from bert_kit.files import check_readable, read_json
@@ -28,12 +28,12 @@ class Match(NamedTuple):
 
 def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Path,
            vectors_file: str | Path | None = None, top_k: int = 10, text_column: str = "text",
-           delimiter: str | None = None, encoding: str = "utf-8-sig") -> list[list[Match]]:
+           **reading: Unpack[Reading]) -> list[list[Match]]:
     """Return for each query the texts of a file that are nearest in meaning.
 
     Parameters
     ----------
-    data_file, text_column, delimiter, encoding
+    data_file, text_column, **reading
         As in `embed_file`.
     vectors_file
         What `embed_file` wrote for this file; without it the texts are encoded now. What it wrote
@@ -51,19 +51,24 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
     DataError
         If the vectors are of other texts, in another order, or of another model.
     """
-    texts = partial(stream_texts, data_file, text_column, delimiter, encoding)
+    texts = partial(stream_texts, data_file, text_column)
     if vectors_file is None:
-        blocks = map(encoder.encode, chunks_of(texts()))
+        blocks = map(encoder.encode, chunks_of(texts(**reading)))
     else:
-        now = origin_of(encoder, texts())
+        now = origin_of(encoder, texts(**reading))
         vectors = open_vectors(vectors_file, now["rows"], encoder.dimension)
         check_origin(vectors_file, now)
         blocks = (vectors[start:start + CHUNK] for start in range(0, len(vectors), CHUNK))
     scores, rows = nearest(encoder.encode(queries), blocks, top_k)
     wanted = set(rows.flatten().tolist())
-    found = {row: text for row, text in enumerate(texts()) if row in wanted}
+    found = {row: text for row, text in enumerate(texts(**again(reading))) if row in wanted}
     return [[Match(score, row, found[row]) for score, row in zip(*pair, strict=True)]
             for pair in zip(scores.tolist(), rows.tolist(), strict=True)]
+
+
+def again(reading: Reading) -> Reading:
+    """Return how the same rows are read once more; those that are left out were told before."""
+    return {**reading, "bad_rows": None if reading.get("bad_rows") is None else [], "notes": None}
 
 
 def format_matches(queries: Sequence[str], found: Sequence[Sequence[Match]]) -> str:

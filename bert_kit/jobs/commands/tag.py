@@ -1,6 +1,5 @@
 """The command `tag`: texts in, tags and entities out; on a terminal, in colours."""
 
-import csv
 import itertools
 import os
 import sys
@@ -12,13 +11,14 @@ from typing import Any, ClassVar, cast
 
 from bert_kit.data import read_conll, stream_texts
 from bert_kit.errors import ConfigError
-from bert_kit.evaluation import guard_formula
+from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
+from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
+                                          check_output, reading_notes)
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
-                                      tag_scores, unknown_tags)
+                                      tag_scores, unknown_tags, word_lines)
 from bert_kit.printing import one_line
 
 COLOURS = (31, 32, 33, 34, 35, 36)  # of ANSI terminals, type by type
@@ -26,7 +26,7 @@ Write = Callable[[int, TaggedText], Any]
 
 
 @dataclass(frozen=True)
-class UseTaggerOptions(UseOptions, PrecisionOptions):
+class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     """What to tag, and where to."""
 
     title: ClassVar[str] = "data"
@@ -43,7 +43,6 @@ class UseTaggerOptions(UseOptions, PrecisionOptions):
     word_column: int = option(0, "of a file of words, from 0")
     tag_column: int | None = option(None, "of a file of words that has the right tags too: they "
                                     "are scored")
-    encoding: str = option("utf-8-sig", "of the file")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,14 +70,15 @@ def run(options: UseTaggerOptions) -> int:
     if tagger.note:
         warn(tagger.note)
     count, told, table = 0, [], None
+    reading = options.row_reading() if options.words else options.reading()
     rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
-                           options.encoding)
+                           **reading)
         rows, tag = cast(Iterable[Any], table.words), tagger.tag_sentences
     elif options.input_file is not None:
-        rows = stream_texts(options.input_file, options.text_column, encoding=options.encoding)
+        rows = stream_texts(options.input_file, options.text_column, **reading)
     note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
     rows = iter(rows)
     with (_printed(tagger) if options.output_file is None
@@ -92,6 +92,7 @@ def run(options: UseTaggerOptions) -> int:
         entities = are_entities([*tagger.classes, *table.classes])
         scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
         print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
+    warn(reading_notes(reading))
     if options.output_file is not None:
         print(f"{count:,} texts: {options.output_file}")
     return count
@@ -146,13 +147,9 @@ def _printed(tagger: Tagger) -> Iterator[Write]:
 @contextmanager
 def write_csv(path: str | Path) -> Iterator[Write]:
     """Yield `write(number, tagged)`, which writes a line for each entity of a text."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8",
-                                              errors="backslashreplace") as file:
-        rows = csv.writer(file)
-        rows.writerow(["row", "start", "end", "type", "entity"])
-        yield lambda number, tagged: rows.writerows(
-            [number, found.start, found.end, guard_formula(found.type), guard_formula(found.text)]
-            for found in tagged.entities)
+    with PredictionWriter(path, ["row", "start", "end", "type", "entity"]) as rows:
+        yield lambda number, tagged: rows.write(
+            [number, found.start, found.end, found.type, found.text] for found in tagged.entities)
 
 
 @contextmanager
@@ -160,9 +157,9 @@ def write_conll(path: str | Path) -> Iterator[Write]:
     """Yield `write(number, tagged)`, which writes a line for each word, and one between texts."""
     with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
                                               errors="backslashreplace") as file:
-        yield lambda number, tagged: file.write("".join(
-            f"{tagged.text[start:end]}\t{' '.join(tag.split())}\n"
-            for (start, end), tag in zip(tagged.spans, tagged.tags, strict=True)) + "\n")
+        yield lambda number, tagged: file.write(word_lines(path, (
+            (tagged.text[start:end], tag) for (start, end), tag in zip(
+                tagged.spans, tagged.tags, strict=True))) + "\n")
 
 
 WRITERS = {".csv": write_csv, ".conll": write_conll, ".tsv": write_conll}

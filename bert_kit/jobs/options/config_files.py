@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_kit.errors import BertKitError, ConfigError
-from bert_kit.files import check_depth, check_readable, read_json
+from bert_kit.files import check_readable, read_json
+from bert_kit.parsing import check_depth
 
 # Versions before 0.2 stored options of each task on texts with all of them; as these, they say
 # nothing.

@@ -5,6 +5,7 @@ the task, see `with_defaults`.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,6 +16,7 @@ from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.training import TrainingArguments
 
+SHOWN = 3  # of the rows that are left out
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
 
@@ -32,6 +34,9 @@ def stops_early(options: Any) -> bool:
 
 
 A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
+FILES = ("data_file", "train_file", "validation_file", "test_file", "input_file", "pool_file")
+A_FILE = Needs("a file to read", lambda options: any(
+    getattr(options, name, None) is not None for name in FILES))
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
 
 
@@ -238,7 +243,74 @@ class TrainOptions(ModelOptions, TrainingOptions, StoppingOptions, RunningOption
 
 
 @dataclass(frozen=True)
-class FileOptions(Options):
+class ReadingOptions(Options):
+    """How a file of text is written."""
+
+    title: ClassVar[str] = "data"
+
+    encoding: str = option("utf-8-sig", "of the files; never guessed", needs=A_FILE)
+
+
+@dataclass(frozen=True)
+class RowOptions(ReadingOptions):
+    """How a file of rows is written."""
+
+    skip_bad_rows: bool = option(
+        False, "leave out rows that cannot be used, as one without a text, and say how many",
+        needs=A_FILE)
+
+    def row_reading(self) -> dict[str, Any]:
+        """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
+        return {"encoding": self.encoding, "bad_rows": [] if self.skip_bad_rows else None}
+
+
+@dataclass(frozen=True)
+class TableReadingOptions(RowOptions):
+    """How a table is written."""
+
+    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv", needs=A_FILE)
+    quotes: bool | None = option(
+        None, "whether quote signs enclose CSV fields; false reads them as they stand, as in "
+        "the .tsv files of GLUE; by default only those that would swallow rows", needs=A_FILE)
+    columns: tuple[str, ...] | None = option(
+        None, "names of the columns of a CSV file without a header, as text,category",
+        "column_names", needs=A_FILE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns is not None and len(self.columns) == 1:  # "text,category"
+            object.__setattr__(self, "columns", tuple(
+                name.strip() for name in self.columns[0].split(",")))
+        if self.columns is not None and "" in self.columns:
+            raise ConfigError(f"columns are {' '.join(self.columns)!r}; expected a name for each")
+
+    def row_reading(self) -> dict[str, Any]:
+        """Return how a file of rows is to be read that is no table."""
+        for name in ("delimiter", "quotes", "columns"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} says how a table is written, which changes nothing for "
+                                 "other rows; leave it out")
+        return super().row_reading()
+
+    def reading(self) -> dict[str, Any]:
+        """Return how a table is to be read; `bad_rows` and `notes` take what is to be told."""
+        return {**super().row_reading(), "delimiter": self.delimiter, "quotes": self.quotes,
+                "columns": self.columns, "notes": []}
+
+
+def reading_notes(reading: Mapping[str, Any]) -> str:
+    """Return what there is to say of how files were read and which rows were left out, or ""."""
+    bad = reading.get("bad_rows") or []
+    lines = [*reading.get("notes", ())]
+    if bad:
+        more = f"; and {len(bad) - SHOWN:,} more" * (len(bad) > SHOWN)
+        lines.append(f"{len(bad):,} row{'s' * (len(bad) > 1)} left out: "
+                     f"{'; '.join(bad[:SHOWN])}{more}")
+    return "; ".join(lines)
+
+
+@dataclass(frozen=True)
+class FileOptions(RowOptions):
     """The files of labelled rows, and how they are cut into parts."""
 
     title: ClassVar[str] = "data"
@@ -252,7 +324,6 @@ class FileOptions(Options):
     test_file: str | None = option(None, "file to score once, at the end", may_change=True)
     val_size: float = option(0.1, "share to choose the best epoch on, where there is no file "
                              "for it; 0 for none")
-    encoding: str = option("utf-8-sig", "of the files; never guessed")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -265,12 +336,11 @@ class FileOptions(Options):
 
 
 @dataclass(frozen=True)
-class TableOptions(FileOptions):
+class TableOptions(FileOptions, TableReadingOptions):
     """The columns of a table of texts."""
 
     text_column: tuple[str, ...] = option(
         ("text",), "name of the column with the texts; two of them for pairs")
-    delimiter: str | None = option(None, "of CSV fields; a comma, or a tab for .tsv")
 
     def __post_init__(self) -> None:
         super().__post_init__()

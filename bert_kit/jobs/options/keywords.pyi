@@ -18,6 +18,8 @@ class TextKeywords(TypedDict, total=False):
     classifier: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     depth: int | None
@@ -96,6 +98,7 @@ class TextKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -103,6 +106,7 @@ class TextKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -210,6 +214,7 @@ class TagKeywords(TypedDict, total=False):
     save_total_limit: int
     scheme: str | None
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int | None
@@ -312,6 +317,7 @@ class AnswerKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -340,6 +346,8 @@ class SimilarityKeywords(TypedDict, total=False):
     betas: float | Sequence[float]
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     data_path: str | Path | None
     dataset_path: str | Path | None
@@ -407,6 +415,7 @@ class SimilarityKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -414,6 +423,7 @@ class SimilarityKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     strip_accents: bool | None
@@ -449,6 +459,7 @@ class MaskedKeywords(TypedDict, total=False):
     early_stopping: int
     early_stopping_patience: int
     early_stopping_threshold: float
+    encoding: str
     epochs: int | None
     eps: float
     eval_steps: int | None
@@ -554,6 +565,8 @@ class ActiveKeywords(TypedDict, total=False):
     classifier: str | None
     classifier_dropout: float | None
     classifier_learning_rate: float | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     delta_f: float | None
@@ -642,6 +655,7 @@ class ActiveKeywords(TypedDict, total=False):
     pooling: str | None
     precision: str | None
     preset: str
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -651,6 +665,7 @@ class ActiveKeywords(TypedDict, total=False):
     save_total_limit: int
     seed: int
     seeds: int | Sequence[int] | None
+    skip_bad_rows: bool
     smoothing_window: int
     stop_rows: int
     strict: bool
@@ -694,6 +709,8 @@ class CompareKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     classifiers: str | Sequence[str]
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     data_file: str | Path | None
     delimiter: str | None
     depth: int | None
@@ -771,6 +788,7 @@ class CompareKeywords(TypedDict, total=False):
     plots: bool
     pooling: str | None
     precision: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     resume: str | None
@@ -779,6 +797,7 @@ class CompareKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     stride: int
@@ -820,6 +839,8 @@ class SearchKeywords(TypedDict, total=False):
     classifier_dropout: float | None
     classifier_learning_rate: float | None
     classifiers: str | Sequence[str] | None
+    column_names: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
     cross_validation: int
     cv: int
     data_file: str | Path | None
@@ -918,6 +939,7 @@ class SearchKeywords(TypedDict, total=False):
     precision: str | None
     preprocessing_num_workers: int
     pruner: str | None
+    quotes: bool | None
     random_state: int
     regression: float | None
     report: bool
@@ -928,6 +950,7 @@ class SearchKeywords(TypedDict, total=False):
     save_total_limit: int
     scheme: str | None
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     store: str | Path | None
     strategy: str

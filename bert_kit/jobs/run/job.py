@@ -20,6 +20,7 @@ from bert_kit.jobs.run.build import (check_options, dropout_note, make_model, ma
 from bert_kit.jobs.run.card import write_card
 from bert_kit.jobs.run.folder import (as_begun, check_folder, highest_memory, open_folder, open_job,
                                       quoted, remove_split_on_error, write_label_mapping)
+from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.run.task import Part, Parts, Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
@@ -161,6 +162,7 @@ class TrainingJob(Generic[Part]):
         """Read the rows, and leave out what `fast_dev_run` and its like do not want."""
         task, options = self.task, self.options
         parts = task.read(options)
+        warn(parts.note)
         if options.fast_dev_run:
             parts = dataclasses.replace(parts, **{
                 name: task.subset(part, 2 * options.batch_size, options.seed)

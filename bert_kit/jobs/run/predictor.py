@@ -63,7 +63,8 @@ def check_pieces(tokenizer: Tokenizer, config: BertConfig, what: object) -> None
 
 def warn(line: str) -> None:
     """Print a line where it does not mix with results: standard output may be a CSV."""
-    print(line, file=sys.stderr)
+    if line:
+        print(line, file=sys.stderr)
 
 
 class TrainedModel:

@@ -48,6 +48,8 @@ class Parts(Generic[Part]):
         One line for people: where each part comes from, and its size.
     classes
         Names of the classes, labels or tags; none where there are none.
+    note
+        A line to warn of, as of rows that were left out; "" for none.
     """
 
     train: Part
@@ -56,6 +58,7 @@ class Parts(Generic[Part]):
     fingerprint: str
     description: str
     classes: tuple[str, ...] = ()
+    note: str = ""
 
     def present(self) -> dict[str, Part]:
         """Return the parts that there are, by name."""

@@ -12,8 +12,8 @@ from bert_kit.evaluation import (Finding, NBest, answer_metrics, best_null_thres
                                  few_rows, same_answers)
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option, with_defaults
-from bert_kit.jobs.options.groups import FileOptions, TrainOptions
-from bert_kit.jobs.run.predictor import TrainedModel
+from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
+from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.printing import align
@@ -121,7 +121,8 @@ class AnswerTask(Task[list[Question]]):
 
     def read(self, options: Any) -> Parts[list[Question]]:
         files, _ = find_parts(**options.files(), suffixes=(".json",))
-        parts = {name: list(read_squad(path)) for name, path in files.items()}
+        reading = options.row_reading()
+        parts = {name: list(read_squad(path, **reading)) for name, path in files.items()}
         if "validation" not in parts and options.val_size:
             parts["train"], parts["validation"] = _cut(parts["train"], options.val_size)
         silent = sum(not question.answers for question in parts["train"])
@@ -130,7 +131,8 @@ class AnswerTask(Task[list[Question]]):
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of(parts), f"{counts} questions"
-                     + f"; {silent:,} to train on have no answer" * (silent > 0))
+                     + f"; {silent:,} to train on have no answer" * (silent > 0),
+                     note=reading_notes(reading))
 
     def subset(self, part: list[Question], count: int, seed: int) -> list[Question]:
         return [part[row] for row in drawn_rows(len(part), count, seed)]
@@ -194,7 +196,10 @@ class AnswerTask(Task[list[Question]]):
     # ---- the command `evaluate`
 
     def read_to_score(self, options: Any, predictor: Answerer, folder: Path) -> list[Question]:
-        return list(read_squad(options.data_file))
+        reading = options.row_reading()
+        questions = list(read_squad(options.data_file, **reading))
+        warn(reading_notes(reading))
+        return questions
 
     def dataset_for(self, predictor: Answerer, part: list[Question]) -> AnsweringDataset:
         return predictor.dataset(part)

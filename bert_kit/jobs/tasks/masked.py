@@ -27,7 +27,7 @@ from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import TrainOptions
+from bert_kit.jobs.options.groups import ReadingOptions, TrainOptions
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
@@ -73,7 +73,7 @@ class MaskingOptions(Options):
                 "is the best yet"},
                before={"num_train_epochs": 1}, task="masked", group_by_length=True,
                save_steps=1_000, optim="muon")
-class MaskedOptions(TrainOptions, MaskingOptions):
+class MaskedOptions(TrainOptions, ReadingOptions, MaskingOptions):
     """What to pre-train on and how; checked when it is made, before any work."""
 
     examples = ("bert-kit pretrain --train_file corpus.txt",
@@ -315,7 +315,7 @@ class MaskedTask(Task[list[Document]]):
     # ---- the command `evaluate`
 
     def read_to_score(self, options: Any, predictor: MaskedModel, folder: Path) -> list[Document]:
-        return list(documents_of([options.data_file]))
+        return list(documents_of([options.data_file], options.encoding))
 
 
 class Stored(list):
@@ -357,7 +357,7 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
     train: list[Document] = []
     held: list[Document] = []
     if options.validation_file is not None:
-        part, held = 0.0, list(documents_of(options.validation_file))
+        part, held = 0.0, list(documents_of(options.validation_file, options.encoding))
     if options.store is not None:
         train = Stored(options.store)
     elif options.train_file is None:
@@ -366,7 +366,7 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
             side.extend(list(document.sentences) for document in corpus.documents)
     else:
         part, salt = HELD_OUT if part is None else part, str(options.seed)
-        for document in documents_of(options.train_file):
+        for document in documents_of(options.train_file, options.encoding):
             side = held if held_out("\n".join(document), part, salt) else train
             side.append(document)
     if part and not (train and held):
@@ -376,7 +376,7 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
     return train, held[::-(-len(held) // options.max_eval_samples) or 1]
 
 
-def documents_of(files: Iterable[str | Path]) -> Iterator[Document]:
+def documents_of(files: Iterable[str | Path], encoding: str = "utf-8") -> Iterator[Document]:
     """Yield the documents of text files.
 
     Raises
@@ -384,7 +384,7 @@ def documents_of(files: Iterable[str | Path]) -> Iterator[Document]:
     DataError
         If a file is missing or cannot be read, or there is no document in any.
     """
-    documents = read_documents(files)
+    documents = read_documents(files, encoding)
     first = next(documents, None)
     if first is None:
         raise DataError(f"{', '.join(map(str, files))}: no text; expected at least one line")
@@ -397,7 +397,8 @@ def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
     if options.tokenizer is not None or options.model is not None:
         tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
     else:
-        documents = documents_of(options.train_file) if isinstance(train, Stored) else train
+        documents = (documents_of(options.train_file, options.encoding)
+                     if isinstance(train, Stored) else train)
         tokenizer = train_tokenizer(_beginning(documents), options.vocab_size, 2,
                                     options.do_lower_case, options.strip_accents)
     if options.model is None:
@@ -429,7 +430,7 @@ def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
             bar.update(done - bar.n)
 
         store = build_token_store(options.train_file, tokenizer, options.store,
-                                  options.workers, report)
+                                  options.workers, report, options.encoding)
     store.rows(tokenizer, row_room(options.max_length, texts=1))  # made here, by one process
     options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
                 f"{options.store}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from bert_kit.data import LabelledParts, Part, library_task, parts_from_lists, read_parts
 from bert_kit.errors import ConfigError
+from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.run.task import Parts
 
 
@@ -24,10 +25,10 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
     files = options.files()
     split = None if options.output_dir is None else Path(options.output_dir) / "split.json"
     if any(files.values()):
+        reading = options.reading()
         return as_parts(read_parts(
-            **files, **sizes, seed=options.seed, split_file=split,
-            text_column=one_or_two(options.text_column), label_column=kind,
-            delimiter=options.delimiter, encoding=options.encoding))
+            **files, **sizes, **reading, seed=options.seed, split_file=split,
+            text_column=one_or_two(options.text_column), label_column=kind), reading_notes(reading))
     if options.task != "classification":
         raise ConfigError(f"{options.task} needs rows; expected a data_file or train_file")
     train, test = library_task().split(options.test_size)
@@ -36,10 +37,10 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
         val_size=options.val_size, test_size=0, seed=options.seed, split_file=split))
 
 
-def as_parts(parts: LabelledParts) -> Parts[Part]:
-    """Return labelled parts as the training job takes them."""
+def as_parts(parts: LabelledParts, note: str = "") -> Parts[Part]:
+    """Return labelled parts as the training job takes them; a note is added to theirs."""
     return Parts(parts.train, parts.validation, parts.test, parts.fingerprint, parts.description,
-                 parts.classes)
+                 parts.classes, "; ".join(filter(None, [parts.note, note])))
 
 
 def one_or_two(columns: tuple[str, ...]) -> str | tuple[str, ...]:

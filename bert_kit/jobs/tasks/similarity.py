@@ -23,7 +23,7 @@ from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDatase
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
-from bert_kit.jobs.options.groups import TableOptions, TrainOptions
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.predictor import TrainedModel, check_finite, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -202,11 +202,11 @@ class SimilarityTask(Task[Part]):
         return find_layout(options.model, options.pooling, options.download)[0]
 
     def read(self, options: Any) -> Parts[Part]:
+        reading = options.reading()
         parts = as_parts(read_parts(
-            **options.files(), text_column=options.text_column,
-            label_column=Number(*options.label_column), delimiter=options.delimiter,
-            encoding=options.encoding, train_size=1 - options.val_size, val_size=options.val_size,
-            test_size=0, seed=options.seed))
+            **options.files(), **reading, text_column=options.text_column,
+            label_column=Number(*options.label_column), train_size=1 - options.val_size,
+            val_size=options.val_size, test_size=0, seed=options.seed), reading_notes(reading))
         labels = np.asarray(parts.train.labels)
         low, high = labels.min(), labels.max()
         return dataclasses.replace(parts, classes=(), train=Part(
@@ -286,7 +286,9 @@ class SimilarityTask(Task[Part]):
     def read_to_score(self, options: Any, predictor: SentenceEncoder, folder: Path) -> Part:
         label = Number(*(options.label_column or ("label",)))
         texts = tuple(options.text_column or TEXTS)
-        table = read_table(options.data_file, texts, label, options.delimiter, options.encoding)
+        reading = options.reading()
+        table = read_table(options.data_file, texts, label, **reading)
+        warn(reading_notes(reading))
         label.check(table, texts)
         return Part(table.texts, np.asarray(table.labels))
 

@@ -14,9 +14,11 @@ import torch
 from torch.nn import functional as F
 
 from bert_kit.checks import one_of
+from bert_kit.cells import MARK, guard_line, is_word
 from bert_kit.config import BertConfig
-from bert_kit.data import (TaggedSentences, TaggingDataset, WordCut, find_parts, learn_cut,
-                           read_conll, word_spans)
+from bert_kit.data import (TaggedSentences, TaggingDataset, WordCut, check_names, find_parts,
+                           learn_cut, read_conll, word_spans)
+from bert_kit.data.read.conll import DOCUMENT
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
                                  format_invalid_tags, format_per_type, guess_scheme,
@@ -24,7 +26,7 @@ from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entitie
 from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import FileOptions, TrainOptions
+from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
@@ -215,18 +217,21 @@ class TagTask(Task[TaggedSentences]):
 
     def read(self, options: Any) -> Parts[TaggedSentences]:
         files, _ = find_parts(**options.files(), suffixes=self.suffixes)
-        parts = {name: read_conll(path, options.word_column, options.tag_column, options.encoding)
+        reading = options.row_reading()
+        parts = {name: read_conll(path, options.word_column, options.tag_column, **reading)
                  for name, path in files.items()}
         if "validation" not in parts and options.val_size:
             parts["train"], parts["validation"] = _cut(parts["train"], options.val_size)
         classes = tuple(sorted({tag for name in ("train", "validation") if name in parts
                                 for tag in parts[name].classes}))
+        two_ways = check_names(classes, lambda name: f"{parts['train'].path}")
         self._check_tags(parts, classes, options)
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
-                     f"{counts} sentences; tags {', '.join(classes)}", classes)
+                     f"{counts} sentences; tags {', '.join(classes)}", classes,
+                     "; ".join(filter(None, [two_ways, reading_notes(reading)])))
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
@@ -350,8 +355,9 @@ class TagTask(Task[TaggedSentences]):
         return tagger
 
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
-        part = read_conll(options.data_file, options.word_column, options.tag_column,
-                          options.encoding)
+        reading = options.row_reading()
+        part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
+        warn(reading_notes(reading))
         if line := unknown_tags(part, predictor.classes):
             options.say(line)
         return part
@@ -390,9 +396,20 @@ def _invalid(scores: Scores, guesses: list[list[str]], scheme: str) -> str:
 
 def _write_words(path: Path, part: TaggedSentences, guesses: list[list[str]]) -> None:
     """Write the columns that conlleval reads: the word, the right tag, the predicted one."""
-    write_text(path, "\n".join("".join(
-        f"{word}\t{tag}\t{guess}\n" for word, tag, guess in zip(*rows, strict=True))
-        for rows in zip(part.words, tags_of(part), guesses, strict=True)))
+    write_text(path, "\n".join(word_lines(path, zip(*rows, strict=True))
+                               for rows in zip(part.words, tags_of(part), guesses, strict=True)))
+
+
+def word_lines(path: str | Path, rows: Iterable[Sequence[str]]) -> str:
+    """Return the lines of a sentence, a word each, as `read_conll` reads them.
+
+    Spreadsheets open a .tsv: there a cell that one would run is guarded, see `bert_kit.cells`.
+    Elsewhere only what could not be read back is.
+    """
+    opened = Path(path).suffix.lower() == ".tsv"
+    return "".join("\t".join(
+        guard_line(cell) if opened or not is_word(cell) or cell.startswith((MARK, DOCUMENT))
+        else cell for cell in row) + "\n" for row in rows)
 
 
 def _cut(part: TaggedSentences, share: float) -> tuple[TaggedSentences, TaggedSentences]:

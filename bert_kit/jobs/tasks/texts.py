@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
-from bert_kit.data import ClassificationDataset, Part, limit, make_loader, read_table
+from bert_kit.data import ClassificationDataset, Part, like, limit, make_loader, read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter, plot_confidence_histogram, plot_reliability
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
-from bert_kit.jobs.options.groups import TableOptions, TrainOptions
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.folder import known_settings, stored_run
-from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite
+from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite, warn
 from bert_kit.jobs.run.randomness import seeded
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
@@ -475,13 +475,15 @@ class TextTask(Task[Part]):
         settings |= {name: value for name, value in given.items() if value is not None}
         trained: Any = self.options(**settings)
         kind, classes = self.label_kind(trained), predictor.classes
-        table = read_table(options.data_file, one_or_two(trained.text_column), kind,
-                           options.delimiter, options.encoding)
+        reading = options.reading()
+        table = read_table(options.data_file, one_or_two(trained.text_column), kind, **reading)
+        warn(reading_notes(reading))
         for row, label in enumerate(table.labels):
             for name in kind.names(label):
                 if name not in classes:
                     raise DataError(
-                        f"{table.where(row)}: {name!r} is not a {kind.word} of the model; "
+                        f"{table.where(row)}: {name!r} is not a {kind.word} of the model"
+                        f"{like(name, classes)}; "
                         f"expected one of {', '.join(classes)[:200]}")
         return Part(table.texts, kind.encode(table.labels, classes))
 

@@ -1,0 +1,167 @@
+"""The rows of JSON files: one object a line, or one list of objects."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bert_kit.data.read.text_lines import check_text
+from bert_kit.errors import BertKitError, DataError
+from bert_kit.parsing import check_count, parse_json
+
+LIST_LIMIT = 2**30  # bytes of a file that is one list: its text is in memory as a whole
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
+Refuse = Callable[[DataError], None]  # raises it, or notes it: then the row is left out
+
+
+def refuser(bad_rows: list[str] | None) -> Refuse:
+    """Return what is done with a row that cannot be used.
+
+    Parameters
+    ----------
+    bad_rows
+        With None the error is raised. A list takes its message, and the row is left out.
+    """
+    def refuse(error: DataError) -> None:
+        if bad_rows is None:
+            raise DataError(f"{error} (--skip_bad_rows leaves such rows out)") from None
+        bad_rows.append(str(error))
+    return refuse
+
+
+def refuse_all(error: DataError) -> NoReturn:
+    """Raise the error: no row is left out."""
+    raise error
+
+
+def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
+              texts: int | None = None, refuse: Refuse = refuse_all, start: int = 1) -> Rows:
+    """Yield every object of a file with one a line.
+
+    The first `texts` of the values must be text; by default all. The first line is number `start`.
+    """
+    for number, line in enumerate(lines, start):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            if len(line) > field_limit:
+                raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are "
+                                "read")
+            values = _values(json_object(line, where), where, columns, texts)
+        except DataError as error:
+            refuse(error)
+        else:
+            yield number, values
+
+
+def json_table(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
+               texts: int, refuse: Refuse) -> Rows:
+    """Yield every object of a file with one a line, or of a file that is one list of objects."""
+    lines, blank, first = iter(lines), "", ""
+    for first in lines:
+        if first.strip():
+            break
+        blank += "\n"
+    if not first.lstrip().startswith("["):
+        yield from json_rows(path, chain([first], lines), columns, field_limit, texts, refuse,
+                             len(blank) + 1)
+        return
+    if path.stat().st_size > LIST_LIMIT:
+        raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
+                        "a line (.jsonl), of which any number is read")
+    for line, value in _listed_values(path, blank + first + "".join(lines)):
+        where = f"{path} line {line}"
+        try:
+            if not isinstance(value, dict):
+                raise _no_object(value, where)
+            values = _values(value, where, columns, texts)
+        except DataError as error:
+            refuse(error)
+        else:
+            yield line, values
+
+
+def first_object(path: Path, lines: Iterable[str]) -> dict[str, Any]:
+    """Return the first object of a file; {} if it has none."""
+    lines = iter(lines)
+    line = next(filter(str.strip, lines), "{}")
+    if not line.lstrip().startswith("["):
+        return json_object(line, f"{path}, first row")
+    value = next(_listed_values(path, line + "".join(lines)), (0, {}))[1]
+    if not isinstance(value, dict):
+        raise _no_object(value, f"{path}, first row")
+    return value
+
+
+def _no_object(value: object, where: str) -> DataError:
+    return DataError(f"{where}: a {type(value).__name__} in a list, expected one object a line, or "
+                     "a list of objects")
+
+
+def _listed_values(path: Path, text: str) -> Generator[tuple[int, Any], None, None]:
+    """Yield (line, value) of a JSON list, one at a time: all at once take ten times the text."""
+    place, line, counted = text.index("[") + 1, 1, 0
+    try:
+        check_count(text, path)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+    while True:
+        place = _behind_spaces(text, place)
+        if text[place:place + 1] == "]":
+            break
+        line, counted = line + text.count("\n", counted, place), place
+        try:
+            value, place = parse_json(text, f"{path} line {line}", place)
+        except BertKitError as error:
+            raise DataError(str(error)) from None
+        yield line, value
+        place = _behind_spaces(text, place)
+        if text[place:place + 1] not in (",", "]"):
+            raise DataError(f"{path} line {line}: not valid JSON (an object of the list is not "
+                            "followed by , or ])")
+        place += text[place] == ","
+    if text[place + 1:].strip():
+        raise DataError(f"{path}: not valid JSON (more text behind the list)")
+
+
+def _behind_spaces(text: str, place: int) -> int:
+    while text[place:place + 1] in (" ", "\n", "\r", "\t"):
+        place += 1
+    return place
+
+
+def _values(row: dict[str, Any], where: str, columns: Sequence[str],
+            texts: int | None) -> list[Any]:
+    """Return the values of a row, in the order of the columns."""
+    for column in columns:
+        if column not in row:
+            raise DataError(f"{where}: no key {column!r}{other_case(column, row)}; "
+                            f"found {listed(row)}")
+    for column in columns[:texts]:
+        check_text(where, column, row[column])
+    return [row[column] for column in columns]
+
+
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """Return a line of JSON as a dict."""
+    try:
+        row = parse_json(line, where)
+    except BertKitError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
+    return row
+
+
+def other_case(column: str, names: Iterable[str]) -> str:
+    """Return a hint at a name that differs in case or outer spaces only, or nothing."""
+    alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
+    return f" (is it {alike[0]!r}?)" if alike else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message."""
+    return ", ".join(map(repr, names))[:200] or "nothing"
