@@ -37,6 +37,7 @@ ARCHITECTURES = {
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
+FREE = 2**24  # numbers that a model may have beyond its file: 64 MB
 ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
 
@@ -121,6 +122,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     config = stored.replace(num_labels=num_labels, **config_overrides)
     path, tensors = read(folder)
     _check_sizes(standard_names(tensors), stored, config, path)
+    _check_amount(tensors, stored, config, path)
     model = task_class(config)
     targets, aliases = _own_tensors(model)
     prefixed = any(name.startswith("bert.") for name in targets)
@@ -129,6 +131,11 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
         found = _for_this_task(found, targets, stored, config)
     missing = [name for name in targets if name not in found]
     if strict and missing:
+        heads = [name for name in targets if not name.startswith("bert.")]
+        if prefixed and heads and not any(name in found for name in heads):
+            raise WeightsError(f"{path}: holds an encoder that was pre-trained only, without the "
+                               f"head that is asked for ({heads[-1]}); train it first: bert-kit "
+                               f"train --model {folder} and rows with answers")
         raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
                            f"trained {getattr(task_class, '__name__', task_class)}")
     _fill(targets, found, path)
@@ -185,6 +192,27 @@ def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: P
         if name not in found:
             raise WeightsError(f"{path}: lacks {name}, which config.json describes")
         _check_shape(name, found[name], (count, config.hidden_size), path)
+
+
+def _check_amount(tensors: Tensors, stored: BertConfig, config: BertConfig, path: Path) -> None:
+    """Compare how many numbers config.json asks for with how many the file holds.
+
+    Tensors of a single row can agree with a width whose matrices no machine has room for. What a
+    file may lack, such as a pooler, is less than it holds, or little.
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    layers = min(stored.num_hidden_layers, config.num_hidden_layers)
+    labels = stored.num_labels if stored.num_labels == config.num_labels else 0
+    rows = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+            + width + labels)  # the pooler is (D, D)
+    asked = width * rows + layers * width * (4 * width + 2 * inner)
+    memory = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+              for tensor in tensors.values()}  # many tensors can be views of the same few bytes
+    held = min(sum(tensor.numel() for tensor in tensors.values()), sum(memory.values()))
+    if asked > 2 * held + FREE:
+        raise WeightsError(f"{path}: holds {held:,} numbers; config.json (hidden_size {width}, "
+                           f"{layers} layers, {labels} labels) asks for {asked:,}; expected the "
+                           "config.json of these weights")
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...], path: Path) -> None:

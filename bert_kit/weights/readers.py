@@ -5,18 +5,22 @@ the same in shards. A torch file is a pickle; it is opened with `weights_only=Tr
 tensors and plain containers and runs nothing (torch >= 2.10).
 """
 
+import math
 import os
 import re
 import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bert_kit.errors import WeightsError
-from bert_kit.files import StrPath, read_json
+from bert_kit.files import StrPath, check_readable, read_json
+from bert_kit.foreign import ADAPTER, merge_command
+from bert_kit.weights.names import unwrapped
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
@@ -30,18 +34,31 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path
         The file that was read; of a sharded model, the index.
     tensors
-        On the CPU, under the names that the file has.
+        On the CPU, under the names that the file has, but for what `unwrapped` takes away.
 
     Raises
     ------
     BertKitError
-        If there is no such file, or it is damaged or unsafe.
+        If there is no such file, or it is damaged or unsafe, or holds an adapter (LoRA).
     """
     for name, read in _READERS.items():
         path = Path(folder) / name
         if path.is_file():
-            return path, read(path)
+            tensors = read(path)
+            _refuse_adapter(path, tensors)
+            return path, unwrapped(tensors)
     raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+
+
+def _refuse_adapter(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuse weights that an adapter would change: without it they are another model's."""
+    folder = path.parent
+    found = next((name for name in tensors if ".lora_" in name), None)
+    if found is None and (folder / ADAPTER).is_file():
+        found = next((file.name for file in folder.glob("adapter_model.*")), None)
+    if found is not None:
+        raise WeightsError(f"{path}: comes with an adapter (LoRA, PEFT) that is not merged into it "
+                           f"({found}); merge them first: {merge_command(folder)}")
 
 
 def read_torch_file(path: StrPath) -> dict[str, Tensor]:
@@ -75,6 +92,7 @@ def read_torch_file(path: StrPath) -> dict[str, Tensor]:
                            f"({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}; expected named tensors")
+    content = _weights_of_training(content)
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise WeightsError(f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor")
@@ -86,6 +104,26 @@ def read_torch_file(path: StrPath) -> dict[str, Tensor]:
             raise WeightsError(f"{path}: {name!r} has shape {tuple(tensor.shape)}, "
                                f"{needed:,} bytes, and stores fewer")
     return dict(content)
+
+
+def _weights_of_training(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the model's part of what a program saved of its training, or all if it is the model.
+
+    PyTorch's tutorials, Lightning and DeepSpeed put it under these keys.
+    """
+    for key in ("state_dict", "model_state_dict", "model", "module"):
+        if isinstance(content.get(key), dict):
+            return content[key]
+    return content
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """Read a torch file of a model folder; see `read_torch_file`."""
+    try:
+        check_readable(path, math.inf)  # says so of a pointer of Git LFS
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    return read_torch_file(path)
 
 
 def _read_shards(index: Path, suffix: str,
@@ -135,7 +173,7 @@ _READERS = {
     "model.safetensors": read_safetensors,
     "model.safetensors.index.json": partial(_read_shards, suffix=".safetensors",
                                             read=read_safetensors),
-    "pytorch_model.bin": read_torch_file,
-    "pytorch_model.bin.index.json": partial(_read_shards, suffix=".bin", read=read_torch_file),
+    "pytorch_model.bin": _read_torch,
+    "pytorch_model.bin.index.json": partial(_read_shards, suffix=".bin", read=_read_torch),
 }
 WEIGHT_FILES = tuple(_READERS)

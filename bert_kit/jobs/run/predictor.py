@@ -27,7 +27,9 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BERTForMultiLabel": ("a text classifier", "predict"),
          "BertForTokenClassification": ("a tagger", "tag"),
          "BertForQuestionAnswering": ("an answerer", "answer"),
-         "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED}
+         "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED,
+         "BertForNextSentencePrediction": PRETRAINED, "BertLMHeadModel": PRETRAINED,
+         "BertForMultipleChoice": ("a model of multiple choice", "train, for a task of the kit")}
 
 
 def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
