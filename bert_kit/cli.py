@@ -6,7 +6,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from bert_kit import __version__
 from bert_kit.errors import (BertKitError, MachineError, NothingLearned, UsageError,
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words, name = same_spelling(sys.argv[1:] if arguments is None else arguments), ""
     try:
         name, *rest = renamed(words) if words else ("--help",)
-        code = _run(name, rest)
+        with _plain_warnings():
+            code = _run(name, rest)
     except SystemExit:  # of --help and wrong usage
         _flushed()
         raise
@@ -97,6 +99,22 @@ def _tell(line: str) -> None:
     """Print one line on standard error, if anybody still reads it."""
     with contextlib.suppress(OSError):
         print(*line.splitlines(), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Say warnings in one line each: they may quote a file as much as an error may."""
+    before = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+              line: str | None = None) -> str:
+        return f"warning: {BertKitError(message)}\n"
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _open_closed_streams() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 Scores = Mapping[str, Any]
 Column = tuple[str, str, int, str]  # a score's key, its heading, the width and the format
@@ -20,6 +20,26 @@ def printable(text: object) -> str:
     """
     return "".join(char if char.isprintable() or char == "\n" else " " if char.isspace() else ""
                    for char in str(text))
+
+
+def spelled_out(text: object) -> str:
+    r"""Return a text in which control characters are spelled out; its line breaks stay.
+
+    Examples
+    --------
+    >>> print(spelled_out("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return "".join(char if char.isprintable() or char == "\n"
+                   else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def show(text: object, file: TextIO | None = None) -> None:
+    """Print a text for people on standard output or a stream, control characters spelled out.
+
+    What may quote a file's content, or the name of a tensor or a folder, is said by this function.
+    """
+    print(spelled_out(text), file=file)
 
 
 def one_line(text: object, width: int = 80) -> str:

@@ -10,6 +10,8 @@ from time import monotonic
 
 from tqdm import tqdm
 
+from bert_kit.printing import spelled_out
+
 
 class Progress:
     """Reports the steps of a run. Used as a context, which ends the bar.
@@ -64,12 +66,12 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a line, unless only warnings are wanted."""
         if self.shown:
-            self.bar.write(text)
+            self.bar.write(spelled_out(text))
             sys.stdout.flush()
 
     def warn(self, text: str) -> None:
         """Show a line in any case, on the standard error."""
-        self.bar.write(f"step {self.step}/{self.total}  {text}", file=sys.stderr)
+        self.bar.write(f"step {self.step}/{self.total}  {spelled_out(text)}", file=sys.stderr)
 
 
 def _rates(row: Mapping[str, float]) -> str:

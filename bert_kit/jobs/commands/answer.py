@@ -10,7 +10,7 @@ from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
 from bert_kit.jobs.tasks.answers import Answerer, format_answer_scores, right_answers
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, show
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(options: UseAnswererOptions) -> str:
     """Answer a question, or those of a file; print and return what was found, as text for people.
     """
     text = _one(options) if options.input_file is None else _file(options)
-    print(text)
+    show(text)
     return text
 
 

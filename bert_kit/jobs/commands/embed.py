@@ -15,6 +15,7 @@ from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
+from bert_kit.printing import show
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run(options: EmbedOptions) -> str:
         count = embed_file(encoder, str(options.data_file), str(options.output_file),
                            options.text_column, **rows)
         text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
-    print(text)
+    show(text)
     return text
 
 

@@ -12,6 +12,7 @@ from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.lookup import find_folder
 from bert_kit.modes import evaluation_mode
+from bert_kit.printing import show
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
                                model_inputs)
@@ -49,7 +50,7 @@ def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
 
 def warn(line: str) -> None:
     """Print a line where it does not mix with results: standard output may be a CSV."""
-    print(line, file=sys.stderr)
+    show(line, sys.stderr)
 
 
 class TrainedModel:
