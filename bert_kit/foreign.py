@@ -73,8 +73,8 @@ def _google(folder: Path, name: str) -> str:
             "tensorflow is installed, convert it in that folder: python -c \"import tensorflow as "
             "tf; from bert_kit.weights import from_google, write_safetensors; "
             f"r = tf.train.load_checkpoint('{stem}'); write_safetensors('model.safetensors', "
-            "from_google({n: r.get_tensor(n) for n in r.get_variable_to_shape_map()}))\", and call "
-            "bert_config.json config.json")
+            "from_google({n: r.get_tensor(n) for n in r.get_variable_to_shape_map()}))\""
+            + ", and call bert_config.json config.json" * (folder / "bert_config.json").is_file())
 
 
 def _keras(folder: Path, name: str) -> str:

@@ -132,12 +132,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
         found = _for_this_task(found, targets, stored, config)
     missing = [name for name in targets if name not in found]
     if strict and missing:
-        heads = [name for name in targets if not name.startswith("bert.")]
-        if prefixed and heads and not any(name in found for name in heads):
-            raise WeightsError(f"{path}: holds an encoder that was pre-trained only, without the "
-                               f"head that is asked for ({heads[-1]}); train it first: bert-kit "
-                               f"train --model {folder} and rows with answers")
-        raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
+        raise WeightsError(f"{path}: {_lack(missing, targets, found, folder)}; expected a "
                            f"trained {getattr(task_class, '__name__', task_class)}")
     _fill(targets, found, path)
     _drop_aliases(found, aliases, path, report)
@@ -298,6 +293,19 @@ def _without_heads(found: Tensors, targets: Tensors, heads: set[str]) -> Tensors
     """Leave out what these heads would fill; the rest of them is reported as not used."""
     return {name: tensor for name, tensor in found.items()
             if name not in targets or name.split(".")[0] not in heads}
+
+
+def _lack(missing: Sequence[str], targets: Tensors, found: Tensors, folder: Path) -> str:
+    """Return what a folder lacks, in words; without any head it was pre-trained only."""
+    heads = [name for name in targets if not name.startswith("bert.")]
+    others = [name for name in found if name not in targets
+              and not name.startswith(("bert.", "cls."))]
+    whole = len(heads) == len(targets)  # a bare encoder
+    if whole or not heads or others or any(name in found for name in heads):
+        return f"lacks {missing[-1]} (of {len(missing)} missing)" + (
+            f" and holds {others[0]}" if others and not whole else "")
+    return (f"was pre-trained only, and lacks {heads[-1]} (of {len(missing)} missing); train it "
+            f"first (bert-kit train --model {folder}, with rows and their answers)")
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -137,11 +137,14 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     starts = [name.removesuffix(_WORDS) for name in tensors
               if name == _WORDS or name.endswith("." + _WORDS)]
     start = starts[0].removesuffix("bert.") if len(starts) == 1 else ""
-    if not start or not {*start.split(".")[:-1]} <= _WRAPPERS:
+    parts = start.split(".")[:-1]
+    if not parts or not {*parts} <= _WRAPPERS:
         return dict(tensors)
+    starts = [".".join(parts[:count]) + "." for count in range(len(parts), 0, -1)]  # longest first
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        _put(result, name.removeprefix(start), tensor)
+        own = next((start for start in starts if name.startswith(start)), "")
+        _put(result, name.removeprefix(own), tensor)
     return result
 
 
