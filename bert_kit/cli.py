@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words, name = same_spelling(sys.argv[1:] if arguments is None else arguments), ""
     try:
         name, *rest = renamed(words) if words else ("--help",)
-        with _plain_warnings():
+        with plain_warnings():
             code = _run(name, rest)
     except SystemExit:  # of --help and wrong usage
         _flushed()
@@ -102,7 +102,7 @@ def _tell(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _plain_warnings() -> Iterator[None]:
+def plain_warnings() -> Iterator[None]:
     """Say warnings in one line each: they may quote a file as much as an error may."""
     before = warnings.formatwarning
 

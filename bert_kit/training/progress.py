@@ -71,7 +71,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """Show a line in any case, on the standard error."""
-        self.bar.write(f"step {self.step}/{self.total}  {spelled_out(text)}", file=sys.stderr)
+        self.bar.write(f"step {self.step}/{self.total}  {text}", file=sys.stderr)
 
 
 def _rates(row: Mapping[str, float]) -> str:

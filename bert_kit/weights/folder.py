@@ -17,7 +17,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
-from bert_kit.printing import show
+from bert_kit.printing import show, spelled_out
 from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
@@ -139,7 +139,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
-            report(f"{path}: {what}: {_listed(names)}")
+            report(spelled_out(f"{path}: {what}: {_listed(names)}"))
     return model.eval()
 
 
@@ -259,8 +259,8 @@ def _drop_aliases(found: Tensors, aliases: Mapping[str, str], path: Path,
         if alias in found and first in found:
             second = found.pop(alias)
             if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
-                report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
-                       f"and takes the latter")
+                report(spelled_out(f"{path}: {alias} differs from {first}; the model has one "
+                                   "tensor for both and takes the latter"))
 
 
 def _for_this_task(found: Tensors, targets: Tensors, stored: BertConfig,
