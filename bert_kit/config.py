@@ -240,9 +240,15 @@ class BertConfig:
 
     @classmethod
     def load(cls, folder: StrPath) -> "BertConfig":
-        """Read config.json from a model folder (or the file itself)."""
+        """Read config.json from a model folder (or the file itself).
+
+        Google's name for it, bert_config.json, will do where there is no other.
+        """
         path = Path(folder)
-        path = path / "config.json" if path.is_dir() else path
+        if path.is_dir():
+            older = path / "bert_config.json"
+            path = path / "config.json"
+            path = older if older.is_file() and not path.is_file() else path
         return cls.from_dict(read_json(path), source=str(path))
 
 

@@ -73,8 +73,7 @@ def _google(folder: Path, name: str) -> str:
             "tensorflow is installed, convert it in that folder: python -c \"import tensorflow as "
             "tf; from bert_kit.weights import from_google, write_safetensors; "
             f"r = tf.train.load_checkpoint('{stem}'); write_safetensors('model.safetensors', "
-            "from_google({n: r.get_tensor(n) for n in r.get_variable_to_shape_map()}))\""
-            + ", and call bert_config.json config.json" * (folder / "bert_config.json").is_file())
+            "from_google({n: r.get_tensor(n) for n in r.get_variable_to_shape_map()}))\"")
 
 
 def _keras(folder: Path, name: str) -> str:
@@ -117,7 +116,8 @@ def _renamed(folder: Path, name: str) -> str:
 
 _KINDS: tuple[tuple[str, Callable[[Path, str], str]], ...] = (  # the first that fits
     (r"adapter_(config\.json|model\..+)", _adapter),
-    (r".*\.ckpt\.(index|meta|data-.*)|bert_config\.json", _google),
+    (r".*\.ckpt(-\d+)?\.(index|meta|data-.*)", _google),
+    (r"bert_config\.json", _google),
     (r"tf_model.*\.h5|.*\.h5|saved_model\.pb", _keras),
     (r"flax_model.*\.msgpack", _flax),
     (r".*-\d+-of-\d+\.(safetensors|bin)", _without_index),

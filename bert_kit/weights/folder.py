@@ -17,7 +17,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
-from bert_kit.printing import show, spelled_out
+from bert_kit.printing import spelled_out
 from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
@@ -82,7 +82,7 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
 
 def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: StrPath,
                     num_labels: int | None = None, *, download: bool = False,
-                    strict: bool = False, report: Callable[[str], object] = show,
+                    strict: bool = False, report: Callable[[str], object] = print,
                     read: ReadWeights = read_weights,
                     **config_overrides: Any) -> Model:
     """Build a model and fill it from a model folder, whichever task the folder was saved for.

@@ -111,9 +111,9 @@ def _put(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
 
 _WORDS = "embeddings.word_embeddings.weight"
 # What programs put in front of a module's names when they wrap it, or call it so.
-_WRAPPERS = {"module", "model", "_orig_mod", "auto_model", "base_model", "backbone", "encoder",
-             "bert_model", "bert_encoder", "text_encoder", "transformer", "pretrained", "net", "0",
-             "bert"}
+_WRAPPERS = {"module", "model", "_orig_mod", "_forward_module", "_fsdp_wrapped_module",
+             "auto_model", "base_model", "backbone", "encoder", "bert_model", "bert_encoder",
+             "text_encoder", "transformer", "pretrained", "net", "0", "bert"}
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

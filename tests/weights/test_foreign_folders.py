@@ -19,8 +19,8 @@ from bert_kit.foreign import what_it_is
 from bert_kit.model import (BERTForMaskedLM, BERTForPreTraining, BERTForSequenceClassification,
                             BERTModel)
 from bert_kit.tokenization import get_tokenizer
-from bert_kit.weights import (WEIGHT_FILES, load_pretrained, read_safetensors, read_weights,
-                              save_pretrained, to_hugging_face, write_safetensors)
+from bert_kit.weights import (WEIGHT_FILES, load_pretrained, read_header, read_safetensors,
+                              read_weights, save_pretrained, to_hugging_face, write_safetensors)
 from bert_kit.weights.names import unwrapped
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 438000000\n"
@@ -109,22 +109,22 @@ def command_in(line):
     return words[2]
 
 
-def test_google_s_folder_is_converted_by_the_command_of_the_message(tmp_path, monkeypatch):
+@pytest.mark.parametrize("stem", ["bert_model.ckpt", "model.ckpt-1000"])
+def test_google_s_folder_is_converted_by_the_command_of_the_message(tmp_path, monkeypatch, stem):
     model = saved(tmp_path, BERTForPreTraining)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "config.json").rename(tmp_path / "bert_config.json")
     for ending in ("index", "meta", "data-00000-of-00001"):
-        (tmp_path / f"bert_model.ckpt.{ending}").touch()
+        (tmp_path / f"{stem}.{ending}").touch()
     line = message(tmp_path)
-    assert "bert_model.ckpt" in line and "call bert_config.json config.json" in line
+    assert stem in line
     arrays = google_arrays(to_hugging_face(model.state_dict()))
     reader = types.SimpleNamespace(get_tensor=arrays.get,
                                    get_variable_to_shape_map=lambda: dict.fromkeys(arrays))
     monkeypatch.setitem(sys.modules, "tensorflow", types.SimpleNamespace(
-        train=types.SimpleNamespace(load_checkpoint={"bert_model.ckpt": reader}.get)))
+        train=types.SimpleNamespace(load_checkpoint={stem: reader}.get)))
     monkeypatch.chdir(tmp_path)
     exec(command_in(line), {})
-    (tmp_path / "bert_config.json").rename(tmp_path / "config.json")
     again = load_pretrained(BERTForPreTraining, tmp_path, strict=True)
     assert same(again.state_dict(), model.state_dict())
 
@@ -257,6 +257,28 @@ def test_a_model_with_another_head_was_not_pre_trained_only(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", tensors)
     line = message(tmp_path)
     assert "lacks classifier.bias" in line and "holds out_proj." in line
+
+
+# ---- files that were cut short
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path, monkeypatch):
+    saved(tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    for length in (0, 7, 8, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(WeightsError, match="model.safetensors: "):
+            read_safetensors(path)
+    path.write_bytes(content)
+    header = read_header(path)
+
+    def then_cut(path):
+        path.write_bytes(content[:len(content) // 2])
+        return header
+
+    monkeypatch.setattr("bert_kit.weights.safetensors.read_header", then_cut)
+    with pytest.raises(WeightsError, match="was cut short while it was opened"):
+        read_safetensors(path)
 
 
 # ---- links
