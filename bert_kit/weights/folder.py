@@ -123,7 +123,6 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     config = stored.replace(num_labels=num_labels, **config_overrides)
     path, tensors = read(folder)
     _check_sizes(standard_names(tensors), stored, config, path)
-    _check_amount(tensors, stored, config, path)
     model = task_class(config)
     targets, aliases = _own_tensors(model)
     prefixed = any(name.startswith("bert.") for name in targets)
@@ -188,9 +187,10 @@ def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: P
         if name not in found:
             raise WeightsError(f"{path}: lacks {name}, which config.json describes")
         _check_shape(name, found[name], (count, config.hidden_size), path)
+    _check_amount(found, stored, config, path)
 
 
-def _check_amount(tensors: Tensors, stored: BertConfig, config: BertConfig, path: Path) -> None:
+def _check_amount(found: Tensors, stored: BertConfig, config: BertConfig, path: Path) -> None:
     """Compare how many numbers config.json asks for with how many the file holds.
 
     Tensors of a single row can agree with a width whose matrices no machine has room for. What a
@@ -203,8 +203,8 @@ def _check_amount(tensors: Tensors, stored: BertConfig, config: BertConfig, path
             + width + labels)  # the pooler is (D, D)
     asked = width * rows + layers * width * (4 * width + 2 * inner)
     memory = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-              for tensor in tensors.values()}  # many tensors can be views of the same few bytes
-    held = min(sum(tensor.numel() for tensor in tensors.values()), sum(memory.values()))
+              for tensor in found.values()}  # many tensors can be views of the same few bytes
+    held = min(sum(tensor.numel() for tensor in found.values()), sum(memory.values()))
     if asked > 2 * held + FREE:
         raise WeightsError(f"{path}: holds {held:,} numbers; config.json (hidden_size {width}, "
                            f"{layers} layers, {labels} labels) asks for {asked:,}; expected the "

@@ -156,7 +156,7 @@ def test_names_of_folders_move_no_cursor(bert, tmp_path, capsys):
     {ESCAPE: ESCAPE}])
 def test_values_and_keys_of_a_configuration_move_no_cursor(folder, capsys, values):
     change(folder, **values)
-    shown(["info", folder], capsys)
+    assert shown(["info", folder], capsys)[1]
     if "id2label" not in values or ESCAPE in values["id2label"]:  # a CSV holds what it holds
         shown(["predict", "--model", folder, "--text", "x"], capsys)
 
