@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bert_kit import __version__
 from bert_kit.errors import (BertKitError, MachineError, NothingLearned, UsageError,
@@ -17,7 +17,6 @@ from bert_kit.jobs.options.parser import parse, same_spelling
 from bert_kit.jobs.table import JOBS, RESUMED, renamed
 from bert_kit.printing import one_line
 
-FORMAT_WARNING = warnings.formatwarning
 USAGE = "bert-kit JOB [options]; bert-kit JOB --help lists the options of a job"
 
 
@@ -34,14 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     no meaning; 3, with --strict, for a model that learned nothing; 130 for Ctrl-C.
     """
     _open_closed_streams()
-    if arguments is None:  # a program of its own
-        warnings.formatwarning = _one_line_of
     if isinstance(sys.stdout, io.TextIOWrapper):  # without Unicode it shows \xdf, not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     words, name = same_spelling(sys.argv[1:] if arguments is None else arguments), ""
     try:
         name, *rest = renamed(words) if words else ("--help",)
-        code = _run(name, rest)
+        with plain_warnings():
+            code = _run(name, rest)
     except SystemExit:  # of --help and wrong usage
         _flushed()
         raise
@@ -76,14 +74,6 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _one_line_of(message: Warning | str, category: type[Warning], filename: str, lineno: int,
-                 line: str | None = None) -> str:
-    """Return a warning of the kit as a line for people; others say where they come from."""
-    if filename.startswith(os.path.dirname(__file__)):
-        return f"warning: {one_line(message, 1_000)}\n"
-    return FORMAT_WARNING(message, category, filename, lineno, line)
-
-
 def _told(error: Exception) -> int:
     """Say in one line what ended a job and return the exit code; a fault of the kit is raised."""
     if isinstance(error, NothingLearned):  # with --strict; all is saved, and the verdict was said
@@ -110,6 +100,22 @@ def _tell(line: str) -> None:
     """Print one line on standard error, if anybody still reads it."""
     with contextlib.suppress(OSError):
         print(*line.splitlines(), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Say warnings in one line each: they may quote a file as much as an error may."""
+    before = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+              line: str | None = None) -> str:
+        return f"warning: {BertKitError(message)}\n"
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _open_closed_streams() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_kit.checks import number, one_of, share, unique, whole
+from bert_kit.checks import is_number, number, one_of, share, unique, whole
+from bert_kit.config_keys import LABELS, followed
 from bert_kit.errors import ConfigError
 from bert_kit.files import StrPath, read_json, write_json
 
@@ -35,14 +36,6 @@ _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classi
 
 # What only this kit has, with its default: at the default the file is the reference's.
 _OWN = {"classifier": {}, "window_stride": 0, "window_pooling": "mean"}
-
-# What the encoder cannot be: a key of config.json and the only values that mean plain BERT.
-_ONLY = {
-    "model_type": ("bert",),
-    "position_embedding_type": ("absolute",),
-    "is_decoder": (False,),
-    "add_cross_attention": (False,),
-}
 
 
 @dataclass(frozen=True)
@@ -227,11 +220,7 @@ class BertConfig:
         ConfigError
             If a value is impossible or the file describes something other than BERT.
         """
-        values = dict(values)
-        for key, allowed in _ONLY.items():
-            if values.get(key) not in (None, *allowed):
-                raise ConfigError(f"{source}: {key} is {values[key]!r}; "
-                                  f"this encoder is {key} {allowed[0]!r}")
+        values = followed(values, source)
         values.pop("model_type", None)
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
@@ -251,36 +240,45 @@ class BertConfig:
 
     @classmethod
     def load(cls, folder: StrPath) -> "BertConfig":
-        """Read config.json from a model folder (or the file itself)."""
+        """Read config.json from a model folder (or the file itself).
+
+        Google's name for it, bert_config.json, will do where there is no other.
+        """
         path = Path(folder)
-        path = path / "config.json" if path.is_dir() else path
+        if path.is_dir():
+            older = path / "bert_config.json"
+            path = path / "config.json"
+            path = older if older.is_file() and not path.is_file() else path
         return cls.from_dict(read_json(path), source=str(path))
 
 
 def _read_labels(values: dict[str, Any], source: str) -> tuple[str, ...] | None:
-    """Take id2label, label2id and num_labels out of `values`; return the names, if there are any.
+    """Take the keys of the labels out of `values`; return the names, if there are any.
+
+    Where there are names, their number counts, as in the Hugging Face library. A name that is a
+    number is that number as text.
     """
-    id2label, label2id = values.pop("id2label", None), values.pop("label2id", None)
-    older, count = values.pop("_num_labels", None), values.pop("num_labels", None)
+    id2label, label2id, count, older = (values.pop(key, None) for key in LABELS)
     count = older if count is None else count
-    if id2label is None and label2id is not None:
-        if not isinstance(label2id, dict):
-            raise ConfigError(f"{source}: label2id is not an object")
-        id2label = {number: name for name, number in label2id.items()}
-    if id2label is None:
+    if id2label is None and label2id is None:
         if count is None:
             return None
         whole(f"{source}: num_labels", count, 1, _MOST_LABELS)
         return tuple(f"LABEL_{i}" for i in range(count))
+    if id2label is None and not isinstance(label2id, dict):
+        raise ConfigError(f"{source}: label2id is not an object")
     try:
-        by_number = {int(number): str(name) if type(name) is int else name
-                     for number, name in id2label.items()}
-    except (AttributeError, TypeError, ValueError):
+        pairs = id2label.items() if id2label is not None else [
+            (number, name) for name, number in label2id.items()]
+        named = [(int(number), name) for number, name in pairs]
+    except (AttributeError, TypeError, ValueError, OverflowError):
         raise ConfigError(f"{source}: id2label does not map numbers to names") from None
-    if sorted(by_number) != list(range(len(by_number))):
-        raise ConfigError(f"{source}: id2label has the numbers {sorted(by_number)[:9]}; "
-                          f"expected 0 to {len(by_number) - 1}")
-    return tuple(by_number[i] for i in range(len(by_number)))
+    numbers = sorted(number for number, _ in named)
+    if numbers != list(range(len(numbers))):
+        raise ConfigError(f"{source}: id2label has the numbers {numbers[:9]}; "
+                          f"expected each of 0 to {len(numbers) - 1} once")
+    return tuple(str(name) if is_number(name) else name for _, name in sorted(
+        named, key=lambda pair: pair[0]))
 
 
 # (L, D, H) of the published models: BERT's base and large, and the miniatures of Turc et al. 2019.

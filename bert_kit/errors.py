@@ -6,6 +6,8 @@ And whose fault an exception is: that of what was asked, or of the machine, see 
 import errno
 import re
 
+from bert_kit.printing import spelled_out
+
 _LONGEST = 1_000  # characters of a message
 _DISK = "make room there, and the same command goes on"
 _LACKS = {  # what the system says of itself, not of a file that it was asked for
@@ -41,8 +43,7 @@ class BertKitError(ValueError):
         line = " ".join(super().__str__().splitlines())
         if len(line) > _LONGEST:
             line = f"{line[:_LONGEST * 2 // 3]} … {line[3 - _LONGEST // 3:]}"
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
-                       for char in line)
+        return spelled_out(line)
 
 
 class ConfigError(BertKitError):

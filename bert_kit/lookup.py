@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bert_kit.errors import BertKitError, WeightsError
 from bert_kit.files import StrPath
+from bert_kit.foreign import what_it_is
 
 # Small files that go with any wanted one: the configuration and the vocabulary.
 _SMALL_FILES = ("*config*.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt",
@@ -45,7 +46,8 @@ def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
             raise error(f"{place}: is a file; expected the folder that holds it")
         if os.path.isdir(place):
             if not any(os.path.isfile(os.path.join(place, file)) for file in wanted):
-                raise error(f"{place}: holds none of {', '.join(wanted)}")
+                what = what_it_is(place, wanted) or f"holds none of {', '.join(wanted)}"
+                raise error(f"{place}: {what}")
             return Path(place)
     folder = _find_cached(str(name), wanted)
     if folder is None and download:

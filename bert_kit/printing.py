@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 Scores = Mapping[str, Any]
 Column = tuple[str, str, int, str]  # a score's key, its heading, the width and the format
@@ -20,6 +20,27 @@ def printable(text: object) -> str:
     """
     return "".join(char if char.isprintable() or char == "\n" else " " if char.isspace() else ""
                    for char in str(text))
+
+
+def spelled_out(text: object) -> str:
+    r"""Return a text in which control characters are spelled out, line breaks among them.
+
+    Examples
+    --------
+    >>> print(spelled_out("\x1b[31mred\n"))
+    \x1b[31mred\n
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
+                   for char in str(text))
+
+
+def show(text: object, file: TextIO | None = None) -> None:
+    """Print a text for people on standard output or a stream, control characters spelled out.
+
+    What may quote a file's content, or the name of a tensor or a folder, is said by this function.
+    Its line breaks stay.
+    """
+    print("\n".join(map(spelled_out, str(text).split("\n"))), file=file)
 
 
 def one_line(text: object, width: int = 80) -> str:

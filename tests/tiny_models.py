@@ -19,6 +19,23 @@ def tiny_config(**changes):
                          "max_position_embeddings": 11, **changes})
 
 
+def google_arrays(tensors):
+    """Name and turn tensors as Google's code does, by the rules of its repository."""
+    arrays = {}
+    for name, tensor in tensors.items():
+        name, array = name.replace("encoder.layer.", "encoder.layer_"), tensor.numpy()
+        if "LayerNorm" in name:
+            name = name.replace(".weight", ".gamma").replace("Norm.bias", "Norm.beta")
+        elif name.endswith("embeddings.weight"):
+            name = name.removesuffix(".weight")
+        elif name == "cls.predictions.bias" or "seq_relationship" in name:
+            name = name.replace(".weight", ".output_weights").replace(".bias", ".output_bias")
+        elif name.endswith(".weight"):
+            name, array = name.replace(".weight", ".kernel"), array.T
+        arrays[name.replace(".", "/")] = array
+    return arrays
+
+
 class OwnHead(nn.Module):
     """A task as a researcher would write it: other names, a buffer, a number without shape."""
 

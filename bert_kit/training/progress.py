@@ -10,6 +10,8 @@ from time import monotonic
 
 from tqdm import tqdm
 
+from bert_kit.printing import spelled_out
+
 
 class Progress:
     """Reports the steps of a run. Used as a context, which ends the bar.
@@ -64,7 +66,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a line, unless only warnings are wanted."""
         if self.shown:
-            self.bar.write(text)
+            self.bar.write(spelled_out(text))
             sys.stdout.flush()
 
     def warn(self, text: str) -> None:

@@ -17,6 +17,7 @@ from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
+from bert_kit.printing import spelled_out
 from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
@@ -37,6 +38,7 @@ ARCHITECTURES = {
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
+FREE = 2**24  # numbers that a model may have beyond its file: 64 MB
 ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
 
@@ -129,14 +131,14 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
         found = _for_this_task(found, targets, stored, config)
     missing = [name for name in targets if name not in found]
     if strict and missing:
-        raise WeightsError(f"{path}: lacks {missing[-1]} (of {len(missing)} missing); expected a "
+        raise WeightsError(f"{path}: {_lack(missing, targets, found, folder)}; expected a "
                            f"trained {getattr(task_class, '__name__', task_class)}")
     _fill(targets, found, path)
     _drop_aliases(found, aliases, path, report)
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
-            report(f"{path}: {what}: {_listed(names)}")
+            report(spelled_out(f"{path}: {what}: {_listed(names)}"))
     return model.eval()
 
 
@@ -185,6 +187,28 @@ def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: P
         if name not in found:
             raise WeightsError(f"{path}: lacks {name}, which config.json describes")
         _check_shape(name, found[name], (count, config.hidden_size), path)
+    _check_amount(found, stored, config, path)
+
+
+def _check_amount(found: Tensors, stored: BertConfig, config: BertConfig, path: Path) -> None:
+    """Compare how many numbers config.json asks for with how many the file holds.
+
+    Tensors of a single row can agree with a width whose matrices no machine has room for. What a
+    file may lack, such as a pooler, is less than it holds, or little.
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    layers = min(stored.num_hidden_layers, config.num_hidden_layers)
+    labels = stored.num_labels if stored.num_labels == config.num_labels else 0
+    rows = (config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+            + width + labels)  # the pooler is (D, D)
+    asked = width * rows + layers * width * (4 * width + 2 * inner)
+    memory = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+              for tensor in found.values()}  # many tensors can be views of the same few bytes
+    held = min(sum(tensor.numel() for tensor in found.values()), sum(memory.values()))
+    if asked > 2 * held + FREE:
+        raise WeightsError(f"{path}: holds {held:,} numbers; config.json (hidden_size {width}, "
+                           f"{layers} layers, {labels} labels) asks for {asked:,}; expected the "
+                           "config.json of these weights")
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...], path: Path) -> None:
@@ -235,8 +259,8 @@ def _drop_aliases(found: Tensors, aliases: Mapping[str, str], path: Path,
         if alias in found and first in found:
             second = found.pop(alias)
             if second.dtype != found[first].dtype or not torch.equal(second, found[first]):
-                report(f"{path}: {alias} differs from {first}; the model has one tensor for both "
-                       f"and takes the latter")
+                report(spelled_out(f"{path}: {alias} differs from {first}; the model has one "
+                                   "tensor for both and takes the latter"))
 
 
 def _for_this_task(found: Tensors, targets: Tensors, stored: BertConfig,
@@ -269,6 +293,19 @@ def _without_heads(found: Tensors, targets: Tensors, heads: set[str]) -> Tensors
     """Leave out what these heads would fill; the rest of them is reported as not used."""
     return {name: tensor for name, tensor in found.items()
             if name not in targets or name.split(".")[0] not in heads}
+
+
+def _lack(missing: Sequence[str], targets: Tensors, found: Tensors, folder: Path) -> str:
+    """Return what a folder lacks, in words; without any head it was pre-trained only."""
+    heads = [name for name in targets if not name.startswith("bert.")]
+    others = [name for name in found if name not in targets
+              and not name.startswith(("bert.", "cls."))]
+    whole = len(heads) == len(targets)  # a bare encoder
+    if whole or not heads or others or any(name in found for name in heads):
+        return f"lacks {missing[-1]} (of {len(missing)} missing)" + (
+            f" and holds {others[0]}" if others and not whole else "")
+    return (f"was pre-trained only, and lacks {heads[-1]} (of {len(missing)} missing); train it "
+            f"first (bert-kit train --model {folder}, with rows and their answers)")
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -109,6 +109,45 @@ def _put(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
     tensors[name] = tensor
 
 
+_WORDS = "embeddings.word_embeddings.weight"
+# What programs put in front of a module's names when they wrap it, or call it so.
+_WRAPPERS = {"module", "model", "_orig_mod", "_forward_module", "_fsdp_wrapped_module",
+             "auto_model", "base_model", "backbone", "encoder", "bert_model", "bert_encoder",
+             "text_encoder", "transformer", "pretrained", "net", "0", "bert"}
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take away what a wrapper of the whole model or of its encoder put in front of the names.
+
+    DataParallel says "module.", torch.compile "_orig_mod.", Lightning "model.",
+    sentence-transformers "0.auto_model.". The word embeddings tell; where there are none, or two,
+    the names stay.
+
+    Raises
+    ------
+    WeightsError
+        If two tensors would get the same name.
+
+    Examples
+    --------
+    >>> [*unwrapped({"module.bert.embeddings.word_embeddings.weight": torch.ones(1),
+    ...              "module.classifier.bias": torch.ones(1)})]
+    ['bert.embeddings.word_embeddings.weight', 'classifier.bias']
+    """
+    starts = [name.removesuffix(_WORDS) for name in tensors
+              if name == _WORDS or name.endswith("." + _WORDS)]
+    start = starts[0].removesuffix("bert.") if len(starts) == 1 else ""
+    parts = start.split(".")[:-1]
+    if not parts or not {*parts} <= _WRAPPERS:
+        return dict(tensors)
+    starts = [".".join(parts[:count]) + "." for count in range(len(parts), 0, -1)]  # longest first
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = next((start for start in starts if name.startswith(start)), "")
+        _put(result, name.removeprefix(own), tensor)
+    return result
+
+
 def standard_names(tensors: Mapping[str, Tensor], prefixed: bool = True) -> dict[str, Tensor]:
     """Bring the variants among Hugging Face files to the names of today.
 

@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from bert_kit.digests import file_digest
 from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, read_json
+from bert_kit.foreign import ADAPTER, merge_command
 from bert_kit.torch_files import read_saved
+from bert_kit.weights.names import unwrapped
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
@@ -29,15 +32,28 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path
         The file that was read; of a sharded model, the index.
     tensors
-        On the CPU, under the names that the file has.
+        On the CPU, under the names that the file has, but for what `unwrapped` takes away.
 
     Raises
     ------
     BertKitError
-        If there is no such file, or it is damaged or unsafe.
+        If there is no such file, or it is damaged or unsafe, or holds an adapter (LoRA).
     """
     path = _weights_file(folder)
-    return path, _READERS[path.name](path)
+    tensors = _READERS[path.name](path)
+    _refuse_adapter(path, tensors)
+    return path, unwrapped(tensors)
+
+
+def _refuse_adapter(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Refuse weights that an adapter would change: without it they are another model's."""
+    folder = path.parent
+    found = next((name for name in tensors if ".lora_" in name), None)
+    if found is None and (folder / ADAPTER).is_file():
+        found = next((file.name for file in folder.glob("adapter_model.*")), None)
+    if found is not None:
+        raise WeightsError(f"{path}: comes with an adapter (LoRA, PEFT) that is not merged into it "
+                           f"({found}); merge them first: {merge_command(folder)}")
 
 
 def read_torch_file(path: StrPath) -> dict[str, Tensor]:
@@ -51,10 +67,22 @@ def read_torch_file(path: StrPath) -> dict[str, Tensor]:
     content = read_saved(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}; expected named tensors")
+    content = _weights_of_training(content)
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor")
     return dict(content)
+
+
+def _weights_of_training(content: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the model's part of what a program saved of its training, or all if it is the model.
+
+    PyTorch's tutorials, Lightning and DeepSpeed put it under these keys.
+    """
+    for key in ("state_dict", "model_state_dict", "model", "module"):
+        if isinstance(content.get(key), dict):
+            return content[key]
+    return content
 
 
 def weights_digest(folder: StrPath) -> str:

@@ -85,7 +85,8 @@ def read_header(path: StrPath) -> tuple[dict[str, Entry], dict[str, str]]:
         raise WeightsError(f"{path}: the header is not UTF-8") from None
     except BertKitError as error:
         raise WeightsError(str(error)) from None
-    metadata = values.pop("__metadata__", {})
+    metadata = values.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata  # null, as some writers have it, is none
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise WeightsError(f"{path}: __metadata__ does not map names to text")
     entries = [(name, _check_entry(path, name, value, 8 + length))
@@ -153,6 +154,9 @@ def read_safetensors(path: StrPath) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be mapped ({error.strerror})") from None
     content = torch.frombuffer(content, dtype=torch.uint8)
+    if len(content) < max((entry.stop for entry in entries.values()), default=0):
+        raise WeightsError(f"{path}: was cut short while it was opened; expected a file that "
+                           "nobody writes to")
     tensors = {}
     for name, entry in entries.items():
         flat = content[entry.start:entry.stop]

@@ -8,7 +8,8 @@ Beside the encoder's own files (config.json, model.safetensors, vocabulary) stan
     config_sentence_transformers.json   prompts, and how vectors are compared
 
 A vector means nothing if it is made in another way than in training, so nothing is guessed:
-whatever these files ask for that is not done here is an error.
+whatever these files ask for that is not done here is an error. Keys that stand nowhere below say
+which version wrote the file, how wide a vector is, or what models of other kinds need.
 """
 
 import re
@@ -24,13 +25,23 @@ from bert_kit.files import StrPath, read_json, write_json
 from bert_kit.weights.folder import Saves, config_of, save_pretrained
 
 POOLING_MODES = ("cls", "max", "mean")  # in the order in which flags that are all set are joined
-# Flags of other ways; set, one of these is an error.
-_OTHER_MODES = ("mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 _FLAGS = {"cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens",
           "mean": "pooling_mode_mean_tokens"}
 _SEQUENCES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_PROMPTS = {"query_prompt": ("query",), "text_prompt": ("document", "passage", "corpus")}
+# As the library looks for it: a folder may still have the name of what it was made from.
+_ABOUT = tuple(f"sentence_{kind}_config.json" for kind in (
+    "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
+# Arguments for the library's loading that change no number.
+_NO_MATTER = {"attn_implementation", "torch_dtype", "dtype", "add_pooling_layer", "use_safetensors",
+              "trust_remote_code", "low_cpu_mem_usage", "device_map", "use_fast"}
 # Keys that may be absent, and the only values that mean what is done here.
+_NONE = ({}, None)
 _TRANSFORMER = {
+    **dict.fromkeys(("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs",
+                     "config_args", "config_kwargs", "processing_kwargs"), _NONE),
+    "query_length": (None,), "document_length": (None,), "query_expansion": (None,),
     "transformer_task": ("feature-extraction",),
     "module_output_name": ("token_embeddings",),
     "modality_config": ({"text": {"method": "forward",
@@ -38,7 +49,8 @@ _TRANSFORMER = {
 }
 _NORMALIZE = {"module_input_name": ("sentence_embedding",),
               "module_output_name": ("sentence_embedding",)}
-_WHOLE = {"default_prompt_name": (None,)}
+_WHOLE = {"model_type": ("SentenceTransformer", None),
+          "similarity_fn_name": (*SIMILARITIES, None), "truncate_dim": (None,)}
 
 
 class SentenceLayout(NamedTuple):
@@ -54,12 +66,40 @@ class SentenceLayout(NamedTuple):
         Longest row of a text, [CLS] and [SEP] included; None leaves it to the tokenizer.
     lowercase
         Whether texts are lower-cased whatever the tokenizer does.
+    similarity
+        How vectors are meant to be compared; the kit compares by "cosine" only.
+    query_prompt, text_prompt
+        What stands before a query that is searched for, and before a text that is searched.
+    pools_prompt
+        Whether the tokens of such a prompt are pooled with the others.
     """
 
     pooling: tuple[str, ...]
     normalize: bool = False
     max_length: int | None = None
     lowercase: bool = False
+    similarity: str = "cosine"
+    query_prompt: str = ""
+    text_prompt: str = ""
+    pools_prompt: bool = True
+
+    def check_comparable(self, searching: bool = False) -> None:
+        """Refuse to compare vectors otherwise than the folder asks for, or to search so.
+
+        Raises
+        ------
+        WeightsError
+            Names the key.
+        """
+        if self.similarity != "cosine":
+            raise WeightsError(f"similarity_fn_name is {self.similarity!r}; the kit compares "
+                               "vectors by 'cosine' only, and writes them with --output_file")
+        if searching and self.text_prompt:
+            raise WeightsError(f"prompts has {self.text_prompt!r:.100} to stand before each text; "
+                               "the kit puts nothing before the texts that it searches")
+        if searching and self.query_prompt and not self.pools_prompt:
+            raise WeightsError("include_prompt is false, and prompts has "
+                               f"{self.query_prompt!r:.100} for queries; the kit pools all tokens")
 
 
 def read_sentence_folder(folder: StrPath) -> tuple[Path, SentenceLayout]:
@@ -92,18 +132,20 @@ def read_sentence_folder(folder: StrPath) -> tuple[Path, SentenceLayout]:
     if kinds not in _SEQUENCES:
         raise WeightsError(f"{path}: the modules are {', '.join(kinds)[:100] or 'none'}; expected "
                            "Transformer, Pooling and possibly Normalize")
-    _read_values(folder / "config_sentence_transformers.json", _WHOLE)
+    compared = _read_comparison(folder / "config_sentence_transformers.json", len(kinds) == 3)
     if len(places) == 3:
         _read_values(places[2] / "config.json", _NORMALIZE)
-    path = places[0] / "sentence_bert_config.json"
+    path = next((path for name in _ABOUT if (path := places[0] / name).exists()),
+                places[0] / _ABOUT[0])
     about = _read_values(path, _TRANSFORMER)
     length, lowercase = about.get("max_seq_length"), about.get("do_lower_case", False)
     if length is not None:
         whole(f"{path}: max_seq_length", length, 3, error=WeightsError)
     if not isinstance(lowercase, bool):
         raise WeightsError(f"{path}: do_lower_case is {lowercase!r}; expected true or false")
-    pooling = _read_pooling(places[1] / "config.json")
-    return places[0], SentenceLayout(pooling, len(kinds) == 3, length, lowercase)
+    pooling, pools_prompt = _read_pooling(places[1] / "config.json")
+    return places[0], SentenceLayout(pooling, len(kinds) == 3, length, lowercase,
+                                     pools_prompt=pools_prompt, **compared)
 
 
 def save_sentence_folder(model: nn.Module, folder: StrPath, tokenizer: Saves,
@@ -123,11 +165,14 @@ def save_sentence_folder(model: nn.Module, folder: StrPath, tokenizer: Saves,
     if len(layout.pooling) > 1:  # flags have no order; versions before 6 know nothing else
         modes = {"pooling_mode": list(layout.pooling)}
     write_json(folder / "1_Pooling" / "config.json", {
-        "word_embedding_dimension": config_of(model).hidden_size, **modes})
+        "word_embedding_dimension": config_of(model).hidden_size, **modes,
+        **({} if layout.pools_prompt else {"include_prompt": False})})
     write_json(folder / "sentence_bert_config.json", {
         "max_seq_length": layout.max_length, "do_lower_case": layout.lowercase})
     write_json(folder / "config_sentence_transformers.json", {
-        "prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"})
+        "prompts": {names[0]: getattr(layout, field) for field, names in _PROMPTS.items()
+                    if getattr(layout, field)},
+        "default_prompt_name": None, "similarity_fn_name": layout.similarity})
     save_pretrained(model, folder, tokenizer)
 
 
@@ -145,21 +190,47 @@ def _read_values(path: Path, allowed: Mapping[str, tuple]) -> dict[str, Any]:
     """Return a JSON object, or {} where there is no file; refuse values that are not allowed."""
     values = read_json(path) if path.exists() else {}
     for key, choices in allowed.items():
+        if choices is _NONE and isinstance(values.get(key), dict):
+            values[key] = {name: value for name, value in values[key].items()
+                           if name not in _NO_MATTER}
         if key in values and values[key] not in choices:
             raise WeightsError(f"{path}: {key} is {str(values[key])[:60]!r}; the kit does only "
                                f"{choices[0]!r}")
     return values
 
 
-def _read_pooling(path: Path) -> tuple[str, ...]:
-    """Return the modes that 1_Pooling/config.json declares, in order."""
+def _read_comparison(path: Path, normalize: bool) -> dict[str, str]:
+    """Return what config_sentence_transformers.json says of prompts and of comparing vectors."""
+    values = read_json(path) if path.exists() else {}
+    prompts = {} if values.get("prompts") is None else values["prompts"]
+    if not isinstance(prompts, dict) or not all(
+            isinstance(text, str | None) for text in prompts.values()):
+        raise WeightsError(f"{path}: prompts is {str(prompts)[:60]!r}; expected texts by name")
+    if prompts.get(str(values.get("default_prompt_name"))) != "":  # nothing before any text
+        _read_values(path, {"default_prompt_name": (None,)})
+    _read_values(path, _WHOLE)
+    similarity = values.get("similarity_fn_name") or "cosine"
+    if similarity == "dot" and normalize:
+        similarity = "cosine"  # of vectors of length 1 it is the same
+    return {"similarity": similarity, **{
+        field: next((prompts[name] for name in names if prompts.get(name)), "")
+        for field, names in _PROMPTS.items()}}
+
+
+def _read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
+    """Return the modes that 1_Pooling/config.json declares, in order, and `pools_prompt`."""
     values = read_json(path)
     modes = values.get("pooling_mode")
     if modes is None:
         modes = [name for name in POOLING_MODES if values.get(_FLAGS[name])]
-        modes += [name for name in _OTHER_MODES if values.get(f"pooling_mode_{name}")]
+        modes += [key.removeprefix("pooling_mode_") for key, value in values.items()
+                  if key.startswith("pooling_mode_") and value and key not in _FLAGS.values()]
     modes = modes if isinstance(modes, list) else [modes]
     if not modes or not all(mode in POOLING_MODES for mode in modes):
         raise WeightsError(f"{path}: the pooling is {', '.join(map(str, modes)) or 'none'}; "
                            f"expected of {', '.join(POOLING_MODES)}")
-    return tuple(modes)
+    pools_prompt = values.get("include_prompt", True)
+    if not isinstance(pools_prompt, bool):
+        raise WeightsError(f"{path}: include_prompt is {pools_prompt!r:.60}; expected true or "
+                           "false")
+    return tuple(modes), pools_prompt

@@ -1,8 +1,12 @@
+import dataclasses
 import json
 
 import pytest
+import torch
 
 from bert_kit import BertConfig, ConfigError, create_model_config
+from bert_kit.config_keys import ABOUT, CODE, IGNORED, LABELS, ONLY, SAME_ACTIVATION
+from bert_kit.model.layers import activation
 
 
 @pytest.mark.parametrize("name, layers, width, heads, inner, vocabulary", [
@@ -133,3 +137,102 @@ def test_transformers_reads_and_writes_the_same_file(tmp_path):
     assert theirs.id2label == ours.id2label
     theirs.save_pretrained(tmp_path / "back")
     assert BertConfig.load(tmp_path / "back") == ours
+
+
+# ---- every key of a stranger's file: followed, of no effect, or refused
+
+def theirs():
+    return pytest.importorskip("transformers")
+
+
+def test_every_key_of_the_library_has_a_place():
+    """A key that a later version of the library adds fails here until someone decides."""
+    own = {field.name for field in dataclasses.fields(BertConfig)} - {"labels", "fused", "extra"}
+    placed = own | {*LABELS} | {*ABOUT} | {*ONLY} | {*IGNORED} | {*CODE}
+    keys = {*theirs().BertConfig().to_dict(), *theirs().PretrainedConfig().to_dict()}
+    assert not keys - placed
+    tables = [own, LABELS, ABOUT, ONLY, IGNORED, CODE]
+    assert sum(map(len, tables)) == len(placed)  # each key has one place
+
+
+def test_what_the_library_writes_by_default_is_read_whole():
+    values = theirs().BertConfig().to_dict()
+    config = BertConfig.from_dict(values)
+    fields = {field.name for field in dataclasses.fields(BertConfig)} & {*values}
+    assert len(fields) > 12
+    assert all(getattr(config, name) == values[name] for name in fields)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ignored_keys_change_no_number_of_the_library():
+    """The same weights, with every key set to something, give the same logits there."""
+    transformers = theirs()
+    sizes = dict(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=2,
+                 intermediate_size=4, max_position_embeddings=8)
+    texts = ("dtype", "torch_dtype", "prefix", "name_or_path", "pooler_type", "directionality",
+             "finetuning_task", "transformers_version", "function_to_apply", "_name_or_path")
+    values = {**dict.fromkeys(texts, "float32"), "tie_word_embeddings": False,
+              "task_specific_params": {}, "bad_words_ids": [[1]], "attn_implementation": "eager"}
+    of_a_call = ("_attn", "experts", "output", "return", "torchscript")
+    changes = {key: values.get(key, True if "use" in key else 1) for key in IGNORED
+               if not key.startswith(of_a_call)}
+    logits = []
+    for more in ({}, changes):
+        torch.manual_seed(0)
+        model = transformers.BertForSequenceClassification(
+            transformers.BertConfig(**sizes, **more)).eval()
+        logits.append(model(torch.tensor([[1, 2, 3, 4]])).logits)
+    assert torch.allclose(*logits, atol=1e-6) and len(changes) > 40
+    assert BertConfig.from_dict({**sizes, **changes}) == BertConfig.from_dict(sizes)
+
+
+def test_other_names_of_an_activation_are_the_same_formula():
+    activations = pytest.importorskip("transformers.activations").ACT2FN
+    x = torch.linspace(-6, 6, 999)
+    for name in activations:
+        try:
+            config = BertConfig.from_dict({"hidden_act": name})
+        except ConfigError as error:
+            assert "hidden_act" in str(error) and name in str(error)
+            continue
+        torch.testing.assert_close(activation(config)(x), activations[name](x), atol=1e-6, rtol=0)
+    assert {*SAME_ACTIVATION} - {"gelu_python_tanh"} <= {*activations}
+
+
+@pytest.mark.parametrize("values", [
+    {"is_encoder_decoder": True}, {"add_cross_attention": True}, {"pruned_heads": {"0": [1]}},
+    {"quantization_config": {"quant_method": "bitsandbytes"}}, {"hidden_act": "quick_gelu"},
+    {"per_layer_config": {"0": {"hidden_size": 8}}}, {"tokenizer_class": "BertJapaneseTokenizer"},
+    {"hidden_act": "gelu_10"}, {"position_embedding_type": "relative_key_query"},
+    {"tokenizer_class": ["x"]}, {"hidden_act": ["gelu"]}])
+def test_what_the_kit_does_not_do_is_refused_by_name(values):
+    with pytest.raises(ConfigError, match=f"a/config.json: {next(iter(values))} is"):
+        BertConfig.from_dict(values, "a/config.json")
+
+
+def test_code_of_a_stranger_does_not_go_on():
+    config = BertConfig.from_dict({"auto_map": {"AutoModel": "evil/repo--m.X"}, "note": "kept",
+                                   "custom_pipelines": {"x": {"impl": "evil.X"}}})
+    assert config.extra == {"note": "kept"}
+    assert not {"auto_map", "custom_pipelines"} & {*config.to_dict()}
+
+
+@pytest.mark.parametrize("values, labels", [
+    ({"id2label": {"0": 0, "1": 1}}, ("0", "1")), ({"id2label": {1: "b", 0: "a"}}, ("a", "b")),
+    ({"id2label": {"0": -1.5, "1": 2}}, ("-1.5", "2")), ({"label2id": {"x": "1", "y": 0}}, "yx"),
+    ({"_num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2")),
+    ({"_num_labels": 3, "num_labels": 1}, ("LABEL_0",)),
+    ({"_num_labels": 3, "id2label": {"0": "a"}}, ("a",)), ({"id2label": {"1": "b", "00": "a"}},
+                                                          ("a", "b"))])
+def test_forms_of_labels(values, labels):
+    assert BertConfig.from_dict(values).labels == tuple(labels)
+
+
+@pytest.mark.parametrize("values", [
+    {"id2label": {"0": "a", "00": "b", "1": "c"}}, {"id2label": {"0": None}},
+    {"id2label": [["0", "a"]]}, {"id2label": {"0": ["a"]}}, {"label2id": [1]},
+    {"label2id": {"a": 0, "b": 0}}, {"label2id": {"a": None}}, {"id2label": {"0": 1, "1": "1"}},
+    {"_num_labels": "3"}, {"id2label": {}}])
+def test_labels_that_say_two_things_or_nothing(values):
+    with pytest.raises(ConfigError):
+        BertConfig.from_dict(values)

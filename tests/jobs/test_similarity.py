@@ -164,6 +164,16 @@ DENSE = {"type": "sentence_transformers.models.Dense", "path": "3_Dense"}
     ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "does only 'feature-extr"),
     ("sentence_bert_config.json", {"modality_config": {"image": {}}}, "modality_config is"),
     ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "default_prompt_name"),
+    ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "model_type is 'Spar"),
+    ("config_sentence_transformers.json", {"similarity_fn_name": "maxsim"}, "similarity_fn_name"),
+    ("config_sentence_transformers.json", {"truncate_dim": 8}, "truncate_dim is '8'"),
+    ("config_sentence_transformers.json", {"prompts": ["query"]}, "prompts is"),
+    ("config_sentence_transformers.json", {"prompts": {"query": 3}}, "prompts is"),
+    ("sentence_bert_config.json", {"tokenizer_args": {"do_lower_case": True}}, "tokenizer_args is"),
+    ("sentence_bert_config.json", {"config_kwargs": {"is_decoder": True}}, "config_kwargs is"),
+    ("sentence_bert_config.json", {"query_length": 8}, "query_length is"),
+    ("1_Pooling/config.json", {"pooling_mode_attention": True}, "mean, attention"),
+    ("1_Pooling/config.json", {"include_prompt": "no"}, "include_prompt is 'no'"),
     ("2_Normalize/config.json", {"module_input_name": "token_embeddings"}, "module_input_name is"),
 ])
 def test_what_is_not_done_is_one_line(folder, name, values, message):
@@ -217,6 +227,50 @@ def test_a_damaged_encoder_is_refused(bert, folder):
         SentenceEncoder(folder)
 
 
+def test_a_name_of_the_library_for_other_encoders_is_read_too(folder):
+    (folder / "sentence_bert_config.json").rename(folder / "sentence_distilbert_config.json")
+    change(folder / "sentence_distilbert_config.json", max_seq_length=7, tokenizer_args={},
+           model_args={"attn_implementation": "sdpa", "torch_dtype": "float16"})
+    assert read_sentence_folder(folder)[1] == LAYOUT._replace(max_length=7)
+
+
+ABOUT = "config_sentence_transformers.json"
+
+
+def test_vectors_are_compared_as_the_folder_asks_or_not_at_all(bert, tmp_path):
+    folder = write(bert, tmp_path / "e", LAYOUT._replace(normalize=False))
+    lines = write_lines(tmp_path / "texts.txt", TEXTS[:9])
+    for similarity in ("dot", "euclidean", "manhattan"):
+        change(folder / ABOUT, similarity_fn_name=similarity)
+        encoder = SentenceEncoder(folder, device="cpu")
+        assert encoder.encode(["red"]).shape == (1, 24)  # vectors are not in question
+        for compare in (lambda: search(encoder, ["red"], lines),
+                        lambda: encoder.answers([("red", "sun")])):
+            with pytest.raises(BertKitError, match=f"similarity_fn_name is '{similarity}'"):
+                compare()
+    same = write(bert, tmp_path / "n", LAYOUT)  # of vectors of length 1 a dot product is a cosine
+    change(same / ABOUT, similarity_fn_name="dot")
+    assert len(search(SentenceEncoder(same, device="cpu"), ["red"], lines)[0]) == 9
+
+
+def test_prompts_that_search_does_not_do_are_refused_by_it_alone(folder, tmp_path):
+    lines = write_lines(tmp_path / "texts.txt", TEXTS[:9])
+    for name in ("document", "passage", "corpus"):
+        change(folder / ABOUT, prompts={"query": "", name: "text: "})
+        with pytest.raises(BertKitError, match="prompts has 'text: ' to stand before each text"):
+            search(SentenceEncoder(folder, device="cpu"), ["red"], lines)
+    change(folder / ABOUT, prompts={"query": "seek: "}, default_prompt_name=None)
+    change(folder / "1_Pooling/config.json", include_prompt=False)
+    encoder = SentenceEncoder(folder, device="cpu")
+    assert encoder.encode(["red"]).shape == (1, 24)
+    with pytest.raises(BertKitError, match="include_prompt is false"):
+        search(encoder, ["red"], lines)
+    encoder.save(tmp_path / "again")
+    assert SentenceEncoder(tmp_path / "again", device="cpu").layout == encoder.layout
+    change(folder / ABOUT, prompts={"query": "", "document": ""}, default_prompt_name="document")
+    assert SentenceEncoder(folder, device="cpu").layout.query_prompt == ""
+
+
 # ---- beside the library
 
 @pytest.fixture(scope="module")
@@ -243,6 +297,17 @@ def test_minilm_is_the_librarys(library, minilm, capsys):
     assert ours.max_length == theirs.max_seq_length == 256
     texts = [*table(30)[0], "", "\u00c9t\u00e9  \u4e2d\u6587\u2603", "A 2nd sentence. " * 80]
     np.testing.assert_allclose(ours.encode(texts), theirs.encode(texts), atol=1e-5)
+
+
+def test_the_prompt_of_a_query_is_the_librarys(library, folder, tmp_path):
+    change(folder / ABOUT, prompts={"query": "the old red thing: ", "document": ""})
+    lines, queries = write_lines(tmp_path / "texts.txt", TEXTS[:40]), ["blue ice", "sun"]
+    found = search(SentenceEncoder(folder, device="cpu"), queries, lines, top_k=40)
+    theirs = library(str(folder), device="cpu")
+    scores = theirs.similarity(theirs.encode_query(queries), theirs.encode_document(TEXTS[:40]))
+    for matches, row in zip(found, scores.tolist(), strict=True):
+        np.testing.assert_allclose([match.score for match in matches],
+                                   [row[match.row] for match in matches], atol=1e-5)
 
 
 # ---- files

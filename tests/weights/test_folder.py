@@ -475,7 +475,7 @@ def sparse():
 
 @pytest.mark.parametrize("content, message", [
     ([torch.ones(2)], "holds a list"), ({"a": 3}, "'a' is a int"), ({1: torch.ones(1)}, "1 is a"),
-    ({"state_dict": {"a": torch.ones(1)}}, "'state_dict' is a dict"),
+    ({"state_dict": {"a": {"b": torch.ones(1)}}}, "'a' is a dict"),
     ({"a": torch.zeros(1).expand(10**9)}, "4,000,000,000 bytes, and stores fewer"),
     ({"a": torch.ones(2, device="meta")}, "not a dense tensor"),
     ({"a": sparse()}, "not a dense tensor")])

@@ -12,7 +12,7 @@ from bert_kit.errors import WeightsError
 from bert_kit.model import BERTForPreTraining
 from bert_kit.weights.names import ENCODER, HEADS, from_google, standard_names, to_hugging_face
 from bert_kit.weights.readers import read_weights
-from tiny_models import TASKS, tiny_config
+from tiny_models import TASKS, google_arrays, tiny_config
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -82,23 +82,6 @@ def test_a_tensor_under_two_names_is_refused():
     with pytest.raises(WeightsError, match="classifier.weight"):
         to_hugging_face({"classifier.output.weight": torch.ones(1),
                          "classifier.weight": torch.ones(1)})
-
-
-def google_arrays(tensors):
-    """Name and turn tensors as Google's code does, by the rules of its repository."""
-    arrays = {}
-    for name, tensor in tensors.items():
-        name, array = name.replace("encoder.layer.", "encoder.layer_"), tensor.numpy()
-        if "LayerNorm" in name:
-            name = name.replace(".weight", ".gamma").replace("Norm.bias", "Norm.beta")
-        elif name.endswith("embeddings.weight"):
-            name = name.removesuffix(".weight")
-        elif name == "cls.predictions.bias" or "seq_relationship" in name:
-            name = name.replace(".weight", ".output_weights").replace(".bias", ".output_bias")
-        elif name.endswith(".weight"):
-            name, array = name.replace(".weight", ".kernel"), array.T
-        arrays[name.replace(".", "/")] = array
-    return arrays
 
 
 def test_google_checkpoints():

@@ -150,6 +150,7 @@ REFUSED = {
     "lone surrogate in a name": ({"\ud800": entry(0, 8, shape=(8,))}, DATA, None),
     "metadata not text": ({"__metadata__": {"a": 1}}, b"", None),
     "metadata not an object": ({"__metadata__": "a"}, b"", None),
+    "metadata a list": ({"__metadata__": []}, b"", None),
     "not an entry": ({"a": 3}, b"", None),
     "missing field": ({"a": {"dtype": "U8", "shape": [8]}}, DATA, None),
     "unknown field": ({"a": {**entry(0, 8, shape=(8,)), "b": 1}}, DATA, None),

@@ -12,7 +12,7 @@ from bert_kit.jobs.options.groups import (PrecisionOptions, RowOptions, UseOptio
                                           reading_notes)
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.answers import Answerer, format_answer_scores, right_answers
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, show
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run(options: UseAnswererOptions) -> str:
     """Answer a question, or those of a file; print and return what was found, as text for people.
     """
     text = _one(options) if options.input_file is None else _file(options)
-    print(text)
+    show(text)
     return text
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from bert_kit.data import load_corpus
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option
+from bert_kit.printing import show
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class CorpusOptions(Options):
 
 def run(options: CorpusOptions) -> None:
     """Write the corpus and say how large it is."""
-    print(f"{options.output}: {write_corpus(options.output)}")
+    show(f"{options.output}: {write_corpus(options.output)}")
 
 
 def write_corpus(output: str | Path) -> str:

@@ -17,6 +17,7 @@ from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions,
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
+from bert_kit.printing import show
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def run(options: EmbedOptions) -> str:
                            options.text_column, **rows)
         text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
     warn(reading_notes(rows))
-    print(text)
+    show(text)
     return text
 
 

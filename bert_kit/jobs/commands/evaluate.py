@@ -16,7 +16,7 @@ from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, s
 from bert_kit.jobs.tasks.table import task_named, task_of_folder
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, show
 from bert_kit.training import Processes, choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
@@ -57,7 +57,7 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions):
     def say(self, text: str) -> None:
         """Print a line, unless only warnings are wanted."""
         if self.verbosity:
-            print(text)
+            show(text)
 
 
 def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:

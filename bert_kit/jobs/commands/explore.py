@@ -25,6 +25,7 @@ from bert_kit.jobs.options.groups import OwnTaskOptions
 from bert_kit.jobs.run.predictor import check_pieces, warn
 from bert_kit.jobs.tasks.table import task_named, text_task
 from bert_kit.lookup import find_folder
+from bert_kit.printing import show
 from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.tokenization.tokenizer import Encoding
@@ -62,7 +63,7 @@ def run(options: ExploreOptions) -> None:
     own = values.pop("task")
     if own is not None:
         task_named(own)  # its code is imported, so that the model finds it
-    print(f"{explore(**values)} tokens: {options.output_file}")
+    show(f"{explore(**values)} tokens: {options.output_file}")
 
 
 def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool = False,

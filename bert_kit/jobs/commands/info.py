@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, TokenizerError
-from bert_kit.printing import number, one_line
+from bert_kit.printing import number, one_line, results_rows, show
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
-from bert_kit.printing import results_rows
 from bert_kit.jobs.options.declare import Options, fields_of, option
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.tasks.table import PLACES, task_named
@@ -32,7 +31,7 @@ class InfoOptions(Options):
 
 def run(options: InfoOptions) -> None:
     """Print what a model folder holds."""
-    print(describe_folder(options.model, options.download))
+    show(describe_folder(options.model, options.download))
 
 
 def describe_folder(name: str | Path, download: bool = False) -> str:

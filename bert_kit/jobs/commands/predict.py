@@ -21,6 +21,7 @@ from bert_kit.jobs.tasks.rows import one_or_two, text_names
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
+from bert_kit.printing import show
 from bert_kit.training import choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
@@ -146,5 +147,5 @@ def run(options: PredictOptions) -> int:
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         if processes.first and options.output_file is not None:
-            print(f"{count:,} rows: {options.output_file}")
+            show(f"{count:,} rows: {options.output_file}")
         return count if processes.first else 0

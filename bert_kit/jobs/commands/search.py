@@ -31,6 +31,8 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
            **reading: Unpack[Reading]) -> list[list[Match]]:
     """Return for each query the texts of a file that are nearest in meaning.
 
+    What the encoder's folder has as a prompt for queries stands before each.
+
     Parameters
     ----------
     data_file, text_column, **reading
@@ -50,7 +52,10 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
     ------
     DataError
         If the vectors are of other texts, in another order, or of another model.
+    WeightsError
+        If the encoder's vectors are meant to be compared otherwise, or with prompts before texts.
     """
+    encoder.layout.check_comparable(searching=True)
     texts = partial(stream_texts, data_file, text_column)
     if vectors_file is None:
         blocks = map(encoder.encode, chunks_of(texts(**reading)))
@@ -59,7 +64,8 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
         vectors = open_vectors(vectors_file, now["rows"], encoder.dimension)
         check_origin(vectors_file, now)
         blocks = (vectors[start:start + CHUNK] for start in range(0, len(vectors), CHUNK))
-    scores, rows = nearest(encoder.encode(queries), blocks, top_k)
+    prompt = encoder.layout.query_prompt
+    scores, rows = nearest(encoder.encode([prompt + query for query in queries]), blocks, top_k)
     wanted = set(rows.flatten().tolist())
     found = {row: text for row, text in enumerate(texts(**again(reading))) if row in wanted}
     return [[Match(score, row, found[row]) for score, row in zip(*pair, strict=True)]

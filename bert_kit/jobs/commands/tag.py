@@ -19,7 +19,7 @@ from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions,
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, show
 
 COLOURS = (31, 32, 33, 34, 35, 36)  # of ANSI terminals, type by type
 Write = Callable[[int, TaggedText], Any]
@@ -91,10 +91,10 @@ def run(options: UseTaggerOptions) -> int:
     if table is not None and options.tag_column is not None:
         entities = are_entities([*tagger.classes, *table.classes])
         scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
-        print("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
+        show("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
     warn(reading_notes(reading))
     if options.output_file is not None:
-        print(f"{count:,} texts: {options.output_file}")
+        show(f"{count:,} texts: {options.output_file}")
     return count
 
 

@@ -14,6 +14,7 @@ from bert_kit.checks import number, share
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
+from bert_kit.printing import show
 from bert_kit.training import TrainingArguments
 
 SHOWN = 3  # of the rows that are left out
@@ -212,7 +213,7 @@ class RunningOptions(Options):
     def say(self, text: str) -> None:
         """Print a line, unless only warnings are wanted."""
         if self.verbosity:
-            print(text)
+            show(text)
 
     def in_folder(self, name: str) -> Self:
         """Return options with a real output folder where none was chosen.

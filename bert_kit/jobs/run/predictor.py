@@ -12,7 +12,7 @@ from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.lookup import find_folder
 from bert_kit.modes import evaluation_mode
-from bert_kit.printing import one_line
+from bert_kit.printing import one_line, show
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
                                model_inputs)
@@ -28,7 +28,9 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BERTForMultiLabel": ("a text classifier", "predict"),
          "BertForTokenClassification": ("a tagger", "tag"),
          "BertForQuestionAnswering": ("an answerer", "answer"),
-         "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED}
+         "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED,
+         "BertForNextSentencePrediction": PRETRAINED, "BertLMHeadModel": PRETRAINED,
+         "BertForMultipleChoice": ("a model of multiple choice", "train, for a task of the kit")}
 
 
 def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
@@ -64,7 +66,7 @@ def check_pieces(tokenizer: Tokenizer, config: BertConfig, what: object) -> None
 def warn(line: str) -> None:
     """Print a line where it does not mix with results: standard output may be a CSV."""
     if line:
-        print(line, file=sys.stderr)
+        show(line, sys.stderr)
 
 
 class TrainedModel:

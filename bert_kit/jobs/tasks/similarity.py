@@ -151,6 +151,7 @@ class SentenceEncoder(TrainedModel):
 
     def answers(self, dataset: Sequence[Any]) -> np.ndarray:
         """Pairs of texts (N) -> the cosines of their vectors (N,)."""
+        self.layout.check_comparable()
         vectors = directions(self.encode([text for side in zip(*dataset, strict=True)
                                           for text in side]))
         first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
@@ -252,6 +253,7 @@ class SimilarityTask(Task[Part]):
     def predictor(self, model: nn.Module, tokenizer: Tokenizer, options: Any,
                   device: torch.device, processes: Processes) -> SentenceEncoder:
         _, layout = find_layout(options.model, options.pooling, options.download)
+        layout = layout._replace(similarity="cosine")  # which is what is trained
         encoder = SentenceEncoder.of(model, tokenizer, layout, device, processes)
         encoder.max_length = options.max_length or encoder.max_length
         return encoder

@@ -25,6 +25,7 @@ TRAINED = tuple(PLACES)[:-1]  # of `train --task`; masked is the job pretrain
 # The tasks of a classifier by what config.json calls its problem, as the Hugging Face library does.
 PROBLEMS = {"single_label_classification": "classification",
             "multi_label_classification": "multi_label", "regression": "regression"}
+OLD_ACTIVATION = "sbert_ce_default_activation_function"
 ARCHITECTURES = {"TokenClassification": "tagging", "QuestionAnswering": "answering",
                  "MaskedLM": "masked", "PreTraining": "masked"}
 
@@ -75,7 +76,24 @@ def text_task(config: BertConfig) -> Any:
     if str(problem) not in PROBLEMS:
         raise ConfigError(f"config.json: problem_type is {problem!r}; expected one of "
                           f"{', '.join(PROBLEMS)}")
+    if problem == "regression":
+        _check_one_number(config)
     return task_named(PROBLEMS[str(problem)])
+
+
+def _check_one_number(config: BertConfig) -> None:
+    """Refuse what a foreign model of numbers asks for that would change or drop one."""
+    if config.num_labels > 1:
+        raise ConfigError(f"config.json: problem_type is 'regression' with {config.num_labels} "
+                          "outputs; the kit's regression tells one number a text, so expected 1")
+    own = config.extra.get("sentence_transformers")
+    for key, value in (("sentence_transformers: activation_fn",
+                        own.get("activation_fn") if isinstance(own, dict) else None),
+                       (OLD_ACTIVATION, config.extra.get(OLD_ACTIVATION))):
+        if value is not None and not str(value).endswith(".Identity"):
+            raise ConfigError(f"config.json: {key} is {value!r:.100}, to be put on each number; "
+                              "the kit does only torch.nn.Identity: without the key it gives the "
+                              "numbers before it")
 
 
 def task_of_folder(folder: Path) -> Task:

@@ -25,7 +25,7 @@ from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
                                              read_calibration)
 from bert_kit.jobs.tasks.rows import one_or_two, read_rows, text_names
-from bert_kit.jobs.tasks.table import text_task
+from bert_kit.jobs.tasks.table import OLD_ACTIVATION, text_task
 from bert_kit.model import CLASSIFIERS, POOLINGS, make_classifier
 from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer
@@ -41,7 +41,8 @@ NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder b
 CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
 # What config.json says of the task.
-TASK_KEYS = ("problem_type", "thresholds", "calibration", "task")
+TASK_KEYS = ("problem_type", "thresholds", "calibration", "task", "sentence_transformers",
+             OLD_ACTIVATION)
 IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
 
 
