@@ -15,7 +15,6 @@ from bert_kit.errors import (BertKitError, MachineError, NothingLearned, UsageEr
 from bert_kit.jobs.options.declare import nearest
 from bert_kit.jobs.options.parser import parse, same_spelling
 from bert_kit.jobs.table import JOBS, RESUMED, renamed
-from bert_kit.printing import one_line
 
 USAGE = "bert-kit JOB [options]; bert-kit JOB --help lists the options of a job"
 

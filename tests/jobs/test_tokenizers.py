@@ -133,8 +133,3 @@ def test_explore_refuses_before_the_weights_are_read(folders, tmp_path):
             explore(folders / "masked", "good", output_file=tmp_path / "page.html")
     finally:
         (folders / "masked" / "kept").replace(folders / "masked" / "model.safetensors")
-
-
-def test_a_warning_of_the_kit_is_one_line_for_people():
-    assert cli._one_line_of("a\nb", UserWarning, cli.__file__, 3) == "warning: a b\n"
-    assert "elsewhere.py:3: UserWarning: a" in cli._one_line_of("a", UserWarning, "elsewhere.py", 3)
