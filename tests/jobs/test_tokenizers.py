@@ -7,7 +7,7 @@ import torch
 
 from bert_kit import (BertConfig, BERTForMaskedLM, BERTForQuestionAnswering,
                       BERTForSequenceClassification, BERTForTokenClassification, BERTModel,
-                      Tokenizer, cli, get_tokenizer, save_pretrained)
+                      Tokenizer, get_tokenizer, save_pretrained)
 from bert_kit.cli import main
 from bert_kit.errors import ConfigError
 from bert_kit.jobs.commands.explore import explore
