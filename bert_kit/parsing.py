@@ -10,30 +10,28 @@ JSON_DEPTH = 100  # levels of lists and objects; no file in use has ten
 JSON_VALUES = 10_000_000  # and commas in texts; SQuAD 2.0 has about 3 million
 
 
-def json_decoder(name: object) -> json.JSONDecoder:
-    """Return a decoder that takes no key twice, and neither NaN nor infinity.
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise BertKitError(f"key {key!r} appears twice; expected it once")
+        result[key] = value
+    return result
 
-    Its own errors (a BertKitError) call the text `name`.
-    """
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise BertKitError(f"{name}: key {key!r} appears twice; expected it once")
-            result[key] = value
-        return result
 
-    def refuse(constant: str) -> NoReturn:
-        raise BertKitError(f"{name}: {constant} is not a JSON number")
+def _refuse(constant: str) -> NoReturn:
+    raise BertKitError(f"{constant} is not a JSON number")
 
-    def finite(digits: str) -> float:  # 1e999 is spelled like a number and read as infinity
-        return number if math.isfinite(number := float(digits)) else refuse(digits[:20])
 
-    return json.JSONDecoder(object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
+def _finite(digits: str) -> float:  # 1e999 is spelled like a number and read as infinity
+    return number if math.isfinite(number := float(digits)) else _refuse(digits[:20])
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
 
 
 def parse_json(text: str, name: object, start: int | None = None) -> Any:
-    """Parse JSON strictly: see `json_decoder`; at most 100 levels, and 10 million values.
+    """Parse JSON strictly: no key twice, no NaN or infinity, 100 levels, 10 million values.
 
     Parameters
     ----------
@@ -45,21 +43,19 @@ def parse_json(text: str, name: object, start: int | None = None) -> Any:
     BertKitError
         Names `name` and what is wrong with the text.
     """
+    if start is None:
+        check_count(text, name)
     try:
-        if start is None:
-            check_count(text, name)
-            value = result = json_decoder(name).decode(text)
-        else:
-            value, end = json_decoder(name).raw_decode(text, start)
-            result = value, end
+        value, end = STRICT.raw_decode(text, start) if start is not None else (
+            STRICT.decode(text), None)
         check_depth(value)
-    except BertKitError:
-        raise
+    except BertKitError as error:
+        raise BertKitError(f"{name}: {error}") from None
     except RecursionError:
         raise BertKitError(f"{name}: JSON is nested too deeply") from None
     except (UnicodeDecodeError, ValueError) as error:  # ValueError: also integers over 4,300 digits
         raise BertKitError(f"{name}: not valid JSON ({str(error).splitlines()[0]})") from None
-    return result
+    return value if start is None else (value, end)
 
 
 def check_count(text: str, name: object) -> None:

@@ -36,7 +36,7 @@ class PredictionWriter:
     """A table of rows that arrive in chunks; the file appears when the `with` block ends well.
 
     It is written as the kit's reader takes a file of that name: a path that ends in .tsv or .tab
-    has tabs between cells, one in .jsonl or .ndjson an object a line, and everything else is CSV.
+    has tabs between cells, one in .jsonl, .ndjson or .json an object a line, and all else is CSV.
     Texts and names are quoted, numbers are not.
 
     Parameters
@@ -109,7 +109,7 @@ class PredictionWriter:
 def _row_writer(handle: TextIO, suffix: str, columns: Sequence[str],
                 guard: bool) -> Callable[[Sequence[Cell]], object]:
     """Return what writes a row of cells; the header, where there is one, is written."""
-    if suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson", ".json"):
         return lambda row: handle.write(json.dumps(
             dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
     tabs = suffix in (".tsv", ".tab")
@@ -122,7 +122,6 @@ def _row_writer(handle: TextIO, suffix: str, columns: Sequence[str],
         else guard_formula(cell) for cell in row)
     write(columns)
     return write
-
 
 
 def class_columns(class_names: Sequence[str], labelled: bool = False,

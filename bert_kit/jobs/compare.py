@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bert_kit.data import column_names, read_table
+from bert_kit.data import LabelList, column_names, read_table
 from bert_kit.errors import BertKitError, ConfigError
 from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
 from bert_kit.files import read_json
@@ -277,9 +277,10 @@ def _test_rows(folder: str | Path) -> tuple[list[tuple[Any, str]], list[str]]:
     try:
         names = column_names(path)
         *texts, label = names[:names.index("prediction")]
-        table = read_table(path, one_or_two(tuple(texts)), label)
-        return ([*zip(table.texts, table.labels, strict=True)],
-                [*read_table(path, one_or_two(tuple(texts)), "prediction").labels])
+        tables = [read_table(path, one_or_two(tuple(texts)),
+                             LabelList(name) if label == "labels" else name)
+                  for name in (label, "prediction")]
+        return [*zip(tables[0].texts, tables[0].labels, strict=True)], [*tables[1].labels]
     except ValueError as error:  # a BertKitError too
         raise ConfigError(f"{path}: is not what train leaves ({error})") from None
 

@@ -21,6 +21,7 @@ from bert_kit import (Answerer, BERTForQuestionAnswering, BERTForSequenceClassif
                       get_tokenizer, load_pretrained, save_pretrained, train_classifier,
                       train_tagger, train_tokenizer)
 from bert_kit.active import LabelFile
+from bert_kit.cells import unguard
 from bert_kit.cli import main
 from bert_kit.data import (AnsweringDataset, ClassificationDataset, MLMDataset, Question,
                            TaggingDataset, read_conll, read_table)
@@ -155,7 +156,7 @@ def test_predictions_are_tables_that_no_spreadsheet_runs(odd, tmp_path, name):
     rows = read_csv(tmp_path / "p.csv")
     assert len(rows) == 3 and len({len(row) for row in rows}) == 1
     written = text.encode("utf-8", "backslashreplace").decode()
-    assert rows[1][0].removeprefix("'") == written.removeprefix("'")
+    assert unguard(rows[1][0]) == written
     tag.run(tag.UseTaggerOptions(model=odd / "BERTForTokenClassification", text=[text, "the"],
                                  device="cpu", output_file=tmp_path / "t.csv"))
     rows += read_csv(tmp_path / "t.csv")

@@ -57,7 +57,7 @@ HOSTILE = ["-", "+", "=1+1", "'-", "'=1", "@x", "'\\=x", "'\\'\\-", "'\\\"a\"", 
            '["a"]', "a,b", "a;b", "1", "1.0", "-1.5", "+1e3", "nan", "\\", "a\\", "NULL"]
 NAMED = (CELLS | st.sampled_from(HOSTILE)).filter(lambda name: name == name.strip())
 CELLS = CELLS | st.sampled_from(HOSTILE)
-TABLES = st.sampled_from([".csv", ".tsv", ".jsonl"])
+TABLES = st.sampled_from([".csv", ".tsv", ".TAB", ".jsonl", ".json", ".txt"])
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | NUMBERS | NAMES, lambda inner:
                      st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
@@ -190,7 +190,7 @@ def test_splits(rows, seed, ratios):
 def assert_no_formula(path):
     """No cell begins as a formula does; one that is written as a number is a number."""
     with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ","):
+        for row in csv.reader(file, delimiter="\t" if path.suffix in (".tsv", ".TAB") else ","):
             for cell in row:
                 assert not re.match("[=+@\t\r\n\uff1d\uff0b\uff20\uff0d-]", cell) or re.match(
                     r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$", cell, re.ASCII)
@@ -213,7 +213,7 @@ def test_tables_of_predictions(rows, names, suffix):
             found = read_table(path, "text", Number(f"probability_{name}")).labels
             assert np.allclose(found, probabilities[:, place], atol=1e-6)
         assert not notes
-        if suffix != ".jsonl":
+        if "json" not in suffix:
             assert_no_formula(path)
 
 

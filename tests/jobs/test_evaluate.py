@@ -155,3 +155,4 @@ def test_the_file_that_a_manifest_names_is_said_and_must_be_the_one_of_the_train
         with pytest.raises(BertKitError, match="private.csv.* hold other rows .*--data_file"):
             evaluated(tmp_path / "run", output_dir=tmp_path / "out")
     assert "private.csv" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert not (tmp_path / "run" / "split.json").exists()

@@ -8,7 +8,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import FILES, OwnTaskOptions, TableReadingOptions, UseOptions
-from bert_kit.jobs.run.folder import check_place, known_settings, stored_run
+from bert_kit.jobs.run.folder import check_place, known_settings, remove_split_on_error, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, setting_of,
@@ -141,13 +141,14 @@ def _rows(task: Task, predictor: Any, folder: Path, options: EvaluateOptions) ->
                       if isinstance(path := getattr(settings, name, None), str))
     if files:  # a manifest may be anyone's
         options.say(f"rows      of {files}, as {folder / 'manifest.json'} says")
-    parts = TrainingJob(task, settings).read()
-    if parts.test is None:
-        raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
-    if files and task.fingerprint(parts, predictor.tokenizer) != read_json(
-            folder / "manifest.json").get("data"):
-        raise ConfigError(f"{folder}: {files} hold other rows than it was trained with; "
-                          "give a --data_file")
+    with remove_split_on_error(folder):
+        parts = TrainingJob(task, settings).read()
+        if parts.test is None:
+            raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
+        if files and task.fingerprint(parts, predictor.tokenizer) != read_json(
+                folder / "manifest.json").get("data"):
+            raise ConfigError(f"{folder}: {files} hold other rows than it was trained with; "
+                              "give a --data_file")
     return parts.test
 
 

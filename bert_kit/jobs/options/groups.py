@@ -36,7 +36,7 @@ def stops_early(options: Any) -> bool:
 
 A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
 FILES = ("data_file", "train_file", "validation_file", "test_file", "input_file", "pool_file")
-A_FILE = Needs("a file to read", lambda options: any(
+A_FILE = Needs("a data_file or another file of rows", lambda options: any(
     getattr(options, name, None) is not None for name in FILES))
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
 
