@@ -85,10 +85,12 @@ def train_all_classifiers(model_path: str | Path | None = None,
         A row for each head, and for each baseline; see `leaderboard`. leaderboard.csv,
         comparison.png and a folder for each head are left in `output_dir`.
     """
-    given = given_options(model=model_path, data_file=data_path,
-                          classifiers=tuple(classifier_types))
+    heads = tuple(classifier_types)  # all, if settings do not say
+    named = heads != HEADS or not {"classifier", "classifiers"} & settings.keys()
+    given = given_options(settings, model=model_path, data_file=data_path,
+                          classifiers=heads if named else None)
     kind = compare_options(settings.get("task", "classification"))
-    return run(kind.from_names({**given, **settings}))
+    return run(kind.from_names(given))
 
 
 def run(options: Any) -> Board:

@@ -135,8 +135,8 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
     BertKitError
         For input that cannot be used; before any training.
     """
-    given = given_options(classifier=classifier_type, model=model_path, data_file=data_path)
-    return train(settings.get("task", "classification"), {**given, **settings})
+    return train(settings.get("task", "classification"), given_options(
+        settings, classifier=classifier_type, model=model_path, data_file=data_path))
 
 
 def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
@@ -159,7 +159,7 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
         `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
         where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
     """
-    return train("tagging", {**given_options(model=model_path, data_file=data_path), **settings})
+    return train("tagging", given_options(settings, model=model_path, data_file=data_path))
 
 
 def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
@@ -182,7 +182,7 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
         `rows`, `validation` and `test` scores (see `answer_metrics`), `null_threshold`, `seconds`,
         `output_dir` and more.
     """
-    return train("answering", {**given_options(model=model_path, data_file=data_path), **settings})
+    return train("answering", given_options(settings, model=model_path, data_file=data_path))
 
 
 def train_similarity(model_path: str | Path | None = None,
@@ -206,8 +206,7 @@ def train_similarity(model_path: str | Path | None = None,
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", {**given_options(model=model_path, train_file=train_file),
-                                **settings})
+    return train("similarity", given_options(settings, model=model_path, train_file=train_file))
 
 
 def pretrain(model_path: str | Path | None = None,
@@ -231,7 +230,7 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", {**given_options(model=model_path, train_file=train_file), **settings})
+    return train("masked", given_options(settings, model=model_path, train_file=train_file))
 
 
 class TextClassificationTrainer:
@@ -267,7 +266,7 @@ class TextClassificationTrainer:
                  **changes: "Unpack[TextKeywords]") -> None:
         if settings is None:
             self.task: Any = task_named(changes.get("task", "classification"))
-            settings = self.task.options.from_names({**given_options(model=model_path), **changes})
+            settings = self.task.options.from_names(given_options(changes, model=model_path))
             settings = within_positions(self.task, settings)
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
@@ -294,7 +293,7 @@ class TextClassificationTrainer:
             Other options of the data, such as `text_column`, `label_column`, `train_size`,
             `val_size`, `test_size`, `random_state`.
         """
-        given = {**given_options(data_file=dataset_path), **changes}
+        given = given_options(changes, data_file=dataset_path)
         self.settings = self.settings.replace(**named(self.task.options, given))
         return self.use_parts(self.processes.from_first(self._job().read))
 

@@ -380,6 +380,9 @@ def test_what_is_set_is_not_tuned(tmp_path):
         "categorical", "log_uniform"]
     given = SearchSpace().continuous("label_smoothing", 0, 0.2)
     assert search_space(settings(), given) is given
+    pairs = {"dropout": (0, 1), "label_smoothing": (0, 1), "depth": (1, 3), "warmup_steps": (0, 9)}
+    assert [p.kind for p in search_space(settings(), pairs).parameters] == [
+        "continuous", "continuous", "discrete", "discrete"]  # a rate is no count
     with pytest.raises(ConfigError, match="every parameter of the space is set already .*lr"):
         search_space(settings(lr=1e-3), {"lr": [1, 2]})
 

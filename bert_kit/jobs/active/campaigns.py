@@ -81,9 +81,9 @@ def learn_actively(data_path: str | Path | None = None, model_path: str | Path |
     BertKitError
         For input that cannot be used; before any training.
     """
-    given = given_options(data_file=data_path, model=model_path)
+    given = given_options(settings, data_file=data_path, model=model_path)
     options = options_for(str(settings.get("task", "classification")))
-    return run(options.from_names({**given, **settings}), acquisitions)
+    return run(options.from_names(given), acquisitions)
 
 
 def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Results:

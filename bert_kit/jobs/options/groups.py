@@ -4,12 +4,14 @@
 the task, see `with_defaults`.
 """
 
+import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from bert_kit.checks import number, share
+from bert_kit.checks import number, share, unique
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
@@ -17,6 +19,25 @@ from bert_kit.training import TrainingArguments
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
+
+
+def _of_one_process(value: object, beside: Mapping[str, Any]) -> str:
+    processes = os.environ.get("WORLD_SIZE", "1")
+    return "" if processes in ("", "1") else (
+        f"in the field these are rows of one process, and there are {processes}; expected "
+        "batch_size, the rows of all together")
+
+
+def _a_share(value: Any, beside: Mapping[str, Any]) -> str:
+    with contextlib.suppress(TypeError, ValueError):  # told when the options are made
+        if not 0 <= float(value) < 1:
+            return "expected a share of all steps, below 1; a number of steps is warmup_steps"
+    return ""
+
+
+def _of_the_head(value: object, beside: Mapping[str, Any]) -> str:
+    return "" if beside.get("task") not in ("answering", "similarity", "masked") else (
+        f"the head of {beside['task']} has no dropout; expected dropout, of the encoder")
 
 
 def _optimizer(*names: str) -> Needs:
@@ -47,7 +68,8 @@ class ModelOptions(Options):
                              "max_seq_length", least=3)
     dropout: float | None = option(
         None, "dropout of the head, or of the encoder under a head that has none; the model's own "
-        "by default", "dropout_rate", "classifier_dropout")
+        "by default", "dropout_rate", "classifier_dropout",
+        doubts={"classifier_dropout": _of_the_head})
 
     hidden_dropout_prob: float | str | None = option(
         None, "dropout of the encoder's hidden states; the model's own by default, but .1 for a "
@@ -84,7 +106,8 @@ class TrainingOptions(Options):
                             lambda options: options.max_steps < 1 and options.min_steps is None
                             and options.num_train_epochs is None))
     batch_size: int = option(32, "rows in a batch, of all processes together",
-                             "per_device_train_batch_size", least=1)
+                             "per_device_train_batch_size", least=1,
+                             doubts={"per_device_train_batch_size": _of_one_process})
     gradient_accumulation_steps: int = option(TrainingArguments.gradient_accumulation_steps,
                                               "batches in a step")
     learning_rate: float | str | None = option(
@@ -101,7 +124,8 @@ class TrainingOptions(Options):
     weight_decay: float = option(TrainingArguments.weight_decay,
                                  "of matrices; vectors do not decay")
     warmup_steps: float = option(TrainingArguments.warmup_steps,
-                                 "steps of rising rate; below 1 a share", "warmup_ratio")
+                                 "steps of rising rate; below 1 a share", "warmup_ratio",
+                                 doubts={"warmup_ratio": _a_share})
     lr_scheduler_type: str = option(TrainingArguments.lr_scheduler_type,
                                     "linear, cosine or constant; or wsd, which falls over the "
                                     "last 30% only")
@@ -169,7 +193,8 @@ class RunningOptions(Options):
     seed: int = option(0, "of everything random", "random_state", least=0)
     device: str = option("auto", "auto, cpu, cuda or mps", may_change=True)
     threads: int | None = option(
-        None, "of torch on a CPU; the same number gives the same bits", least=1)
+        None, "of torch on a CPU; the same number gives the same bits", least=1,
+        most=1_024)
     time_limit: float | None = option(None, "seconds of training at most", may_change=True)
     resume: str | None = option(None, "go on with an interrupted run", choices=("auto",),
                                 may_change=True)
@@ -269,6 +294,7 @@ class TableOptions(FileOptions):
         if not 1 <= len(self.text_column) <= 2 or "" in self.text_column:
             raise ConfigError(f"text_column names {len(self.text_column)} columns; expected one, "
                               "or two for pairs")
+        unique("text_column", self.text_column)
 
 
 @dataclass(frozen=True)

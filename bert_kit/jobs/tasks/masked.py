@@ -94,7 +94,7 @@ class MaskedOptions(TrainOptions, MaskingOptions):
         None, "folder for the tokens of train_file, made or used again; for text beyond memory",
         may_change=True)
     workers: int = option(1, "processes that fill the store", "preprocessing_num_workers",
-                          least=1, may_change=True)
+                          least=1, most=1_024, may_change=True)
     tokenizer: str | None = option(
         None, "folder or name of a tokenizer; by default the model's, else one is learned",
         "tokenizer_name", may_change=True)

@@ -46,7 +46,7 @@ class SearchOptions(Options):
     timeout: float | None = option(None, "seconds after which no new trial begins",
                                    may_change=True)
     jobs: int = option(1, "trials at a time, each in a process of its own", "n_jobs", least=1,
-                       may_change=True)
+                       most=1_024, may_change=True)
     keep_top: int | None = option(None, "models of the best trials to keep (default: 3; with "
                                   "folds none)", least=0, may_change=True)
     train_best: bool = option(True, "train once more with the best, and score the test rows",

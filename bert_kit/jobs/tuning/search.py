@@ -102,8 +102,8 @@ def tune_classifier(classifier_type: str | None = None, model_path: str | Path |
     BertKitError
         For input that cannot be used; before any training.
     """
-    options = _options({"classifier": classifier_type, "model": model_path, "data_file": data_path,
-                        **settings})
+    options = _options(given_options(settings, classifier=classifier_type, model=model_path,
+                                     data_file=data_path))
     return find_best(options, space)["best_params"]
 
 
@@ -125,8 +125,10 @@ def tune_all_classifiers(model_path: str | Path | None = None,
     dict
         For each head what `load_best_config` returns. best_overall_classifier.json has the best.
     """
-    return run(_options({"model": model_path, "data_file": data_path,
-                         "classifiers": tuple(classifier_types), **settings}))
+    heads = None if "classifiers" in settings and tuple(classifier_types) == HEADS else tuple(
+        classifier_types)
+    return run(_options(given_options(settings, model=model_path, data_file=data_path,
+                                      classifiers=heads)))
 
 
 def _options(settings: Mapping[str, Any]) -> Any:
