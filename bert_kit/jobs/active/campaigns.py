@@ -32,7 +32,7 @@ from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.options.declare import given_options
 from bert_kit.jobs.run.build import (check_options, chosen_dropout, default_dropout, dropout_note,
                                      starting_config, within_positions)
-from bert_kit.jobs.run.folder import (as_begun, check_folder, lock_folder, open_folder,
+from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, lock_folder, open_folder,
                                       remove_split_on_error)
 from bert_kit.jobs.run.job import Results
 from bert_kit.jobs.run.randomness import threads
@@ -119,6 +119,7 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
             for name in options.acquisition:
                 campaigns.run_one(name, acquisitions[name], seed, simulated(rows.truth))
         results = report(campaigns.histories, campaigns.costs, rows)
+        check_kept(folder)
         check_learned(results["verdict"], options.strict, folder)
         return results
 

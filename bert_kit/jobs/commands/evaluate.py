@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
-from bert_kit.jobs.options.declare import Needs, option
-from bert_kit.jobs.options.groups import OwnTaskOptions, UseOptions
+from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.groups import OF_FILES, OwnTaskOptions, UseOptions
 from bert_kit.jobs.run.folder import check_place, known_settings, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
@@ -20,7 +20,6 @@ from bert_kit.training import Processes, choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
 RUN_FILES = ("manifest.json", "training_args.json", *WEIGHT_FILES)  # a folder with one is a run's
-OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from bert_kit.data import read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, UseOptions,
-                                             check_output)
+from bert_kit.jobs.options.groups import (OF_FILES, OwnTaskOptions, PrecisionOptions, UseOptions,
+                                          check_output)
 from bert_kit.jobs.run.folder import stored_run
 from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
@@ -43,8 +43,8 @@ class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions):
     output_file: str | None = option(None, "CSV to write; without it, standard output")
     text_column: tuple[str, ...] | None = option(
         None, "column with the texts, two for pairs; by default as in training")
-    delimiter: str | None = option(None, "of CSV fields")
-    encoding: str = option("utf-8-sig", "of the file")
+    delimiter: str | None = option(None, "of CSV fields", needs=OF_FILES)
+    encoding: str = option("utf-8-sig", "of the file", needs=OF_FILES)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
     raw_cells: bool = option(False, "leave cells alone that a spreadsheet would run as formulas")

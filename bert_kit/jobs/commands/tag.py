@@ -14,8 +14,8 @@ from bert_kit.data import read_conll, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import guard_formula
 from bert_kit.files import atomic_file
-from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output
+from bert_kit.jobs.options.declare import Needs, option
+from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output, is_table
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags)
@@ -39,11 +39,14 @@ class UseTaggerOptions(UseOptions, PrecisionOptions):
     output_file: str | None = option(None, ".csv, a line an entity, or .conll, a line a word; "
                                      "without it, printed")
     words: bool = option(False, "input_file has a word a line, as files to train on have")
-    text_column: str = option("text", "column of the table")
+    text_column: str = option("text", "column of the table", needs=Needs(
+        "an input_file that is a table", lambda options: is_table(options.input_file)
+        and not options.words))
     word_column: int = option(0, "of a file of words, from 0")
     tag_column: int | None = option(None, "of a file of words that has the right tags too: they "
                                     "are scored")
-    encoding: str = option("utf-8-sig", "of the file")
+    encoding: str = option("utf-8-sig", "of the file", needs=Needs(
+        "an input_file", lambda options: options.input_file is not None))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -44,12 +44,22 @@ def _optimizer(*names: str) -> Needs:
     return Needs(f"optim {' or '.join(names)}", lambda options: options.optim in names)
 
 
+OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
+
+
+def is_table(path: str | None) -> bool:
+    """Say whether a file, if there is one, has columns; a .txt has lines."""
+    return path is not None and not path.lower().endswith(".txt")
+
+
 def stops_early(options: Any) -> bool:
     """Say whether options have a rule that may end training before its last step."""
     return bool(options.early_stopping or options.trend_window or options.regression)
 
 
 A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
+A_FOLDER = Needs("an output_dir, where checkpoints are kept",
+                 lambda options: options.output_dir is not None)
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
 
 
@@ -178,7 +188,7 @@ class StoppingOptions(Options):
     regression: float | None = option(None, "stop when it lies so far below the best, as .2",
                                       may_change=True)
     metric: str | None = option(None, "what decides which epoch is best", "metric_for_best_model")
-    load_best_model_at_end: bool = option(True, "keep the best epoch, not the last")
+    load_best_model_at_end: bool = option(True, "keep the best epoch, not the last", needs=A_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -202,10 +212,10 @@ class RunningOptions(Options):
     eval_steps: int | None = option(None, "measure every so many steps, not every epoch", least=1)
     save_steps: int | None = option(
         None, "save every so many steps, not every epoch; the end and the best are saved too",
-        least=1, may_change=True)
+        least=1, may_change=True, needs=A_FOLDER)
     save_total_limit: int = option(TrainingArguments.save_total_limit,
                                    "newest checkpoints to keep, besides the best",
-                                   may_change=True)
+                                   may_change=True, needs=A_FOLDER)
     baselines: bool = option(True, "score what has to be beaten beside BERT", may_change=True)
     fast_dev_run: bool = option(False, "try everything on a few rows and keep nothing")
     overfit_batches: int | None = option(None, "train and score on the same so many batches",

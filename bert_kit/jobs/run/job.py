@@ -18,8 +18,8 @@ from bert_kit.files import write_json
 from bert_kit.jobs.run.build import (check_options, dropout_note, make_model, make_trainer,
                                      within_positions)
 from bert_kit.jobs.run.card import write_card
-from bert_kit.jobs.run.folder import (as_begun, check_folder, highest_memory, open_folder, open_job,
-                                      quoted, remove_split_on_error, write_label_mapping)
+from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, highest_memory, open_folder,
+                                      open_job, quoted, remove_split_on_error, write_label_mapping)
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.run.task import Part, Parts, Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
@@ -212,6 +212,13 @@ class TrainingJob(Generic[Part]):
             f"{options.from_scratch}, random weights")
         options.say(f"model     {parameters:,} parameters, {origin}, "
                     f"{training.predictor.device.type}, {training.trainer.args.precision}")
+        held_out = training.datasets.keys() - {"train"}
+        if not held_out:
+            options.say("note      no rows are held out, so nothing is scored, nor a baseline")
+        elif (options.load_best_model_at_end and options.output_dir is None
+              and "validation" in held_out):
+            options.say("note      without an output_dir no checkpoint is kept, so the model is "
+                        "that of the last step")
         for line in filter(None, [dropout_note(self.task, options),
                                   *self.task.describe(training, baselines)]):
             options.say(line)
@@ -268,6 +275,7 @@ class TrainingJob(Generic[Part]):
         write_card(folder, results, task.what, columns, use)
         if plots:
             plot_learning_curves(training.trainer.state.log, folder / "learning_curves.png")
+        check_kept(folder)
         if not options.fast_dev_run:
             options.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                         f"\nuse it with: python -m bert_kit {use}")

@@ -31,8 +31,8 @@ from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
                                      explicit_rates, planned_epochs, starting_config,
                                      usual_epochs)
-from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, manifest, quoted,
-                                      remove_split_on_error, stored_run)
+from bert_kit.jobs.run.folder import (as_begun, check_kept, check_place, check_same_run, manifest,
+                                      quoted, remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
@@ -263,6 +263,7 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
             write_best_config(options.output_dir, search.name, config)
     if options.report:
         options.say(f"report    {draw_report(search)}")
+    check_kept(search.folder)
     again = (f": best_model; its schedule is in {path}" if "schedule" in config else
              f"; train again with: python -m bert_kit {search.task.job} --config {quoted(path)}")
     options.say(f"saved in {search.folder}{again}")
