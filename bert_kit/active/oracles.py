@@ -105,6 +105,10 @@ class LabelFile:
                 self._write(rows, answers)
         return self(rows)
 
+    def answered(self, rows: Sequence[int]) -> int:
+        """Return how many of the rows that were asked for have an answer by now."""
+        return sum(cell != OPEN for cell, _ in self._answers(rows).values())
+
     def _answers(self, rows: Sequence[int]) -> Answers:
         """Return {row: (what is written, where)}; the file is made anew if it is of other rows."""
         answers = self._read() if self.path.exists() else {}

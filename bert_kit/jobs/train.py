@@ -17,7 +17,7 @@ from bert_kit.jobs.options.declare import (Options, composed, given_options, nam
                                            with_defaults)
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import known_settings, share_folder
+from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
@@ -272,6 +272,7 @@ class TextClassificationTrainer:
             raise ConfigError("settings and single settings are both given; expected one of them")
         else:
             self.task = task_named(settings.task)
+        self.named_by_head = settings.output_dir == type(settings).output_dir
         self.settings = share_folder(settings, str(settings.classifier), processes)
         self.num_labels, self.processes = num_labels, processes
         self.device = choose_device(self.settings.device)
@@ -311,14 +312,30 @@ class TextClassificationTrainer:
         if self.rows is None:
             raise ConfigError("there are no rows yet; call prepare_data first")
         if model_type is not None:
-            self.settings = self.settings.replace(classifier=model_type)
+            self._change_head(model_type)
         self.training = self._job().build(Rows(self.rows.parts, self.rows.tokenizer, datasets))
+
+    def _change_head(self, model_type: str) -> None:
+        """Have another head; a folder that is called after the one before is called after it."""
+        before = self.settings
+        self.settings = before.replace(classifier=model_type)
+        if not self.named_by_head or self.settings.classifier == before.classifier:
+            return
+        self.settings = share_folder(
+            self.settings.replace(output_dir=type(before).output_dir),
+            str(self.settings.classifier), self.processes)
+        if self.processes.first and Path(before.output_dir).is_dir():  # with the split
+            Path(before.output_dir).rename(self.settings.output_dir)
+        self.processes.wait()
 
     def train(self, datasets: Mapping[str, ClassificationDataset] | None = None) -> TrainerState:
         """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
         if self.training is None:
             self.setup_trainer(datasets or {})
-        training = self._trained()
+        training, folder = self._trained(), self.settings.output_dir
+        if folder is not None and not (Path(folder) / "training_args.json").is_file():
+            same = self.task.fingerprint(training.parts, training.predictor.tokenizer)
+            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, same))
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
         if self.task.chooses_thresholds and "validation" in training.datasets:

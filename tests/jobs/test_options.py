@@ -227,7 +227,7 @@ def said(arguments, capsys):
     ("train --model x --num-hidden-layers 2", "give classifier mlp with it, or depth"),
     ("train --warmup_ratio 1.0", "warmup_ratio is 1.0; expected a share of all steps, below 1"),
     ("tune --warmup_ratio 30", "a number of steps is warmup_steps"),
-    ("train --task answering --classifier_dropout .2", "classifier_dropout is 0.2; the head of ans"),
+    ("train --task answering --classifier_dropout .2", "classifier_dropout is 0.2; the head"),
     ("pretrain --classifier_dropout .2", "no dropout; expected dropout, of the encoder"),
     # what would change nothing
     ("train --momentum 0.5", "momentum is 0.5, which changes nothing without optim sgd or rmsprop"),

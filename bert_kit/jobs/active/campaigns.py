@@ -220,9 +220,12 @@ class Campaigns:
         path, state = self.folder / "labelled.jsonl", learner.state
         _write_labels(path, rows, state.labels)
         options.say(f"labels    {len(state.labels):,} in {path}")
+        done = file.answered(state.queried) if state.queried else 0
         if state.queried:
-            options.say(f"to do     fill in {file.path}, and go on with --resume auto")
-        return {"ended": reason, "labels": len(state.labels), "waiting": len(state.queried),
+            options.say(f"answers   {done:,} of the {len(state.queried):,} of this round, in "
+                        f"{file.path}\nto do     fill in the rest, and go on with --resume auto")
+        return {"ended": reason, "labels": len(state.labels),
+                "waiting": len(state.queried), "answered": done,
                 "output_dir": str(self.folder), "history": learner.history}
 
     def _train_on(self, name: str, learner: ActiveLearner) -> None:

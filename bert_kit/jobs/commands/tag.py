@@ -16,7 +16,7 @@ from bert_kit.evaluation import guard_formula
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import PrecisionOptions, UseOptions, check_output, is_table
-from bert_kit.jobs.run.predictor import CHUNK, warn
+from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags)
 from bert_kit.printing import one_line
@@ -71,8 +71,6 @@ def run(options: UseTaggerOptions) -> int:
     """
     tagger = Tagger.load(options.model, options.device, options.download,
                          precision=options.precision)
-    if tagger.note:
-        warn(tagger.note)
     count, told, table = 0, [], None
     rows: Iterable[Any] = options.text or ()
     tag: Callable[[Any], list[TaggedText]] = tagger.tag

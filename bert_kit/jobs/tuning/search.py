@@ -40,14 +40,13 @@ from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, TextTask
 from bert_kit.jobs.run.best_configs import Config, best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep, SameSeed
-from bert_kit.jobs.tuning.log import SearchLog, parameters_text
 from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
 from bert_kit.training import ALONE, best_precision, choose_device
-from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percentile, Population,
-                            Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
-                            write_report)
+from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, LoggingCallback, Median,
+                            Percentile, Population, Random, SearchSpace, Study, SuccessiveHalving,
+                            Trial, parameters_text, write_lineage, write_report)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -205,9 +204,9 @@ class Search:
                      pruner=pruner, seed=options.seed,
                      resume=resume or options.resume is not None)
 
-    def log(self) -> SearchLog:
+    def log(self) -> LoggingCallback:
         """Return what says how the search goes on."""
-        return SearchLog(self.metric, self.options.say)
+        return LoggingCallback(self.metric, self.options.say)
 
     def config(self, options: Any, trial: Trial) -> Config:
         """Return the best configuration of a trial with these options."""
@@ -331,7 +330,10 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
                           f"{epochs}")
     check_place(folder)
-    return Search(task, options, space, folder, base, task.metric(base, None))
+    search = Search(task, options, space, folder, base, task.metric(base, None))
+    if options.sampler == "pbt":
+        population_of(search)  # or an error
+    return search
 
 
 def read_rows(search: Search) -> tuple[Rows, str]:
@@ -411,11 +413,18 @@ def _search_by_legs(search: Search, pool: dict[str, Any]) -> Config:
     return search.config(trial_options(base, trial.params), trial)
 
 
+def population_of(search: Search) -> PBT:
+    """Return the PBT of a search; ConfigError for a setting that cannot be."""
+    options = search.options
+    return PBT(search.space, population=options.population, quantile=options.quantile,
+               exploit=options.exploit, factors=options.factors, seed=options.seed,
+               direction=search.direction)
+
+
 def _search_by_population(search: Search, pool: dict[str, Any]) -> Config:
     """Change the parameters while a population trains."""
     options, base = search.options, search.base.replace(load_best_model_at_end=False)
-    pbt = PBT(search.space, population=options.population, seed=options.seed,
-              direction=search.direction)
+    pbt = population_of(search)
     step = BertStep(base)
     result = pbt.run(step, generations=base.num_train_epochs, path=search.folder,
                      resume=options.resume is not None, callbacks=[search.log()], **pool)
