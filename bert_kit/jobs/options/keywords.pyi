@@ -817,6 +817,8 @@ class SearchKeywords(TypedDict, total=False):
     epochs: int | None
     eps: float
     eval_steps: int | None
+    exploit: float | None
+    factors: float | Sequence[float] | None
     fast_dev_run: bool
     focal_gamma: float
     folds: int
@@ -895,6 +897,7 @@ class SearchKeywords(TypedDict, total=False):
     precision: str | None
     preprocessing_num_workers: int
     pruner: str | None
+    quantile: float | None
     random_state: int
     regression: float | None
     report: bool
