@@ -222,8 +222,8 @@ class Campaigns:
         options.say(f"labels    {len(state.labels):,} in {path}")
         done = file.answered(state.queried) if state.queried else 0
         if state.queried:
-            options.say(f"answers   {done:,} of the {len(state.queried):,} of this round, in "
-                        f"{file.path}\nto do     fill in the rest, and go on with --resume auto")
+            options.say(f"answers   {done:,} of the {len(state.queried):,} of this round\n"
+                        f"to do     fill in {file.path}, and go on with --resume auto")
         return {"ended": reason, "labels": len(state.labels),
                 "waiting": len(state.queried), "answered": done,
                 "output_dir": str(self.folder), "history": learner.history}
