@@ -39,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *rest = renamed(words) if words else ("--help",)
         with plain_warnings():
             code = _run(name, rest)
-    except SystemExit:  # of --help and wrong usage
-        _flushed()
+    except SystemExit as end:  # of --help and wrong usage
+        if not _flushed() and not end.code:
+            raise SystemExit(1) from None
         raise
     except KeyboardInterrupt:
         if arguments is None:  # once more ends a program that already ends, without a traceback
@@ -61,8 +62,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         print(f"bert_kit {__version__}")
         return 0
     if name not in JOBS:
-        print(f"error: there is no job {name!r}; {nearest(name, JOBS)}\n{jobs_listed()}",
-              file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"error: there is no job {name!r}; {nearest(name, JOBS)}\n{jobs_listed()}",
+                  file=sys.stderr, flush=True)
         return 2
     job = JOBS[name]
     module = importlib.import_module(job.module)

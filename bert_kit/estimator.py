@@ -1,5 +1,6 @@
 """The training of a classifier behind scikit-learn's interface: lists of texts in, classes out."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from bert_kit.errors import DataError
+from bert_kit.errors import ConfigError, DataError
+from bert_kit.jobs.options.declare import spellings
+from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.train import fit_texts
 
 
@@ -103,16 +106,13 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         weights = _weights(sample_weight, len(texts))
         if self.class_weight is not None:
+            self._check_class_weight()
             of_class = compute_sample_weight(self.class_weight, y)
             weights = of_class if weights is None else weights * of_class
         if weights is not None:
             weights = weights * (len(weights) / weights.sum())
-        options = {name: value for name, value in self.get_params(deep=False).items()
-                   if name not in ("class_weight", "random_state", "verbose", "settings")}
-        self.predictor_ = fit_texts(
-            texts, labels.tolist(), [str(name) for name in self.classes_],
-            {**options, "seed": self._seed(), "verbosity": self.verbose,
-             **(self.settings or {})}, weights)
+        self.predictor_ = fit_texts(texts, labels.tolist(), [str(name) for name in self.classes_],
+                                    self._options(), weights)
         return self
 
     def predict_proba(self, X: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -124,6 +124,32 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         """Texts (N) -> labels (N)."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of training; a parameter left as it is gives way to `settings`."""
+        known = spellings(task_named("classification").options)
+        also = {known.get(name, name): name for name in self.settings or {}}
+        options = {**(self.settings or {})}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if name in ("class_weight", "settings"):
+                continue
+            field = known["verbosity" if name == "verbose" else name]
+            if field not in also:
+                options[field] = self._seed() if field == "seed" else value
+            elif value != parameter.default:
+                raise ConfigError(f"{name} is {value!r}, and settings have {also[field]!r}; "
+                                  "expected one of them")
+        return options
+
+    def _check_class_weight(self) -> None:
+        """Refuse weights of other classes than those of y: "1" and 1 are two."""
+        classes = self.classes_.tolist()
+        if isinstance(self.class_weight, Mapping) and {*classes} - self.class_weight.keys():
+            for name in self.class_weight:
+                if name not in classes:
+                    raise DataError(f"class_weight has the class {name!r}; expected classes of y, "
+                                    f"{', '.join(map(repr, classes))[:200]}")
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):

@@ -34,7 +34,7 @@ _FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "N
 
 
 class PlotsMissing(BertKitError):
-    """A picture was asked for and matplotlib is not installed."""
+    """A picture was asked for, and matplotlib is not installed or does not start."""
 
 
 def require_plots() -> None:
@@ -44,6 +44,10 @@ def require_plots() -> None:
     except ImportError:
         raise PlotsMissing("pictures need matplotlib, which is not installed; to have them: "
                            "pip install 'bert_kit[plots]'") from None
+    except Exception as error:  # a bad MPLBACKEND, or another setting of its own
+        raise PlotsMissing("pictures need matplotlib, which does not start here: "
+                           f"{str(error):.200}; mend its settings (MPLBACKEND, matplotlibrc), or "
+                           "leave the pictures out (--plots false)") from None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from bert_kit.errors import ConfigError, is_out_of_memory
+
 IGNORE = -100  # label of a position that has no loss, as torch's cross-entropy has it
 # On a CPU the packed tokens are filled up to a multiple of this. The library that multiplies
 # matrices there compiles a kernel for each shape it meets, which takes longer than a product; so
@@ -23,10 +25,21 @@ def evaluation_mode(model: nn.Module, device: torch.device | str | None = None) 
         Also one of which only parts are in training mode, as with a frozen encoder.
     device
         Where to move the model first; it stays there.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
     """
     modes = {module: module.training for module in model.modules()}
     if device is not None:
-        model.to(device)
+        try:
+            model.to(device)
+        except (AssertionError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise ConfigError(f"device {str(device)!r} cannot be used here ({error!s:.100}); "
+                              "expected one that this machine has, such as cpu") from None
     model.eval()
     try:
         with torch.inference_mode():

@@ -32,7 +32,10 @@ options = task_named("similarity").options(model="minilm", batch_size=16)
 assert options.batch_size == 16 and options.num_train_epochs == 4  # the default of this task
 ```
 
-`_` and `-` are alike in flags. What is typed wins over the file, and the file over the default.
+`_` and `-` are alike in flags. What is typed wins over the file, and the file over the default. Two
+spellings of one option together are refused, and so is a spelling that the field uses for something
+else where it may be meant so: `num_hidden_layers` without a head to be so deep, `warmup_ratio` for
+a number of steps, `per_device_train_batch_size` with several processes.
 """
 FIRST = """## Training
 

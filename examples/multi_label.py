@@ -7,7 +7,10 @@
 
 The rows have the columns text and labels (names with | between, or a JSON list), or a column of 0
 and 1 for each label. Thresholds and scales are chosen on the validation rows and only applied to
-the test rows. Results go to results/statistics.json, pictures to results/visualizations/.
+the test rows. Results go to results/statistics.json (of a warm start to statistics_resumed.json),
+pictures to results/visualizations/. The preset demo is that of short runs on a model that is tuned
+already: a low rate, and of the 12 blocks of BERT-base only the last two move, and the head. What
+a preset says is changed by --set, such as: --set freeze_layers=4 time_limit=600
 """
 
 import argparse
@@ -19,6 +22,8 @@ from bert_kit import BertKitError, Predictor, train_classifier
 
 PRESETS = {
     "fast": {"num_epochs": 3, "max_length": 64, "max_train_samples": 4_000},
+    "demo": {"num_epochs": 3, "batch_size": 16, "learning_rate": 5e-6, "max_length": 64,
+             "max_train_samples": 4_000, "freeze_layers": 10},
     "paper": {"num_epochs": 40, "early_stopping": 2, "batch_size": 16, "learning_rate": 2e-5,
               "max_length": 128},
 }
@@ -36,6 +41,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--learning_rate", type=float, help="a low one for a warm start: 5e-6")
     parser.add_argument("--output_dir", default="results", help="where everything goes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE",
+                        help="options of training in place of the preset's, or besides")
     return parser.parse_args(arguments)
 
 
@@ -50,17 +57,23 @@ def main(args):
         raise BertKitError("extra_epochs are those of a warm start; give --warm_start too")
     if args.learning_rate is not None:
         settings["learning_rate"] = args.learning_rate
+    for name, equals, value in (each.partition("=") for each in args.set):
+        if not equals:
+            raise BertKitError(f"--set has {name!r}; expected NAME=VALUE, as num_epochs=2")
+        settings[name] = value
 
     # 1. Train: binary cross-entropy that starts from how common each label is.
-    results = train_classifier(task="multi_label", data_file=args.data_file, resume=args.resume,
-                               label_column=args.label_column, seed=args.seed, **settings)
+    results = train_classifier(**{
+        "task": "multi_label", "data_file": args.data_file, "resume": args.resume,
+        "label_column": args.label_column, "seed": args.seed, **settings})
 
     # 2. What came out: scores at .5, at one threshold, at one a label; before and after scaling.
     run = Path(results["output_dir"])
     statistics = {name: results.get(name) for name in (
         "test", "validation", "baselines", "calibration", "rows", "seconds")}
     statistics["run"] = json.loads((run / "manifest.json").read_text("utf-8"))
-    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    file = f"statistics{'_resumed' if args.warm_start else ''}.json"  # the first ones stay
+    (folder / file).write_text(json.dumps(statistics, indent=1), encoding="utf-8")
     pictures = folder / "visualizations"
     pictures.mkdir(exist_ok=True)
     for path in sorted(run.glob("*.png")):
@@ -70,7 +83,7 @@ def main(args):
     predictor = Predictor.load(run)
     for text in ("What a lovely surprise, thank you!", "I am so tired of waiting for an answer."):
         print(f"{text}  {', '.join(predictor.predict([text])[0]) or '(no label)'}")
-    print(f"\nsaved in {folder}: statistics.json, visualizations/, {run.name}/")
+    print(f"\nsaved in {folder}: {file}, visualizations/, {run.name}/")
     return results
 
 

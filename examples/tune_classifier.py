@@ -20,7 +20,7 @@ from bert_kit.files import read_json, write_json
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
 from bert_kit.jobs.tuning.legs import BertStep
-from bert_kit.jobs.tuning.log import SearchLog, parameters_text
+from bert_kit.tuner import LoggingCallback, parameters_text
 from bert_kit.jobs.tuning.trial import Objective, trial_options
 from bert_kit.tuner import PBT, TPE, Median, SearchSpace, Study
 
@@ -76,7 +76,7 @@ def main(args):
                   pruner=Median(), seed=args.seed, resume=True)
     over = sum(trial.over for trial in study.trials)
     study.optimize(Objective(base, keep=False), n_trials=args.n_trials - over,
-                   callbacks=[SearchLog(base.metric)])
+                   callbacks=[LoggingCallback(base.metric)])
     shares = study.importance()
     print("importance   " + (", ".join(f"{name} {share:.0%}" for name, share in shares.items())
                              if any(shares.values()) else "too few trials to tell"))
@@ -88,7 +88,7 @@ def main(args):
     pbt = PBT(space.only("lr", "weight_decay", "dropout_rate", "warmup_ratio"),
               population=args.population, seed=args.seed)
     population = pbt.run(step, generations=args.epochs, path=folder / "population",
-                         resume=True, callbacks=[SearchLog(base.metric)])
+                         resume=True, callbacks=[LoggingCallback(base.metric)])
     print("the schedule of the best")
     for generation, params, _ in population.schedule(population.best):
         print(f"  epoch {generation + 1}  {parameters_text(params)}")

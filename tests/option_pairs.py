@@ -58,8 +58,10 @@ LEFT_ALONE = {"task", "device", "plots"}
 
 # ---- what may change nothing beside another, and why
 
-# They look at which evaluation is the best, and here there are five, of five rows each.
-BY_CHANCE = {"metric", "save_steps", "early_stopping", "load_best_model_at_end"}
+# Of five evaluations, of five rows each, the same is the best by the loss and by F1.
+BY_CHANCE = {"classifier", "data_file", "train_file", "label_column", "max_train_samples",
+             "eval_steps", "batch_size", "optim", "freeze_layers", "gradual_unfreezing",
+             "group_by_length", "model"}
 # They say what is run instead: a step or two, on a few rows.
 INSTEAD = {"fast_dev_run", "overfit_batches", "time_limit"}
 INDIFFERENT = {
@@ -69,14 +71,24 @@ INDIFFERENT = {
     ("encoding", "text_column"): "the other column is plain ASCII",
     ("classifier", "hidden_dims"): "widths mean the head mlp",
     ("classifier", "depth"): "a depth means the head mlp",
-    ("layer_decay", "freeze_layers"): "an encoder that is frozen has no rate",
     ("layer_decay", "gradual_unfreezing"): "in the first epoch only the head is trained",
     ("logging_steps", "output_dir"): "without a folder there is no log file",
-    ("eval_steps", "output_dir"): "without a folder there is no log file"}
+    ("eval_steps", "output_dir"): "without a folder there is no log file",
+    ("metric", "output_dir"): "without a folder there is no checkpoint to go back to, as it says",
+    ("early_stopping", "val_size"): "each evaluation is better than the last",
+    ("save_steps", "early_stopping"): "the run ends before",
+    ("save_steps", "metric"): "the third step is the best and saved anyway",
+    ("save_steps", "val_size"): "the third step is the best and saved anyway",
+    ("save_steps", "max_train_samples"): "an epoch has three steps",
+    ("save_steps", "batch_size"): "an epoch has three steps",
+    ("save_steps", "gradient_accumulation_steps"): "an epoch has three steps",
+    ("save_steps", "max_steps"): "there are three steps",
+    ("save_steps", "save_total_limit"): "only the last checkpoint and the best are left"}
 
 
 def may_change_nothing(name, other):
-    return name in BY_CHANCE or other in INSTEAD or (name, other) in INDIFFERENT
+    return (other in INSTEAD or (name, other) in INDIFFERENT
+            or name == "metric" and other in BY_CHANCE)
 
 
 # ---- runs

@@ -25,7 +25,6 @@ FLOORS = {"options": 0, "run": 1, "tasks": 2, "train": 3, "commands": 3, "compar
 # Files of more than 400 lines or fewer than 40, and why they are one idea all the same.
 LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
-    "modes.py": "a context and two numbers that every room needs",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/commands/corpus.py": "a command of one function",
     "jobs/tasks/texts.py": "what three tasks share, and their predictor",

@@ -42,7 +42,8 @@ class LabelFile:
     texts
         By row. They are only shown.
     classes
-        Names by class number. The numbers may be written too.
+        Names by class number. The numbers may be written too, unless one of them is the name of
+        another class.
 
     Raises
     ------
@@ -59,8 +60,11 @@ class LabelFile:
                     or multi_label and SEPARATOR in name:
                 raise ConfigError(f"a class is called {name!r}; expected a name without outer "
                                   f"spaces that is not {OPEN} or {SKIP} and has no {SEPARATOR}")
-        self._numbers = {**{str(i): i for i in range(len(self.classes))},
-                         **{name: i for i, name in enumerate(self.classes)}}
+        names = {name: i for i, name in enumerate(self.classes)}
+        numbers = {str(i): i for i in range(len(self.classes))}
+        # Where classes are called 1, 2, 3 the number 1 would be the class 2.
+        self.numbered = all(names.get(name, i) == i for name, i in numbers.items())
+        self._numbers = {**numbers, **names} if self.numbered else names
 
     def __call__(self, rows: Sequence[int]) -> list[Label] | None:
         """Return the labels of the rows, or None while one of them is open.
@@ -81,7 +85,8 @@ class LabelFile:
 
         The end of the input leaves the rest open. `read` and `write` are the terminal.
         """
-        write("  ".join(f"{i} {printable(name)}" for i, name in enumerate(self.classes)))
+        write("  ".join(f"{i} {printable(name)}" if self.numbered else printable(name)
+                        for i, name in enumerate(self.classes)))
         write(f"{'classes with | between them, nothing for none' if self.multi_label else 'class'}"
               f"; {SKIP} leaves a text out; end with Ctrl-D")
         answers = self._answers(rows)
@@ -100,6 +105,10 @@ class LabelFile:
                 answers[row] = answer, ""
                 self._write(rows, answers)
         return self(rows)
+
+    def answered(self, rows: Sequence[int]) -> int:
+        """Return how many of the rows that were asked for have an answer by now."""
+        return sum(cell != OPEN for cell, _ in self._answers(rows).values())
 
     def _answers(self, rows: Sequence[int]) -> Answers:
         """Return {row: (what is written, where)}; the file is made anew if it is of other rows."""

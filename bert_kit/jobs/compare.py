@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bert_kit.data import LabelList, column_names, read_table
-from bert_kit.errors import BertKitError, ConfigError
+from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.evaluation import format_leaderboard, mcnemar, plot_comparison, write_rows
 from bert_kit.files import read_json
 from bert_kit.jobs.options.declare import (Options, composed, fields_of, given_options, option,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bert_kit.jobs.options.keywords import CompareKeywords
 
+OF_RUNS = ("runs", "task", "metric", "output_dir", "plots", "verbosity")  # with finished runs
 Board = list[dict[str, Any]]
 
 
@@ -86,15 +87,23 @@ def train_all_classifiers(model_path: str | Path | None = None,
         A row for each head, and for each baseline; see `leaderboard`. leaderboard.csv,
         comparison.png and a folder for each head are left in `output_dir`.
     """
-    given = given_options(model=model_path, data_file=data_path,
-                          classifiers=tuple(classifier_types))
+    heads = tuple(classifier_types)  # all, if settings do not say
+    named = heads != HEADS or not {"classifier", "classifiers"} & settings.keys()
+    given = given_options(settings, model=model_path, data_file=data_path,
+                          classifiers=heads if named else None)
     kind = compare_options(settings.get("task", "classification"))
-    return run(kind.from_names({**given, **settings}))
+    return run(kind.from_names(given))
 
 
 def run(options: Any) -> Board:
     """Do the whole job; see `train_all_classifiers` and `compare_runs`."""
     if options.runs:
+        plain = type(options)()
+        for field in fields_of(type(options)):
+            if field.name not in OF_RUNS and getattr(options, field.name) != getattr(
+                    plain, field.name):
+                raise UsageError(f"{field.name} changes nothing in a comparison of runs that are "
+                                 "there; leave it out, or runs")
         metric = None if options.metric == options.METRICS[0] else options.metric
         return compare_runs(options.runs, options.output_dir, metric, options.plots,
                             options.verbosity)

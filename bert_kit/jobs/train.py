@@ -17,7 +17,7 @@ from bert_kit.jobs.options.declare import (Options, composed, given_options, nam
                                            with_defaults)
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
-from bert_kit.jobs.run.folder import known_settings, share_folder
+from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import threads
@@ -136,8 +136,8 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
     BertKitError
         For input that cannot be used; before any training.
     """
-    given = given_options(classifier=classifier_type, model=model_path, data_file=data_path)
-    return train(settings.get("task", "classification"), {**given, **settings})
+    return train(settings.get("task", "classification"), given_options(
+        settings, classifier=classifier_type, model=model_path, data_file=data_path))
 
 
 def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
@@ -160,7 +160,7 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
         `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
         where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
     """
-    return train("tagging", {**given_options(model=model_path, data_file=data_path), **settings})
+    return train("tagging", given_options(settings, model=model_path, data_file=data_path))
 
 
 def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
@@ -183,7 +183,7 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
         `rows`, `validation` and `test` scores (see `answer_metrics`), `null_threshold`, `seconds`,
         `output_dir` and more.
     """
-    return train("answering", {**given_options(model=model_path, data_file=data_path), **settings})
+    return train("answering", given_options(settings, model=model_path, data_file=data_path))
 
 
 def train_similarity(model_path: str | Path | None = None,
@@ -207,8 +207,7 @@ def train_similarity(model_path: str | Path | None = None,
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", {**given_options(model=model_path, train_file=train_file),
-                                **settings})
+    return train("similarity", given_options(settings, model=model_path, train_file=train_file))
 
 
 def pretrain(model_path: str | Path | None = None,
@@ -232,7 +231,7 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", {**given_options(model=model_path, train_file=train_file), **settings})
+    return train("masked", given_options(settings, model=model_path, train_file=train_file))
 
 
 class TextClassificationTrainer:
@@ -268,12 +267,13 @@ class TextClassificationTrainer:
                  **changes: "Unpack[TextKeywords]") -> None:
         if settings is None:
             self.task: Any = task_named(changes.get("task", "classification"))
-            settings = self.task.options.from_names({**given_options(model=model_path), **changes})
+            settings = self.task.options.from_names(given_options(changes, model=model_path))
             settings = within_positions(self.task, settings)
         elif changes or model_path is not None:
             raise ConfigError("settings and single settings are both given; expected one of them")
         else:
             self.task = task_named(settings.task)
+        self.named_by_head = settings.output_dir == type(settings).output_dir
         self.settings = share_folder(settings, str(settings.classifier), processes)
         self.num_labels, self.processes = num_labels, processes
         self.device = choose_device(self.settings.device)
@@ -295,7 +295,7 @@ class TextClassificationTrainer:
             Other options of the data, such as `text_column`, `label_column`, `train_size`,
             `val_size`, `test_size`, `random_state`.
         """
-        given = {**given_options(data_file=dataset_path), **changes}
+        given = given_options(changes, data_file=dataset_path)
         self.settings = self.settings.replace(**named(self.task.options, given))
         return self.use_parts(self.processes.from_first(self._job().read))
 
@@ -313,14 +313,30 @@ class TextClassificationTrainer:
         if self.rows is None:
             raise ConfigError("there are no rows yet; call prepare_data first")
         if model_type is not None:
-            self.settings = self.settings.replace(classifier=model_type)
+            self._change_head(model_type)
         self.training = self._job().build(Rows(self.rows.parts, self.rows.tokenizer, datasets))
+
+    def _change_head(self, model_type: str) -> None:
+        """Have another head; a folder that is called after the one before is called after it."""
+        before = self.settings
+        self.settings = before.replace(classifier=model_type)
+        if not self.named_by_head or self.settings.classifier == before.classifier:
+            return
+        self.settings = share_folder(
+            self.settings.replace(output_dir=type(before).output_dir),
+            str(self.settings.classifier), self.processes)
+        if self.processes.first and Path(before.output_dir).is_dir():  # with the split
+            Path(before.output_dir).rename(self.settings.output_dir)
+        self.processes.wait()
 
     def train(self, datasets: Mapping[str, ClassificationDataset] | None = None) -> TrainerState:
         """Train to the end and return the TrainerState; `datasets` are those of the set-up."""
         if self.training is None:
             self.setup_trainer(datasets or {})
-        training = self._trained()
+        training, folder = self._trained(), self.settings.output_dir
+        if folder is not None and not (Path(folder) / "training_args.json").is_file():
+            same = self.task.fingerprint(training.parts, training.predictor.tokenizer)
+            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, same))
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
         if self.task.chooses_thresholds and "validation" in training.datasets:

@@ -474,6 +474,8 @@ class Trainer:
                                 state.step == self.total_steps)
             improved = self._evaluate(self.evaluate, progress, extra=not planned)
             state.stopped = state.stopped or self._stopping_reason()
+        if state.stopped and state.loss_steps:  # the last steps of a run that stops early
+            self._log_step(result, progress)
         # Looked up once: a signal from here on is for the next step, or else it would end the run
         # without its checkpoint.
         ended = self._is_over()

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from bert_kit.tuner.ask_tell import (
         AskTell as AskTell, Exhausted as Exhausted, Trial as Trial, best_first as best_first)
     from bert_kit.tuner.legs import Leg as Leg
+    from bert_kit.tuner.logging_callback import (
+        LoggingCallback as LoggingCallback, parameters_text as parameters_text)
     from bert_kit.tuner.parameter_importance import importance as importance
     from bert_kit.tuner.pareto import pareto_front as pareto_front
     from bert_kit.tuner.pbt import ExploitExplore as ExploitExplore, Member as Member

@@ -335,6 +335,15 @@ def test_texts_in_the_terminal_move_no_cursor(tmp_path):
     assert lines[0] == "0 x  1 [31my" and lines[2] == "\n[1/1] [2Ja b\nc d "
 
 
+def test_where_a_class_is_called_as_the_number_of_another_only_names_count(tmp_path):
+    file, lines = LabelFile(tmp_path / "a.csv", ["x", "y"], ["1", "2", "3"]), []
+    answers = iter(["0", "1", "3"])
+    assert file.ask([0, 1], lambda prompt: next(answers), lines.append) == [0, 2]
+    assert lines[0] == "1  2  3" and "'0' is not a class" in "".join(lines)
+    same = LabelFile(tmp_path / "b.csv", ["x"], ["0", "1", "many"])
+    assert same.ask([0], lambda prompt: "2", lines.append) == [2] and "2 many" in lines[-3]
+
+
 def test_rows_that_went_missing_are_named(file):
     file([0, 1, 2])
     file.path.write_text("row,labels,text\n0,left,a\n2,left,b\n")

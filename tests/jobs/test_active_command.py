@@ -117,6 +117,7 @@ def test_a_person_with_a_spreadsheet(tmp_path, monkeypatch, capsys):
     assert "to_label.csv line 3: 'warn' is not a class; expected one of cold, warm" in words
     code, words, cells = turn("cold")
     assert (code, cells) == (0, ["warm", "cold", "?", "?"]) and "to do" in words
+    assert "answers   2 of the 4 of this round" in words
     code, words, cells = turn("-", "1")
     assert (code, cells) == (0, ["?"] * 2) and " s per 1,000" in words
     code, words, _ = turn("0", "warm")

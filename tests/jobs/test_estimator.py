@@ -141,3 +141,18 @@ def test_not_fitted(estimator):
         estimator.predict(["a"])
     with pytest.raises(ValueError, match="ontinuous"):
         estimator.fit(["a", "b"], [0.5, 0.25])
+
+
+def test_settings_count_where_a_parameter_was_left_as_it_is():
+    options = BertClassifier(settings={"epochs": 2, "lr": 1e-3, "batch_size": 8, "random_state": 5}
+                             )._options()
+    assert options["epochs"] == 2 and options["lr"] == 1e-3 and options["batch_size"] == 8
+    assert not options.keys() & {"num_train_epochs", "learning_rate", "seed"}
+
+
+@pytest.mark.parametrize("weights, labels", [
+    ({0: 1, 1: 5}, ["0", "1"]), ({"0": 1, "1": 5}, [0, 1]), ({1: 5}, ["0", "1"])])
+def test_weights_are_of_classes_as_y_has_them(weights, labels):
+    """A class "1" is not the class number 1: its weight would not have counted."""
+    with pytest.raises(DataError, match="class_weight has the class"):
+        BertClassifier(class_weight=weights).fit(["a", "b"], labels)

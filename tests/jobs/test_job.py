@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import shutil
 
 import pytest
 import torch
@@ -216,3 +217,20 @@ def test_a_run_goes_on_from_the_model_that_it_began_with(tmp_path, other, capsys
         del manifest[key]
     write_json(tmp_path / "run" / "manifest.json", manifest)
     train("classification", {**job, "resume": "auto"})
+
+
+def test_a_folder_that_somebody_removes_meanwhile_is_no_success(bert, tmp_path, monkeypatch):
+    """What could be saved at the end is there, and the rest is told."""
+    train_to_the_end, folder = Trainer.train, tmp_path / "run"
+
+    def removed(trainer, resume=None):
+        state = train_to_the_end(trainer, resume)
+        shutil.rmtree(folder)
+        return state
+
+    monkeypatch.setattr(Trainer, "train", removed)
+    options = training_of("answering", tmp_path, bert)
+    with pytest.raises(ConfigError, match="run: was removed or emptied while the job worked"):
+        train("answering", {**options, "output_dir": str(folder), "max_steps": 1,
+                            "load_best_model_at_end": False})
+    assert (folder / "model.safetensors").is_file()

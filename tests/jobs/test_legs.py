@@ -278,3 +278,9 @@ def test_random_numbers_move_from_device_to_device(settings, tmp_path):
         step(Leg(PARAMS, 5, 0, 1, state_out=state, device="cuda:0"))
         scores.append(step(Leg(PARAMS, 5, 1, 2, state, device=device)))
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+def test_a_leg_leaves_checkpoints_to_the_run_that_follows(settings):
+    """Of options that count once the best is trained again, a leg refuses none."""
+    BertStep(settings.replace(output_dir=None, save_steps=5, save_total_limit=1,
+                              load_best_model_at_end=False))

@@ -5,22 +5,31 @@ import importlib
 import json
 import os
 import sys
+import typing
 
 import pytest
 from hostile_inputs import memory_of_at_most
 
+from bert_kit import (BertClassifier, TextClassificationTrainer, learn_actively, pretrain,
+                      train_all_classifiers, train_classifier, train_tagger, tune_classifier)
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, UsageError
+from bert_kit.jobs.active.options import options_for
+from bert_kit.jobs.commands.evaluate import EvaluateOptions
 from bert_kit.jobs.commands.predict import PredictOptions
 from bert_kit.jobs.commands.tag import UseTaggerOptions
 from bert_kit.jobs.options.config_files import read_config_file
-from bert_kit.jobs.options.declare import Options, fields_of, group_of, option, spellings
+from bert_kit.jobs.options.declare import (Options, fields_of, group_of, kind_of, option,
+                                           spellings)
 from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.options.parser import JobParser, same_spelling
+from bert_kit.jobs.options.parser import parse as parse_job
 from bert_kit.jobs.table import JOBS, renamed
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.numbers import NumberOptions
 from bert_kit.jobs.tasks.texts import HEADS
+from bert_kit.jobs.train import train_options
+from bert_kit.jobs.tuning.options import search_options
 
 SEED_CONFIG = """
 model:
@@ -216,6 +225,13 @@ def said(arguments, capsys):
     ("train --task tagging --lr 1 --learning-rate 2", "--lr and --learning_rate both set"),
     ("pretrain --no_cuda --device cuda", "--no_cuda and --device both set device"),
     ("predict --model a --best_model b --text c", "--model and --best_model both set model"),
+    # a name that the field has for something else
+    ("train --num_hidden_layers 2", "num_hidden_layers is 2; elsewhere that is the depth of BERT"),
+    ("train --model x --num-hidden-layers 2", "give classifier mlp with it, or depth"),
+    ("train --warmup_ratio 1.0", "warmup_ratio is 1.0; expected a share of all steps, below 1"),
+    ("tune --warmup_ratio 30", "a number of steps is warmup_steps"),
+    ("train --task answering --classifier_dropout .2", "classifier_dropout is 0.2; the head"),
+    ("pretrain --classifier_dropout .2", "no dropout; expected dropout, of the encoder"),
     # what would change nothing
     ("train --momentum 0.5", "momentum is 0.5, which changes nothing without optim sgd or rmsprop"),
     ("train --optim sgd --betas 0.8 0.9", "betas is 0.8 0.9, which changes nothing without optim"),
@@ -255,6 +271,65 @@ def test_command_lines_that_are_refused(line, words, capsys, tmp_path, monkeypat
     assert code == 2 and words in error
     assert sum(text.startswith("error: ") for text in error.splitlines()) == 1
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_borrowed_name_holds_where_it_can_mean_but_one_thing(tmp_path, monkeypatch):
+    """A head of so many layers, where a head is said: there, in a config file, or as default."""
+    assert settings(classifier="custom", num_hidden_layers=3).depth == 3
+    assert settings(num_hidden_layers=3, hidden_dims=[4]).classifier == "mlp"
+    assert settings(head={"num_hidden_layers": 3}, classifier="mlp").depth == 3
+    assert search_options("classification").from_names({"num_hidden_layers": 3}).depth == 3
+    (tmp_path / "a.toml").write_text('classifier = "mlp"\nwarmup_steps = 5')
+    typed = ["--config", str(tmp_path / "a.toml"), "--num_hidden_layers", "2"]
+    read = parse_job("train", ClassOptions, typed)
+    assert (read.classifier, read.depth, read.warmup_steps) == ("mlp", 2, 5)
+    assert settings(warmup_ratio="0.999").warmup_steps == .999
+    assert settings(warmup_steps=1.0, classifier_dropout=0.2).dropout == 0.2
+    assert settings(per_device_train_batch_size=8).batch_size == 8
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="rows of one process, and there are 2; expected batch_s"):
+        settings(per_device_train_batch_size=8)
+    assert settings(batch_size=8).batch_size == 8
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: train_classifier("mlp", classifier="cnn"), "classifier is cnn, and was given as mlp"),
+    (lambda: train_classifier("mlp", classifier_types="cnn"), "unknown option"),
+    (lambda: train_classifier(None, "a", weights="b"), "'weights' sets model a second time, after"),
+    (lambda: train_tagger("a", model="b"), "model is b, and was given as a already"),
+    (lambda: pretrain("a", model="b"), "model is b, and was given as a already"),
+    (lambda: tune_classifier("mlp", classifier="cnn"), "classifier is cnn, and was given as mlp"),
+    (lambda: learn_actively("a", data_file="b"), "data_file is b, and was given as a already"),
+    (lambda: train_all_classifiers(classifier_types=["mlp"], classifiers=["cnn"]),
+     "classifiers is "),
+    (lambda: TextClassificationTrainer("a", model_name="b"), "'model_name' sets model a second"),
+    (lambda: TextClassificationTrainer(output_dir=None).prepare_data("a", data_path="b"),
+     "'data_path' sets data_file a second time, after 'data_file'"),
+    (lambda: BertClassifier(batch_size=4, settings={"batch_size": 8}).fit(["a", "b"], [0, 1]),
+     "batch_size is 4, and settings have 'batch_size'"),
+    (lambda: BertClassifier(learning_rate=1, settings={"lr": 2}).fit(["a", "b"], [0, 1]),
+     "learning_rate is 1, and settings have 'lr'")])
+def test_what_a_call_says_twice_is_refused(call, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value) and not [*tmp_path.iterdir()]
+
+
+def test_no_whole_number_is_beyond_all_bounds():
+    """What a machine word does not hold is told by the options, not by torch or a thread."""
+    for kind in (ClassOptions, search_options("classification"), train_options("masked"),
+                 options_for("multi_label"), EvaluateOptions):
+        whole = [name for name, hint in typing.get_type_hints(kind).items()
+                 if name in spellings(kind) and kind_of(hint)[0] is int]
+        assert len(whole) > 5
+        for name in whole:
+            for value in (10**20, -10**20):
+                with pytest.raises(ConfigError, match=f"{name} is -?1000"):
+                    kind(**{"model": "x", name: value})
+    for name, value in (("threads", 4294967295), ("threads", 0)):
+        with pytest.raises(ConfigError, match="from 1 to 1,024"):
+            settings(**{name: value})
 
 
 def test_an_empty_text_is_a_text_but_no_name_is():

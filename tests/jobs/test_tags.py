@@ -145,7 +145,7 @@ def test_bioes(bert, tmp_path, capsys):
     tagger = Tagger.load(tmp_path / "run", device="cpu")
     found, = tagger.tag(["the old blue snow"])
     assert [(entity.type, entity.text) for entity in found.entities] == [("cold", "blue snow")]
-    assert (tagger.scheme, tagger.note) == ("BIOES", "")
+    assert tagger.scheme == "BIOES"
     # A folder that says nothing, as those of other kits: it is guessed and told.
     extra = {key: value for key, value in tagger.config.extra.items() if "tagging" not in key}
     tagger.model.config = tagger.config.replace(extra=extra)

@@ -17,7 +17,7 @@ import torch
 from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
 from bert_kit.cli import main
 from bert_kit.data import read_table
-from bert_kit.errors import BertKitError, ConfigError, DataError
+from bert_kit.errors import BertKitError, ConfigError, DataError, UsageError
 from bert_kit.files import read_json
 from bert_kit.printing import results_table
 from bert_kit.jobs.tasks.texts import HEADS, Predictor
@@ -230,7 +230,7 @@ def test_training_options_reach_the_trainer(files, tmp_path, capsys):
     results = train_classifier(
         "mlp", files[1], files[0], output_dir=tmp_path / "a", depth=2, activation="silu",
         optim="rmsprop", label_smoothing=0.1, focal_gamma=1.0, class_weight="balanced",
-        freeze_layers=1, gradient_checkpointing=True, layer_decay=0.9, head_learning_rate=5e-3,
+        freeze_layers=1, gradient_checkpointing=True, head_learning_rate=5e-3,
         early_stopping=1, min_epochs=1, group_by_length=True, memory_threshold=0.99,
         max_train_samples=48, time_limit=100, **QUICK)
     assert results["rows"]["train"] == 48 and "silu" in str(
@@ -473,3 +473,43 @@ def test_a_long_name_moves_no_column_of_the_results():
     table = results_table({"test": {"f1": 0.5}, "baselines": {"x" * 60: {"f1": 0.25}}},
                           [("f1", "F1", 10, ".4f")])
     assert len({len(line) for line in table.splitlines()[1:]}) == 1
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"layer_decay": 0.9, "freeze_layers": -1}, "layer_decay is 0.9, which changes nothing"),
+    ({"layer_decay": 0.9, "freeze_layers": 1}, "leaves one block or none to train"),
+    ({"load_best_model_at_end": False, "output_dir": None}, "nothing without an output_dir"),
+    ({"save_steps": 5, "output_dir": None}, "save_steps is 5, which changes nothing without")])
+def test_options_that_change_nothing_together(files, tmp_path, changes, words):
+    with pytest.raises(UsageError, match=words):
+        train_classifier("standard", files[1], files[0],
+                         **{**QUICK, "output_dir": tmp_path / "a", **changes})
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_steps_leave_a_run_like_any_other_under_the_name_of_its_head(files, tmp_path,
+                                                                         monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    trainer = TextClassificationTrainer(files[1], **{**QUICK, "max_steps": 1, "verbosity": 2})
+    datasets = trainer.prepare_data(files[0])
+    assert (tmp_path / "runs/standard/split.json").is_file()
+    trainer.setup_trainer(datasets, model_type="bilstm")
+    trainer.train(datasets)
+    folder = tmp_path / "runs/bilstm"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["bilstm"]
+    assert read_json(folder / "manifest.json")["settings"]["classifier"] == "bilstm"
+    assert (folder / "split.json").is_file() and (folder / "metrics.csv").is_file()
+    trainer.save_model(folder)
+    assert main(["evaluate", "--model", str(folder), "--plots", "false", "--device", "cpu"]) == 0
+
+
+def test_what_only_the_highest_verbosity_tells(files, tmp_path, capsys):
+    for verbosity in (1, 2):
+        train_classifier("standard", files[1], files[0], **{
+            **QUICK, "max_steps": 1, "output_dir": tmp_path / str(verbosity),
+            "verbosity": verbosity})
+        lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+        shown = {"folder", "weights", "config", "options", "arguments"} & lines.keys()
+        assert bool(shown) == (verbosity == 2)
+    assert len(shown) == 5 and str(tmp_path / "2") in lines["folder"]
+    assert '"max_steps": 1' in lines["arguments"] and '"hidden_size"' in lines["config"]

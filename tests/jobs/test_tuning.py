@@ -26,7 +26,7 @@ from bert_kit.jobs.tuning import search as searching
 from bert_kit.jobs.tuning import trial as trials
 from bert_kit.jobs.run.best_configs import best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep
-from bert_kit.jobs.tuning.log import SearchLog
+from bert_kit.tuner import LoggingCallback
 from bert_kit.jobs.tuning.options import search_options
 from bert_kit.jobs.tuning.search import tune_all_classifiers, tune_classifier
 from bert_kit.jobs.tuning.spaces import OF_HEAD
@@ -380,6 +380,9 @@ def test_what_is_set_is_not_tuned(tmp_path):
         "categorical", "log_uniform"]
     given = SearchSpace().continuous("label_smoothing", 0, 0.2)
     assert search_space(settings(), given) is given
+    pairs = {"dropout": (0, 1), "label_smoothing": (0, 1), "depth": (1, 3), "warmup_steps": (0, 9)}
+    assert [p.kind for p in search_space(settings(), pairs).parameters] == [
+        "continuous", "continuous", "discrete", "discrete"]  # a rate is no count
     with pytest.raises(ConfigError, match="every parameter of the space is set already .*lr"):
         search_space(settings(lr=1e-3), {"lr": [1, 2]})
 
@@ -496,7 +499,7 @@ def test_searches_that_end_at_once_wait_for_each_other(tmp_path):
 
 
 def test_the_log_shows_what_the_cut_saw(capsys):
-    log = SearchLog("f1_macro")
+    log = LoggingCallback("f1_macro")
     log.on_trial_pruned(trial({"lr": 0.1}, value=0.7, reports={1: 0.7, 2: 0.6}, state="pruned",
                               started=0.0, finished=2.0))
     assert capsys.readouterr().out == "trial 0   f1_macro 0.6000, pruned after 2  lr 0.1, 2 s\n"
@@ -505,7 +508,7 @@ def test_the_log_shows_what_the_cut_saw(capsys):
 def test_the_log_says_how_many_trials_are_equally_good(capsys):
     best, other = (SimpleNamespace(value=value, state="complete") for value in (0.5, 0.25))
     for trials_, count in (([best, other, best], 1), ([best, other], 0), ([], 0)):
-        SearchLog("f1_macro").on_study_end(SimpleNamespace(
+        LoggingCallback("f1_macro").on_study_end(SimpleNamespace(
             trials=trials_, best=best,
             statistics=lambda: {"complete": len(trials_), "pruned": 0, "failed": 0}))
         assert capsys.readouterr().out.count("2 trials share the best score") == count

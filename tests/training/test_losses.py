@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from bert_kit import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForPreTraining,
                       BERTForSequenceClassification, DataError, compute_classification_loss,
                       compute_mlm_loader_loss, compute_mlm_loss)
+from bert_kit.errors import BertKitError
 from bert_kit.training import compute_nsp_loss, compute_pretraining_loss, count_labels
-from bert_kit.training.losses import IGNORE, sum_cross_entropy
+from bert_kit.training.losses import IGNORE, mean_loss, sum_cross_entropy
 
 
 def test_mlm_loss_is_the_mean_over_masked_tokens(config):
@@ -150,3 +151,11 @@ def test_a_row_has_no_gradient_from_another_rows_loss(config):
                          torch.device("cpu"))
     gradient = packing.unpack(looked_up[0].grad).abs().sum(-1)
     assert (gradient[0, :first] > 0).all() and (gradient[1:] == 0).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
+def test_an_accelerator_that_the_machine_lacks_is_one_line():
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(BertKitError, match="device 'cuda' cannot be used here") as caught:
+        mean_loss(compute_classification_loss, model, [], "cuda")
+    assert "\n" not in str(caught.value)

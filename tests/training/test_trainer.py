@@ -14,6 +14,7 @@ from tiny_runs import CONFIG, assert_same_bits, build, read_csv, scripted, weigh
 
 from bert_kit import (BERTForSequenceClassification, Trainer, TrainingArguments, TrainingError,
                       compute_classification_loss)
+from bert_kit.training import EarlyStopping
 from bert_kit.training.state import checkpoints
 
 
@@ -319,3 +320,14 @@ def test_more_that_is_refused_before_any_work(tmp_path):
         with pytest.raises(TrainingError, match=next(iter(settings))):
             TrainingArguments(**settings)
     assert TrainingArguments(output_dir=tmp_path).to_dict()["output_dir"] == str(tmp_path)
+
+
+def test_a_run_that_stops_early_has_the_loss_of_its_last_steps(tmp_path):
+    trainer = build(tmp_path, eval_strategy="steps", eval_steps=3, logging_steps=100,
+                    evaluate=lambda: {"loss": 1.0}, stopping=EarlyStopping(patience=1))
+    state = trainer.train()
+    assert state.step == 6 and state.stopped
+    losses = [row for row in state.log if "loss" in row]
+    assert [row["step"] for row in losses] == [6] and state.loss_steps == 0
+    assert losses[0]["loss"] == pytest.approx(sum(
+        float(row["loss"]) or 0 for row in read_csv(tmp_path) if row["loss"]))

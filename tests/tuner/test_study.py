@@ -6,6 +6,7 @@ import pytest
 
 from bert_kit import ConfigError, TuningError
 from bert_kit.files import read_json
+from bert_kit.tuner.logging_callback import LoggingCallback
 from bert_kit.tuner.trial_files import KeepTop
 from bert_kit.tuner.tpe import TPE, Grid, Random
 from bert_kit.tuner.space import SearchSpace
@@ -298,3 +299,13 @@ def test_nothing_is_tried_twice_with_many_in_flight():
 def test_impossible_arguments(arguments, words):
     with pytest.raises(ConfigError, match=words):
         Study("s", SPACE, **arguments)
+
+
+def test_the_logging_callback_says_a_line_a_trial(tmp_path):
+    lines = []
+    study = Study("log", SearchSpace().continuous("x", 0, 1), tmp_path, seed=0)
+    study.optimize(lambda trial: trial.params["x"], 3,
+                   callbacks=[LoggingCallback("height", lines.append)])
+    assert [line.split()[:2] for line in lines[:3]] == [["trial", str(i)] for i in range(3)]
+    assert all("height " in line and "x 0." in line for line in lines[:3])
+    assert lines[3] == "trials    3 complete, 0 pruned, 0 failed"

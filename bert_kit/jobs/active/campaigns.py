@@ -31,7 +31,7 @@ from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.options.declare import given_options
 from bert_kit.jobs.run.build import (check_options, chosen_dropout, default_dropout, dropout_note,
                                      starting_config, within_positions)
-from bert_kit.jobs.run.folder import (as_begun, check_folder, lock_folder, open_folder,
+from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, lock_folder, open_folder,
                                       remove_split_on_error)
 from bert_kit.jobs.run.job import Results
 from bert_kit.jobs.run.randomness import threads
@@ -80,9 +80,9 @@ def learn_actively(data_path: str | Path | None = None, model_path: str | Path |
     BertKitError
         For input that cannot be used; before any training.
     """
-    given = given_options(data_file=data_path, model=model_path)
+    given = given_options(settings, data_file=data_path, model=model_path)
     options = options_for(str(settings.get("task", "classification")))
-    return run(options.from_names({**given, **settings}), acquisitions)
+    return run(options.from_names(given), acquisitions)
 
 
 def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Results:
@@ -119,6 +119,7 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
             for name in options.acquisition:
                 campaigns.run_one(name, acquisitions[name], seed, simulated(rows.truth))
         results = report(campaigns.histories, campaigns.costs, rows)
+        check_kept(folder)
         check_learned(results["verdict"], options.strict, folder)
         return results
 
@@ -218,9 +219,12 @@ class Campaigns:
         path, state = self.folder / "labelled.jsonl", learner.state
         _write_labels(path, rows, state.labels)
         options.say(f"labels    {len(state.labels):,} in {path}")
+        done = file.answered(state.queried) if state.queried else 0
         if state.queried:
-            options.say(f"to do     fill in {file.path}, and go on with --resume auto")
-        return {"ended": reason, "labels": len(state.labels), "waiting": len(state.queried),
+            options.say(f"answers   {done:,} of the {len(state.queried):,} of this round\n"
+                        f"to do     fill in {file.path}, and go on with --resume auto")
+        return {"ended": reason, "labels": len(state.labels),
+                "waiting": len(state.queried), "answered": done,
                 "output_dir": str(self.folder), "history": learner.history}
 
     def _train_on(self, name: str, learner: ActiveLearner) -> None:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from bert_kit.active import StoppingRules
 from bert_kit.checks import unique
-from bert_kit.errors import ConfigError
-from bert_kit.jobs.options.declare import Options, fields_of, option
+from bert_kit.errors import ConfigError, UsageError
+from bert_kit.jobs.options.declare import Needs, Options, fields_of, option
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.tasks.numbers import NumberTask
 from bert_kit.jobs.tasks.table import task_named
@@ -22,6 +22,8 @@ PRESETS = {
     "paper": {"rounds": 19, "initial": 500, "batch": 500, "passes": 100, "max_length": 512,
               "seeds": (0, 1, 2, 3, 4)},
 }
+WITHOUT_PASSES = ("deterministic_beal", "badge", "core_set", "entropy", "margin",
+                  "least_confidence", "random")
 METHODS = ("beal", "random")  # where none is chosen; a person is asked by the first
 # A round is a short training that keeps nothing on disk but its model, and logs nothing.
 NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "time_limit", "minutes", "baselines",
@@ -58,7 +60,9 @@ class AskingOptions(Options):
     classes: tuple[str, ...] | None = option(
         None, "names of the classes, where pool_file is the only file")
     all_data: bool = option(True, "train on all labels too, as the goal; only if simulated",
-                            may_change=True)
+                            may_change=True, needs=Needs(
+                                "the oracle simulated",
+                                lambda options: options.oracle == "simulated"))
     warm_start: bool = option(False, "train each round on from the last; most methods, and the "
                               "paper, begin with the pre-trained weights each time")
     extra_epochs: int = option(0, "train the last model of each campaign on for so many epochs",
@@ -84,7 +88,8 @@ class RuleOptions(Options):
         None, "stop when the mean kappa of successive models is so high", may_change=True)
     uncertainty: float | None = option(
         None, "stop when the mean entropy is below this share", may_change=True)
-    window: int = option(3, "rounds that delta_f and kappa look at", may_change=True)
+    window: int = option(3, "rounds that delta_f and kappa look at", may_change=True, needs=Needs(
+        "delta_f or kappa", lambda options: (options.delta_f, options.kappa) != (None, None)))
     stop_rows: int = option(1_000, "rows on which successive models are compared", least=1)
 
 
@@ -125,6 +130,15 @@ class CampaignOptions(AskingOptions, RuleOptions):
             raise ConfigError(f"stride is {options.stride}: a text in windows has no single vector "
                               "for badge and core_set; leave them out, or the stride")
         self._check_oracle(options)
+
+    def check_use(self) -> None:
+        """Refuse what would change nothing, passes over the pool where no method draws any too."""
+        super().check_use()
+        options: Any = self
+        if (options.resume is None and {*options.acquisition} <= {*WITHOUT_PASSES}
+                and self.passes != PRESETS[self.preset]["passes"]):
+            raise UsageError(f"passes is {self.passes}, which changes nothing without acquisition "
+                             "beal or bald; leave it out")
 
     def _check_oracle(self, options: Any) -> None:
         """Check what depends on who answers: a person is asked by one method, once."""

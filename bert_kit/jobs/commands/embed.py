@@ -11,9 +11,9 @@ from bert_kit.data import Part, Reading, read_table, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
-from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          reading_notes)
+                                          is_table, reading_notes)
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
@@ -35,8 +35,10 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
                                            may_be_empty=True)
     pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
     vectors: str | None = option(None, "what output_file wrote before, to search in")
-    top_k: int = option(10, "texts to find for a query", least=1)
-    text_column: str = option("text", "column of the table")
+    top_k: int = option(10, "texts to find for a query", least=1,
+                        needs=Needs("a query", lambda options: bool(options.query)))
+    text_column: str = option("text", "column of the table", needs=Needs(
+        "a table of texts", lambda options: is_table(options.data_file) and not options.pairs))
     pooling: str | None = option(None, "how token vectors become one, where the model's folder "
                                  "does not say", choices=("cls", "mean", "max"))
 

@@ -24,6 +24,7 @@ from bert_kit.jobs.options.declare import option
 from bert_kit.jobs.options.groups import OwnTaskOptions
 from bert_kit.jobs.run.predictor import check_pieces, warn
 from bert_kit.jobs.tasks.table import task_named, text_task
+from bert_kit.jobs.tasks.tags import tell_guessed_scheme
 from bert_kit.lookup import find_folder
 from bert_kit.printing import show
 from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
@@ -125,6 +126,8 @@ def _load(folder: Path) -> Any:
     """
     config, found = BertConfig.load(folder), read_weights(folder)
     tags = "TokenClassification" in str(config.extra.get("architectures"))
+    if tags:
+        tell_guessed_scheme(config)
     task_class = encoder_without_pooler
     if any(name.startswith("cls.predictions.transform.") for name in found[1]):
         task_class = BERTForMaskedLM

@@ -13,9 +13,9 @@ from bert_kit.data import read_conll, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
-from bert_kit.jobs.options.declare import option
+from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          check_output, reading_notes)
+                                          check_output, is_table, reading_notes)
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
@@ -39,7 +39,9 @@ class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     output_file: str | None = option(None, ".csv, a line an entity, or .conll, a line a word; "
                                      "without it, printed")
     words: bool = option(False, "input_file has a word a line, as files to train on have")
-    text_column: str = option("text", "column of the table")
+    text_column: str = option("text", "column of the table", needs=Needs(
+        "an input_file that is a table", lambda options: is_table(options.input_file)
+        and not options.words))
     word_column: int = option(0, "of a file of words, from 0")
     tag_column: int | None = option(None, "of a file of words that has the right tags too: they "
                                     "are scored")
@@ -67,8 +69,6 @@ def run(options: UseTaggerOptions) -> int:
     """
     tagger = Tagger.load(options.model, options.device, options.download,
                          precision=options.precision)
-    if tagger.note:
-        warn(tagger.note)
     count, told, table = 0, [], None
     reading = options.row_reading() if options.words else options.reading()
     rows: Iterable[Any] = options.text or ()

@@ -21,7 +21,13 @@ from bert_kit.checks import one_of, whole
 from bert_kit.errors import ConfigError, UsageError
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+LARGEST = 2**32 - 1  # of whole numbers; a greater one is no number of steps, rows or threads
 Group = TypeVar("Group", bound="Options")
+
+
+# Of a spelling that the field uses for something else too: its value and all options by name
+# -> what to expect instead, "" where there is no doubt.
+Doubt = Callable[[Any, Mapping[str, Any]], str]
 
 
 class Needs(NamedTuple):
@@ -32,8 +38,10 @@ class Needs(NamedTuple):
 
 
 def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
-           words: tuple[str, ...] = (), least: int | None = None, may_change: bool = False,
+           words: tuple[str, ...] = (), least: int | None = None, most: int = LARGEST,
+           may_change: bool = False,
            needs: Needs | None = None, may_be_empty: bool = False,
+           doubts: Mapping[str, Doubt] = types.MappingProxyType({}),
            before: object = dataclasses.MISSING) -> Any:
     """Return a dataclass field that is also a flag.
 
@@ -49,21 +57,23 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
         The only values there are.
     words
         Values besides the numbers of a number field, such as "auto".
-    least
-        Smallest value of a whole number.
+    least, most
+        Smallest and largest value of a whole number.
     may_change
         Whether a run that goes on may have another value: it changes nothing that is computed.
     needs
         Without which a value other than the default is refused, since it would change nothing.
     may_be_empty
         Whether "" is a value, as of a text; elsewhere it is a shell variable that is not set.
+    doubts
+        {alias: what is said where it may be meant otherwise than the option}, see `Doubt`.
     before
         What a run had that began when there was no such option, or another default.
     """
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
-        "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty,
-        **({} if before is dataclasses.MISSING else {"before": before})})
+        "most": most, "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty,
+        "doubts": doubts, **({} if before is dataclasses.MISSING else {"before": before})})
 
 
 def with_defaults(help: Mapping[str, str] | None = None,
@@ -113,8 +123,9 @@ class Options:
                 for one in value if isinstance(value, tuple) else (value,):
                     if about["choices"] is not None:
                         one_of(field.name, one, about["choices"])
-                if about["least"] is not None:
-                    whole(field.name, value, about["least"], 2**32 - 1)
+                    if type(one) is int:
+                        least = -LARGEST if about["least"] is None else about["least"]
+                        whole(field.name, one, least, about["most"])
             if (value in ("", (), ("",)) and field.default is None
                     and not about["may_be_empty"]):  # a shell variable that is not set
                 raise ConfigError(f"{field.name} is empty; expected a value, or leave it out")
@@ -178,29 +189,55 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else "see --help for those there are"
 
 
-def named(options: type[Options], values: Mapping[str, Any],
-          source: str = "settings") -> dict[str, Any]:
+def named(options: type[Options], values: Mapping[str, Any], source: str = "settings",
+          beside: Mapping[str, Any] = types.MappingProxyType({})) -> dict[str, Any]:
     """Return {field name: value} from {name or alias: value}; a mapping as a value is a section.
+
+    Parameters
+    ----------
+    beside
+        {field name: value} of what else is given, for a spelling whose meaning depends on it.
 
     Raises
     ------
     ConfigError
-        If a name is unknown or an option is given twice: a misspelt option is never ignored.
+        If a name is unknown or an option is given twice: a misspelt option is never ignored. Or
+        if a spelling may be meant otherwise here.
     """
-    known, given = spellings(options), {}
+    known, given, used = spellings(options), {}, {}
     for name, value in flattened(values):
         field = known.get(name.replace("-", "_"))
         if field is None:
             raise ConfigError(f"{source}: unknown option {name!r}; {nearest(name, known)}")
         if field in given:
-            raise ConfigError(f"{source}: {name!r} sets {field} a second time")
-        given[field] = value
+            raise ConfigError(f"{source}: {name!r} sets {field} a second time, after "
+                              f"{used[field]!r}; expected one of them")
+        given[field], used[field] = value, name
+    fields = {field.name: field for field in fields_of(options)}
+    together = {name: field.default for name, field in fields.items()} | dict(beside) | given
+    for field, name in used.items():
+        doubt = fields[field].metadata["doubts"].get(name.replace("-", "_"))
+        expected = "" if doubt is None or given[field] is None else doubt(given[field], together)
+        if expected:
+            raise UsageError(f"{name} is {_shown(given[field])}; {expected}")
     return given
 
 
-def given_options(**values: object) -> dict[str, object]:
-    """Return a function's own arguments without those that were left out (None)."""
-    return {name: value for name, value in values.items() if value is not None}
+def given_options(settings: Mapping[str, Any] = types.MappingProxyType({}),
+                  **values: object) -> dict[str, Any]:
+    """Return a function's own arguments, but those left out (None), with the `settings` beside.
+
+    Raises
+    ------
+    UsageError
+        If one of them stands in both.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name in settings:
+            raise UsageError(f"{name} is {_shown(settings[name])}, and was given as "
+                             f"{_shown(given[name])} already; expected one of them")
+    return {**given, **settings}
 
 
 def flattened(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

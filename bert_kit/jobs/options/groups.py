@@ -4,13 +4,14 @@
 the task, see `with_defaults`.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from bert_kit.checks import number, share
+from bert_kit.checks import number, share, unique
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
@@ -25,8 +26,34 @@ LEARNED = Needs("a tokenizer that is learned (no model, no tokenizer)", lambda o
     options.model is None and getattr(options, "tokenizer", None) is None))
 
 
+def _of_one_process(value: object, beside: Mapping[str, Any]) -> str:
+    processes = os.environ.get("WORLD_SIZE", "1")
+    return "" if processes in ("", "1") else (
+        f"in the field these are rows of one process, and there are {processes}; expected "
+        "batch_size, the rows of all together")
+
+
+def _a_share(value: Any, beside: Mapping[str, Any]) -> str:
+    with contextlib.suppress(TypeError, ValueError):  # told when the options are made
+        if not 0 <= float(value) < 1:
+            return "expected a share of all steps, below 1; a number of steps is warmup_steps"
+    return ""
+
+
+def _of_the_head(value: object, beside: Mapping[str, Any]) -> str:
+    return "" if beside.get("task") not in ("answering", "similarity", "masked") else (
+        f"the head of {beside['task']} has no dropout; expected dropout, of the encoder")
+
+
 def _optimizer(*names: str) -> Needs:
     return Needs(f"optim {' or '.join(names)}", lambda options: options.optim in names)
+
+
+
+
+def is_table(path: str | None) -> bool:
+    """Say whether a file, if there is one, has columns; a .txt has lines."""
+    return path is not None and not path.lower().endswith(".txt")
 
 
 def stops_early(options: Any) -> bool:
@@ -38,6 +65,8 @@ A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
 FILES = ("data_file", "train_file", "validation_file", "test_file", "input_file", "pool_file")
 A_FILE = Needs("a data_file or another file of rows", lambda options: any(
     getattr(options, name, None) is not None for name in FILES))
+A_FOLDER = Needs("an output_dir, where checkpoints are kept",
+                 lambda options: options.output_dir is not None)
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
 
 
@@ -61,7 +90,8 @@ class ModelOptions(Options):
                              "max_seq_length", least=3)
     dropout: float | None = option(
         None, "dropout of the head, or of the encoder under a head that has none; the model's own "
-        "by default", "dropout_rate", "classifier_dropout")
+        "by default", "dropout_rate", "classifier_dropout",
+        doubts={"classifier_dropout": _of_the_head})
 
     hidden_dropout_prob: float | str | None = option(
         None, "dropout of the encoder's hidden states; the model's own by default, but .1 for a "
@@ -98,7 +128,8 @@ class TrainingOptions(Options):
                             lambda options: options.max_steps < 1 and options.min_steps is None
                             and options.num_train_epochs is None))
     batch_size: int = option(32, "rows in a batch, of all processes together",
-                             "per_device_train_batch_size", least=1)
+                             "per_device_train_batch_size", least=1,
+                             doubts={"per_device_train_batch_size": _of_one_process})
     gradient_accumulation_steps: int = option(TrainingArguments.gradient_accumulation_steps,
                                               "batches in a step")
     learning_rate: float | str | None = option(
@@ -115,7 +146,8 @@ class TrainingOptions(Options):
     weight_decay: float = option(TrainingArguments.weight_decay,
                                  "of matrices; vectors do not decay")
     warmup_steps: float = option(TrainingArguments.warmup_steps,
-                                 "steps of rising rate; below 1 a share", "warmup_ratio")
+                                 "steps of rising rate; below 1 a share", "warmup_ratio",
+                                 doubts={"warmup_ratio": _a_share})
     lr_scheduler_type: str = option(TrainingArguments.lr_scheduler_type,
                                     "linear, cosine or constant; or wsd, which falls over the "
                                     "last 30% only")
@@ -168,7 +200,7 @@ class StoppingOptions(Options):
     regression: float | None = option(None, "stop when it lies so far below the best, as .2",
                                       may_change=True)
     metric: str | None = option(None, "what decides which epoch is best", "metric_for_best_model")
-    load_best_model_at_end: bool = option(True, "keep the best epoch, not the last")
+    load_best_model_at_end: bool = option(True, "keep the best epoch, not the last", needs=A_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -183,7 +215,8 @@ class RunningOptions(Options):
     seed: int = option(0, "of everything random", "random_state", least=0)
     device: str = option("auto", "auto, cpu, cuda or mps", may_change=True)
     threads: int | None = option(
-        None, "of torch on a CPU; the same number gives the same bits", least=1)
+        None, "of torch on a CPU; the same number gives the same bits", least=1,
+        most=1_024)
     time_limit: float | None = option(None, "seconds of training at most", may_change=True)
     resume: str | None = option(None, "go on with an interrupted run", choices=("auto",),
                                 may_change=True)
@@ -191,10 +224,10 @@ class RunningOptions(Options):
     eval_steps: int | None = option(None, "measure every so many steps, not every epoch", least=1)
     save_steps: int | None = option(
         None, "save every so many steps, not every epoch; the end and the best are saved too",
-        least=1, may_change=True)
+        least=1, may_change=True, needs=A_FOLDER)
     save_total_limit: int = option(TrainingArguments.save_total_limit,
                                    "newest checkpoints to keep, besides the best",
-                                   may_change=True)
+                                   may_change=True, needs=A_FOLDER)
     baselines: bool = option(True, "score what has to be beaten beside BERT", may_change=True)
     fast_dev_run: bool = option(False, "try everything on a few rows and keep nothing")
     overfit_batches: int | None = option(None, "train and score on the same so many batches",
@@ -348,6 +381,7 @@ class TableOptions(FileOptions, TableReadingOptions):
         if not 1 <= len(self.text_column) <= 2 or "" in self.text_column:
             raise ConfigError(f"text_column names {len(self.text_column)} columns; expected one, "
                               "or two for pairs")
+        unique("text_column", self.text_column)
 
 
 @dataclass(frozen=True)

@@ -860,6 +860,8 @@ class SearchKeywords(TypedDict, total=False):
     epochs: int | None
     eps: float
     eval_steps: int | None
+    exploit: float | None
+    factors: float | Sequence[float] | None
     fast_dev_run: bool
     focal_gamma: float
     folds: int
@@ -939,6 +941,7 @@ class SearchKeywords(TypedDict, total=False):
     precision: str | None
     preprocessing_num_workers: int
     pruner: str | None
+    quantile: float | None
     quotes: bool | None
     random_state: int
     regression: float | None

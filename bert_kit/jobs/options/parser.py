@@ -1,6 +1,7 @@
 """A job on the command line: one flag an option, and help that begins with what matters."""
 
 import argparse
+import contextlib
 import re
 import sys
 import typing
@@ -29,10 +30,13 @@ def parse(job: str, options: type[Options], arguments: Sequence[str],
     """
     parser = JobParser(f"bert-kit {job}", options, elsewhere)
     given = vars(parser.parse_args(same_spelling(arguments)))
-    given.pop("_flags", None)
-    config = given.pop("config", None)
+    flags, config = given.pop("_flags", {}), given.pop("config", None)
     stored = {} if config is None else named(options, read_config_file(config), config)
-    return options.from_names({**stored, **given})
+    typed = {}
+    for name, value in given.items():  # under the spelling that was typed
+        flag = (flags[name] or name).lstrip("-")
+        typed[flag if flag in spellings(options) else name] = value  # --no_cuda is none
+    return options.from_names({**stored, **named(options, typed, "command line", stored)})
 
 
 def same_spelling(arguments: Sequence[str]) -> list[str]:
@@ -123,6 +127,11 @@ class JobParser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}; "
                        + (where or nearest(name, spellings(self.options))))
         return known
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or usage; argparse's own passes over a standard output that is full."""
+        with contextlib.suppress(*[OSError] * (file is not sys.stdout)):
+            print(message, end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

@@ -10,7 +10,7 @@ from torch import nn
 
 from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
-from bert_kit.errors import ConfigError
+from bert_kit.errors import ConfigError, UsageError
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.tokenization import Tokenizer
@@ -84,6 +84,12 @@ def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> 
     if not -1 <= options.freeze_layers <= config.num_hidden_layers:
         raise ConfigError(f"freeze_layers is {options.freeze_layers}; the encoder has "
                           f"{config.num_hidden_layers} layers (-1 freezes it all)")
+    # The top block and the pooler have the peak rate; only blocks below have less.
+    lowest = config.num_hidden_layers if options.freeze_layers == -1 else options.freeze_layers
+    if options.layer_decay != 1 and lowest >= config.num_hidden_layers - 1 > 0:
+        raise UsageError(f"layer_decay is {options.layer_decay:g}, which changes nothing where "
+                         f"freeze_layers {options.freeze_layers} leaves one block or none to "
+                         "train; leave it out")
     if options.freeze_layers and options.gradual_unfreezing:
         raise ConfigError("freeze_layers and gradual_unfreezing are both set; expected one of them")
     if options.metric is not None and options.metric not in task.metrics:

@@ -155,6 +155,20 @@ def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object]
                     f"added in another order (--threads {before})")
 
 
+def check_kept(folder: str | Path) -> None:
+    """Check at the end of a job that its folder still holds what was written at its start.
+
+    Raises
+    ------
+    ConfigError
+        If somebody has removed the folder meanwhile: what stands there now is not the whole.
+    """
+    if not (Path(folder) / "manifest.json").is_file():
+        raise ConfigError(f"{folder}: was removed or emptied while the job worked in it; what was "
+                          "written at the end is there, and the rest (manifest.json, checkpoints, "
+                          "logs) is lost")
+
+
 def manifest(options: Any, job: str) -> dict[str, Any]:
     """Return all that is needed to do the same again but what it is made of, as plain values."""
     packages = ("torch", "numpy", "tokenizers", "scikit-learn")

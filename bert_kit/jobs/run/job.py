@@ -6,6 +6,7 @@ what `build` returns, a `Training`, is trained and scores its rows.
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from bert_kit.files import write_json
 from bert_kit.jobs.run.build import (check_options, dropout_note, make_model, make_trainer,
                                      within_positions)
 from bert_kit.jobs.run.card import write_card
-from bert_kit.jobs.run.folder import (as_begun, check_folder, highest_memory, open_folder, open_job,
-                                      quoted, remove_split_on_error, write_label_mapping)
+from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, highest_memory,
+                                      open_folder, open_job, quoted, remove_split_on_error,
+                                      write_label_mapping)
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.run.task import Part, Parts, Scores, Task
@@ -215,9 +217,18 @@ class TrainingJob(Generic[Part]):
             f"{options.from_scratch}, random weights")
         options.say(f"model     {parameters:,} parameters, {origin}, "
                     f"{training.predictor.device.type}, {training.trainer.args.precision}")
+        held_out = training.datasets.keys() - {"train"}
+        if not held_out:
+            options.say("note      no rows are held out, so nothing is scored, nor a baseline")
+        elif (options.load_best_model_at_end and options.output_dir is None
+              and "validation" in held_out):
+            options.say("note      without an output_dir no checkpoint is kept, so the model is "
+                        "that of the last step")
         for line in filter(None, [dropout_note(self.task, options),
                                   *self.task.describe(training, baselines)]):
             options.say(line)
+        if options.verbosity > 1:
+            options.say(details_text(training))
 
     def facts(self, training: Training[Part], state: TrainerState, peak: int | None,
               baselines: dict[str, Scores]) -> Results:
@@ -271,10 +282,28 @@ class TrainingJob(Generic[Part]):
         write_card(folder, results, task.what, columns, use)
         if plots:
             plot_learning_curves(training.trainer.state.log, folder / "learning_curves.png")
+        check_kept(folder)
         if not options.fast_dev_run:
             options.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"
                         f"\nuse it with: python -m bert_kit {use}")
         return results
+
+
+def details_text(training: Training) -> str:
+    """Return what only verbosity 2 shows: the paths, the sizes and every setting of a run."""
+    options, model = training.options, training.model
+    config = {name: value for name, value in model.config.to_dict().items()
+              if name not in ("id2label", "label2id")}
+    rows = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    return "\n".join([
+        f"folder    {None if options.output_dir is None else Path(options.output_dir).resolve()}",
+        f"rows      {rows}", f"weights   {size / 2**20:,.1f} MB, "
+        + ", ".join(f"{name} {sum(p.numel() for p in part.parameters()):,}"
+                    for name, part in model.named_children()),
+        f"config    {json.dumps(config)}",
+        f"options   {json.dumps(options.to_dict(), default=str)}",
+        f"arguments {json.dumps(training.trainer.args.to_dict())}"])
 
 
 def can_draw(wanted: bool, say: Callable[[str], object]) -> bool:

@@ -26,7 +26,7 @@ from bert_kit.data.rows.pieces import row_room
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
-from bert_kit.jobs.options.declare import Options, option, with_defaults
+from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
 from bert_kit.jobs.options.groups import ReadingOptions, TrainOptions
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
@@ -94,12 +94,15 @@ class MaskedOptions(TrainOptions, ReadingOptions, MaskingOptions):
         None, "folder for the tokens of train_file, made or used again; for text beyond memory",
         may_change=True)
     workers: int = option(1, "processes that fill the store", "preprocessing_num_workers",
-                          least=1, may_change=True)
+                          least=1, most=1_024, may_change=True,
+                          needs=Needs("a store", lambda options: options.store is not None))
     tokenizer: str | None = option(
         None, "folder or name of a tokenizer; by default the model's, else one is learned",
         "tokenizer_name", may_change=True)
     vocab_size: int = option(
-        8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1)
+        8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1,
+        needs=Needs("a tokenizer to learn (no model, no tokenizer)",
+                    lambda options: options.model is None and options.tokenizer is None))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from bert_kit.model import BERTForTokenClassification
 from bert_kit.modes import IGNORE
 from bert_kit.printing import Column, one_line
 from bert_kit.tokenization import Tokenizer
-from bert_kit.training import Loss, Processes, balanced_class_weights, tagging_loss
+from bert_kit.training import ALONE, Loss, Processes, balanced_class_weights, tagging_loss
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
@@ -116,6 +116,15 @@ class Tagger(TrainedModel):
         """Names of the tags, in the order of the logits."""
         return self.model.config.labels
 
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", download: bool = False,
+             processes: Processes = ALONE, precision: str = "float32") -> Self:
+        """Read what `train` wrote, and tell of tags that are read as they look."""
+        tagger = super().load(folder, device, download, processes, precision)
+        if processes.first:
+            tell_guessed_scheme(tagger.config)
+        return tagger
+
     @property
     def lenient(self) -> bool:
         """Whether an entity may begin with I-."""
@@ -134,13 +143,6 @@ class Tagger(TrainedModel):
         """Which signs stay inside a word; none in a model that does not say it."""
         return WordCut(self.remembered("tagging_joined", str, ""),
                        self.remembered("tagging_alone", str, ""))
-
-    @property
-    def note(self) -> str:
-        """A line that says that the scheme is a guess; "" where it is not, or does not matter."""
-        if "tagging_scheme" in self.config.extra or not are_entities(self.classes):
-            return ""
-        return f"note: the model does not say how its tags mark entities; {self.scheme} by its tags"
 
     def dataset(self, sentences: Sequence[list[str]]) -> TaggingDataset:
         """Return the TaggingDataset of some sentences, each a list of words."""
@@ -348,12 +350,6 @@ class TagTask(Task[TaggedSentences]):
 
     # ---- the command `evaluate`
 
-    def load(self, folder: Path, device: str, processes: Processes) -> Tagger:
-        tagger = super().load(folder, device, processes)
-        if tagger.note and processes.first:
-            warn(tagger.note)
-        return tagger
-
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
         reading = options.row_reading()
         part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
@@ -372,6 +368,13 @@ class TagTask(Task[TaggedSentences]):
         return "\n".join([f"{results['rows']:,} sentences, loss {results['loss']:.4f}", "",
                           format_tag_scores(results),
                           _invalid(results, guesses, predictor.scheme)]).rstrip()
+
+
+def tell_guessed_scheme(config: BertConfig) -> None:
+    """Say by which scheme tags are read that a model's folder does not name, where it matters."""
+    if "tagging_scheme" not in config.extra and are_entities(config.labels):
+        warn("note: the model does not say how its tags mark entities; "
+             f"{guess_scheme(config.labels)} by its tags")
 
 
 def _scheme_of(options: Any, classes: Sequence[str]) -> str:

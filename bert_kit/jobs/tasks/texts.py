@@ -46,6 +46,13 @@ TASK_KEYS = ("problem_type", "thresholds", "calibration", "task", "sentence_tran
 IN_WINDOWS = Needs("a stride", lambda options: options.stride > 0)
 
 
+def _of_a_head(value: object, beside: Mapping[str, Any]) -> str:
+    """Say what to expect of a name under which the field has the depth of BERT itself."""
+    mlp = beside.get("classifier") is not None or beside.get("hidden_dims") is not None
+    return "" if mlp else ("elsewhere that is the depth of BERT itself, which its folder says; for "
+                           "a head of so many layers give classifier mlp with it, or depth")
+
+
 @dataclass(frozen=True)
 class HeadOptions(Options):
     """Which head a text classifier has, and how it is made."""
@@ -59,7 +66,7 @@ class HeadOptions(Options):
     last_layers: int | None = option(None, "how many last layers the head sees")
     hidden_dims: tuple[int, ...] | None = option(None, "widths of the mlp head", "hidden_dim")
     depth: int | None = option(None, "layers of the mlp head, sizes falling evenly",
-                               "num_hidden_layers")
+                               "num_hidden_layers", doubts={"num_hidden_layers": _of_a_head})
     activation: str | None = option(None, "relu, gelu, silu or tanh of the mlp head")
     kernel_sizes: tuple[int, ...] | None = option(None, "tokens under each cnn filter")
     num_filters: int | None = option(None, "cnn filters of each size")

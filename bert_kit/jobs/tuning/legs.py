@@ -28,6 +28,7 @@ from bert_kit.training import TrainerState
 from bert_kit.training.restoring import checked_random_states, restore_moments
 from bert_kit.tuner import Leg
 
+OF_CHECKPOINTS = ("load_best_model_at_end", "save_steps", "save_total_limit")  # a leg keeps none
 # Options that end or resume a run by themselves; here the tuner says when a leg ends.
 WHOLE_RUNS_ONLY = ("resume", "time_limit", "early_stopping", "trend_window", "regression",
                    "fast_dev_run", "max_steps", "minutes")
@@ -123,9 +124,10 @@ class BertStep:
 
     def _leg_options(self, params: Mapping[str, Any], seed: int,
                      device: str | None = None) -> Any:
+        plain = {name: getattr(type(self.options), name) for name in OF_CHECKPOINTS}
         return trial_options(self.options, params, "parameters").replace(
             seed=seed, device=device or self.options.device, output_dir=None, verbosity=0,
-            min_steps=0, load_best_model_at_end=False)
+            min_steps=0, **plain)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ BY_TRIALS = SAMPLERS[:3]
 BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
 PRUNERS = ("median", "percentile", "none")
 # Options that only some samplers use, and what they are there when nothing is said.
-ONLY_WITH = {"n_trials": (SAMPLERS[:4], 50), "pruner": (BY_TRIALS, "median"),
-             "keep_top": (BY_TRIALS, 3), "population": (("pbt",), 4), "folds": (BY_TRIALS, 0),
-             "adaptive_stopping": (BY_TRIALS, False), "timeout": (BY_TRIALS, None)}
+ONLY_WITH: dict[str, tuple[tuple[str, ...], Any]] = {
+    "n_trials": (SAMPLERS[:4], 50), "pruner": (BY_TRIALS, "median"), "keep_top": (BY_TRIALS, 3),
+    "folds": (BY_TRIALS, 0), "adaptive_stopping": (BY_TRIALS, False), "timeout": (BY_TRIALS, None),
+    "population": (("pbt",), 4), "exploit": (("pbt",), 0.5), "quantile": (("pbt",), 0.2),
+    "factors": (("pbt",), (0.8, 1.2))}
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,17 @@ class SearchOptions(Options):
                         "validation rows", "cross_validation", "cv")
     population: int | None = option(None, "members of pbt (default: 4)", "population_size",
                                     least=2, may_change=True)
+    exploit: float | None = option(
+        None, "how likely one of the worst of pbt copies one of the best, not only changes its own "
+        "(default: 0.5)", may_change=True)
+    quantile: float | None = option(None, "share of pbt's members that changes, and that is copied "
+                                    "(default: 0.2)", may_change=True)
+    factors: tuple[float, ...] | None = option(
+        None, "what pbt multiplies by in a change (default: 0.8 1.2)", may_change=True)
     timeout: float | None = option(None, "seconds after which no new trial begins",
                                    may_change=True)
     jobs: int = option(1, "trials at a time, each in a process of its own", "n_jobs", least=1,
-                       may_change=True)
+                       most=1_024, may_change=True)
     keep_top: int | None = option(None, "models of the best trials to keep (default: 3; with "
                                   "folds none)", least=0, may_change=True)
     train_best: bool = option(True, "train once more with the best, and score the test rows",

@@ -31,8 +31,8 @@ from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import (check_options, default_length, dropout_note, more_is_better,
                                      explicit_rates, planned_epochs, starting_config,
                                      usual_epochs)
-from bert_kit.jobs.run.folder import (as_begun, check_place, check_same_run, open_folder, quoted,
-                                      remove_split_on_error, stored_run)
+from bert_kit.jobs.run.folder import (as_begun, check_kept, check_place, check_same_run,
+                                      open_folder, quoted, remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
@@ -40,14 +40,13 @@ from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, TextTask
 from bert_kit.jobs.run.best_configs import Config, best_config, load_best_config, write_best_config
 from bert_kit.jobs.tuning.legs import BertStep, SameSeed
-from bert_kit.jobs.tuning.log import SearchLog, parameters_text
 from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
 from bert_kit.training import ALONE, best_precision, choose_device
-from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, Median, Percentile, Population,
-                            Random, SearchSpace, Study, SuccessiveHalving, Trial, write_lineage,
-                            write_report)
+from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, LoggingCallback, Median,
+                            Percentile, Population, Random, SearchSpace, Study, SuccessiveHalving,
+                            Trial, parameters_text, write_lineage, write_report)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -102,8 +101,8 @@ def tune_classifier(classifier_type: str | None = None, model_path: str | Path |
     BertKitError
         For input that cannot be used; before any training.
     """
-    options = _options({"classifier": classifier_type, "model": model_path, "data_file": data_path,
-                        **settings})
+    options = _options(given_options(settings, classifier=classifier_type, model=model_path,
+                                     data_file=data_path))
     return find_best(options, space)["best_params"]
 
 
@@ -125,8 +124,10 @@ def tune_all_classifiers(model_path: str | Path | None = None,
     dict
         For each head what `load_best_config` returns. best_overall_classifier.json has the best.
     """
-    return run(_options({"model": model_path, "data_file": data_path,
-                         "classifiers": tuple(classifier_types), **settings}))
+    heads = None if "classifiers" in settings and tuple(classifier_types) == HEADS else tuple(
+        classifier_types)
+    return run(_options(given_options(settings, model=model_path, data_file=data_path,
+                                      classifiers=heads)))
 
 
 def _options(settings: Mapping[str, Any]) -> Any:
@@ -203,9 +204,9 @@ class Search:
                      pruner=pruner, seed=options.seed,
                      resume=resume or options.resume is not None)
 
-    def log(self) -> SearchLog:
+    def log(self) -> LoggingCallback:
         """Return what says how the search goes on."""
-        return SearchLog(self.metric, self.options.say)
+        return LoggingCallback(self.metric, self.options.say)
 
     def config(self, options: Any, trial: Trial) -> Config:
         """Return the best configuration of a trial with these options."""
@@ -261,6 +262,7 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
             write_best_config(options.output_dir, search.name, config)
     if options.report:
         options.say(f"report    {draw_report(search)}")
+    check_kept(search.folder)
     again = (f": best_model; its schedule is in {path}" if "schedule" in config else
              f"; train again with: python -m bert_kit {search.task.job} --config {quoted(path)}")
     options.say(f"saved in {search.folder}{again}")
@@ -328,7 +330,10 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         raise ConfigError(f"hyperband chooses between 3 epochs or more; num_train_epochs is "
                           f"{epochs}")
     check_place(folder)
-    return Search(task, options, space, folder, base, task.metric(base, None))
+    search = Search(task, options, space, folder, base, task.metric(base, None))
+    if options.sampler == "pbt":
+        population_of(search)  # or an error
+    return search
 
 
 def read_rows(search: Search) -> tuple[Rows, str]:
@@ -405,11 +410,18 @@ def _search_by_legs(search: Search, pool: dict[str, Any]) -> Config:
     return search.config(trial_options(base, trial.params), trial)
 
 
+def population_of(search: Search) -> PBT:
+    """Return the PBT of a search; ConfigError for a setting that cannot be."""
+    options = search.options
+    return PBT(search.space, population=options.population, quantile=options.quantile,
+               exploit=options.exploit, factors=options.factors, seed=options.seed,
+               direction=search.direction)
+
+
 def _search_by_population(search: Search, pool: dict[str, Any]) -> Config:
     """Change the parameters while a population trains."""
     options, base = search.options, search.base.replace(load_best_model_at_end=False)
-    pbt = PBT(search.space, population=options.population, seed=options.seed,
-              direction=search.direction)
+    pbt = population_of(search)
     step = BertStep(base)
     result = pbt.run(step, generations=base.num_train_epochs, path=search.folder,
                      resume=options.resume is not None, callbacks=[search.log()], **pool)

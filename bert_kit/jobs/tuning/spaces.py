@@ -1,11 +1,13 @@
 """What a search tries: the options that every task has, and those of a head."""
 
+import typing
 from collections.abc import Mapping
 from typing import Any
 
+from bert_kit.checks import is_number
 from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.config_files import read_config_file
-from bert_kit.jobs.options.declare import Options, fields_of, group_of, named
+from bert_kit.jobs.options.declare import Options, fields_of, group_of, kind_of, named, spellings
 from bert_kit.jobs.run.task import Task
 from bert_kit.tuner import SearchSpace, log
 
@@ -68,7 +70,7 @@ def search_space(task: Task, options: Any, space: SearchSpace | Mapping[str, Any
         if options.sampler == "pbt":
             space = {name: space[name] for name in WHILE_TRAINING if name in space}
     if not isinstance(space, SearchSpace):
-        space = SearchSpace.from_dict(space)
+        space = SearchSpace.from_dict(_with_real_rates(task.options, space))
     fields = {parameter.name: next(iter(named(task.options, {parameter.name: None}, "space")))
               for parameter in space.parameters}
     for name, field in fields.items():  # another seed or split would score on other rows
@@ -92,6 +94,17 @@ def search_space(task: Task, options: Any, space: SearchSpace | Mapping[str, Any
     if options.sampler == "grid":
         next(space.grid())  # or an error that names what cannot be listed
     return space
+
+
+def _with_real_rates(options: type[Options], space: Any) -> Any:
+    """Return entries in which a pair of whole numbers is a range, where the option is no count."""
+    if not isinstance(space, Mapping):
+        return space
+    hints, known = typing.get_type_hints(options), spellings(options)
+    return {name: tuple(map(float, entry)) if isinstance(entry, tuple) and len(entry) == 2
+            and all(map(is_number, entry)) and name != "warmup_steps" and name in known
+            and kind_of(hints[known[name]]) == (float, None) else entry
+            for name, entry in space.items()}
 
 
 def _open_part(space: SearchSpace, fixed: Mapping[str, Any]) -> SearchSpace:

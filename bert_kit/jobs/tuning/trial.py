@@ -29,7 +29,7 @@ from bert_kit.tuner import Trial
 
 def trial_options(options: Any, params: Mapping[str, Any], source: str = "trial") -> Any:
     """Return the options of a trial: those of the search with `params`, under any spelling."""
-    return options.replace(**named(type(options), params, source))
+    return options.replace(**named(type(options), params, source, vars(options)))
 
 
 def adaptive_patience(options: Any, number: int) -> Any:

@@ -4,10 +4,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bert_kit.tuner import Population, Study, Trial
+from bert_kit.tuner.ask_tell import Trial
+from bert_kit.tuner.population import Population
+from bert_kit.tuner.study import Study
 
 
-class SearchLog:
+class LoggingCallback:
     """Callbacks of a study or a population that print a line for each trial or generation.
 
     Parameters
@@ -16,9 +18,15 @@ class SearchLog:
         The name of the scores.
     say
         What prints a line.
+
+    Examples
+    --------
+    ::
+
+        study.optimize(objective, 20, callbacks=[LoggingCallback("accuracy")])
     """
 
-    def __init__(self, metric: str, say: Callable[[str], object] = print) -> None:
+    def __init__(self, metric: str = "score", say: Callable[[str], object] = print) -> None:
         self.metric, self.say = metric, say
         self.study: Any = None
 
