@@ -49,8 +49,6 @@ def _optimizer(*names: str) -> Needs:
     return Needs(f"optim {' or '.join(names)}", lambda options: options.optim in names)
 
 
-
-
 def is_table(path: str | None) -> bool:
     """Say whether a file, if there is one, has columns; a .txt has lines."""
     return path is not None and not path.lower().endswith(".txt")
