@@ -16,6 +16,8 @@ from bert_kit import BertConfig
 from bert_kit.cli import main
 from bert_kit.errors import BertKitError, ConfigError, TrainingError
 from bert_kit.files import held, read_json
+from bert_kit.jobs.commands.evaluate import EvaluateOptions
+from bert_kit.jobs.commands.evaluate import run as evaluate
 from bert_kit.jobs.options.declare import fields_of, spellings
 from bert_kit.jobs.run import build
 from bert_kit.jobs.run.build import highest_rate
@@ -196,8 +198,27 @@ def test_a_population_trains_and_leaves_its_best_model(files, tmp_path, capsys):
     parts = tokenized_rows(base(files, output_dir=tmp_path / "standard"))[0].parts
     guesses = Predictor.load(model, "cpu").logits(parts.test.texts).argmax(1).numpy()
     assert np.mean(guesses == parts.test.labels) == config["test_results"]["accuracy"]
+    left = read_json(model / "results.json")  # as every training leaves
+    assert left["validation"]["f1_macro"] == config["best_value"] and left["steps"] > 0
+    assert left["verdict"] and left["baselines"] and left["test"] == config["test_results"]
+    assert "f1" in (model / "README.md").read_text().lower()
+    stored = read_json(model / "manifest.json")["settings"]
+    assert stored["learning_rate"] == config["best_params"]["lr"]
+    scored = evaluate(EvaluateOptions(model=str(model), plots=False, device="cpu", verbosity=0))
+    assert scored["accuracy"] == left["test"]["accuracy"]
     out = capsys.readouterr().out
     assert out.count("member") == 9 and out.count("diversity") == 3
+
+
+def test_the_width_and_depth_of_a_model_without_weights_are_searched(files, tmp_path):
+    sizes = {"from_scratch": ["bert-tiny", "bert-mini"]}
+    params = tune_classifier("standard", None, files[0], sizes, sampler="grid", save_dir=tmp_path,
+                             n_trials=2, **{**QUICK, "num_epochs": 1})
+    trials = read_json(tmp_path / "standard" / "trial_history.json", list)
+    assert {trial["params"]["from_scratch"] for trial in trials} == {*sizes["from_scratch"]}
+    config = BertConfig.load(tmp_path / "standard" / "best_model")
+    assert (config.num_hidden_layers, config.hidden_size) == {
+        "bert-tiny": (2, 128), "bert-mini": (4, 256)}[params["from_scratch"]]
 
 
 def test_a_search_goes_on_where_it_stopped(files, tmp_path):
@@ -412,6 +433,7 @@ def test_every_option_has_its_own_spellings_and_a_short_help(task):
         "kind": "ordered", "values": [1e-8, 1e-6], "when": {"optim": "adam"}}},
      "nothing is left to tune where optim"),
     ({}, {"seed": [1, 2]}, "seed cannot be tuned"),
+    ({}, {"from_scratch": ["bert-tiny", "bert-mini"]}, "size of a model without weights"),
     ({}, {"val_size": (0.1, 0.2)}, "val_size cannot be tuned"),
     ({"fast_dev_run": True}, None, "no meaning for a search"),
     ({"study_name": "../x"}, None, "expected the name of a folder"),

@@ -151,12 +151,7 @@ class TrainingJob(Generic[Part]):
             self.describe(training, baselines)
             with training.at_work() as trainer:
                 state = trainer.train(options.resume)
-            peak = peak_memory(device)
-            answers = {name: training.predictor.answers(rows.datasets[name])
-                       for name in ("validation", "test") if name in rows.datasets}
-            scores = {name: training.score(name, answers[name]) for name in answers}
-            results = self.facts(training, state, peak, baselines) | scores
-            results = first(lambda: self.finish(training, answers, results))
+            results = self.conclude(training, state, peak_memory(device), baselines)
             check_learned(results.get("verdict"), options.strict, options.output_dir)
             return results
 
@@ -261,6 +256,15 @@ class TrainingJob(Generic[Part]):
                        results["learning_rate"]),
             task.findings(answers[name], part, training.predictor, scores, f"{name} rows"),
             training.trainer.state.log, keys, len(part))
+
+    def conclude(self, training: Training[Part], state: TrainerState, peak: int | None,
+                 baselines: dict[str, Scores]) -> Results:
+        """Score what was trained, leave it in its folder, and return the results."""
+        answers = {name: training.predictor.answers(training.datasets[name])
+                   for name in ("validation", "test") if name in training.datasets}
+        scores = {name: training.score(name, answers[name]) for name in answers}
+        results = self.facts(training, state, peak, baselines) | scores
+        return self.processes.from_first(lambda: self.finish(training, answers, results))
 
     def finish(self, training: Training[Part], answers: Mapping[str, Any],
                results: Results) -> Results:

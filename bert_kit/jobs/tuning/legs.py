@@ -19,6 +19,7 @@ from bert_kit.checks import whole
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.files import atomic_file, check_kinds
 from bert_kit.jobs.run.build import check_options, read_weights_once
+from bert_kit.jobs.run.folder import open_folder
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.randomness import seeded, threads
 from bert_kit.jobs.tasks.table import task_named
@@ -106,13 +107,22 @@ class BertStep:
         return score
 
     def save_model(self, state: str | Path, folder: str | Path) -> None:
-        """Write the model of a state file into a folder, as `train` does."""
+        """Score the model of a state file and leave it in a folder, as `train` does."""
         left = _whole_state(state)
-        training, rows = self._build(left["params"], left["seed"])
-        _put_back_weights(training.model, left["model"], str(state))
-        with threads(training.options.threads):
-            _score(training, rows)  # it chooses thresholds, where there are some
-        training.save(folder)
+        options = self._leg_options(left["params"], left["seed"]).replace(
+            output_dir=str(folder), plots=False)  # there is no one curve: each leg began anew
+        job = TrainingJob(task_named(options.task), options)
+        rows = job.tokenize(tokenized_rows(
+            self.options.replace(max_length=options.max_length))[0].parts)
+        training = job.build(rows, read_weights_once)
+        data = job.task.fingerprint(rows.parts, rows.tokenizer)
+        open_folder(options, job.task.job, job.task.made_of(options, data, rows.tokenizer))
+        with threads(options.threads):
+            baselines = job.baselines(training)
+            _put_back_weights(training.model, left["model"], str(state))
+            steps = left["epoch"] * training.trainer.steps_per_epoch
+            training.trainer.state = TrainerState(steps, left["epoch"])
+            job.conclude(training, training.trainer.state, None, baselines)
 
     def _build(self, params: Mapping[str, Any], seed: int,
                device: str | None = None) -> tuple[Training, Rows]:

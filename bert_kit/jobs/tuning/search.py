@@ -43,7 +43,7 @@ from bert_kit.jobs.tuning.legs import BertStep, SameSeed
 from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
-from bert_kit.training import ALONE, best_precision, choose_device
+from bert_kit.training import best_precision, choose_device
 from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, LoggingCallback, Median,
                             Percentile, Population, Random, SearchSpace, Study, SuccessiveHalving,
                             Trial, parameters_text, write_lineage, write_report)
@@ -460,12 +460,7 @@ def _test_results(search: Search, config: Config, before: Config | None) -> Scor
             folder / "results.json").is_file():
         return before["test_results"]
     if options.sampler == "pbt":
-        parts = tokenized_rows(search.base)[0].parts
-        if parts.test is None:
-            return None
-        model = task.load(folder, search.base.device, ALONE)
-        rows = task.dataset(parts.test, "test", parts, model.tokenizer, search.base)
-        return task.scores(model.answers(rows), parts.test, model)
+        return read_json(folder / "results.json").get("test")
     if folder.exists():
         remove_folder(folder)
     options.say("\nthe best once more, and on the test rows")

@@ -39,7 +39,8 @@ WHILE_TRAINING = ("lr", "head_learning_rate", "weight_decay", "dropout_rate", "w
 
 def tunable(options: type[Options]) -> set[str]:
     """Return the options in which trials may differ; none but `max_length` changes a row."""
-    return {field.name for field in fields_of(options) if field.name in ("dropout", "max_length")
+    also = ("dropout", "max_length", "from_scratch")
+    return {field.name for field in fields_of(options) if field.name in also
             or group_of(options, field.name).title in ("training", "head")}
 
 
@@ -77,6 +78,9 @@ def search_space(task: Task, options: Any, space: SearchSpace | Mapping[str, Any
         if field not in tunable(task.options):
             raise ConfigError(f"{name} cannot be tuned; expected an option of training, of the "
                               "head, or max_length")
+    if options.model is not None and "from_scratch" in fields.values():
+        raise ConfigError("from_scratch is the size of a model without weights; leave it out of the "
+                          "space, or the model")
     fixed = {name: getattr(options, field) for name, field in fields.items()
              if getattr(options, field) != getattr(type(options), field)}
     if len(fixed) == len(fields):
