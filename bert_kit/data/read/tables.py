@@ -287,11 +287,11 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
             rows = csv_rows(file, wanted, refuse)
         with contextlib.closing(rows):
             for line, values in rows:
-                empty = next((column for column, value in zip(wanted, values[:texts], strict=False)
-                              if not value or value.isspace()), None)
-                if empty is None:
-                    yield line, values
+                for column, value in zip(wanted, values[:texts], strict=False):
+                    if not value or value.isspace():
+                        refuse(DataError(f"{path} line {line}: {column!r} is empty; expected text"))
+                        break
                 else:
-                    refuse(DataError(f"{path} line {line}: {empty!r} is empty; expected text"))
+                    yield line, values
         if file is not None and file.note and notes is not None:
             notes.append(file.note)
