@@ -207,7 +207,8 @@ def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
     if first is None:
         return
     cells = [cell.strip(' "') for cell in re.split("[,;\t]", first)]
-    if len(cells) > 1 and text_column in cells:
+    are_names = len(cells) > 1 and not any(" " in cell for cell in cells)  # and no sentence
+    if are_names and text_column in cells:
         raise DataError(f"{path} line 1: looks like the header of a table, with the column "
                         f"{text_column!r}; a .txt is a text a line, and a table with a --delimiter")
     yield first
