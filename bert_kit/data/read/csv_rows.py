@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from bert_kit.cells import unguard
-from bert_kit.data.read.json_rows import Refuse, Rows, listed, other_case, refuse_all
+from bert_kit.data.alike import like
+from bert_kit.data.read.json_rows import Refuse, Rows, listed, refuse_all
 from bert_kit.errors import ConfigError, DataError
 
 # What Excel writes and reads as a first line: which delimiter follows.
@@ -205,7 +206,7 @@ def _places(file: CsvFile, header: list[str], columns: Sequence[str]) -> list[in
                       and column in (part.strip(' "') for name in header
                                      for part in name.split(mark))]
             hint = (f" (is the delimiter {others[0]!r}? give --delimiter)" if others
-                    else other_case(column, header))
+                    else like(column, header))
             end = "" if hint or file.columns else " (of a file without one, name the --columns)"
             raise DataError(f"{file.path}: no column {column!r} in the header{hint}; found "
                             f"{listed(header)}{end}")
