@@ -27,6 +27,7 @@ LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/commands/corpus.py": "a command of one function",
+    "jobs/options/groups.py": "every option that jobs share, group by group",
     "jobs/tasks/texts.py": "what three tasks share, and their predictor",
     "jobs/tasks/tags.py": "a task is one file: options, predictor, task and its scores",
     "jobs/tasks/masked.py": "a task is one file: documents and stores are its own",

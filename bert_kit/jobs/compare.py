@@ -1,6 +1,7 @@
 """Several heads on one split: a leaderboard, as table, CSV file and picture."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bert_kit.jobs.options.keywords import CompareKeywords
 
 OF_RUNS = ("runs", "task", "metric", "output_dir", "plots", "verbosity")  # with finished runs
+_OLD_MARK = re.compile("^'(?=[=+@\t\r-])")  # earlier versions put an apostrophe only
 Board = list[dict[str, Any]]
 
 
@@ -289,9 +291,17 @@ def _test_rows(folder: str | Path) -> tuple[list[tuple[Any, str]], list[str]]:
         tables = [read_table(path, one_or_two(tuple(texts)),
                              LabelList(name) if label == "labels" else name)
                   for name in (label, "prediction")]
-        return [*zip(tables[0].texts, tables[0].labels, strict=True)], [*tables[1].labels]
+        texts, labels, told = map(_unmarked, (tables[0].texts, tables[0].labels, tables[1].labels))
+        return [*zip(texts, labels, strict=True)], told
     except ValueError as error:  # a BertKitError too
         raise ConfigError(f"{path}: is not what train leaves ({error})") from None
+
+
+def _unmarked(cells: Any) -> Any:
+    """Return cells, or tuples of them, without the mark that older versions put before formulas."""
+    if isinstance(cells, str):
+        return _OLD_MARK.sub("", cells)
+    return type(cells)(map(_unmarked, cells))
 
 
 def _p_value(best: list[str], other: list[str], labels: list[str]) -> float:

@@ -335,8 +335,10 @@ class TextClassificationTrainer:
             self.setup_trainer(datasets or {})
         training, folder = self._trained(), self.settings.output_dir
         if folder is not None and not (Path(folder) / "training_args.json").is_file():
-            same = self.task.fingerprint(training.parts, training.predictor.tokenizer)
-            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, same))
+            tokenizer = training.predictor.tokenizer
+            made_of = self.task.made_of(
+                self.settings, self.task.fingerprint(training.parts, tokenizer), tokenizer)
+            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, made_of))
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
         if self.task.chooses_thresholds and "validation" in training.datasets:

@@ -461,3 +461,12 @@ def test_bad_lists(name):
     with pytest.raises(DataError, match=message) as caught:
         table_from_lists("the list", texts, labels)
     assert "\n" not in str(caught.value) and "expected" in str(caught.value)
+
+
+def test_a_sentence_with_the_name_of_the_column_is_no_header(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("They hold images, text, and sound.\n")
+    assert list(stream_texts(path)) == ["They hold images, text, and sound."]
+    path.write_text("id, text, label\n1, a b, x\n")
+    with pytest.raises(DataError, match="looks like the header of a table"):
+        list(stream_texts(path))

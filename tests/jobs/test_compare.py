@@ -138,3 +138,15 @@ def test_every_spelling_of_the_heads(capsys, monkeypatch):
         main(["compare", "--help"])
     assert "--classifier, --classifiers, --classifier_types, --classifier_type {" in (
         capsys.readouterr().out)
+
+
+def test_runs_of_earlier_versions_have_the_same_rows_as_those_of_today(tmp_path):
+    # Then a cell that a spreadsheet would run had an apostrophe in front, and nothing else.
+    for name, mark in (("before", "'"), ("now", "'\\")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "test_predictions.csv").write_text(
+            '"text_a","text_b","labels","prediction","confidence"\n'
+            f'"{mark}=1","it\'s","{mark}-a|b","{mark}-a",0.5\n')
+    expected = [(("=1", "it's"), ("-a", "b"))], [("-a",)]
+    assert compare._test_rows(tmp_path / "before") == expected
+    assert compare._test_rows(tmp_path / "now") == expected

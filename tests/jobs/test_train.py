@@ -20,6 +20,8 @@ from bert_kit.data import read_table
 from bert_kit.errors import BertKitError, ConfigError, DataError, UsageError
 from bert_kit.files import read_json
 from bert_kit.printing import results_table
+from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, Predictor
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
@@ -485,6 +487,15 @@ def test_options_that_change_nothing_together(files, tmp_path, changes, words):
         train_classifier("standard", files[1], files[0],
                          **{**QUICK, "output_dir": tmp_path / "a", **changes})
     assert not (tmp_path / "a").exists()
+
+
+def test_a_run_that_goes_on_has_the_options_it_began_with_also_if_they_change_nothing(files):
+    task = task_named("classification")
+    begun = task.options.from_names({**QUICK, "model": files[1], "data_file": files[0],
+                                     "output_dir": "a", "layer_decay": 0.9, "freeze_layers": -1})
+    with pytest.raises(UsageError, match="layer_decay"):
+        check_options(task, begun)
+    check_options(task, begun.replace(resume="auto"))
 
 
 def test_the_steps_leave_a_run_like_any_other_under_the_name_of_its_head(files, tmp_path,

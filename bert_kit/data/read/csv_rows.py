@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from bert_kit.cells import unguard
-from bert_kit.data.read.json_rows import Refuse, Rows, listed, other_case, refuse_all
+from bert_kit.data.alike import like
+from bert_kit.data.read.json_rows import Refuse, Rows, listed, refuse_all
 from bert_kit.errors import ConfigError, DataError
 
 # What Excel writes and reads as a first line: which delimiter follows.
@@ -165,7 +166,8 @@ def _below_header(file: CsvFile, rows: Iterable[tuple[int, list[str]]], width: i
     """Yield the cells at some places of every row."""
     for line, row in rows:
         if len(row) == width:
-            yield line, [unguard(row[place]) for place in places]
+            yield line, [unguard(cell) if cell[:1] == "'" else cell  # a call a cell takes time
+                         for cell in map(row.__getitem__, places)]
         elif len(row) > 1 or row[0].strip():  # else a blank line
             more = (f"a {file.delimiter!r} in a text needs quotes" if len(row) > width
                     else "is a cell missing?")
@@ -204,7 +206,7 @@ def _places(file: CsvFile, header: list[str], columns: Sequence[str]) -> list[in
                       and column in (part.strip(' "') for name in header
                                      for part in name.split(mark))]
             hint = (f" (is the delimiter {others[0]!r}? give --delimiter)" if others
-                    else other_case(column, header))
+                    else like(column, header))
             end = "" if hint or file.columns else " (of a file without one, name the --columns)"
             raise DataError(f"{file.path}: no column {column!r} in the header{hint}; found "
                             f"{listed(header)}{end}")

@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bert_kit.data.alike import like
 from bert_kit.data.read.text_lines import check_text
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.parsing import check_count, parse_json
@@ -138,7 +139,7 @@ def _values(row: dict[str, Any], where: str, columns: Sequence[str],
     """Return the values of a row, in the order of the columns."""
     for column in columns:
         if column not in row:
-            raise DataError(f"{where}: no key {column!r}{other_case(column, row)}; "
+            raise DataError(f"{where}: no key {column!r}{like(column, row)}; "
                             f"found {listed(row)}")
     for column in columns[:texts]:
         check_text(where, column, row[column])
@@ -154,12 +155,6 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
     return row
-
-
-def other_case(column: str, names: Iterable[str]) -> str:
-    """Return a hint at a name that differs in case or outer spaces only, or nothing."""
-    alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
-    return f" (is it {alike[0]!r}?)" if alike else ""
 
 
 def listed(names: Iterable[str]) -> str:

@@ -207,7 +207,8 @@ def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
     if first is None:
         return
     cells = [cell.strip(' "') for cell in re.split("[,;\t]", first)]
-    if len(cells) > 1 and text_column in cells:
+    are_names = len(cells) > 1 and not any(" " in cell for cell in cells)  # and no sentence
+    if are_names and text_column in cells:
         raise DataError(f"{path} line 1: looks like the header of a table, with the column "
                         f"{text_column!r}; a .txt is a text a line, and a table with a --delimiter")
     yield first
@@ -287,11 +288,11 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
             rows = csv_rows(file, wanted, refuse)
         with contextlib.closing(rows):
             for line, values in rows:
-                empty = next((column for column, value in zip(wanted, values[:texts], strict=False)
-                              if not value or value.isspace()), None)
-                if empty is None:
-                    yield line, values
+                for column, value in zip(wanted, values[:texts], strict=False):
+                    if not value or value.isspace():
+                        refuse(DataError(f"{path} line {line}: {column!r} is empty; expected text"))
+                        break
                 else:
-                    refuse(DataError(f"{path} line {line}: {empty!r} is empty; expected text"))
+                    yield line, values
         if file is not None and file.note and notes is not None:
             notes.append(file.note)

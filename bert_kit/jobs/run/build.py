@@ -86,7 +86,8 @@ def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> 
                           f"{config.num_hidden_layers} layers (-1 freezes it all)")
     # The top block and the pooler have the peak rate; only blocks below have less.
     lowest = config.num_hidden_layers if options.freeze_layers == -1 else options.freeze_layers
-    if options.layer_decay != 1 and lowest >= config.num_hidden_layers - 1 > 0:
+    if (options.resume is None and options.layer_decay != 1  # a run goes on as it began
+            and lowest >= config.num_hidden_layers - 1 > 0):
         raise UsageError(f"layer_decay is {options.layer_decay:g}, which changes nothing where "
                          f"freeze_layers {options.freeze_layers} leaves one block or none to "
                          "train; leave it out")
