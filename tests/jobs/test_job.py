@@ -179,7 +179,8 @@ def test_what_cannot_be_is_said_before_any_work(task, given, tmp_path, change, m
 @pytest.mark.parametrize("task", ["tagging", "masked"])
 def test_a_run_of_many_options_goes_on_to_the_same_bits(task, bert, tmp_path):
     options = {**training_of(task, tmp_path, bert), "num_train_epochs": 3,
-               **({"freeze_layers": 1} if task == "tagging" else {"layer_decay": 0.9}), "dropout": 0.2, "save_steps": 2, "eval_steps": 3, "threads": 1,
+               **({"freeze_layers": 1} if task == "tagging" else {"layer_decay": 0.9}),
+               "dropout": 0.2, "save_steps": 2, "eval_steps": 3, "threads": 1,
                "early_stopping": 9, "max_train_samples": 30, "baselines": False}
     whole = train(task, {**options, "output_dir": tmp_path / "whole"})
     train(task, {**options, "output_dir": tmp_path / "cut", "time_limit": 1e-9})
