@@ -197,7 +197,8 @@ class Task(ABC, Generic[Part]):
             weights = weights_digest(self.start_folder(options))
             config = hashlib.sha256(json.dumps(self.start_config(options), sort_keys=True,
                                                default=str).encode()).hexdigest()
-        return {"data": data, "weights": weights, "config": config, "tokenizer": tokenizer.fingerprint(),
+        return {"data": data, "weights": weights, "config": config,
+                "tokenizer": tokenizer.fingerprint(),
                 "threads_used": options.threads or torch.get_num_threads()}
 
     def start_config(self, options: Any) -> dict[str, Any]:
