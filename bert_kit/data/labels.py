@@ -114,6 +114,9 @@ class OneClass(InOneColumn):
 
     def read(self, where: str, values: Sequence[object]) -> str:
         value, = values
+        if isinstance(value, list):
+            raise DataError(f"{where}: {self.column!r} is a list, expected one text (any number of "
+                            "labels a row is --task multi_label)")
         text = check_text(where, self.column, str(value) if type(value) in (int, bool) else value)
         if not text or text.isspace():
             raise DataError(f"{where}: {self.column!r} is empty; expected text")
