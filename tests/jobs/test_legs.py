@@ -257,7 +257,7 @@ def test_one_clear_line(settings, tmp_path):
     for leg, message in (
             (Leg(PARAMS, 0, 2, 3, state), "epoch was 1 and is now 2; a leg that goes on"),
             (Leg({**PARAMS, "optim": "sgd"}, 0, 1, 2, state), "optim was 'adamw' and is now 'sgd'"),
-            (Leg({**PARAMS, "classifier": "mlp"}, 0, 1, 2, state), "does not fit these parameters")):
+            (Leg({**PARAMS, "classifier": "mlp"}, 0, 1, 2, state), "does not fit these param")):
         with pytest.raises(TrainingError, match=message) as caught:
             step(leg)
         assert "\n" not in str(caught.value)
