@@ -286,5 +286,6 @@ def test_random_numbers_move_from_device_to_device(settings, tmp_path):
 
 def test_a_leg_leaves_checkpoints_to_the_run_that_follows(settings):
     """Of options that count once the best is trained again, a leg refuses none."""
-    BertStep(settings.replace(output_dir=None, save_steps=5, save_total_limit=1,
-                              load_best_model_at_end=False))
+    step = BertStep(settings.replace(output_dir=None, save_steps=5, save_total_limit=1,
+                                     load_best_model_at_end=False))
+    assert step.options.output_dir is None
