@@ -79,7 +79,7 @@ class TuningError(BertKitError):
 
 
 class MachineError(BertKitError):
-    """The machine lacks something: room on the disk, memory, open files.
+    """The machine lacks something: room on the disk, memory, open files, a file that a job wrote.
 
     What was asked is not to blame: the same once more, with room, may well succeed.
     """

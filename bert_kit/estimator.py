@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from bert_kit.checks import number
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import spellings
 from bert_kit.jobs.tasks.table import task_named
@@ -150,6 +151,9 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
                 if name not in classes:
                     raise DataError(f"class_weight has the class {name!r}; expected classes of y, "
                                     f"{', '.join(map(repr, classes))[:200]}")
+        for name, value in self.class_weight.items() if isinstance(
+                self.class_weight, Mapping) else ():
+            number(f"class_weight of {name!r}", value, 0, 1e300, error=DataError)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
@@ -187,7 +191,12 @@ def _labels(values: Any) -> np.ndarray:
         if isinstance(label, str) != isinstance(first, str):
             raise DataError(f"the label of row {row} is {label!r:.40}, and of row 0 {first!r:.40}; "
                             "expected names only, or numbers only")
-    return np.asarray(values)
+    try:
+        result = np.asarray(values)
+        return np.asarray(result.tolist()) if result.dtype == object else result  # its own type
+    except ValueError:  # lists of many lengths
+        raise DataError("labels are lists; expected one class a text (any number of labels a text "
+                        "is the task multi_label)") from None
 
 
 def _weights(values: ArrayLike | None, count: int) -> np.ndarray | None:

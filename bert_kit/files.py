@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 TEMPORARY, REPLACED = ".bert_kit_new", ".bert_kit_old"  # how unfinished work is named
 JSON_LIMIT = 256 * 2**20  # bytes; the largest tokenizer.json in use is about 20 MB
-_POINTER, _LARGEST_POINTER = b"version https://git-lfs", 1_024  # bytes, as Git LFS specifies
+_POINTER = b"version https://git-lfs"  # as Git LFS specifies
+_WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 def _flush(path: StrPath) -> None:
@@ -202,7 +203,8 @@ def check_readable(path: StrPath, most: float) -> None:
     Raises
     ------
     BertKitError
-        If it is something else, larger, or what Git LFS leaves where the file has not been fetched.
+        If it is something else, larger, a web page, or what Git LFS leaves where the file has not
+        been fetched.
     OSError
         If there is none.
     """
@@ -213,11 +215,14 @@ def check_readable(path: StrPath, most: float) -> None:
         raise BertKitError(f"{path}: not a regular file; expected one")
     if about.st_size > most:
         raise BertKitError(f"{path}: {about.st_size:,} bytes; at most {most:,} are read")
-    if about.st_size < _LARGEST_POINTER:
-        with open(path, "rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise BertKitError(f"{path}: a pointer of Git LFS, not the file itself; fetch it "
-                                   "with git lfs pull in the folder, or download it anew")
+    with open(path, "rb") as file:
+        start = file.read(len(_POINTER))
+    if start == _POINTER:
+        raise BertKitError(f"{path}: a pointer of Git LFS, not the file itself; fetch it with git "
+                           "lfs pull in the folder, or download it anew")
+    if start.lower().startswith(_WEB_PAGE):
+        raise BertKitError(f"{path}: a web page, not the file itself; download it anew, from the "
+                           "link to the raw file")
 
 
 def read_json(path: StrPath, kind: type[T] = dict) -> T:

@@ -49,6 +49,15 @@ def what_it_is(folder: StrPath, wanted: Sequence[str]) -> str | None:
         for name in names:
             if re.fullmatch(pattern, name):
                 return describe(Path(folder), name)
+    inner = sorted({*Path(folder).glob("*/"), *Path(folder).glob("snapshots/*/")})  # of the hub
+    for place in inner:
+        if any((place / file).is_file() for file in wanted):
+            return f"holds no model, but the folder {place.relative_to(folder)} in it does; give it"
+    for place in inner:
+        for pattern, describe in _KINDS:
+            for name in sorted(path.name for path in place.glob("*.*")):
+                if describe in _OTHERS and re.fullmatch(pattern, name):
+                    return describe(Path(folder), f"{place.relative_to(folder)}/{name}")
     return None
 
 
@@ -114,6 +123,8 @@ def _renamed(folder: Path, name: str) -> str:
     return f"{name} has another name than the kit looks for; call it {new} if it is the model"
 
 
+_OTHERS = tuple(map(_made_of, ("llama.cpp", "ONNX Runtime", "OpenVINO", "another program")))
+
 _KINDS: tuple[tuple[str, Callable[[Path, str], str]], ...] = (  # the first that fits
     (r"adapter_(config\.json|model\..+)", _adapter),
     (r".*\.ckpt(-\d+)?\.(index|meta|data-.*)", _google),
@@ -122,8 +133,8 @@ _KINDS: tuple[tuple[str, Callable[[Path, str], str]], ...] = (  # the first that
     (r"flax_model.*\.msgpack", _flax),
     (r".*-\d+-of-\d+\.(safetensors|bin)", _without_index),
     (r".*\.(safetensors|bin|pt|pth|ckpt)", _renamed),
-    (r".*\.gguf", _made_of("llama.cpp")),
-    (r".*\.onnx", _made_of("ONNX Runtime")),
-    (r"openvino_model.*", _made_of("OpenVINO")),
-    (r".*\.(ot|mlpackage|mlmodel|tflite)", _made_of("another program")),
+    (r".*\.gguf", _OTHERS[0]),
+    (r".*\.onnx", _OTHERS[1]),
+    (r"openvino_model.*", _OTHERS[2]),
+    (r".*\.(ot|mlpackage|mlmodel|tflite)", _OTHERS[3]),
 )

@@ -50,8 +50,10 @@ def read_saved(path: StrPath, error: type[BertKitError] = WeightsError) -> Any:
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror or problem})") from None
     except Exception as problem:  # a damaged pickle may raise anything
+        code = "Unsupported global" in str(problem)
+        hint = "; an object saved whole is code, which is not run: save its state_dict()" * code
         raise error(f"{path}: cannot be read: not a readable file of plain tensors "
-                    f"({type(problem).__name__})") from None
+                    f"({type(problem).__name__}){hint}") from None
     return content
 
 

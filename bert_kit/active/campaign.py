@@ -18,7 +18,9 @@ from bert_kit.files import (atomic_file, atomic_folder, check_kinds, read_json, 
 
 # What the state and the record of a round hold, and of what kind.
 STATE = {"labelled": list, "labels": list, "ignored": list, "queried": list, "rounds": int}
-RECORD = {"round": int, "rows": list, "labels": list, "metrics": dict, "predictions": list}
+RECORD = {"round": int, "rows": list, "labels": list, "metrics": dict, "predictions": list,
+          **dict.fromkeys(("changed", "delta_f", "kappa"), float | int | None),
+          "uncertainty": float | int}
 
 Record = dict[str, Any]  # a training that ended, as its round.json holds it
 
@@ -112,6 +114,8 @@ class CampaignFolder:
         file = self._round(number) / "round.json"
         record = read_json(file)
         check_kinds(record, RECORD, file)
+        if missing := sorted(RECORD.keys() - record.keys()):
+            raise TrainingError(f"{file}: has no {missing[0]}; expected what a round leaves")
         if record["round"] != number:
             raise TrainingError(f"{file}: is of round {record['round']}; expected {number}")
         return record

@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterable
 
 from bert_kit.errors import DataError
 
+# What programs write where there is nothing; the classes of a table seldom are called so.
+_NOTHING = {"nan", "none", "null", "na", "n/a", "<na>", "nat"}
+_TRUTH = {"true": "1.0", "false": "0.0"}  # as numbers mean them
 _JOINERS = "\u200c\u200d"  # they change how the letters beside them look
 
 
 def check_names(names: Iterable[str], where: Callable[[str], str] = lambda name: "") -> str:
-    r"""Return a line about names that differ in letter case or form only, "" if there are none.
+    r"""Return a line about names that are odd, "" if there are none.
+
+    Such are names that differ in letter case or form only, and those that mean nothing ("nan").
 
     Parameters
     ----------
@@ -43,7 +48,11 @@ def check_names(names: Iterable[str], where: Callable[[str], str] = lambda name:
                                 "expected one way to write a name (plain spaces, and accents in "
                                 "the Unicode form NFC)".removeprefix(": "))
             told.append(f"{other!r:.60} and {name!r:.60}")
-    return f"{', '.join(told[:3])} are two names: write them alike if one is meant" if told else ""
+    nothing = [name for name in seen.values() if name.casefold() in _NOTHING]
+    return "; ".join(filter(None, [
+        f"{', '.join(told[:3])} are two names: write them alike if one is meant" if told else "",
+        f"{nothing[0]!r} is a name like others: leave those rows out if it means that there is none"
+        if nothing else ""]))
 
 
 def like(name: str, known: Iterable[str]) -> str:
@@ -68,8 +77,10 @@ def _looks(name: str) -> str:
 
 
 def _means(name: str) -> str:
-    """Return a name without letter case and wide forms; a number as its value."""
+    """Return a name without letter case, wide forms and quotes; a number as its value."""
     plain = unicodedata.normalize("NFKC", _looks(name)).casefold() or name
+    plain = plain[1:-1] if len(plain) > 2 and plain[0] == plain[-1] in "'\"" else plain
+    plain = _TRUTH.get(plain, plain)
     try:
         return repr(float(plain)) if "_" not in plain else plain
     except ValueError:

@@ -6,6 +6,7 @@ is asked for; a plain name there means `OneClass`. Who has the numbers already g
 dataset, where `row_labels` checks them.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -114,6 +115,9 @@ class OneClass(InOneColumn):
 
     def read(self, where: str, values: Sequence[object]) -> str:
         value, = values
+        if isinstance(value, list):
+            raise DataError(f"{where}: {self.column!r} is a list, expected one text (any number of "
+                            "labels a row is --task multi_label)")
         text = check_text(where, self.column, str(value) if type(value) in (int, bool) else value)
         if not text or text.isspace():
             raise DataError(f"{where}: {self.column!r} is empty; expected text")
@@ -164,7 +168,9 @@ class LabelSets:
 
     def take(self, where: str, label: object) -> Names:
         listed = label if isinstance(label, Iterable) and not isinstance(label, str) else [None]
-        names = {name.strip() if is_clean(name) else "" for name in listed}
+        whole = [str(name) if isinstance(name, Integral) and not isinstance(name, bool) else name
+                 for name in listed]  # which is a name too
+        names = {name.strip() if is_clean(name) else "" for name in whole}
         if "" in names:
             raise DataError(f"{where}: the labels are {label!r:.60}; expected names, none of them "
                             "empty")
@@ -234,6 +240,16 @@ class LabelList(InOneColumn, LabelSets):
         if not isinstance(value, list):
             raise DataError(f"{where}: {self.column!r} is {value!r:.40}; expected a list of names")
         return self.take(f"{where}: {self.column!r}", value)
+
+    def check(self, table: "Table", text_column: str | Sequence[str]) -> None:
+        super().check(table, text_column)
+        names = self.classes(table.labels) if max(map(len, table.labels)) < 2 else ()
+        for name, mark in itertools.product(names, ",;|\t".replace(self.separator, "")):
+            parts = {part.strip() for part in name.split(mark)}
+            if len(parts) > 1 and parts.issubset(names):
+                raise DataError(f"{table.path}: the label {name!r:.60} is made of others with "
+                                f"{mark!r} between, and no row has two labels; expected "
+                                f"{self.separator!r} there, or --label_separator '{mark}'")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from bert_kit.errors import DataError
 from bert_kit.evaluation.scores.checks import (Rows, Values, check_range, class_numbers,
                                                distributions, floats)
 from bert_kit.files import atomic_file
+from bert_kit.printing import spelled_out
 
 Cell = str | float | int | None
 Cells = list[list[Cell]]  # of some rows
@@ -79,6 +80,8 @@ class PredictionWriter:
                 # Half a surrogate pair is no character: better \udc80 in the file than no file.
                 handle = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8",
                                                   errors="backslashreplace"))
+            elif handle.isatty():
+                handle = _Terminal(handle)
             suffix = (Path(self.target).suffix.lower()
                       if isinstance(self.target, str | os.PathLike) else "")
             self._write_row = _row_writer(handle, suffix, self.columns, self.guard_formulas)
@@ -106,7 +109,17 @@ class PredictionWriter:
         self.rows += len(rows)
 
 
-def _row_writer(handle: TextIO, suffix: str, columns: Sequence[str],
+class _Terminal:
+    """A terminal that shows control characters, as of a stranger's class names, and obeys none."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self.handle = handle
+
+    def write(self, text: str) -> int:
+        return self.handle.write("\n".join(map(spelled_out, text.split("\n"))))
+
+
+def _row_writer(handle: TextIO | _Terminal, suffix: str, columns: Sequence[str],
                 guard: bool) -> Callable[[Sequence[Cell]], object]:
     """Return what writes a row of cells; the header, where there is one, is written."""
     if suffix in (".jsonl", ".ndjson", ".json"):

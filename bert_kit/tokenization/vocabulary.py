@@ -31,7 +31,8 @@ SIDES = ("right", "left")
 # Classes whose vocab.txt is BERT's: others split words by other rules that the file does not tell.
 _CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
             "PreTrainedTokenizer", "TokenizersBackend")
-_BARE = ("PreTrainedTokenizer", "TokenizersBackend")  # which add nothing of their own to a row
+# These add nothing of their own to a row, and clean as their tokenizer.json says.
+_BARE = ("PreTrainedTokenizer", "TokenizersBackend")
 
 # Key of tokenizer_config.json -> (key of tokenizer.json's normalizer, allowed values).
 _CLEANING = {
@@ -79,17 +80,18 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
         (path.name, TOKENIZER_CONFIG), ("special_tokens_map.json", SPECIAL_TOKENS_MAP)))
     added: list[dict] = []
     said: dict[str, Any] = {}
+    kind = _class_of(folder, config)
     if (folder / "tokenizer.json").exists():
-        pieces, added, said = _read_tokenizer_json(folder, config)
+        pieces, added, said = _read_tokenizer_json(folder, kind in _BARE)
     elif (folder / "vocab.txt").exists():
-        pieces = _read_old_folder(folder, config)
+        pieces = _read_old_folder(folder, kind)
     else:
         raise TokenizerError(f"{folder}: no tokenizer.json and no vocab.txt; expected one of them")
     # As transformers reads them: the map is of older versions, which have no added_tokens_decoder.
     order = (names, config) if "added_tokens_decoder" in config else (config, names)
     special = _named(folder, *order)
     for key, (_, allowed) in _CLEANING.items():
-        if key in config:
+        if key in config and not (kind in _BARE and key in said):
             said[key] = _flag(config[key], allowed, path, key)
     roles = {role: special[f"{role}_token"][0]["content"] if f"{role}_token" in special
              else said.get(f"{role}_token") or default for role, default in SPECIAL_TOKENS.items()}
@@ -106,7 +108,7 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
         bool(said.get("tokenize_chinese_chars", True)), roles, tokens,
         _read_max_length(config, path), one_of(f"{path}: truncation_side", side, SIDES,
                                                error=TokenizerError),
-        _second_segment(config, path, said), bool(said.get("clean_text", True)),
+        _second_segment(config, path, said, kind), bool(said.get("clean_text", True)),
         said.get("longest_word", 100), bool(_flag(config.get("split_special_tokens"), (
             True, False, None), path, "split_special_tokens")))
 
@@ -151,17 +153,19 @@ def write_vocabulary(folder: str | Path, tokenizer: "Tokenizer") -> None:
         **more, **names})
 
 
-def _read_tokenizer_json(folder: Path, config: Mapping[str, Any]
-                         ) -> tuple[list[str], list[dict], dict[str, Any]]:
+def _read_tokenizer_json(folder: Path,
+                         bare: bool) -> tuple[list[str], list[dict], dict[str, Any]]:
     """Return pieces, entries of added tokens, and all else in the words of tokenizer_config.json.
     """
     path = folder / "tokenizer.json"
     content = read_json(path)
     check_keys(content, TOKENIZER_JSON, path, strict=True)
-    model, normalizer, pre_tokenizer = (
-        _object(content, key, path) for key in ("model", "normalizer", "pre_tokenizer"))
+    model = _object(content, "model", path)
     # Files of 2020 name no model type; only WordPiece has a prefix and a vocabulary of numbers.
-    check_keys({"continuing_subword_prefix": None, **model}, TOKENIZER_JSON, path, "model.", True)
+    check_keys({"type": "WordPiece", "continuing_subword_prefix": None, **model}, TOKENIZER_JSON,
+               path, "model.", True)
+    normalizer, pre_tokenizer = (
+        _object(content, key, path) for key in ("normalizer", "pre_tokenizer"))
     check_keys({"type": None, **normalizer}, TOKENIZER_JSON, path, "normalizer.", True)
     check_keys({"type": None, **pre_tokenizer}, TOKENIZER_JSON, path, "pre_tokenizer.", True)
     pieces = _in_order(_object(model, "vocab", path), path)
@@ -183,18 +187,17 @@ def _read_tokenizer_json(folder: Path, config: Mapping[str, Any]
         truncation = _object(content, "truncation", path)
         check_keys(truncation, TOKENIZER_JSON, path, "truncation.", True)
         said["truncation_side"] = str(truncation.get("direction", "Right")).lower()
-    bare = str(_class_of(folder, config)).removesuffix("Fast") in _BARE
     said |= read_row_form(content.get("post_processor"), path, bare)
     return pieces, added, said
 
 
-def _class_of(folder: Path, config: Mapping[str, Any]) -> object:
-    """Return the tokenizer's class, which older folders name in config.json."""
+def _class_of(folder: Path, config: Mapping[str, Any]) -> str:
+    """Return the tokenizer's class without "Fast"; older folders name it in config.json."""
     path = folder / "config.json"
     stored = config.get("tokenizer_class")
     if stored is None and path.exists():
         stored = read_json(path).get("tokenizer_class")
-    return stored or "BertTokenizer"
+    return str(stored or "BertTokenizer").removesuffix("Fast")
 
 
 def _named(folder: Path, *files: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -293,11 +296,10 @@ def _check_row_ids(row_ids: Mapping[str, int] | None, roles: Mapping[str, str],
                                  f"{numbers[token]}")
 
 
-def _read_old_folder(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def _read_old_folder(folder: Path, kind: str) -> list[str]:
     """Return the pieces of vocab.txt; refuse one of a tokenizer that cuts words otherwise."""
     path = folder / "vocab.txt"
-    kind = str(_class_of(folder, config))
-    if kind.removesuffix("Fast") not in _CLASSES:
+    if kind not in _CLASSES:
         raise TokenizerError(f"{path}: belongs to a {kind}; expected a BertTokenizer")
     return read_vocab_txt(path)
 
@@ -322,7 +324,7 @@ def read_vocab_txt(path: Path) -> list[str]:
         raise TokenizerError(f"{path}: not UTF-8 text; expected one piece a line") from None
     except OSError as error:
         raise TokenizerError(f"{path}: cannot be read ({error.strerror})") from None
-    pieces = [line.removesuffix("\r") for line in lines]
+    pieces = [line.rstrip(" \t\r") for line in lines]  # no piece ends with one
     while pieces and not pieces[-1]:
         pieces.pop()
     if not pieces:
@@ -369,11 +371,11 @@ def _read_max_length(config: Mapping[str, Any], path: Path) -> int | None:
     return int(length) if length <= NO_LIMIT else None
 
 
-def _second_segment(config: Mapping[str, Any], path: Path, said: Mapping[str, Any]) -> int:
+def _second_segment(config: Mapping[str, Any], path: Path, said: Mapping[str, Any],
+                    kind: str) -> int:
     """Return the segment of B: 0 where rows come without token types."""
     names = config.get("model_input_names")
     if names is None:
-        kind = str(config.get("tokenizer_class")).removesuffix("Fast")
         return 0 if kind == "DistilBertTokenizer" else said.get("second_segment", 1)
     if not isinstance(names, list) or "input_ids" not in names:
         raise TokenizerError(f"{path}: model_input_names is {names!r:.60}; expected a list with "

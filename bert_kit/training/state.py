@@ -287,6 +287,24 @@ def _newest_whole(present: Sequence[Path]) -> Path:
                         "another output_dir to begin anew")
 
 
+def check_best(folder: Path) -> None:
+    """Check that the best checkpoint is there and is what was saved.
+
+    Raises
+    ------
+    TrainingError
+        If it is not; says how the run can go on.
+    """
+    try:
+        if not folder.is_dir():
+            raise TrainingError(f"{folder}: no such folder")
+        check_digests(folder)
+    except BertKitError as error:
+        raise TrainingError(f"{error}; it is the best so far, which the run is to end with; remove "
+                            "it and the checkpoints after it, and --resume auto repeats their "
+                            "steps") from None
+
+
 def finite_numbers(row: Mapping[str, Any]) -> LogRow:
     """Return a log row as JSON and CSV can hold it: numbers only, NaN and infinity as None.
 

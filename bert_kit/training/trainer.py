@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
-from bert_kit.digests import check_digests
 from bert_kit.errors import TrainingError
 from bert_kit.files import StrPath, check_kinds
 from bert_kit.training.amp import autocast, loss_scaler
@@ -28,8 +27,8 @@ from bert_kit.training.optim import (describe_groups, layerwise_rates,
                                      learning_rates, make_optimizer, make_schedule)
 from bert_kit.training.progress import Progress
 from bert_kit.training.restoring import scaler_state
-from bert_kit.training.state import (LogRow, Stateful, TrainerState, append_metrics, finite_numbers,
-                                     load_checkpoint, open_run, random_state,
+from bert_kit.training.state import (LogRow, Stateful, TrainerState, append_metrics, check_best,
+                                     finite_numbers, load_checkpoint, open_run, random_state,
                                      restore_random_state, rotate_checkpoints, save_checkpoint,
                                      write_metrics)
 from bert_kit.training.stopping import EarlyStopping
@@ -381,6 +380,7 @@ class Trainer:
             if checkpoint is not None:
                 self.state = load_checkpoint(checkpoint, self.amp, self.load_model)
                 self._check_place(checkpoint)
+                self._best_folder()  # now, not when all is trained
                 if self.processes.first:
                     write_metrics(folder, self.state.log)
         # What has ended stays so if the reason still holds; a run that was killed when its time was
@@ -406,13 +406,19 @@ class Trainer:
                 f"steps is at epoch {place[0]}, batch {place[1]} then")
 
     def _load_best(self) -> None:
+        self.processes.wait()  # for the one that writes
+        folder = self._best_folder()
+        if folder is not None and self.load_model is not None:
+            self.load_model(folder)
+
+    def _best_folder(self) -> Path | None:
+        """Return the checkpoint that the run is to end with, if one is the best so far, whole."""
         best = self.state.best_step
         if self.load_model is None or best is None or not self.args.load_best_model_at_end:
-            return
-        self.processes.wait()  # for the one that writes
-        folder = f"{self.args.output_dir}/checkpoint-{best}"
-        self.processes.from_first(lambda: check_digests(folder))
-        self.load_model(folder)
+            return None
+        folder = Path(f"{self.args.output_dir}/checkpoint-{best}")
+        self.processes.from_first(lambda: check_best(folder))
+        return folder
 
     def _describe(self, progress: Progress) -> None:
         """Say what is about to be trained, and how, to those who want to know it all."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_kit.checks import whole
 from bert_kit.errors import ConfigError, TuningError
 from bert_kit.files import check_kinds, held, read_json, write_json
 from bert_kit.tuner.legs import Leg, Step, run_legs
@@ -50,6 +51,7 @@ class Population:
                 check_kinds(row, MEMBER, "a member")
             lineage = tuple(Member(**{**row, "checkpoint": str(Path(path, row["checkpoint"]))})
                             for row in stored["lineage"])
+            _check_lineage(lineage, stored["settings"]["population"], Path(path, "states"))
             return cls(SearchSpace.from_dict(stored["settings"]["space"]),
                        stored["settings"]["direction"] == "maximize", lineage)
         except (KeyError, TypeError, ValueError) as error:  # a BertKitError is a ValueError
@@ -88,6 +90,23 @@ class Population:
     def schedule(self, member: Member | None) -> list[tuple[int, Params, int]]:
         """Return [(generation, params, seed), ...] of all that led to a member, itself the last."""
         return [(row.generation, row.params, row.seed) for row in self.ancestors(member)]
+
+
+def _check_lineage(lineage: Sequence[Member], size: int, states: Path) -> None:
+    """Check that members stand in their order and name states that a population writes."""
+    if len(lineage) % whole("population", size, 1):
+        raise TuningError(f"{len(lineage)} members in generations of {size}")
+    for number, member in enumerate(lineage):
+        generation, slot = divmod(number, size)
+        parents = range(size) if generation else ()
+        if (member.generation, member.slot) != (generation, slot) or (
+                member.parent is not None and member.parent not in parents):
+            raise TuningError(f"member {number} is slot {member.slot} of generation "
+                              f"{member.generation}, from slot {member.parent}")
+        if member.score is not None and not math.isfinite(member.score):
+            raise TuningError(f"member {number} has the score {member.score}")
+        if Path(member.checkpoint).parent != states:
+            raise TuningError(f"member {number} has its state in {member.checkpoint}")
 
 
 class PBT(ExploitExplore):

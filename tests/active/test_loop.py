@@ -275,6 +275,13 @@ def test_a_folder_is_taken_for_nothing_else(tmp_path):
         with pytest.raises(BertKitError, match="(state.json|rounds that were begun)") as caught:
             learner(tmp_path / "a", resume=True)
         assert "\n" not in str(caught.value)
+    (tmp_path / "a" / "state.json").write_text(good)
+    last = tmp_path / "a" / "round-003" / "round.json"
+    for key in ("uncertainty", "kappa"):
+        last.write_text(last.read_text().replace(key, key.upper()))
+        with pytest.raises(BertKitError, match=f"round.json: .*{key}"):
+            learner(tmp_path / "a", resume=True)
+        last.write_text(last.read_text().replace(key.upper(), key))
 
 
 # Oracles
@@ -295,7 +302,7 @@ def test_a_file_is_written_read_and_waited_for(file):
                          encoding="utf-8")
     assert file([2, 1]) == [2, None] and file([1, 2]) == [None, 2]
     assert file([0, 3]) is None  # the next batch
-    assert file.path.read_text().startswith("row,labels,text\n0,?,=1+1\n3,?")
+    assert file.path.read_text().startswith("row,labels,text\n0,?,'\\=1+1\n3,?")
 
 
 def test_several_labels(tmp_path):
@@ -309,7 +316,7 @@ def test_several_labels(tmp_path):
     ("row,labels\n0,up\n", "line 2: 'up' is not a class; expected one of left, right, top, or -"),
     ("row,labels\n0,3\n", "line 2: '3' is not"), ("row,labels\n0,\n", "line 2: '' is not"),
     ("row,labels\n0,left\n0,left\n", "line 3: row 0 stands here again"),
-    ("row;labels\n0;left\n", "with commas"), ("", "has the columns None"),
+    ("row:labels\n0:left\n", "with commas"), ("", "has the columns None"),
     ("row,labels\nx,left\n", "line 2: row 'x'"), ("row,labels\n0\n", "line 2: row '0', labels No"),
     ("row,labels\n" + "9" * 5_000 + ",left\n", "line 2: row '99"),
     ("labels,row\nleft\n", "line 2: row None"),

@@ -24,6 +24,7 @@ def test_names_that_look_the_same_are_refused_with_their_row(tmp_path, one, othe
 
 
 @pytest.mark.parametrize("names", [("pos", "Pos"), ("1", "1.0"), ("1", "01"), ("True", "true"),
+                                   ("1", "True"), ("False", "0"), ("pos", "'pos'"),
                                    ("stra\u00dfe", "STRASSE"), ("a", "\uff41"), ("1", "\uff11")])
 def test_names_that_may_be_one_are_told(names):
     line = check_names([*names, "other"])
@@ -32,6 +33,12 @@ def test_names_that_may_be_one_are_told(names):
     parts = parts_from_lists([f"text {row}" for row in range(30)],
                              [names[row % 2] for row in range(30)])
     assert parts.note and len(parts.classes) == 2  # they stay what they are
+
+
+@pytest.mark.parametrize("name", ["nan", "None", "<NA>", "n/a"])
+def test_a_name_for_nothing_is_told(name):
+    assert check_names(["a", name, "b"]).startswith(f"{name!r} is a name like others: leave")
+    assert not check_names(["nana", "nothing", "no"])
 
 
 def test_names_that_differ():

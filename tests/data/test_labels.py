@@ -23,6 +23,8 @@ GOOD = {
     "json lines": ("a.jsonl", '{"text": "one", "labels": ["b", "a"]}\n{"text": "two", "labels": '
                    '[]}\n{"text": "three", "labels": "b|a"}', LabelList(),
                    [("a", "b"), (), ("a", "b")]),
+    "numbers in a list": ("a.jsonl", '{"text": "one", "labels": [2, 10]}', LabelList(),
+                          [("10", "2")]),
     "columns": ("a.csv", "joy,text,anger\n1,one,0\n1.0,two,True\n 0 ,three,false\n",
                 LabelColumns(("joy", "anger")), [("joy",), ("anger", "joy"), ()]),
     "columns of json": ("a.jsonl", '{"text": "one", "joy": true, "anger": 0}\n',
@@ -37,7 +39,8 @@ BAD = {
                    r"are \['a', '', 'b'\]; expected names, none of them empty"),
     "python list": ("a.csv", "text,labels\none,['a']\n", LabelList(),
                     'line 2: \'labels\': not valid JSON .*expected a list such as ."a", "b".'),
-    "list of numbers": ("a.csv", "text,labels\none,a\ntwo,[3]\n", LabelList(), "line 3: 'labels'"),
+    "list of numbers": ("a.csv", "text,labels\none,a\ntwo,[.5]\n", LabelList(), "line 3: 'labels'"),
+    "list of truths": ("a.jsonl", '{"text": "one", "labels": [true]}', LabelList(), "are .True.;"),
     "null": ("a.jsonl", '{"text": "one", "labels": null}', LabelList(), "line 1: 'labels' is None"),
     "number": ("a.jsonl", '{"text": "one", "labels": 3}', LabelList(), "'labels' is 3; expected a"),
     "half a character": ("a.jsonl", '{"text": "one", "labels": ["\\ud800"]}', LabelList(),
@@ -205,6 +208,24 @@ def test_a_wrong_separator_is_noticed():
     labels = [(f"a,{i}",) for i in range(30)]
     with pytest.raises(DataError, match="30 different labels in 30 rows.*another separator"):
         parts_from_lists([f"text {i}" for i in range(30)], labels, kind=LabelList())
+
+
+@pytest.mark.parametrize("mark", [",", ";", ", "])
+def test_labels_that_are_made_of_others_are_told(tmp_path, mark):
+    cells = ["a", f"a{mark}b", "", "b"] * 5
+    path = tmp_path / "a.csv"
+
+    def write(cells):
+        rows = (f'{row},"{cell}"\n' for row, cell in enumerate(cells))
+        path.write_text("text,labels\n" + "".join(rows))
+
+    write(cells)
+    with pytest.raises(DataError, match=f"'a{mark}b' is made of others.*--label_separator"):
+        read_parts(path, label_column=LabelList())
+    assert read_parts(path, label_column=LabelList(separator=mark.strip())).classes == ("a", "b")
+    # Where rows have two labels the separator is right, and such a name is a name.
+    write(["a|c", f"a{mark}b", "b", "a"] * 5)
+    assert f"a{mark}b" in read_parts(path, label_column=LabelList()).classes
 
 
 def test_a_label_that_training_does_not_know(tmp_path):

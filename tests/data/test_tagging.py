@@ -49,8 +49,26 @@ def test_white_space_inside_a_word_is_kept(tmp_path):
     assert read_conll(write(tmp_path, "5\u00a0000 O\nx O\n")).words == [["5\u00a0000", "x"]]
 
 
+def test_the_words_of_conll_u(tmp_path):
+    """Universal Dependencies: a token of several words comes before them, an empty node is none."""
+    rows = ["1 I PRON", "2-3 don't _", "2 do AUX", "3 n't PART", "3.1 go VERB", "4 . PUNCT"]
+    lines = ["\t".join((number, word, "_", tag, *"______")) for number, word, tag
+             in map(str.split, rows)]
+    path = write(tmp_path, "# text = I don't.\n" + "\n".join(lines) + "\n\n")
+    found = read_conll(path, word_column=1, tag_column=3)
+    assert found.words == [["I", "do", "n't", "."]]
+    assert found.tags == [["PRON", "AUX", "PART", "PUNCT"]]
+    with pytest.raises(DataError, match="column 0 counts the words .*--word_column 1"):
+        read_conll(path)
+    assert read_conll(write(tmp_path, "1\tO\n2\tO\n\nof\tO\n")).words == [["1", "2"], ["of"]]
+    assert read_conll(write(tmp_path, "2-3\tB-age\n")).words == [["2-3"]]
+
+
 @pytest.mark.parametrize("text, message", [
     ("", "a.txt: no sentence; expected one word a line"),
+    ("Sentence #,Word\n1,EU,O\n", "a.txt line 2: 1 column; expected 2 as on the first line with a "
+     "word (',' separates nothing here)"),
+    ("EU,O\n", "by spaces (',' separates nothing here)"),
     ("\n \n# only a comment\n", "a.txt: no sentence"),
     ("EU\n", "a.txt line 1: 1 column; expected the columns 0 and -1, separated by a tab or by"),
     ("EU\tO\nrejects\n", "a.txt line 2: 1 column; expected 2 as on the first line with a word"),

@@ -112,6 +112,17 @@ def test_standard_output_gets_rows_as_they_come(capsys):
     assert not sys.stdout.closed
 
 
+def test_a_terminal_obeys_no_text_and_a_pipe_gets_all_of_it():
+    pipe, terminal = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    for target in (pipe, terminal):
+        with PredictionWriter(target, ["text", "p_\x1b[2J"]) as writer:
+            writer.write([["\x1b]0;title\x07 \u202eabc", 1], ["two", 2]])
+    assert "\x1b[2J" in pipe.getvalue() and "\u202e" in pipe.getvalue()
+    assert terminal.getvalue().replace("\n", "").isprintable()
+    assert len(terminal.getvalue().splitlines()) == 3 and r"p_\x1b[2J" in terminal.getvalue()
+
+
 def test_an_error_leaves_the_old_file(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("old")

@@ -311,7 +311,7 @@ def test_token_stores(documents, room):
 
 # ---- runs
 
-ABOUT = manifest(ClassOptions(), "train", "0" * 64)
+ABOUT = {**manifest(ClassOptions(), "train"), "data": "0" * 64}
 
 
 @FEW

@@ -14,6 +14,7 @@ from sklearn.utils import estimator_checks
 
 from bert_kit import BertClassifier
 from bert_kit.errors import DataError
+from bert_kit.estimator import _labels
 from tiny_jobs import table, tiny_bert
 
 
@@ -60,6 +61,12 @@ def test_numbers_and_booleans_come_back_as_they_were(estimator):
         y = np.array([names[sorted(set(labels)).index(label)] for label in labels])
         predicted = clone(estimator).set_params(num_train_epochs=1).fit(texts, y).predict(texts)
         assert predicted.dtype == y.dtype and set(predicted) <= set(names)
+
+
+def test_labels_in_an_array_of_objects_are_what_they_hold():
+    for values in ([1, 2], [True, False], ["a", "b"], [1.0, 2.0]):
+        found = _labels(np.array(values, dtype=object))
+        assert found.dtype.kind == np.array(values).dtype.kind and found.tolist() == values
 
 
 def test_the_same_random_state_gives_the_same_probabilities(estimator):
@@ -128,6 +135,7 @@ def test_weights_of_rows_and_classes(estimator):
     (["a", "b"], [0, 1], [1, -1], "sample_weight"), (["a", "b"], [0, 1], [1], "2 numbers"),
     (["a", "b"], ["x", None], None, "the label of row 1 is None"),
     (["a", "b"], [float("nan"), 1.0], None, "the label of row 0 is nan"),
+    (["a", "b"], [("x", "y"), ("x",)], None, "labels are lists; expected one class a text"),
     (["a", "b"], ["1", 1], None, "the label of row 1 is 1, and of row 0 '1'; expected names only"),
     ([], [], None, "class")])
 def test_what_cannot_be_fitted_is_one_line(estimator, X, y, weight, words):

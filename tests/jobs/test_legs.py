@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer, weights
-from bert_kit.errors import BertKitError, ConfigError, TrainingError
+from bert_kit.errors import BertKitError, ConfigError, MachineError, TrainingError
 from bert_kit.jobs.run.job import Training
 from bert_kit.jobs.tasks import texts
 from bert_kit.jobs.tasks.classes import ClassOptions
@@ -21,6 +21,7 @@ from bert_kit.jobs.train import TextClassificationTrainer
 from bert_kit.jobs.tuning import legs as leg_step
 from bert_kit.jobs.tuning.legs import BertStep, read_state
 from bert_kit.tuner import PBT, Leg, Random, SearchSpace, Study, SuccessiveHalving
+from bert_kit.tuner.legs import run_legs
 from tiny_jobs import table, write_table
 
 SPACE = (SearchSpace().log_uniform("lr", 1e-3, 1e-2).log_uniform("weight_decay", 1e-3, 0.3)
@@ -256,14 +257,17 @@ def test_one_clear_line(settings, tmp_path):
     for leg, message in (
             (Leg(PARAMS, 0, 2, 3, state), "epoch was 1 and is now 2; a leg that goes on"),
             (Leg({**PARAMS, "optim": "sgd"}, 0, 1, 2, state), "optim was 'adamw' and is now 'sgd'"),
-            (Leg({**PARAMS, "classifier": "mlp"}, 0, 1, 2, state), "does not fit these parameters"),
-            (Leg(PARAMS, 0, 1, 2, str(tmp_path / "none")), "cannot be read .No such file")):
+            (Leg({**PARAMS, "classifier": "mlp"}, 0, 1, 2, state), "does not fit these param")):
         with pytest.raises(TrainingError, match=message) as caught:
             step(leg)
         assert "\n" not in str(caught.value)
     (tmp_path / "bad").write_bytes(b"half a state")
-    with pytest.raises(TrainingError, match="is not what a leg of training leaves"):
-        step(Leg(PARAMS, 0, 1, 2, str(tmp_path / "bad")))
+    for name, message in (("none", "cannot be read .No such file"), ("bad", "not a readable file")):
+        leg = Leg(PARAMS, 0, 1, 2, str(tmp_path / name))
+        with pytest.raises(MachineError, match=f"{message}.*is not what a leg .*--study_name"):
+            step(leg)
+        with pytest.raises(MachineError):  # which ends a search: it is no result of the parameters
+            list(run_legs(step, [leg]))
     with pytest.raises(BertKitError, match="a lower learning_rate"):
         step(Leg({"lr": 1e30}, 0, 0, 1, state_out=str(tmp_path / "diverged")))
     assert not os.path.exists(tmp_path / "diverged")

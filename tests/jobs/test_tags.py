@@ -166,7 +166,7 @@ def test_another_scheme_is_scored_word_by_word(bert, tmp_path, capsys):
     path = write_conll(tmp_path / "train.conll", 100)
     path.write_text(path.read_text().replace("I-", "M-"))
     results = train_tagger(bert, path, output_dir=tmp_path / "run", **FAST)
-    assert "so words are scored one by one" in capsys.readouterr().out
+    assert "scored one by one (the first other tag: 'M-" in capsys.readouterr().out
     assert {*results["validation"]} == {"loss", "accuracy"}
     tag(tmp_path / "run", ["the ice"])
     assert capsys.readouterr().out == "the [ice|B-cold]\n"

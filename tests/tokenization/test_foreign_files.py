@@ -93,6 +93,11 @@ FOLLOWED = {
                                   "config": {"tokenizer_class": "TokenizersBackend",
                                              "model_input_names": ["input_ids", "token_type_ids"]}},
     "max_len": {"config": {"max_len": 7}},
+    # A class that is nothing but its file cleans as the file says.
+    "cleaning beside a bare class": {
+        "content": tokenizer_json(normalizer__lowercase=False),
+        "config": {"tokenizer_class": "PreTrainedTokenizerFast", "strip_accents": True,
+                   "model_input_names": ["input_ids", "token_type_ids"]}},
 }
 
 
@@ -168,6 +173,11 @@ REFUSED = {
     "decoder id": ({"added_tokens_decoder": {"99": {"content": "zz"}}}, None, "'zz' has id 99"),
     "class": ({"tokenizer_class": "TokenizersBackend"}, tokenizer_json(post_processor=None),
               r"post_processor is null, so that rows have no \[CLS\]"),
+    "bpe": ({"tokenizer_class": "RobertaTokenizer"}, tokenizer_json(
+        model={"type": "BPE", "vocab": {"a": 0}, "merges": []}, normalizer=None),
+        "model is 'BPE'; expected 'WordPiece'"),
+    "unigram": ({}, tokenizer_json(model={"type": "Unigram", "vocab": [["a", 0.0]]},
+                                   normalizer={"type": "Precompiled"}), "model is 'Unigram'"),
     "roberta": ({}, tokenizer_json(post_processor={"type": "RobertaProcessing"}),
                 "post_processor is 'RobertaProcessing'"),
     "single": ({}, template(single="$A [SEP]"), r"single is \$A:0 \[SEP\]:0; expected \[CLS\]"),
@@ -203,6 +213,16 @@ def test_the_class_may_stand_in_config(tmp_path):
         Tokenizer.load(path)
 
 
+def test_a_class_in_config_decides_the_segments_too(transformers, tmp_path):
+    path = folder(tmp_path / "model")
+    (path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    (path / "config.json").write_text(json.dumps({
+        "model_type": "bert", "tokenizer_class": "DistilBertTokenizer"}))
+    row = transformers.AutoTokenizer.from_pretrained(path)("hug", "good a")
+    assert "token_type_ids" not in row
+    assert Tokenizer.load(path).encode("hug", "good a").type_ids == [0] * len(row["input_ids"])
+
+
 def test_cleaning_and_longest_word_of_tokenizer_json(tmp_path):
     """The library itself reads the file; transformers drops these in its BertTokenizer."""
     content = tokenizer_json(normalizer__clean_text=False, model__max_input_chars_per_word=4)
@@ -223,7 +243,7 @@ def test_a_key_nobody_knows_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [["a", "", "b"], ["hug", "a", "b", "hug"], ["a", "", "b", ""],
-                                   ["[CLS]", "a", "b"]])
+                                   ["[CLS]", "a", "b"], ["hug  ", "a\t", "b", " "]])
 def test_empty_and_repeated_lines_as_transformers(transformers, tmp_path, lines):
     pieces = [*SPECIAL, *lines, "##g", "hu"]
     path = folder(tmp_path / "model")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from tiny_runs import CONFIG, assert_same_bits, build, weights
+from tiny_runs import CONFIG, assert_same_bits, build, scripted, weights
 
 from bert_kit import BertKitError, Trainer, TrainingError
 from bert_kit.digests import DIGESTS
@@ -77,15 +77,19 @@ def test_no_checkpoint_that_is_whole(run):
         go_on(folder)
 
 
-def test_the_best_checkpoint_is_checked_before_it_is_loaded(run):
-    folder, _ = run
-    best = json.loads((folder / "checkpoint-2" / "trainer_state.json").read_text())["best_step"]
-    trainer = build(folder, **SETTINGS)
-    trainer.args = trainer.args.__class__(**{**vars(trainer.args), "load_best_model_at_end": True})
-    trainer.state.best_step = best or 2
-    (folder / f"checkpoint-{trainer.state.best_step}" / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(BertKitError, match="model.safetensors: damaged"):
-        trainer._load_best()
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_damaged_best_checkpoint_is_told_before_the_rest_is_trained(tmp_path, gone):
+    best = {**SETTINGS, "load_best_model_at_end": True, "metric_for_best_model": "accuracy",
+            "eval_strategy": "steps", "eval_steps": 1}
+    build(tmp_path, evaluate=scripted([0.9, 0.5, 0.6]), **best).train()
+    state = json.loads((checkpoints(tmp_path)[-1] / "trainer_state.json").read_text())
+    folder = tmp_path / f"checkpoint-{state['best_step']}"
+    assert checkpoints(tmp_path)[-1] != folder
+    (folder / "model.safetensors").write_bytes(b"x")
+    if gone:
+        shutil.rmtree(folder)
+    with pytest.raises(TrainingError, match="the best so far.* --resume auto repeats their steps"):
+        build(tmp_path, evaluate=scripted([]), **best).train(resume="auto")
 
 
 # ---- moments

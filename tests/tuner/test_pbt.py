@@ -1,5 +1,6 @@
 """Population-based training with known answers. Run: pytest tests/tuner/test_pbt.py"""
 
+import json
 import math
 import os
 import signal
@@ -261,6 +262,20 @@ def test_resume_or_one_clear_line(tmp_path):
     (tmp_path / "run" / "population.json").write_text('{"settings"')
     with pytest.raises(BertKitError, match="population.json: not valid JSON"):
         pbt.run(figure_2, 6, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("key, value, message", [
+    ("slot", 7, "member 9 is slot 7 of generation 1, from slot"),
+    ("generation", 0, "of generation 0"), ("parent", 99, "from slot 99"),
+    ("checkpoint", "../../x", "has its state in .*x"),
+    ("checkpoint", "/etc/hosts", "has its state in /etc/hosts")])
+def test_a_lineage_that_no_population_left(tmp_path, key, value, message):
+    PBT(WEIGHTS, population=5).run(figure_2, 2, tmp_path)
+    stored = json.loads((tmp_path / "population.json").read_text())
+    stored["lineage"][9][key] = value
+    (tmp_path / "population.json").write_text(json.dumps(stored))
+    with pytest.raises(TuningError, match=f"population.json: damaged .*{message}"):
+        PBT(WEIGHTS, population=5).run(figure_2, 3, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("arguments, message", [

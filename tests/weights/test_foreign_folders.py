@@ -147,6 +147,37 @@ def test_other_files_are_named_with_what_to_do(tmp_path, new, parts):
     assert what_it_is(tmp_path, ["vocab.txt"]) is None  # weights are not what is looked for
 
 
+@pytest.mark.parametrize("inner", ["onnx/model.onnx", "openvino/openvino_model.xml"])
+def test_files_of_other_programs_in_a_folder_within(tmp_path, inner):
+    saved(tmp_path)
+    (tmp_path / inner).parent.mkdir()
+    (tmp_path / "model.safetensors").rename(tmp_path / inner)
+    assert message(tmp_path).startswith(f"{tmp_path}: {inner} is a model for O")
+
+
+@pytest.mark.parametrize("inner", ["0_Transformer", "snapshots/0a1b"])
+def test_a_model_in_a_folder_within(tmp_path, inner):
+    saved(tmp_path / inner)
+    assert message(tmp_path) == (f"{tmp_path}: holds no model, but the folder {inner} in it does; "
+                                 "give it")
+
+
+def test_a_model_saved_whole(tmp_path):
+    saved(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(BERTForSequenceClassification(tiny_config()), tmp_path / "pytorch_model.bin")
+    assert "an object saved whole is code, which is not run: save its state_d" in message(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt"])
+def test_a_web_page_is_said_to_be_one(tmp_path, name):
+    saved(tmp_path)
+    (tmp_path / name).write_text("<!DOCTYPE html>\n" + "<p>" * 999)
+    with pytest.raises(BertKitError, match=f"{name}: a web page, not the file itself; download"):
+        load_pretrained(BERTForSequenceClassification, tmp_path)
+        get_tokenizer(tmp_path)
+
+
 def test_an_adapter_beside_weights_or_in_them_is_not_dropped(tmp_path):
     saved(tmp_path)
     (tmp_path / "adapter_config.json").write_text('{"task_type": "SEQ_CLS"}')

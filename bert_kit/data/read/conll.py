@@ -1,5 +1,6 @@
 """Sentences with a tag a word, from files of one word a line (CoNLL, TSV)."""
 
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import DataError
 
 DOCUMENT = "-DOCSTART-"  # the first column of the line between two documents of CoNLL-2003
+# Numbers of CoNLL-U, in the first of ten columns. One that joins two is of the words that follow,
+# as they stand in the text ("2-3 don't" before "2 do" and "3 n't"); 3.1 is of none.
+_NUMBER, _NO_WORD, _CONLL_U = re.compile(r"\d+([-.]\d+)?"), re.compile(r"\d+[-.]\d+"), 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
     file are separated by tabs if its first word line has one, else by spaces; all word lines have
     as many. A line that begins with # and has another number of columns is a comment; between
-    spaces so is "# id = 7", a # followed by nothing that other lines have in the same column.
+    spaces so is "# id = 7", a # followed by nothing that other lines have in the same column. Of
+    CoNLL-U (ten columns, the words in the second) lines of several words or of none are left out.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     lines = [line.rstrip("\r\n") for line in text_lines(path, encoding)]
     separator, width = _layout(path, lines, chosen)
     table = [_cut(line, separator) for line in lines]
-    is_comment = _comments(table, separator, width)
+    is_comment = _comments(table, separator, width, chosen[0] % width != 0)
     refuse, usable = refuser(bad_rows), True
     sentences, starts, rows = [], array("q"), []
     for number, (line, row) in enumerate(zip(lines, table, strict=True), 1):
@@ -112,7 +117,16 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
         raise DataError(f"{path}: no sentence; expected one word a line")
     words, *tags = ([[row[place] for row in rows] for rows in sentences]
                     for place in range(len(chosen)))
+    _check_words(path, words, word_column)
     return TaggedSentences(path, words, tags[0] if tags else None, starts)
+
+
+def _check_words(path: Path, words: Sequence[Sequence[str]], column: int) -> None:
+    """Refuse the numbers of words in place of words, where every sentence is counted from 1."""
+    if any(len(row) > 1 for row in words) and all(
+            row[0].startswith("1") and all(map(_NUMBER.fullmatch, row)) for row in words):
+        raise DataError(f"{path}: column {column} counts the words of each sentence; expected the "
+                        "words (--word_column 1 in CoNLL-U, with the tags in --tag_column 3)")
 
 
 def _layout(path: Path, lines: Sequence[str], chosen: Sequence[int]) -> tuple[str, int]:
@@ -129,20 +143,24 @@ def _layout(path: Path, lines: Sequence[str], chosen: Sequence[int]) -> tuple[st
         if len(places) < len(chosen):
             raise DataError(f"{path} line {number}: {width} column{'s' * (width > 1)}; expected "
                             f"the columns {' and '.join(map(str, chosen))}, separated by a tab or "
-                            "by spaces")
+                            f"by spaces{_other_separator(_cut(line, separator))}")
         return separator, width
     raise DataError(f"{path}: no sentence; expected one word a line")
 
 
-def _comments(table: Sequence[list[str]], separator: str,
-              width: int) -> Callable[[list[str]], bool]:
-    """Return a function that says whether a row is a comment; # may be a word, as in tweets."""
+def _comments(table: Sequence[list[str]], separator: str, width: int,
+              numbered: bool) -> Callable[[list[str]], bool]:
+    """Return a function that says whether a row is no word; # may be one, as in tweets.
+
+    With `numbered` the words do not stand in the first column.
+    """
+    numbered &= separator == "\t" and width == _CONLL_U
     known = {pair for row in table if len(row) == width and row[0] != "#"
              for pair in enumerate(row)}
 
     def is_comment(row: list[str]) -> bool:
         if not row[0].startswith("#"):
-            return False
+            return numbered and _NO_WORD.fullmatch(row[0]) is not None
         alone = separator == " " and row[0] == "#" and width > 1
         return len(row) != width or alone and known.isdisjoint(enumerate(row[1:], 1))
 
@@ -153,11 +171,17 @@ def _what_is_wrong(row: list[str], width: int) -> str:
     """Return what makes a row unusable, or ""."""
     if len(row) != width:
         return (f"{len(row)} column{'s' * (len(row) != 1)}; expected {width} as on the first line "
-                "with a word")
+                f"with a word{_other_separator(row)}")
     if not all(row):
         return (f"column {row.index('')} is empty; expected a word on each line, and blank lines "
                 "between sentences")
     return ""
+
+
+def _other_separator(row: Sequence[str]) -> str:
+    """Return what a message adds about a line of one column that a table would cut."""
+    found = next((mark for mark in ",;|\u3000" if len(row) == 1 and mark in row[0][1:-1]), None)
+    return f" ({found!r} separates nothing here)" if found else ""
 
 
 def _cut(line: str, separator: str) -> list[str]:

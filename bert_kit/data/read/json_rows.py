@@ -137,6 +137,10 @@ def _behind_spaces(text: str, place: int) -> int:
 def _values(row: dict[str, Any], where: str, columns: Sequence[str],
             texts: int | None) -> list[Any]:
     """Return the values of a row, in the order of the columns."""
+    labelled = texts is not None and len(columns) > texts
+    if labelled and "answer" not in columns and row.get("answer") in ("reject", "ignore"):
+        raise DataError(f"{where}: 'answer' is {row['answer']!r}, as Prodigy says of a label that "
+                        "was not accepted; expected rows that were, or another name of the key")
     for column in columns:
         if column not in row:
             raise DataError(f"{where}: no key {column!r}{like(column, row)}; "
@@ -151,7 +155,9 @@ def json_object(line: str, where: str) -> dict[str, Any]:
     try:
         row = parse_json(line, where)
     except BertKitError as error:
-        raise DataError(str(error)) from None
+        over_lines = "" if line.count("{") <= line.count("}") else (
+            "; expected a whole object a line, or a list of objects in [ ]")
+        raise DataError(f"{error}{over_lines}") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: a {type(row).__name__}, expected one object a line")
     return row

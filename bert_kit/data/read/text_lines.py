@@ -26,6 +26,8 @@ _SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "a zstandard archive; expected the unpacked text",
     b"SQLite f": "an SQLite database; expected text, such as CSV",
     b"%PDF-1.": "a PDF document; expected text, such as CSV",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with git lfs "
+                                "pull in the folder, or download it anew",
 }
 
 
@@ -120,7 +122,7 @@ def check_file(path: Path, codec: str = "utf-8-sig") -> None:
     if not path.is_file():
         raise DataError(f"{path}: not a regular file; expected text, such as CSV or JSONL")
     with open(path, "rb") as handle:
-        start = handle.read(8)
+        start = handle.read(max(map(len, _SIGNATURES)))
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
             raise DataError(f"{path}: {kind}")

@@ -28,7 +28,7 @@ from bert_kit.training import Processes, choose_device, join_processes
 FAST_DEV_STEPS = 2
 # What may not change before a run goes on, by its name in the manifest; see `Task.made_of`.
 MADE_OF = {"tokenizer": "tokenizer of the model has", "weights": "weights of the model have",
-           "data": "data has"}
+           "config": "configuration of the model has", "data": "data has"}
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object]
     Raises
     ------
     ConfigError
-        If the rows, the tokenizer or the starting weights are others.
+        If the rows, the tokenizer, or the weights or configuration to start from are others.
     """
     path = Path(str(options.output_dir if folder is None else folder)) / "manifest.json"
     if not (path.parent / begun).is_file():

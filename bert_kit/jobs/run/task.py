@@ -189,11 +189,21 @@ class Task(ABC, Generic[Part]):
     def made_of(self, options: Any, data: str, tokenizer: Tokenizer) -> dict[str, Any]:
         """Return what a run's bits depend on besides its options, for its manifest.
 
-        `data` is the `fingerprint` of its rows. The weights are those to start from, or None.
+        `data` is the `fingerprint` of its rows. Weights and configuration are those to start from,
+        or None.
         """
-        weights = None if options.model is None else weights_digest(self.start_folder(options))
-        return {"data": data, "weights": weights, "tokenizer": tokenizer.fingerprint(),
+        weights = config = None
+        if options.model is not None:
+            weights = weights_digest(self.start_folder(options))
+            config = hashlib.sha256(json.dumps(self.start_config(options), sort_keys=True,
+                                               default=str).encode()).hexdigest()
+        return {"data": data, "weights": weights, "config": config,
+                "tokenizer": tokenizer.fingerprint(),
                 "threads_used": options.threads or torch.get_num_threads()}
+
+    def start_config(self, options: Any) -> dict[str, Any]:
+        """Return what the files of the model to start from say of how numbers are made."""
+        return BertConfig.load(self.start_folder(options)).replace(extra={}).to_dict()
 
     def fingerprint(self, parts: Parts[Part], tokenizer: Tokenizer) -> str:
         """Return what tells the rows of a run from any others."""

@@ -202,6 +202,10 @@ class SimilarityTask(Task[Part]):
     def start_folder(self, options: Any) -> Path:
         return find_layout(options.model, options.pooling, options.download)[0]
 
+    def start_config(self, options: Any) -> dict[str, Any]:
+        _, layout = find_layout(options.model, options.pooling, options.download)
+        return {**super().start_config(options), **layout._asdict()}
+
     def read(self, options: Any) -> Parts[Part]:
         reading = options.reading()
         parts = as_parts(read_parts(

@@ -246,8 +246,9 @@ class TagTask(Task[TaggedSentences]):
                 raise ConfigError(f"{parts['train'].path}: the tags are not B-TYPE, I-TYPE and O "
                                   "(or BIOES), so there are no entities to score; expected the "
                                   "metric accuracy or loss, no lenient and no scheme")
+            odd = [tag for tag in classes if tag != "O" and not are_entities(["B-x", tag])]
             options.say("note: the tags are not B-TYPE, I-TYPE and O (or BIOES), so words are "
-                        "scored one by one")
+                        f"scored one by one{f' (the first other tag: {odd[0]!r:.40})' * bool(odd)}")
             return
         scheme = _scheme_of(options, classes)
         for part in parts.values():

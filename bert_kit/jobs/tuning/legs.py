@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from bert_kit.checks import whole
-from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.errors import ConfigError, MachineError, TrainingError
 from bert_kit.files import atomic_file, check_kinds
 from bert_kit.jobs.run.build import check_options, read_weights_once
 from bert_kit.jobs.run.folder import open_folder
@@ -171,21 +171,24 @@ def write_state(path: str | Path, training: Training, params: Mapping[str, Any])
         write_saved(temporary, state)
 
 
+_NO_STATE = ("it is not what a leg of training leaves, and no search goes on from it (another "
+             "--study_name begins one)")
+
+
 def read_state(path: str | Path) -> State:
     """Return what `write_state` wrote.
 
     Raises
     ------
-    TrainingError
-        If there is no such file, or it is damaged.
+    MachineError
+        If there is no such file, or it is damaged: no fault of the parameters that go on from it.
     """
     try:
-        state = read_saved(path, TrainingError)
-    except TrainingError as error:
-        raise TrainingError(f"{error}; it is not what a leg of training leaves") from None
+        state = read_saved(path, MachineError)
+    except MachineError as error:
+        raise MachineError(f"{error}; {_NO_STATE}") from None
     if not isinstance(state, dict):
-        raise TrainingError(f"{path}: holds a {type(state).__name__}; it is not what a leg of "
-                            "training leaves")
+        raise MachineError(f"{path}: holds a {type(state).__name__}; {_NO_STATE}")
     return state
 
 
