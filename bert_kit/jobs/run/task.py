@@ -190,15 +190,16 @@ class Task(ABC, Generic[Part]):
         """Return what a run's bits depend on besides its options, for its manifest.
 
         `data` is the `fingerprint` of its rows. Weights and configuration are those to start from,
-        or None.
+        or None. A tokenizer that is learned follows from the rows.
         """
         weights = config = None
+        given = options.model or getattr(options, "tokenizer", None)
         if options.model is not None:
             weights = weights_digest(self.start_folder(options))
             config = hashlib.sha256(json.dumps(self.start_config(options), sort_keys=True,
                                                default=str).encode()).hexdigest()
         return {"data": data, "weights": weights, "config": config,
-                "tokenizer": tokenizer.fingerprint(),
+                "tokenizer": None if given is None else tokenizer.fingerprint(),
                 "threads_used": options.threads or torch.get_num_threads()}
 
     def start_config(self, options: Any) -> dict[str, Any]:
