@@ -26,6 +26,7 @@ FLOORS = {"options": 0, "run": 1, "tasks": 2, "train": 3, "commands": 3, "compar
 LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
+    "jobs/options/groups.py": "every group of options that several jobs share",
     "jobs/commands/corpus.py": "a command of one function",
     "jobs/options/groups.py": "every option that jobs share, group by group",
     "jobs/tasks/texts.py": "what three tasks share, and their predictor",
