@@ -28,7 +28,6 @@ LONG_OR_SHORT = {
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/options/groups.py": "every group of options that several jobs share",
     "jobs/commands/corpus.py": "a command of one function",
-    "jobs/options/groups.py": "every option that jobs share, group by group",
     "jobs/tasks/texts.py": "what three tasks share, and their predictor",
     "jobs/tasks/tags.py": "a task is one file: options, predictor, task and its scores",
     "jobs/tasks/masked.py": "a task is one file: documents and stores are its own",

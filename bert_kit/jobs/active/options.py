@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from bert_kit.active import StoppingRules
 from bert_kit.checks import unique
-from bert_kit.errors import ConfigError, UsageError
+from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.declare import Needs, Options, fields_of, option
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.tasks.numbers import NumberTask
@@ -22,8 +22,6 @@ PRESETS = {
     "paper": {"rounds": 19, "initial": 500, "batch": 500, "passes": 100, "max_length": 512,
               "seeds": (0, 1, 2, 3, 4)},
 }
-WITHOUT_PASSES = ("deterministic_beal", "badge", "core_set", "entropy", "margin",
-                  "least_confidence", "random")
 METHODS = ("beal", "random")  # where none is chosen; a person is asked by the first
 # A round is a short training that keeps nothing on disk but its model, and logs nothing.
 NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "time_limit", "minutes", "baselines",
@@ -130,15 +128,6 @@ class CampaignOptions(AskingOptions, RuleOptions):
             raise ConfigError(f"stride is {options.stride}: a text in windows has no single vector "
                               "for badge and core_set; leave them out, or the stride")
         self._check_oracle(options)
-
-    def check_use(self) -> None:
-        """Refuse what would change nothing, passes over the pool where no method draws any too."""
-        super().check_use()
-        options: Any = self
-        if (options.resume is None and {*options.acquisition} <= {*WITHOUT_PASSES}
-                and self.passes != PRESETS[self.preset]["passes"]):
-            raise UsageError(f"passes is {self.passes}, which changes nothing without acquisition "
-                             "beal or bald; leave it out")
 
     def _check_oracle(self, options: Any) -> None:
         """Check what depends on who answers: a person is asked by one method, once."""

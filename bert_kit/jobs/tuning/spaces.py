@@ -79,8 +79,8 @@ def search_space(task: Task, options: Any, space: SearchSpace | Mapping[str, Any
             raise ConfigError(f"{name} cannot be tuned; expected an option of training, of the "
                               "head, or max_length")
     if options.model is not None and "from_scratch" in fields.values():
-        raise ConfigError("from_scratch is the size of a model without weights; leave it out of the "
-                          "space, or the model")
+        raise ConfigError("from_scratch is the size of a model without weights; leave it out "
+                          "of the space, or the model")
     fixed = {name: getattr(options, field) for name, field in fields.items()
              if getattr(options, field) != getattr(type(options), field)}
     if len(fixed) == len(fields):
