@@ -275,7 +275,8 @@ def test_conflicts_are_found_before_any_work(options, words, files, tmp_path, mo
     if "lr" in options:
         options["learning_rate"] = options.pop("lr")
     with pytest.raises(BertKitError, match=words) as caught:
-        pretrain(**{**(ON_WEIGHTS if "model" in options else QUICK), "train_file": files[0],
+        pretrain(**{**(ON_WEIGHTS if options.keys() & {"model", "tokenizer"} else QUICK),
+                    "train_file": files[0],
                     "validation_file": files[1], "output_dir": "out", **options})
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 

@@ -58,9 +58,7 @@ class AskingOptions(Options):
     classes: tuple[str, ...] | None = option(
         None, "names of the classes, where pool_file is the only file")
     all_data: bool = option(True, "train on all labels too, as the goal; only if simulated",
-                            may_change=True, needs=Needs(
-                                "the oracle simulated",
-                                lambda options: options.oracle == "simulated"))
+                            may_change=True)
     warm_start: bool = option(False, "train each round on from the last; most methods, and the "
                               "paper, begin with the pre-trained weights each time")
     extra_epochs: int = option(0, "train the last model of each campaign on for so many epochs",

@@ -247,8 +247,9 @@ class TagTask(Task[TaggedSentences]):
                                   "(or BIOES), so there are no entities to score; expected the "
                                   "metric accuracy or loss, no lenient and no scheme")
             odd = [tag for tag in classes if tag != "O" and not are_entities(["B-x", tag])]
+            first = f" (the first other tag: {odd[0]!r:.40})" if odd else ""
             options.say("note: the tags are not B-TYPE, I-TYPE and O (or BIOES), so words are "
-                        f"scored one by one{f' (the first other tag: {odd[0]!r:.40})' * bool(odd)}")
+                        f"scored one by one{first}")
             return
         scheme = _scheme_of(options, classes)
         for part in parts.values():
