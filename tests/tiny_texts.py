@@ -1,6 +1,7 @@
 """Made-up texts and their tokenizers for the tests of data."""
 
 import functools
+import json
 import random
 
 from bert_kit import Tokenizer, train_tokenizer
@@ -21,6 +22,18 @@ def make_texts(count, longest=30, seed=0):
 def tokenizer():
     """One that spells most words in several pieces."""
     return train_tokenizer((text.strip(" \u2603") for text in make_texts(100)), vocab_size=90)
+
+
+def json_of(pieces, **changes):
+    """The tokenizer.json of some pieces, with values changed; "a__b" is b inside a."""
+    content = json.loads(Tokenizer(pieces).backend.to_str())
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = content
+        for key in parents:
+            place = place[key]
+        place[last] = value
+    return content
 
 
 DOCUMENTS, WORDS = 60, 60  # of `telltale_tokenizer`

@@ -8,8 +8,10 @@ import json
 import random
 import re
 import warnings
+from functools import partial
 
 import pytest
+from tiny_texts import json_of
 from tokenizers import AddedToken, processors
 from tokenizers import Tokenizer as Backend
 
@@ -33,15 +35,7 @@ def transformers():
         return pytest.importorskip("transformers")
 
 
-def tokenizer_json(**changes):
-    content = json.loads(Tokenizer(PIECES).backend.to_str())
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        place = content
-        for key in parents:
-            place = place[key]
-        place[last] = value
-    return content
+tokenizer_json = partial(json_of, PIECES)
 
 
 def folder(path, config=None, content=None, **files):

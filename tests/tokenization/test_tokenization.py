@@ -6,12 +6,14 @@ import pickle
 import random
 import shutil
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_texts import json_of
 from tokenizers import AddedToken
 
 from bert_kit.errors import BertKitError, TokenizerError
@@ -485,15 +487,7 @@ def test_vocabulary_with_windows_line_ends_and_bom(tmp_path):
     assert tokenizer.tokens(range(tokenizer.vocab_size)) == [*PIECES, "\u2028x"]
 
 
-def tokenizer_json(**changes):
-    content = json.loads(Tokenizer(PIECES).backend.to_str())
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        place = content
-        for key in parents:
-            place = place[key]
-        place[last] = value
-    return content
+tokenizer_json = partial(json_of, PIECES)
 
 
 BROKEN = {

@@ -27,7 +27,7 @@ from bert_kit.data.read.text_lines import find_data
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.options.groups import ReadingOptions, TrainOptions
+from bert_kit.jobs.options.groups import LEARNED, ReadingOptions, TrainOptions
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
@@ -101,8 +101,7 @@ class MaskedOptions(TrainOptions, ReadingOptions, MaskingOptions):
         "tokenizer_name", may_change=True)
     vocab_size: int = option(
         8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1,
-        needs=Needs("a tokenizer to learn (no model, no tokenizer)",
-                    lambda options: options.model is None and options.tokenizer is None))
+        needs=LEARNED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -441,10 +440,8 @@ def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
 
 
 def _check_store(options: Any) -> None:
-    """Refuse a store where it has no use, and the use of more processes without one."""
+    """Refuse a store where it has no use."""
     if options.store is None:
-        if options.workers > 1:
-            raise ConfigError(f"workers is {options.workers}; only a store is filled by several")
         return
     if options.nsp:
         raise ConfigError("nsp and store are both set; a store does not keep sentences apart, so "
