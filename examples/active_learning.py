@@ -35,6 +35,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rounds", type=int, help="of questions; by default the preset's")
     parser.add_argument("--seeds", nargs="+", type=int, help="by default the preset's")
     parser.add_argument("--min_steps", type=int, default=200, help="of training in each round")
+    parser.add_argument("--time_limit", type=float,
+                        help="seconds after which no round begins; --resume auto goes on")
     parser.add_argument("--output_dir", help="by default runs/active, runs/active-2 and so on")
     parser.add_argument("--resume", choices=("auto",), help="go on with a run that was killed")
     return parser.parse_args(arguments)
@@ -54,6 +56,7 @@ def main(args):
     options: dict[str, Any] = {name: value for name, value in (
         ("rounds", args.rounds), ("seeds", args.seeds), ("resume", args.resume),
         ("max_train_samples", args.rows), ("output_dir", args.output_dir),
+        ("time_limit", args.time_limit),
         ("from_scratch", None if args.weights else "bert-tiny")) if value is not None}
     results = learn_actively(
         args.data_file, args.weights, {**ACQUISITIONS, "disagreement": disagreement},

@@ -56,6 +56,8 @@ def parse_arguments(arguments=None):
     parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
     parser.add_argument("--batch_size", type=int, default=32, help="rows in a batch")
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default by machine")
+    parser.add_argument("--time_limit", type=float, help="seconds of training at most, after "
+                        "those of pre-training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", choices=["auto"], help="go on with an interrupted run")
     return parser.parse_args(arguments)
@@ -146,7 +148,8 @@ def main(args):
     rate = RATE * (256 / model.config.hidden_size)**2 if args.weights else RATE
     settings = TrainingArguments(
         args.output_dir, num_train_epochs=args.epochs, learning_rate=args.learning_rate or rate,
-        precision=args.precision or best_precision(device), eval_strategy="no", logging_steps=20)
+        precision=args.precision or best_precision(device), eval_strategy="no", logging_steps=20,
+        time_limit=args.time_limit)
     trainer = Trainer(
         model, settings, compute_classification_loss, train_loader,
         save_model=lambda folder: save_pretrained(model, folder, tokenizer),

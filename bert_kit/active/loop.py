@@ -219,7 +219,8 @@ class ActiveLearner:
 
 
 def run_campaign(learner: ActiveLearner, oracle: Oracle, first: int, count: int,
-                 rules: StoppingRules) -> str:
+                 rules: StoppingRules, time_is_up: Callable[[], str | None] = lambda: None
+                 ) -> str:
     """Ask and train until a rule says to stop; return why the campaign ended.
 
     Parameters
@@ -231,9 +232,11 @@ def run_campaign(learner: ActiveLearner, oracle: Oracle, first: int, count: int,
         not there yet: the campaign then ends here, to be resumed when they are.
     first, count
         Rows to label before the first training, and in each round after it.
+    time_is_up
+        Asked before each round; what it says ends the campaign here, to be resumed later.
     """
     learner.train()
-    while (reason := rules.reason(learner.history)) is None:
+    while (reason := rules.reason(learner.history) or time_is_up()) is None:
         asked = count if learner.history else first
         if rules.budget is not None:
             asked = min(asked, rules.budget - len(learner.state.labels))

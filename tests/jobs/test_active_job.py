@@ -6,6 +6,8 @@ import math
 import runpy
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,6 +125,26 @@ def test_killed_and_resumed_is_unbroken(files, tmp_path, task, monkeypatch):
     learn_actively(**broken)
     assert campaigns(tmp_path / "broken") == unbroken
     assert len(fits) == 1 + 2 * 3 + len(kills)  # nothing was trained twice
+
+
+def test_a_time_limit_ends_a_job_between_two_rounds(files, tmp_path, monkeypatch):
+    given = settings(files, tmp_path, acquisition=("margin", "random"), seeds=(0, 1))
+    learn_actively(**given)
+    unbroken = campaigns(tmp_path / "out")
+    clock = iter(range(1000))
+    monkeypatch.setattr(campaigns_job, "time", SimpleNamespace(
+        monotonic=lambda: next(clock), perf_counter=time.perf_counter))
+    given |= {"output_dir": tmp_path / "cut", "time_limit": 8.0}
+    cut = learn_actively(**given)  # of the first seed, in the middle of the second method
+    assert "time limit of 8 s" in cut["ended"] and "--resume auto" in cut["ended"]
+    methods = cut["scores"]["f1_macro"]["methods"]
+    assert [len(methods[name]["curves"]) for name in ("margin", "random")] == [1, 1]
+    assert not (tmp_path / "cut" / "all-data-seed-1").exists()
+    given |= {"time_limit": 1.0, "resume": "auto"}  # before any seed: nothing to compare
+    assert learn_actively(**given | {"output_dir": tmp_path / "none"})["scores"] == {}
+    del given["time_limit"]
+    assert learn_actively(**given)["ended"] is None
+    assert campaigns(tmp_path / "cut") == unbroken
 
 
 def test_what_a_kill_left_between_two_files_is_no_hindrance(files, tmp_path):
@@ -322,7 +344,7 @@ def test_a_campaign_that_was_begun_goes_on_though_it_asked_for_the_whole_pool(fi
     ({"oracle": "csv", "seeds": (0, 1)}, "one campaign"),
     ({"pool_file": "pool.csv"}, "pool_file"),
     ({"task": "tagging"}, "no method for tagging"),
-    ({"time_limit": 3.0}, "time_limit"), ({"baselines": False}, "baselines has no meaning"),
+    ({"time_limit": 0.0}, "time_limit"), ({"baselines": False}, "baselines has no meaning"),
     ({"eval_steps": 5}, "eval_steps"), ({"save_steps": 5}, "save_steps"),
     ({"min_delta": 0.1}, "changes nothing without early_stopping"),
     ({"seeds": ()}, "seeds"),

@@ -113,12 +113,8 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
         campaigns = Campaigns(rows, folder)
         if options.oracle != "simulated":
             return campaigns.ask_a_person(acquisitions[options.acquisition[0]])
-        for seed in options.seeds:
-            if options.all_data:
-                campaigns.train_on_all(seed)
-            for name in options.acquisition:
-                campaigns.run_one(name, acquisitions[name], seed, simulated(rows.truth))
-        results = report(campaigns.histories, campaigns.costs, rows)
+        campaigns.run_all(acquisitions)
+        results = report(campaigns.histories, campaigns.costs, rows, campaigns.cut)
         check_kept(folder)
         check_learned(results["verdict"], options.strict, folder)
         return results
@@ -148,12 +144,16 @@ class Campaigns:
         By name and seed, as `ActiveLearner` has them; "all-data" is one of the names.
     costs
         By name: rows of the pool, and seconds to choose from them, of what this process did.
+    cut
+        Why they ended before they were over, or None.
     """
 
     def __init__(self, rows: ActiveRows, folder: Path) -> None:
         self.options, self.rows, self.folder = rows.options, rows, folder
         self.histories: Histories = {}
         self.costs: Costs = {}
+        self.cut: str | None = None
+        self._begun = time.monotonic()
         self._first: tuple[Any, Any] = None, None  # arguments of a first training, and its model
 
     def learner(self, name: str, choose: Choose, seed: int) -> ActiveLearner:
@@ -181,6 +181,22 @@ class Campaigns:
             self._first = training, model
         return model
 
+    def run_all(self, acquisitions: Mapping[str, Choose]) -> None:
+        """Run the campaigns of every seed, each to its end or to that of the time."""
+        for seed in self.options.seeds:
+            if self.options.all_data and not self.time_is_up():
+                self.train_on_all(seed)
+            for name in self.options.acquisition:
+                if not self.time_is_up():
+                    self.run_one(name, acquisitions[name], seed, simulated(self.rows.truth))
+
+    def time_is_up(self) -> str | None:
+        """Say, where a training is about to begin, why it may not, or return None."""
+        limit = self.options.time_limit
+        if limit is not None and time.monotonic() - self._begun >= limit:
+            self.cut = f"the time limit of {limit:g} s is reached; --resume auto goes on"
+        return self.cut
+
     def train_on_all(self, seed: int) -> None:
         """Train on every label, the goal of the others."""
         learner = self.learner(ALL_DATA, ACQUISITIONS["random"], seed)
@@ -202,9 +218,10 @@ class Campaigns:
             self._say(name, learner, self._cost(name, len(asked)))
             return oracle(asked)
 
-        reason = run_campaign(learner, watched, options.initial, options.batch, options.rules())
+        reason = run_campaign(learner, watched, options.initial, options.batch, options.rules(),
+                              self.time_is_up)
         self._say(name, learner, f"ended: {reason}")
-        if options.extra_epochs and learner.history:
+        if options.extra_epochs and learner.history and self.cut is None:
             self._train_on(name, learner)
         return learner, reason
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bert_kit.active import StoppingRules
-from bert_kit.checks import unique
+from bert_kit.checks import number, unique
 from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.declare import Needs, Options, fields_of, option
 from bert_kit.jobs.options.parser import config_value
@@ -24,9 +24,8 @@ PRESETS = {
 }
 METHODS = ("beal", "random")  # where none is chosen; a person is asked by the first
 # A round is a short training that keeps nothing on disk but its model, and logs nothing.
-NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "time_limit", "minutes", "baselines",
-                 "eval_steps", "save_steps", "save_total_limit", "logging_steps",
-                 "load_best_model_at_end")
+NOT_OF_ROUNDS = ("fast_dev_run", "overfit_batches", "minutes", "baselines", "eval_steps",
+                 "save_steps", "save_total_limit", "logging_steps", "load_best_model_at_end")
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,8 @@ class CampaignOptions(AskingOptions, RuleOptions):
 
     max_length: int | None = option(None, "tokens in a row; the rest of a text is cut off",
                                     "max_seq_len", "max_seq_length", least=3)
+    time_limit: float | None = option(
+        None, "seconds after which no round begins; --resume auto goes on", may_change=True)
     min_steps: int = option(200, "train each round for at least so many steps, in whole epochs; "
                             "few rows make few steps, and too few teach nothing", least=0)
 
@@ -115,6 +116,8 @@ class CampaignOptions(AskingOptions, RuleOptions):
         self.rules()
         for name in ("acquisition", "seeds", "classes"):
             unique(name, getattr(self, name) or ())
+        if self.time_limit is not None:
+            number("time_limit", self.time_limit, 0, above=True, error=ConfigError)
         if min(options.seeds) < 0:
             raise ConfigError(f"seeds are {self.seeds}; expected whole numbers from 0")
         if options.output_dir is None:

@@ -24,23 +24,31 @@ Histories = dict[str, dict[int, History]]  # by name and seed; "all-data" is one
 Costs = dict[str, list[tuple[int, float]]]  # by name: rows of the pool, seconds to choose from them
 
 
-def report(histories: Histories, costs: Costs, rows: ActiveRows) -> Results:
+def report(histories: Histories, costs: Costs, rows: ActiveRows, cut: str | None = None
+           ) -> Results:
     """Write curves.csv, results.json and the pictures of finished campaigns, and print the tables.
 
-    The results are as `learn_actively` returns them.
+    The results are as `learn_actively` returns them. `cut` says why campaigns ended before they
+    were over; the seeds that every method has begun with are then compared.
     """
     options, folder = rows.options, Path(rows.options.output_dir)
+    if cut is not None:
+        options.say(cut)
+        histories = _of_all_methods(histories, options)
     campaigns = {name: list(seeds.values()) for name, seeds in histories.items()}
     goal = campaigns.pop(ALL_DATA, None)
-    write_rows(folder / "curves.csv", [
+    points = [
         {"method": name, "seed": seed, "round": record["round"], "labels": len(record["rows"]),
          **record["metrics"], **{key: record[key] for key in (
              "changed", "delta_f", "kappa", "uncertainty")}}
         for name, seeds in histories.items() for seed, history in seeds.items()
-        for record in history])
+        for record in history]
+    if points:
+        write_rows(folder / "curves.csv", points)
     results = {
         "task": options.task, "model": options.model, "classes": list(rows.classes),
         "pool": len(rows.texts), "seeds": list(options.seeds), "output_dir": str(folder),
+        "ended": cut,
         "seconds_per_1000_rows": {name: 1000 * sum(s for _, s in pairs) / sum(n for n, _ in pairs)
                                   for name, pairs in costs.items()},
         "scores": {}}
@@ -67,8 +75,17 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows) -> Results:
         options.say("\nseconds to choose, per 1,000 rows of the pool: " + ", ".join(
             f"{name} {cost:.2f}" for name, cost in results["seconds_per_1000_rows"].items()))
     write_json(folder / "results.json", results)
-    options.say(f"saved in {folder}: results.json, curves.csv")
+    options.say(f"saved in {folder}: results.json{', curves.csv' if points else ''}")
     return results
+
+
+def _of_all_methods(histories: Histories, options: Any) -> Histories:
+    """Return the histories of the seeds for which every method has trained a model."""
+    names = [*options.acquisition, *([ALL_DATA] if options.all_data else [])]
+    seeds = [seed for seed in options.seeds
+             if all(histories.get(name, {}).get(seed) for name in names)]
+    return {name: {seed: histories[name][seed] for seed in seeds}
+            for name in names if seeds}
 
 
 def _verdict(found: Mapping[str, Any] | None, rows: ActiveRows,

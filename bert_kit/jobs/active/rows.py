@@ -178,7 +178,7 @@ def _options_of_a_round(task: TextTask, options: Any) -> Any:
     values = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
     epochs = usual_epochs(task, options)
     return task.options(**{**values, "output_dir": None, "resume": None, "verbosity": 0,
-                           "num_train_epochs": epochs})
+                           "time_limit": None, "num_train_epochs": epochs})
 
 
 def _digest(*texts: Any) -> str:
