@@ -3,6 +3,7 @@
 Two processes share the files of tests, with one thread each; `-n 0` runs them in this one.
 """
 
+import gc
 import importlib.util
 import os
 import signal
@@ -22,6 +23,21 @@ from bert_kit import BertConfig
 # The tests of interrupts send it to themselves and to their children, which are to hear it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect():
+    """Let the garbage collector pass over what is there already: torch alone is .2 s a time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_flushing():
+    """Leave files in the system's memory: no test cuts the power, and a disk takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

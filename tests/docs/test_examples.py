@@ -12,6 +12,7 @@ import pytest
 
 from bert_kit import BertConfig
 from bert_kit.data import read_table
+from bert_kit.data.samples import docstrings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -32,8 +33,12 @@ def number(pattern, text):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """One cache of the docstrings for all tests here."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache with the docstrings of every sixth source file, for all tests here."""
+    folder, every = tmp_path_factory.mktemp("cache"), docstrings._source_files
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docstrings, "_source_files", lambda place: list(every(place))[::6])
+        docstrings.load_docstrings(folder / "bert_kit")
+    return folder
 
 
 def check_pretraining(out):
