@@ -6,12 +6,12 @@ rows and config.json with the names of labels and what else the answers need.
 
 import contextlib
 import copy
-import importlib.util
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +35,7 @@ from bert_kit.tokenization import Tokenizer
 from bert_kit.training import ALONE
 from bert_kit.weights import WEIGHT_FILES
 
+NEEDED = ("onnx", "onnxscript")  # by torch's exporter
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 BESIDE = ("config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json",
           "special_tokens_map.json")  # what is written beside the ONNX file
@@ -79,8 +80,7 @@ def run(options: ExportOptions) -> str:
         already, the exporter cannot follow the model, or ONNX Runtime, where it is installed,
         computes something else than the kit.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ConfigError(f"export needs the package {' and '.join(missing)}; install what it "
                           "needs with pip install 'bert-kit[onnx]'")
     target = Path(options.output_file)
@@ -213,13 +213,14 @@ def _checked(path: Path, model: TrainedModel, target: Path) -> str:
     except ImportError:
         return "not checked, for lack of the package onnxruntime"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    longest, worst = min(40, model.max_length), 0.0
+    longest, differences = min(40, model.max_length), []
     for rows, length in ((1, 1), (5, longest), (3, max(1, longest // 2))):
         inputs = _rows(model, rows, length)
         found = session.run(None, {name: part.numpy() for name, part in inputs.items()})
         for one, other in zip(found, _answers(model, inputs), strict=True):
             size = np.maximum(1, np.abs(other))
-            worst = max(worst, float(np.max(np.abs(one / size - other / size))))
+            differences.append(np.abs(one / size - other / size).max())
+    worst = np.max(differences)  # one that is no number stays none
     if not worst <= TOLERANCE:
         raise ConfigError(f"{target}: ONNX Runtime {onnxruntime.__version__} computes something "
                           f"else than the kit, by {worst:.2g}; nothing was written")
@@ -251,7 +252,8 @@ def served_tokenizer(tokenizer: Tokenizer, max_length: int) -> Tokenizer:
     For programs that read only that file.
     """
     served = copy.deepcopy(tokenizer)
-    served.max_length, backend = max_length, served.backend
+    # Added tokens stay whole in a text. As marked ones they would not: such are text to the reader.
+    served.markers, served.max_length, backend = (), max_length, served.backend
     backend.enable_truncation(max_length, direction=served.truncation_side)
     backend.enable_padding(pad_id=served.pad_id, pad_token=served.special_tokens["pad"])
     cls, sep, second = served.special_tokens["cls"], served.special_tokens["sep"], (
