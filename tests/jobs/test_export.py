@@ -91,9 +91,11 @@ def test_the_lines_of_the_guide_serve_it(labels, monkeypatch, capsys):
 def test_vectors_are_those_of_embed(tmp_path, tokenizer):
     import onnxruntime
     layout = SentenceLayout(("mean", "max"), True, 9, query_prompt="the ")
-    save_sentence_folder(BERTModel(config(num_hidden_layers=0)), tmp_path / "model", tokenizer, layout)
+    model = BERTModel(config(num_hidden_layers=0))
+    save_sentence_folder(model, tmp_path / "model", tokenizer, layout)
     done = here("export", "--model", "model", "--output_file", "x.onnx", folder=tmp_path)
     assert done.returncode == 0 and "-> vectors (batch, 48), rows of up to 9" in done.stdout
+    assert "labels" not in done.stdout
     backend = Backend.from_file(str(tmp_path / "tokenizer.json"))
     backend.encode_special_tokens = True
     rows = backend.encode_batch(TEXTS)

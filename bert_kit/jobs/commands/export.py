@@ -101,7 +101,8 @@ def run(options: ExportOptions) -> str:
     graph = program.model.graph
     line = (f"{target}: {', '.join(map(_shape, graph.inputs))} -> "
             f"{', '.join(map(_shape, graph.outputs))}, rows of up to {model.max_length} tokens; "
-            f"{checked}; tokenizer.json and config.json, with the labels, stand beside it")
+            f"{checked}; tokenizer.json and config.json"
+            f"{', with the labels,' * (model.command in ('predict', 'tag'))} stand beside it")
     show(line)
     if model.config.window_stride or model.command in ("tag", "answer"):
         warn("note: the kit reads a longer text in windows; here it is cut off, unless the caller "
