@@ -51,6 +51,8 @@ JOBS = {
                     "score a trained model, whatever its task"),
     "explore": Job("bert_kit.jobs.commands.explore", "ExploreOptions",
                    "see on a page how a model reads a text"),
+    "export": Job("bert_kit.jobs.commands.export", "ExportOptions",
+                  "write a model as ONNX, for programs without torch"),
     "info": Job("bert_kit.jobs.commands.info", "InfoOptions", "say what is in a model folder"),
     "corpus": Job("bert_kit.jobs.commands.corpus", "CorpusOptions",
                   "write the text that every Python already has"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bert_kit.config import BertConfig
 from bert_kit.model.fast.attention import fast_attention
 from bert_kit.model.fast.packing import Packing
-from bert_kit.model.layers import Dropout, Linear
+from bert_kit.model.layers import Dropout, linear
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None,
@@ -61,8 +61,8 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.heads, self.head_size = config.num_attention_heads, config.head_size
-        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, config.fused)
-        self.output = Linear(config.hidden_size, config.hidden_size, config.fused)
+        self.qkv = linear(config, config.hidden_size, 3 * config.hidden_size)
+        self.output = linear(config, config.hidden_size, config.hidden_size)
         self.weights_dropout = Dropout(config.attention_probs_dropout_prob, config.fused)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
         self.fused = config.fused

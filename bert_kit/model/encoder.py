@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bert_kit.config import BertConfig
-from bert_kit.errors import DataError
+from bert_kit.errors import ConfigError, DataError
 from bert_kit.model.attention import MultiHeadAttention
 from bert_kit.model.fast.packing import Packing
 from bert_kit.model.heads import Pooler
@@ -166,11 +166,21 @@ def check_inputs(config: BertConfig, input_ids: Tensor, attention_mask: Tensor |
                  token_type_ids: Tensor | None = None) -> Tensor | None:
     """Check a batch against the configuration; return its mask as bool, or None.
 
+    While `torch.export` follows the model nothing is checked: there are no values yet, and what is
+    asked of a shape would be true of every later batch.
+
     Raises
     ------
     DataError
         One line that names the tensor, what it holds and what is expected.
+    ConfigError
+        If a model that takes the fast paths is exported: they look at values.
     """
+    if torch.compiler.is_exporting():
+        if config.fused:
+            raise ConfigError("fused is True; torch.export can follow the formulas only, so "
+                              "expected a model that was loaded with fused=False")
+        return None if attention_mask is None else attention_mask.bool()
     if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.dtype == torch.bool:
         raise DataError(f"input_ids is {_describe(input_ids)}; expected whole numbers (B, S)")
     rows, length = input_ids.shape

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
 from bert_kit.model.fast.linear import fast_linear
-from bert_kit.model.layers import LayerNorm, Linear, activation, init_weights
+from bert_kit.model.layers import LayerNorm, activation, init_weights, linear
 
 
 class Pooler(nn.Module):
@@ -35,7 +35,7 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size, config.fused)
+        self.dense = linear(config, config.hidden_size, config.hidden_size)
         self.activation = activation(config)
         self.norm = LayerNorm(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))

@@ -16,28 +16,26 @@ from bert_kit.model.fast.linear import fast_linear, gelu_between
 
 
 class Linear(nn.Linear):
-    """y = x W^T + b, with W of shape (out, in).
+    """y = x W^T + b, with W of shape (out, in), by the faster product; see `linear`.
 
-    Tools that look for `nn.Linear` by its exact type, such as torch's dynamic quantisation, pass
-    over it.
-
-    Parameters
-    ----------
-    in_features, out_features
-        Sizes of the vectors x and y.
-    fused
-        Whether the faster product may be taken. It has first derivatives only.
+    It has first derivatives only.
     """
 
-    def __init__(self, in_features: int, out_features: int, fused: bool = True) -> None:
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        if self.fused:
-            return fast_linear(x, self.weight, self.bias)
-        return F.linear(x, self.weight, self.bias)
+        return fast_linear(x, self.weight, self.bias)
+
+
+def linear(config: BertConfig, in_features: int, out_features: int) -> nn.Linear:
+    """Return a linear layer of the encoder.
+
+    With `fused=False` it is torch's own: tools that know a layer by its exact type, such as
+    torch's dynamic quantisation, pass over the faster one.
+    """
+    return (Linear if config.fused else nn.Linear)(in_features, out_features)
 
 
 class Dropout(nn.Module):
@@ -94,7 +92,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) -> (…, D)."""
-        if self.fused:
+        # An ONNX file would lack an eps as small as BERT's: its optimiser takes it for a zero.
+        if self.fused or torch.compiler.is_exporting():
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         centred = wide - wide.mean(-1, keepdim=True)
@@ -145,9 +144,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.inner = Linear(config.hidden_size, config.intermediate_size, config.fused)
+        self.inner = linear(config, config.hidden_size, config.intermediate_size)
         self.activation = activation(config)
-        self.output = Linear(config.intermediate_size, config.hidden_size, config.fused)
+        self.output = linear(config, config.intermediate_size, config.hidden_size)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
         self.fused = config.fused and isinstance(self.activation, GELU)
 

@@ -39,7 +39,6 @@ def test_value_and_gradients_are_the_formulas(product, shape, out):
 def test_the_faster_product_is_taken_where_it_is_said_to_be(product):
     layer, x = Linear(6, 4), torch.randn(5, 6)
     assert ("_Product" in str(layer(x).grad_fn)) == product
-    assert "_Product" not in str(Linear(6, 4, fused=False)(x).grad_fn)
     doubled = (part.double() for part in (x, layer.weight, layer.bias))
     assert fast_linear(*doubled).dtype == torch.float64
 

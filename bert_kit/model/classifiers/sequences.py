@@ -4,6 +4,7 @@ Each ends, as the standard recipe goes, in linear, ReLU, dropout and linear, D w
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -61,23 +62,35 @@ def _reorder(x: Tensor, places: Tensor) -> Tensor:
 
 
 def _gates(lstm: nn.Module, x: Tensor) -> Tensor:
-    """(B, S, D) -> (B, S, h): one LSTM, token by token (Hochreiter & Schmidhuber 1997).
+    """(B, S, D) -> (B, S, h): one LSTM, token by token (Hochreiter & Schmidhuber 1997)."""
+    weights = [*lstm.parameters()]
+    step, start = partial(_gate, *weights), x.new_zeros(x.shape[0], weights[1].shape[1])
+    state = (start, start.clone())
+    if torch.compiler.is_exporting():  # a loop in Python would hold for this many tokens only
+        from torch._higher_order_ops.scan import scan
+        return scan(step, state, x.transpose(0, 1))[1].transpose(0, 1)
+    outputs = []
+    for token in x.unbind(1):
+        state, output = step(state, token)
+        outputs.append(output)
+    return torch.stack(outputs, 1)  # S x (B, h) -> (B, S, h)
+
+
+def _gate(from_token: Tensor, from_hidden: Tensor, token_bias: Tensor, hidden_bias: Tensor,
+          state: tuple[Tensor, Tensor], token: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Hidden state and cell (B, h), token (B, D) -> the next two, and the hidden state once more.
 
     c = forget * c + input * candidate and h = output * tanh(c); the three gates are sigmoids and
     the candidate a tanh of a linear map of the token and the last h. Torch stores the four maps
     as one matrix, in the order of the line below.
     """
-    from_token, from_hidden, token_bias, hidden_bias = lstm.parameters()
-    hidden = cell = x.new_zeros(len(x), from_hidden.shape[1])
-    outputs = []
-    for token in x.unbind(1):
-        maps = (F.linear(token, from_token, token_bias)
-                + F.linear(hidden, from_hidden, hidden_bias))  # (B, D) -> (B, 4 h)
-        take, forget, candidate, show = maps.chunk(4, -1)
-        cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
-        hidden = show.sigmoid() * cell.tanh()
-        outputs.append(hidden)
-    return torch.stack(outputs, 1)  # S x (B, h) -> (B, S, h)
+    hidden, cell = state
+    maps = (F.linear(token, from_token, token_bias)
+            + F.linear(hidden, from_hidden, hidden_bias))  # (B, D) -> (B, 4 h)
+    take, forget, candidate, show = maps.chunk(4, -1)
+    cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
+    hidden = show.sigmoid() * cell.tanh()
+    return (hidden, cell), hidden.clone()  # scan wants a tensor of its own
 
 
 class BiLSTMClassifier(TokenHead):
