@@ -3,20 +3,19 @@
 import contextlib
 import csv
 import io
-import os
 import random
 import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
+import warm_processes
 from bert_kit.cli import main
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
+from warm_processes import environment
 
-ROOT = Path(__file__).resolve().parents[1]
 WORDS = {"warm": ["red", "orange", "fire", "sun"], "cold": ["blue", "ice", "snow", "frost"],
          "green": ["grass", "tree", "leaf", "moss"]}
 
@@ -58,10 +57,9 @@ def tiny_bert(folder):
     return folder
 
 
-def command(*arguments, folder=None, **options):
+def command(*arguments, input=""):
     """Run `python -m bert_kit …` in a process of its own and return what it did."""
-    return subprocess.run([sys.executable, "-m", "bert_kit", *map(str, arguments)], cwd=folder,
-                          capture_output=True, text=True, env=environment(), **options)
+    return warm_processes.run("-m", "bert_kit", *arguments, input=input)
 
 
 def here(*arguments, folder):
@@ -70,10 +68,6 @@ def here(*arguments, folder):
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([*map(str, arguments)])
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def environment():
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def start(arguments, folder):

@@ -2,13 +2,11 @@
 
 import csv
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_processes
 
 from bert_kit import BertConfig
 from bert_kit.data import read_table
@@ -18,10 +16,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def run(folder, cache, name, *arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)], cwd=folder, text=True,
-        capture_output=True, env={**os.environ, "XDG_CACHE_HOME": str(cache),
-                                  "PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"})
+    done = warm_processes.run(EXAMPLES / name, *arguments, folder=folder,
+                              XDG_CACHE_HOME=str(cache))
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -60,7 +56,7 @@ def test_pretrain_then_classify(tmp_path, cache):
     assert "newly initialised" in out and "classifier.filters.0.weight" in out
     scores = {name: number(rf"{re.escape(name)} +([\d.]+)", out)
               for name in ("majority class", "TF-IDF + regression", "BERT")}
-    assert 0.2 < scores["majority class"] < 0.4 and scores["TF-IDF + regression"] > 0.3
+    assert 0.2 < scores["majority class"] < 0.45 and scores["TF-IDF + regression"] > 0.3
     assert 0.1 < scores["BERT"] < 1
     assert out.count("really") == 3
 

@@ -4,16 +4,15 @@ import csv
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+import warm_processes
 
 from bert_kit.cli import main
 from bert_kit.files import read_json
 from tiny_campaigns import content
-from tiny_jobs import command, environment, tiny_bert, write_table
+from tiny_jobs import command, tiny_bert, write_table
 
 JOB = ["--data_file", "../rows.csv", "--model", "../bert", "--acquisition", "beal", "badge",
        "--rounds", "2", "--initial", "10", "--batch", "5", "--passes", "2", "--seeds", "0",
@@ -28,19 +27,17 @@ def job(folder, seconds=None):
     That is its exit code, the seconds that it took, and what it printed.
     """
     folder.mkdir(exist_ok=True)
-    log = folder / "log"  # a file: of a pipe that is read while the job runs, output has been lost
-    with open(log, "w") as output:
-        process = subprocess.Popen([sys.executable, "-u", "-m", "bert_kit", "active", *JOB],
-                                   stdout=output, stderr=subprocess.STDOUT, cwd=folder,
-                                   env=environment())
-    while process.poll() is None and "\n" not in log.read_text():
+    log = folder / "log.out"
+    log.unlink(missing_ok=True)
+    process = warm_processes.start("-m", "bert_kit", "active", *JOB, folder=folder,
+                                   log=folder / "log")
+    while process.is_alive() and not (log.exists() and "\n" in log.read_text()):
         time.sleep(0.01)
     begun = time.monotonic()
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    return process.wait(), time.monotonic() - begun, log.read_text()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    return process.exitcode, time.monotonic() - begun, log.read_text()
 
 
 def files(folder):

@@ -4,14 +4,13 @@ import csv
 import json
 import math
 import runpy
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import warm_processes
 from torch import nn
 
 from bert_kit import learn_actively
@@ -28,7 +27,7 @@ from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from tiny_campaigns import content
-from tiny_jobs import ROOT, environment, table, tiny_bert, write_table
+from tiny_jobs import ROOT, table, tiny_bert, write_table
 
 ROWS = 90
 QUICK = {"max_length": 24, "device": "cpu", "precision": "float32", "pass_precision": "float32",
@@ -383,11 +382,10 @@ def test_presets_fill_what_is_left_open():
 
 def test_the_example_with_a_method_of_its_own(tmp_path):
     write_table(tmp_path / "rows.csv", 300)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "active_learning.py"), "--data_file", "rows.csv",
-         "--rows", "140", "--rounds", "1", "--seeds", "0", "--min_steps", "1", "--acquisition",
-         "disagreement", "random"], cwd=tmp_path, capture_output=True, text=True,
-        env=environment())
+    done = warm_processes.run(
+        ROOT / "examples" / "active_learning.py", "--data_file", "rows.csv", "--rows", "140",
+        "--rounds", "1", "--seeds", "0", "--min_steps", "1", "--acquisition", "disagreement",
+        "random", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = read_json(tmp_path / "runs" / "active" / "results.json")["scores"]["accuracy"]
     assert found["labels"] == [100, 140] and {*found["methods"]} == {"disagreement", "random"}

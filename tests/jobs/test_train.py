@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm_processes
 
 from bert_kit import BertConfig, TextClassificationTrainer, train_classifier
 from bert_kit.cli import main
@@ -173,15 +174,15 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(how, moments, files, tmp
     interrupted = 0
     for wait_for in (f"checkpoint-{step}" for step in moments):
         out = tmp_path / f"{how.name}-{wait_for}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bert_kit", "train", *flags(options), "--output_dir", str(out)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
-        while process.poll() is None and not (out / wait_for).exists():
+        process = warm_processes.start("-m", "bert_kit", "train", *flags(options), "--output_dir",
+                                       out, folder=tmp_path, log=tmp_path / "log")
+        while process.is_alive() and not (out / wait_for).exists():
             time.sleep(0.005)
-        process.send_signal(how)
-        error = process.communicate()[1]
-        interrupted += process.returncode != 0
-        assert "Traceback" not in error
+        if process.is_alive():
+            os.kill(process.pid, how)
+        process.join()
+        interrupted += process.exitcode != 0
+        assert "Traceback" not in (tmp_path / "log.err").read_text()
         for checkpoint in out.glob("checkpoint-*"):  # whatever is there is whole
             Predictor.load(checkpoint, "cpu")
         done = command("train", *flags(options), "--output_dir", out, "--resume", "auto")

@@ -1,14 +1,11 @@
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+import warm_processes
 from tiny_rows import rows_loader
 from tiny_runs import CONFIG, assert_same_bits, build, read_csv, scripted, weights
 
@@ -49,21 +46,18 @@ def test_killed_at_any_moment_resumes_to_the_same_bits(tmp_path):
         "print('ready', flush=True)\n"
         "trainer.train(resume='auto')\n"
         "tiny_runs.save_pretrained(trainer.model, sys.argv[1] + '/final')\n")
-    command = [sys.executable, str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)
-    kills = 0
+    log, kills = tmp_path / "log", 0
+    assert warm_processes.run(script, tmp_path / "whole").returncode == 0
     for attempt in range(4):  # kill -9 at some moment of the run itself, then let it finish
-        with subprocess.Popen([*command, str(tmp_path / "broken")], env=environment,
-                              stdout=subprocess.PIPE, text=True) as process:
-            process.stdout.readline()
-            time.sleep(0.05 + 0.1 * attempt)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-    subprocess.run([*command, str(tmp_path / "broken")], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)
+        log.with_suffix(".out").unlink(missing_ok=True)
+        process = warm_processes.start(script, tmp_path / "broken", folder=tmp_path, log=log)
+        while not (log.with_suffix(".out").exists() and log.with_suffix(".out").read_text()):
+            time.sleep(0.005)
+        process.join(0.05 + 0.1 * attempt)
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    assert warm_processes.run(script, tmp_path / "broken").returncode == 0
     assert kills >= 1
     for name in ("final/model.safetensors", "metrics.csv", "training_args.json"):
         whole, broken = ((tmp_path / run / name).read_bytes() for run in ("whole", "broken"))
