@@ -1,6 +1,5 @@
 """A trained model put to use: what every predictor shares, whatever it is asked."""
 
-import operator
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -163,9 +162,9 @@ class TrainedModel:
         It is kept, until the model is found changed. Of a model in training it is not: its weights
         are about to change, and memory is short there.
         """
-        state = _State.of(self.model)
-        if self._ready is None or not self._ready[1].equals(state):
-            self._ready = prepare_for_inference(self.model, self.precision), state
+        if self._ready is None or not self._ready[1].holds(self.model, self.precision):
+            self._ready = (prepare_for_inference(self.model, self.precision),
+                           _State.of(self.model, self.precision))
         ready = self._ready[0]
         ready.config = self.model.config  # which `remember` replaces
         if self.model.training:
@@ -201,33 +200,48 @@ class TrainedModel:
 
 
 class _State(NamedTuple):
-    """What tells that a model is no longer the one that was prepared.
+    """What tells whether a model is still the one that was prepared.
 
     Attributes
     ----------
-    parts, hooks
-        Its modules, and what is called with them.
-    sample
-        A part of each weight. A step of an optimizer changes all of it, and not always the
-        version that torch counts.
+    parts, tied
+        Its modules, and what each of them holds and is hooked to.
+    weights, places
+        Its weights, and where their numbers stand.
+    views, sample
+        The first numbers of each weight: as they are now, and as they were. A step of an
+        optimizer changes them all, but not always the version that torch counts.
     """
 
+    precision: str
     parts: list[nn.Module]
-    hooks: list[Any]
+    tied: list[list[int]]
+    weights: list[nn.Parameter]
+    places: list[int]
+    views: list[Tensor]
     sample: Tensor
 
     @classmethod
-    def of(cls, model: nn.Module) -> "_State":
+    def of(cls, model: nn.Module, precision: str) -> "_State":
         parts = list(model.modules())
-        hooks = [hook for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)
-                 for hook in hooks.values()]
-        weights = [weight.detach() for weight in model.parameters()]
-        return cls(parts, hooks, torch.cat([weight.flatten()[:SAMPLE] for weight in weights]))
+        weights = [weight for weight in model.parameters() if weight.numel()]
+        views = [torch.atleast_1d(weight.detach())[(0,) * (weight.ndim - 1)][..., :SAMPLE]
+                 for weight in weights]
+        return cls(precision, parts, [*map(_tied, parts)], weights,
+                   [weight.data_ptr() for weight in weights], views, torch.cat(views))
 
-    def equals(self, other: "_State") -> bool:
-        same = all(map(operator.is_, self.parts + self.hooks, other.parts + other.hooks))
-        return (same and len(self.parts) == len(other.parts)
-                and len(self.hooks) == len(other.hooks) and torch.equal(self.sample, other.sample))
+    def holds(self, model: nn.Module, precision: str) -> bool:
+        """Say whether nothing has changed since."""
+        return (self.parts[0] is model and self.precision == precision
+                and [*map(_tied, self.parts)] == self.tied
+                and [weight.data_ptr() for weight in self.weights] == self.places
+                and torch.equal(torch.cat(self.views), self.sample))
+
+
+def _tied(part: nn.Module) -> list[int]:
+    """Return numbers that change where a module gets another part, weight or hook."""
+    return [*map(id, part._modules.values()), *map(id, part._parameters.values()),
+            *part._forward_hooks, *part._forward_pre_hooks]
 
 
 def by_length(dataset: Any, size: int) -> tuple[DataLoader, np.ndarray]:

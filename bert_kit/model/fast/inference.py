@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bert_kit.checks import one_of
-from bert_kit.model.encoder import BERTModel
+from bert_kit.model.encoder import BERTModel, TransformerEncoderBlock
 from bert_kit.model.fast.prepared import PreparedBlock, can_prepare, is_preparable
 from bert_kit.modes import PRECISIONS
 
@@ -53,8 +53,7 @@ def prepare_for_inference(model: Model, precision: str = "float32") -> Model:
     shared |= {id(weight): nn.Parameter(weight.detach(), requires_grad=False)
                for weight in model.parameters()}
     ready = copy.deepcopy(model, shared).eval()
-    blocks = [block for part in ready.modules() if isinstance(part, BERTModel)
-              for block in part.blocks]
+    blocks = [part for part in ready.modules() if isinstance(part, TransformerEncoderBlock)]
     if can_prepare(precision) and blocks and all(map(is_preparable, blocks)):
         for block in blocks:
             gives = torch.float32 if block is blocks[-1] else dtype
