@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         Dropout as Dropout, Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU,
         LayerNorm as LayerNorm, MaskedLMHead as MaskedLMHead,
         MultiHeadAttention as MultiHeadAttention, NextSentenceHead as NextSentenceHead,
-        Pooler as Pooler, TransformerEncoderBlock as TransformerEncoderBlock)
+        Pooler as Pooler, TransformerEncoderBlock as TransformerEncoderBlock,
+        prepare_for_inference as prepare_for_inference)
     from bert_kit.weights import (
         load_pretrained as load_pretrained, save_pretrained as save_pretrained)
     from bert_kit.data import (

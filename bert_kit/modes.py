@@ -8,6 +8,7 @@ from torch import nn
 
 from bert_kit.errors import ConfigError, is_out_of_memory
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 IGNORE = -100  # label of a position that has no loss, as torch's cross-entropy has it
 # On a CPU the packed tokens are filled up to a multiple of this. The library that multiplies
 # matrices there compiles a kernel for each shape it meets, which takes longer than a product; so

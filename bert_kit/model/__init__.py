@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         BERTModel as BERTModel, EncoderOutput as EncoderOutput,
         TransformerEncoderBlock as TransformerEncoderBlock,
         encoder_without_pooler as encoder_without_pooler)
+    from bert_kit.model.fast.inference import prepare_for_inference as prepare_for_inference
     from bert_kit.model.heads import (
         MaskedLMHead as MaskedLMHead, NextSentenceHead as NextSentenceHead, Pooler as Pooler)
     from bert_kit.model.classifiers.kan import (

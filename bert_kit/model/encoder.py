@@ -10,7 +10,8 @@ from torch.utils.checkpoint import checkpoint
 from bert_kit.config import BertConfig
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.model.attention import MultiHeadAttention
-from bert_kit.model.fast.packing import Packing
+from bert_kit.model.fast.packing import LANES, Packing
+from bert_kit.model.fast.prepared import PreparedBlock, prepared_block
 from bert_kit.model.heads import Pooler
 from bert_kit.model.layers import Embeddings, FeedForward, LayerNorm, init_weights
 
@@ -23,6 +24,8 @@ class TransformerEncoderBlock(nn.Module):
     before the learned scale.
     """
 
+    prepared: PreparedBlock | None = None  # see `prepare_for_inference`
+
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(config)
@@ -33,6 +36,8 @@ class TransformerEncoderBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None, packing: Packing | None = None,
                 return_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """(B, S, D), or (N, D) with a packing -> the same shape, and the weights or None."""
+        if self.prepared is not None and packing is not None and not self.training:
+            return prepared_block(self, self.prepared, x, packing), None
         attended, weights = self.attention(x, mask, packing, return_weights)
         x = self.attention_norm(x + attended)
         transformed = self.feed_forward(x)
@@ -127,7 +132,8 @@ class BERTModel(nn.Module):
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         packing = None
         if self.config.fused and not output_attentions:
-            packing = Packing.of(mask, input_ids.shape, input_ids.device)
+            packing = Packing.of(mask, input_ids.shape, input_ids.device,
+                                 1 if self.training else LANES)
             input_ids, token_type_ids, positions = (
                 packing.pack(ids) for ids in
                 (input_ids, token_type_ids, positions.expand_as(input_ids)))  # (B, S) -> (N,)

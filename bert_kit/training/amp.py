@@ -11,8 +11,8 @@ import torch
 
 from bert_kit.checks import one_of
 from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.modes import PRECISIONS
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:

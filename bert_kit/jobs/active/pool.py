@@ -17,7 +17,7 @@ from bert_kit.data import ClassificationDataset, RowDataset, make_loader
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import batch_logits, predict_logits
 from bert_kit.jobs.tasks.texts import WINDOW_BATCH, TextTask
-from bert_kit.model import Dropout
+from bert_kit.model import Dropout, prepare_for_inference
 from bert_kit.training import autocast, best_precision, keep_freed_memory
 
 BATCHES = {"cpu": 128}  # rows that go through the model together; elsewhere 1024
@@ -110,11 +110,12 @@ class ModelPool:
     def _run(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return logits (N, C) and what the last layer made them of (N, D), in float32."""
         inputs, (batches, order) = [], self._batches(rows)
-        last = [layer for layer in self.model.classifier.modules()
+        model = prepare_for_inference(self.model)
+        last = [layer for layer in model.classifier.modules()
                 if isinstance(layer, nn.Linear)][-1]
         hook = last.register_forward_pre_hook(lambda layer, given: inputs.append(given[0]))
         try:
-            logits, _ = predict_logits(self.model, batches, self.device)
+            logits, _ = predict_logits(model, batches, self.device)
         finally:
             hook.remove()
         return logits[np.argsort(order)], _in_place(inputs, order)

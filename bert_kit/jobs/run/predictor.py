@@ -2,24 +2,27 @@
 
 import sys
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from bert_kit.config import BertConfig
-from bert_kit.data import make_loader
+from bert_kit.data import BatchSampler, make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.lookup import find_folder
-from bert_kit.modes import evaluation_mode
+from bert_kit.model import prepare_for_inference
 from bert_kit.printing import one_line, show
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
                                model_inputs)
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, save_pretrained
 
+SAMPLE = 64  # numbers of a weight that are looked at
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
-CHUNK = 64 * BATCH  # rows of a file held at a time
+CHUNK = BatchSampler.STRETCH * BATCH  # rows of a file held, and sorted by length, at a time
 
 # What the architectures of config.json are, and the command that uses such a model.
 PRETRAINED = ("a model that was pre-trained only", "train, to fine-tune it first")
@@ -97,6 +100,7 @@ class TrainedModel:
         self.processes, self.precision = processes, precision
         longest = self.model.config.max_position_embeddings
         self.max_length: int = min(tokenizer.max_length or longest, longest)
+        self._ready: tuple[Any, _State] | None = None
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto", download: bool = False,
@@ -141,16 +145,35 @@ class TrainedModel:
             If a number is none.
         """
         keep_freed_memory()
-        found = []
-        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
-            for batch in self.processes.mine(make_loader(dataset, BATCH, shuffle=False)):
-                logits = self.model(**model_inputs(self.model, batch)).float().cpu().numpy()
+        found, model, (loader, places) = [], self.ready_model(), by_length(dataset, BATCH)
+        with torch.inference_mode():
+            for batch in self.processes.mine(loader):
+                logits = model(**model_inputs(model, batch)).float().cpu().numpy()
                 lengths = batch["attention_mask"].sum(1).tolist()
                 found.append([row[:length].copy()
                               for row, length in zip(logits, lengths, strict=True)])
         rows = [row for part in self.processes.in_order(found) for row in part]
         check_finite(*map(torch.from_numpy, rows))
-        return rows
+        return [rows[place] for place in places]
+
+    def ready_model(self) -> Any:
+        """Return what answers for the model; see `prepare_for_inference`.
+
+        It is kept, until the model is found changed. Of a model in training it is not: its weights
+        are about to change, and memory is short there.
+        """
+        if self._ready is None or not self._ready[1].holds(self.model, self.precision):
+            self._ready = (prepare_for_inference(self.model, self.precision),
+                           _State.of(self.model, self.precision))
+        ready = self._ready[0]
+        ready.config = self.model.config  # which `remember` replaces
+        if self.model.training:
+            self._ready = None
+        return ready
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the prepared weights, which only this process can read."""
+        return self.__dict__ | {"_ready": None}
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load` reads."""
@@ -174,6 +197,61 @@ class TrainedModel:
                                      or isinstance(value, bool) and kind is not bool):
             raise ConfigError(f"config.json: {name} is {value!r:.40}; expected {kind.__name__}")
         return value
+
+
+class _State(NamedTuple):
+    """What tells whether a model is still the one that was prepared.
+
+    Attributes
+    ----------
+    parts, tied
+        Its modules, and what each of them holds and is hooked to.
+    weights, places
+        Its weights, and where their numbers stand.
+    views, sample
+        The first numbers of each weight: as they are now, and as they were. A step of an
+        optimizer changes them all, but not always the version that torch counts.
+    """
+
+    precision: str
+    parts: list[nn.Module]
+    tied: list[list[int]]
+    weights: list[nn.Parameter]
+    places: list[int]
+    views: list[Tensor]
+    sample: Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module, precision: str) -> "_State":
+        parts = list(model.modules())
+        weights = [weight for weight in model.parameters() if weight.numel()]
+        views = [torch.atleast_1d(weight.detach())[(0,) * (weight.ndim - 1)][..., :SAMPLE]
+                 for weight in weights]
+        return cls(precision, parts, [*map(_tied, parts)], weights,
+                   [weight.data_ptr() for weight in weights], views, torch.cat(views))
+
+    def holds(self, model: nn.Module, precision: str) -> bool:
+        """Say whether nothing has changed since."""
+        return (self.parts[0] is model and self.precision == precision
+                and [*map(_tied, self.parts)] == self.tied
+                and [weight.data_ptr() for weight in self.weights] == self.places
+                and torch.equal(torch.cat(self.views), self.sample))
+
+
+def _tied(part: nn.Module) -> list[int]:
+    """Return numbers that change where a module gets another part, weight or hook."""
+    return [*map(id, part._modules.values()), *map(id, part._parameters.values()),
+            *part._forward_hooks, *part._forward_pre_hooks]
+
+
+def by_length(dataset: Any, size: int) -> tuple[DataLoader, np.ndarray]:
+    """Return batches of rows of like length, and the place in them of each row of the dataset.
+
+    A batch then holds little padding, and attention takes its rows together. Rows are sorted
+    within windows of as many as a file is read in, so a file gives the bits of the whole.
+    """
+    loader: Any = make_loader(dataset, size, shuffle=False, group_by_length=True)
+    return loader, np.argsort(np.concatenate([*loader.batch_sampler.batches(epoch=0)]))
 
 
 def check_finite(*logits: Tensor) -> None:

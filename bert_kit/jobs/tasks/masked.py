@@ -34,7 +34,6 @@ from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
-from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
 from bert_kit.training import Loss, compute_mlm_loss, compute_pretraining_loss
 
@@ -128,17 +127,19 @@ class MaskedModel(TrainedModel):
 
         Every pass has the same batches and hides the same tokens.
         """
-        with evaluation_mode(self.model):
-            sums = [self._count_right(batch) for batch in self.processes.mine(in_order(dataset))]
+        model = self.ready_model()
+        with torch.inference_mode():
+            sums = [self._count_right(model, batch)
+                    for batch in self.processes.mine(in_order(dataset))]
         return self.processes.in_order(sums)
 
-    def _count_right(self, batch: Mapping[str, torch.Tensor]
+    def _count_right(self, model: Any, batch: Mapping[str, torch.Tensor]
                      ) -> tuple[float, int, int, int, int]:
         labels = batch["labels"].flatten()  # (B, S) -> (B * S,)
         places = (labels >= 0).nonzero().flatten()  # -> (M,)
-        output = self.model(batch["input_ids"].to(self.device), batch["attention_mask"],
-                            batch["token_type_ids"].to(self.device),
-                            positions=places.to(self.device))
+        output = model(batch["input_ids"].to(self.device), batch["attention_mask"],
+                       batch["token_type_ids"].to(self.device),
+                       positions=places.to(self.device))
         logits = getattr(output, "mlm", output).float()  # (M, V)
         labels = labels[places].to(self.device)
         loss = F.cross_entropy(logits, labels, reduction="sum").item()

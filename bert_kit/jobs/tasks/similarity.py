@@ -30,7 +30,6 @@ from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.jobs.tasks.rows import as_parts, joined
 from bert_kit.lookup import find_folder
 from bert_kit.model import POOLINGS, BERTModel, encoder_without_pooler
-from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, keep_freed_memory,
                                mean_over_rows, model_inputs)
@@ -142,10 +141,11 @@ class SentenceEncoder(TrainedModel):
         order = np.argsort(-np.asarray(dataset.lengths), kind="stable")
         vectors = torch.empty(len(texts), self.dimension)
         keep_freed_memory()
-        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+        model = self.ready_model()
+        with torch.inference_mode():
             for rows in torch.from_numpy(order).split(BATCH):
                 batch = pad_batch([dataset[row] for row in rows.tolist()], dataset.pad_id)
-                vectors[rows] = self.pool(self.model, batch).cpu()
+                vectors[rows] = self.pool(model, batch).cpu()
         check_finite(vectors)
         return vectors.numpy()
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
-from bert_kit.data import ClassificationDataset, Part, like, limit, make_loader, read_table
+from bert_kit.data import ClassificationDataset, Part, like, limit, read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter, plot_confidence_histogram, plot_reliability
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.folder import known_settings, stored_run
-from bert_kit.jobs.run.predictor import BATCH, TrainedModel, check_finite, warn
+from bert_kit.jobs.run.predictor import BATCH, TrainedModel, by_length, check_finite, warn
 from bert_kit.jobs.run.randomness import seeded
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
@@ -27,9 +27,8 @@ from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibratio
 from bert_kit.jobs.tasks.rows import one_or_two, read_rows, text_names
 from bert_kit.jobs.tasks.table import OLD_ACTIVATION, text_task
 from bert_kit.model import CLASSIFIERS, POOLINGS, make_classifier
-from bert_kit.modes import evaluation_mode
 from bert_kit.tokenization import Tokenizer
-from bert_kit.training import ALONE, Processes, autocast, keep_freed_memory, model_inputs
+from bert_kit.training import ALONE, Processes, keep_freed_memory, model_inputs
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
@@ -214,12 +213,12 @@ class Predictor(TrainedModel):
         Calibrated ones are in float64, so that no order is lost.
         """
         keep_freed_memory()
-        loader = make_loader(dataset, WINDOW_BATCH if dataset.stride else BATCH, shuffle=False)
-        parts = []
-        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+        loader, places = by_length(dataset, WINDOW_BATCH if dataset.stride else BATCH)
+        parts, model = [], self.ready_model()
+        with torch.inference_mode():
             for batch in self.processes.mine(loader):
-                parts.append(self.model(**model_inputs(self.model, batch)).float())
-        logits = torch.cat(self.processes.in_order([part.cpu() for part in parts]))
+                parts.append(model(**model_inputs(model, batch)).float())
+        logits = torch.cat(self.processes.in_order([part.cpu() for part in parts]))[places]
         if self.scaling is not None:
             scale, shift = map(torch.from_numpy, self.scaling)
             logits = logits.double() * scale + shift
@@ -230,14 +229,15 @@ class Predictor(TrainedModel):
 
         Of this process alone, in the order of the rows.
         """
-        parts, mean = [], POOLINGS["mean"]
-        with evaluation_mode(self.model), autocast(self.precision, self.device.type):
-            for batch in make_loader(dataset, BATCH, shuffle=False):
-                inputs = model_inputs(self.model, batch)
-                hidden = self.model.bert(**inputs).last_hidden_state
+        parts, mean, model = [], POOLINGS["mean"], self.ready_model()
+        loader, places = by_length(dataset, BATCH)
+        with torch.inference_mode():
+            for batch in loader:
+                inputs = model_inputs(model, batch)
+                hidden = model.bert(**inputs).last_hidden_state
                 mask = inputs["attention_mask"].to(hidden.device).bool()
                 parts.append(mean(hidden.float(), mask).cpu())
-        return torch.cat(parts).numpy()
+        return torch.cat(parts)[places].numpy()
 
     def logits(self, texts: Sequence[Any]) -> Tensor:
         """Texts or pairs of texts (N) -> logits (N, C), as `answers` has them."""

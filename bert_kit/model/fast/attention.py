@@ -17,8 +17,8 @@ def fast_attention(qkv: Tensor, heads: int, mask: Tensor | None = None,
                    packing: Packing | None = None, p: float = 0.0) -> Tensor:
     """(B, S, 3D) -> (B, S, D), or (N, 3D) -> (N, D) with a packing: `attend` for all heads.
 
-    On a CPU, over blocks whose scores stay in the cache, the formula beats torch's kernel, which
-    has no dropout of its own there and a slow backward in bfloat16.
+    On a CPU torch's kernel has no dropout of its own and a slow backward in bfloat16: where one of
+    them is needed the formula beats it, over blocks whose scores stay in the cache.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ def fast_attention(qkv: Tensor, heads: int, mask: Tensor | None = None,
     p
         Probability with which a weight is dropped.
     """
+    attend = _recomputing if on_cpu(qkv) and (p or qkv.requires_grad) else _by_kernel
     if packing is None:
-        return _over_rows(qkv, heads, mask, p, _recomputing if on_cpu(qkv) else _by_kernel)
+        return _over_rows(qkv, heads, mask, p, attend)
     if not on_cpu(qkv):  # one large masked call beats many small ones there
         grid = packing.unpack(qkv)
         return packing.pack(_over_rows(grid, heads, packing.mask, p, _by_kernel))
-    contexts = [_over_rows(part, heads, seen, p, _recomputing)
-                for part, seen in packing.split(qkv)]
+    contexts = [_over_rows(part, heads, seen, p, attend) for part, seen in packing.split(qkv)]
     return packing.join(contexts) if contexts else qkv[:, :qkv.shape[-1] // 3]
 
 

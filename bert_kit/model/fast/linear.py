@@ -43,7 +43,7 @@ def gelu_between(inner: nn.Linear, outer: nn.Linear, gelu: nn.Module, x: Tensor)
     but computed again; it is as large as what GELU reads, and those two are the largest tensors of
     a block.
     """
-    if not on_cpu(x) or x.ndim == 1 or not all(map(_is_plain, (inner, gelu, outer))):
+    if not on_cpu(x) or x.ndim == 1 or not all(map(is_plain, (inner, gelu, outer))):
         return outer(gelu(inner(x)))
     kind = "tanh" if gelu.tanh else "none"
     if torch.is_grad_enabled():
@@ -58,9 +58,9 @@ def gelu_between(inner: nn.Linear, outer: nn.Linear, gelu: nn.Module, x: Tensor)
     return outer(gelu(inner(x)))
 
 
-def _is_plain(module: nn.Module) -> bool:
-    """Say whether it is enough to know a module's weights: nothing happens when it is called."""
-    return type(module).__module__.startswith("bert_kit.model.") and not (
+def is_plain(module: nn.Module) -> bool:
+    """Say whether nothing but its formula happens when a module is called."""
+    return type(module).__module__.startswith(("bert_kit.model.", "torch.nn.modules.")) and not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
         or module._backward_pre_hooks)
 

@@ -1,0 +1,118 @@
+"""What every predictor does with rows and weights: order, the same bits, and nothing stale."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_config
+from tiny_texts import make_texts, tokenizer
+
+from bert_kit import (BERTForSequenceClassification, BERTForTokenClassification, Predictor, Tagger,
+                      load_pretrained)
+from bert_kit.data import BatchSampler
+from bert_kit.jobs.tasks import texts as texts_file
+
+TEXTS = make_texts(23, longest=20, seed=3)
+
+
+@pytest.fixture(name="predictor")
+def make_predictor():
+    torch.manual_seed(0)
+    pieces = tokenizer()
+    config = tiny_config(vocab_size=pieces.vocab_size, max_position_embeddings=80)
+    model = BERTForSequenceClassification(config, num_labels=3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return Predictor(model.eval(), pieces)
+
+
+def one_by_one(predictor, texts=TEXTS):
+    """Return the logits of a plain model, called with one text at a time."""
+    with torch.no_grad():
+        return torch.cat([predictor.model(torch.tensor([predictor.tokenizer.encode(
+            text, max_length=predictor.max_length).ids])) for text in texts])
+
+
+def test_rows_come_out_in_their_order(predictor):
+    torch.testing.assert_close(predictor.logits(TEXTS), one_by_one(predictor),
+                               atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_in_chunks_gives_the_bits_of_all_its_rows(predictor, monkeypatch):
+    monkeypatch.setattr(texts_file, "BATCH", 4)
+    monkeypatch.setattr(BatchSampler, "STRETCH", 2)
+    chunks = [predictor.logits(TEXTS[first:first + 8]) for first in range(0, len(TEXTS), 8)]
+    whole = predictor.logits(TEXTS)
+    assert torch.equal(torch.cat(chunks), whole)
+    torch.testing.assert_close(whole, one_by_one(predictor), atol=1e-5, rtol=1e-5)
+
+
+def test_vectors_come_out_in_their_order(predictor):
+    rows = texts_file.ClassificationDataset(TEXTS, [0] * len(TEXTS), predictor.tokenizer, 64)
+    alone = [texts_file.ClassificationDataset([text], [0], predictor.tokenizer, 64)
+             for text in TEXTS]
+    np.testing.assert_allclose(predictor.vectors(rows),
+                               np.concatenate([predictor.vectors(row) for row in alone]), atol=1e-5)
+
+
+def test_tags_come_out_in_their_order():
+    torch.manual_seed(0)
+    pieces = tokenizer()
+    config = tiny_config(vocab_size=pieces.vocab_size, max_position_embeddings=80)
+    tagger = Tagger(BERTForTokenClassification(config, num_labels=3).eval(), pieces)
+    sentences = [text.split() for text in TEXTS]
+    together = tagger.answers(tagger.dataset(sentences))
+    for sentence, found in zip(sentences, together, strict=True):
+        alone, = tagger.answers(tagger.dataset([sentence]))
+        np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_true_weights_are_saved(predictor, precision, tmp_path):
+    before = copy.deepcopy(predictor.model.state_dict())
+    predictor.precision = precision
+    predictor.logits(TEXTS)
+    predictor.save(tmp_path)
+    saved = load_pretrained(BERTForSequenceClassification, tmp_path).state_dict()
+    assert all(torch.equal(saved[name], weight) for name, weight in before.items())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_after_a_step_the_new_weights_answer(predictor, fused):
+    before = predictor.logits(TEXTS)
+    optimizer = torch.optim.AdamW(predictor.model.parameters(), 1e-3, fused=fused)
+    predictor.model(torch.tensor([[2, 5, 6, 3]])).sum().backward()
+    optimizer.step()
+    after = predictor.logits(TEXTS)
+    assert not torch.allclose(after, before, atol=1e-3)
+    torch.testing.assert_close(after, one_by_one(predictor), atol=1e-5, rtol=1e-5)
+
+
+def test_the_prepared_weights_are_kept_between_calls_but_not_in_training(predictor):
+    ready = predictor.ready_model()
+    assert predictor.ready_model() is ready
+    predictor.model.train()
+    assert predictor.ready_model() is ready  # the weights are the same, though perhaps not for long
+    assert predictor.ready_model() is not ready
+    assert predictor.model.training and not predictor.ready_model().training
+
+
+def test_a_hook_that_comes_later_is_called(predictor):
+    predictor.logits(TEXTS[:2])
+    seen = []
+    handle = predictor.model.bert.blocks[0].register_forward_hook(
+        lambda part, given, gave: seen.append(given[0].shape))
+    predictor.logits(TEXTS[:2])
+    assert len(seen) == 1
+    handle.remove()
+    predictor.logits(TEXTS[:2])
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_predictor_can_be_copied_and_pickled_after_use(predictor, again):
+    expected = predictor.logits(TEXTS)
+    assert torch.equal(again(predictor).logits(TEXTS), expected)
