@@ -20,7 +20,7 @@ from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_f
                                model_inputs)
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, save_pretrained
 
-SAMPLE = 64  # numbers of a weight that are looked at
+SAMPLE = 64  # numbers of a weight that are looked at, about
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 CHUNK = BatchSampler.STRETCH * BATCH  # rows of a file held, and sorted by length, at a time
 
@@ -207,17 +207,17 @@ class _State(NamedTuple):
     parts, tied
         Its modules, and what each of them holds and is hooked to.
     weights, places
-        Its weights, and where their numbers stand.
+        Its weights; where their numbers stand, and how often torch has counted a change of them.
     views, sample
-        The first numbers of each weight: as they are now, and as they were. A step of an
-        optimizer changes them all, but not always the version that torch counts.
+        Some numbers from all over each weight: as they are now, and as they were. Torch does not
+        count the steps of a fused optimizer, nor what goes through `.data`.
     """
 
     precision: str
     parts: list[nn.Module]
     tied: list[list[int]]
     weights: list[nn.Parameter]
-    places: list[int]
+    places: list[tuple[int, int]]
     views: list[Tensor]
     sample: Tensor
 
@@ -225,17 +225,21 @@ class _State(NamedTuple):
     def of(cls, model: nn.Module, precision: str) -> "_State":
         parts = list(model.modules())
         weights = [weight for weight in model.parameters() if weight.numel()]
-        views = [torch.atleast_1d(weight.detach())[(0,) * (weight.ndim - 1)][..., :SAMPLE]
+        views = [weight.detach().flatten()[::max(1, weight.numel() // SAMPLE) | 1]
                  for weight in weights]
-        return cls(precision, parts, [*map(_tied, parts)], weights,
-                   [weight.data_ptr() for weight in weights], views, torch.cat(views))
+        return cls(precision, parts, [*map(_tied, parts)], weights, [*map(_place, weights)],
+                   views, torch.cat(views))
 
     def holds(self, model: nn.Module, precision: str) -> bool:
         """Say whether nothing has changed since."""
         return (self.parts[0] is model and self.precision == precision
                 and [*map(_tied, self.parts)] == self.tied
-                and [weight.data_ptr() for weight in self.weights] == self.places
+                and [*map(_place, self.weights)] == self.places
                 and torch.equal(torch.cat(self.views), self.sample))
+
+
+def _place(weight: nn.Parameter) -> tuple[int, int]:
+    return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
 def _tied(part: nn.Module) -> list[int]:
