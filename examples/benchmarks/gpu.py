@@ -174,13 +174,13 @@ class Table:
         except Exception as error:  # whatever a peer, a kernel or a compiler raises
             reason = (str(error).strip().splitlines() or [""])[0]
             row = known | {"failed": f"{type(error).__name__}: {reason}"[:160]}
+            gc.collect()  # what failed may hold the device's memory
         self.rows.append(row)
         cells = [row.get(name, "") for name in self.columns]
         print("  ".join(f"{self.shown(cell):>{self.width(name)}}"
                         for name, cell in zip(self.columns, cells, strict=True)),
               row.get("failed", ""), flush=True)
         write_figures(self.path, self.rows)
-        gc.collect()  # a side that failed may hold the device's memory
 
     def shown(self, cell):
         if not isinstance(cell, float):
@@ -208,7 +208,8 @@ def measured_step(make, batch, args, config, work, peak):
     step(batch)
     wait(args.device)
     first = time.perf_counter() - first
-    reset_peak_memory(args.device)
+    if not args.quick:
+        reset_peak_memory(args.device)
     seconds = seconds_a_call(lambda: step(batch), args)
     waits, pageable = host_waits(lambda: step(batch), args.device)
     lengths = batch["attention_mask"].sum(1).tolist()
@@ -269,7 +270,8 @@ def attention(args):
             packing = Packing.of(mask, mask.shape, torch.device(args.device))
             lengths = mask.sum(1).sort(stable=True).values
             qkv = torch.randn(int(mask.sum()) + packing.fill, 3 * heads * size,
-                              device=args.device, dtype=torch.bfloat16, requires_grad=True)
+                              device=args.device, dtype=torch.bfloat16,
+                              requires_grad=args.device == "cuda")
             given = torch.randn_like(qkv[:, :heads * size])
             for way, attend in attention_ways(args, heads, lengths, packing).items():
                 if way == "flex" and kind == "full":  # it is compiled: too long for no padding
@@ -289,9 +291,8 @@ def measured_attention(attend, qkv, given, packing, heads, args):
         raise ArithmeticError(f"the largest difference is {apart:.3f} of the largest number")
 
     def both():
-        with torch.set_grad_enabled(args.device == "cuda"):
-            out = attend(qkv)
-        if args.device == "cuda":
+        out = attend(qkv)
+        if qkv.requires_grad:
             out.backward(given[:len(out)])
             qkv.grad = None
     return {"ms": seconds_a_call(both, args) * 1e3, "difference": apart}
