@@ -1,10 +1,10 @@
-"""How a model is run: for answers, without gradients and dropout; and what all losses leave out."""
+"""How a model is run: where, for answers without gradients and dropout; what losses leave out."""
 
 import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bert_kit.errors import ConfigError, is_out_of_memory
 
@@ -14,6 +14,19 @@ IGNORE = -100  # label of a position that has no loss, as torch's cross-entropy 
 # matrices there compiles a kernel for each shape it meets, which takes longer than a product; so
 # filled up, batches soon have shapes it knows.
 ROUND = 32
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor on a device; one that goes from the CPU to an accelerator makes nobody wait.
+
+    From ordinary memory a GPU can only fetch what the system has copied elsewhere first, and for
+    that copy the program waits until all earlier work is done. So it is pinned here, in memory
+    that torch keeps for this. What is pinned already, and what stays, is not copied.
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=device.type != "cpu")
 
 
 @contextlib.contextmanager

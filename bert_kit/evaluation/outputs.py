@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bert_kit.errors import DataError
-from bert_kit.modes import evaluation_mode
+from bert_kit.modes import evaluation_mode, to_device
 
 Batches = Iterable[Mapping[str, Tensor]]
 
@@ -16,7 +16,7 @@ def batch_logits(model: nn.Module, batch: Mapping[str, Tensor], device: torch.de
                  ) -> Tensor:
     """Return the logits of a batch, float32 on the device; mask and segments may be missing."""
     ids, segments = (None if (tensor := batch.get(key)) is None
-                     else tensor.to(device, non_blocking=True)
+                     else to_device(tensor, device)
                      for key in ("input_ids", "token_type_ids"))
     # The mask stays: on the CPU the real tokens are found without a wait.
     return model(ids, batch.get("attention_mask"), segments).float()

@@ -16,7 +16,7 @@ from bert_kit.model.encoder import BERTModel
 from bert_kit.model.fast.cross_entropy import fast_cross_entropy
 from bert_kit.model.heads import MaskedLMHead, NextSentenceHead
 from bert_kit.model.layers import init_weights
-from bert_kit.modes import IGNORE
+from bert_kit.modes import IGNORE, to_device
 
 
 class PreTrainingOutput(NamedTuple):
@@ -144,7 +144,7 @@ class BERTForSequenceClassification(TaskModel):
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids,
             output_hidden_states=getattr(self.classifier, "needs_hidden_states", False))
-        return self.classifier(encoded, mask.to(input_ids.device, non_blocking=True).bool())
+        return self.classifier(encoded, to_device(mask, input_ids.device).bool())
 
     def _pool_windows(self, input_ids: Tensor, mask: Tensor, token_type_ids: Tensor | None
                       ) -> Tensor:
@@ -237,7 +237,7 @@ class BERTForQuestionAnswering(TaskModel):
         logits = self.span_head(encoded.last_hidden_state)  # (B, S, D) -> (B, S, 2)
         if attention_mask is None:
             return logits
-        padding = ~attention_mask.to(logits.device, non_blocking=True).bool()
+        padding = ~to_device(attention_mask, logits.device).bool()
         return logits.masked_fill(padding[..., None], torch.finfo(logits.dtype).min)
 
 

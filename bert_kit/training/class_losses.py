@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bert_kit.checks import number, share
 from bert_kit.errors import DataError, TrainingError
-from bert_kit.modes import IGNORE
+from bert_kit.modes import IGNORE, to_device
 from bert_kit.training.losses import (Batch, Counts, Loss, checked_labels, class_labels,
                                       compute_tagging_loss, label_count, mean_over_rows,
                                       model_inputs)
@@ -242,7 +242,7 @@ def _label_sets(batch: Batch, logits: Tensor) -> Tensor:
     if labels.device.type == "cpu" and not ((labels >= 0) & (labels <= 1)).all():
         raise DataError("labels hold a number outside 0 to 1; expected 1 where a label holds and "
                         "0 elsewhere")
-    return labels.to(logits.device, non_blocking=True)
+    return to_device(labels, logits.device)
 
 
 def positive_weights(labels: LabelTable) -> Tensor:

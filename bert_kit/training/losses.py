@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bert_kit.errors import DataError
-from bert_kit.modes import IGNORE, ROUND, evaluation_mode
+from bert_kit.modes import IGNORE, ROUND, evaluation_mode, to_device
 
 Batch = Mapping[str, Tensor]
 Counts = Mapping[str, int]
@@ -146,7 +146,7 @@ def compute_regression_loss(model: nn.Module, batch: Batch,
     if labels.shape != numbers.shape or not labels.is_floating_point():
         raise DataError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
                         f"float32 of shape {tuple(numbers.shape)} for a model of one number a row")
-    labels = labels.to(numbers.device, non_blocking=True)
+    labels = to_device(labels, numbers.device)
     return mean_over_rows((numbers - labels).square(), batch, counts)
 
 
@@ -182,9 +182,9 @@ def model_inputs(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return the model's three inputs; the attention mask stays where it is."""
     device = _device(model)
     return {
-        "input_ids": batch["input_ids"].to(device, non_blocking=True),
+        "input_ids": to_device(batch["input_ids"], device),
         "attention_mask": batch["attention_mask"],
-        "token_type_ids": batch["token_type_ids"].to(device, non_blocking=True),
+        "token_type_ids": to_device(batch["token_type_ids"], device),
     }
 
 
@@ -208,7 +208,7 @@ def mean_over_rows(rows: Tensor, batch: Batch, counts: Counts | None = None) -> 
                             f"for each of {len(rows)} rows")
         if weights.device.type == "cpu" and not (weights >= 0).all():
             raise DataError(f"a sample weight is {float(weights.min())}; expected numbers from 0")
-        rows = rows * weights.to(rows.device, non_blocking=True)
+        rows = rows * to_device(weights, rows.device)
     return rows.sum() / label_count(batch, counts, "labels")
 
 
@@ -227,7 +227,7 @@ def _masked(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     fill = -len(positions) % ROUND
     labels = torch.cat([flat[positions], flat.new_full((fill,), IGNORE)])
     positions = torch.cat([positions, positions[:1].expand(fill)])
-    return labels, positions.to(_device(model), non_blocking=True)
+    return labels, to_device(positions, _device(model))
 
 
 def label_count(batch: Batch, counts: Counts | None, key: str) -> int:
@@ -242,7 +242,7 @@ def checked_labels(labels: Tensor, logits: Tensor) -> Tensor:
         if wrong.numel():
             raise DataError(f"a label is {int(wrong.max())}; the model has {logits.shape[-1]} "
                             "classes, numbered from 0, and -100 stands for none")
-    return labels.to(logits.device, non_blocking=True)
+    return to_device(labels, logits.device)
 
 
 def _mean_cross_entropy(model: nn.Module, logits: Tensor, labels: Tensor, count: int) -> Tensor:

@@ -111,6 +111,7 @@ class AMPTrainer:
         self.device_type = next(model.parameters()).device.type
         self.scaler = loss_scaler(precision, self.device_type, init_scale, growth_factor,
                                   backoff_factor, growth_interval)
+        self._scale = self.scaler.get_scale()
 
     def autocast(self) -> torch.autocast:
         """Return the context in which forward passes of this precision run."""
@@ -163,11 +164,12 @@ class AMPTrainer:
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
         rates = learning_rates(self.optimizer)
-        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        stepped = not self.scaler.is_enabled() or self.scaler.get_scale() >= scale
+        # In float16 the one wait of a step for the device: the schedule must know what it did.
+        before, self._scale = self._scale, self.scaler.get_scale()
+        stepped = self._scale >= before
         if stepped and self.scheduler is not None:
             self.scheduler.step()
         return StepResult(total, norm, rates, stepped)
@@ -211,6 +213,7 @@ class AMPTrainer:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(scaler_state(self.scaler.state_dict(),
                                                      state_dict["scaler"], "the loss scale"))
+            self._scale = self.scaler.get_scale()
 
     def parts(self) -> dict[str, Stateful]:
         """Return what a run is made of beside the model, by the name of its file."""

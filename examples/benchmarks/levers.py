@@ -18,8 +18,8 @@ from pairs import Side, machine, model_folder, ratios, spread, take_turns, write
 from sides import FILLED, our_step, random_batch, with_labels
 from torch.nn import functional as F
 
+import bert_kit.model.attention
 import bert_kit.model.encoder
-import bert_kit.model.fast.attention
 import bert_kit.model.fast.dropout
 import bert_kit.model.fast.linear
 import bert_kit.model.fast.packing
@@ -61,9 +61,15 @@ def one_number_each():
 
 def keep_weights():
     """Keep the attention weights for the backward pass."""
-    def keep(by_head, seen, p):
-        return attend(*by_head, seen, Dropout(p))[0]
-    bert_kit.model.fast.attention._recomputing = keep
+    def keep(qkv, heads, mask, packing, p):
+        contexts = []
+        for part, seen in packing.split(qkv):
+            by_head = part.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+            context, _ = attend(*by_head, None if seen is None else seen[:, None, None, :],
+                                Dropout(p))
+            contexts.append(context.transpose(1, 2).flatten(2))
+        return packing.join(contexts)
+    bert_kit.model.attention.fast_attention = keep
 
 
 def keep_gelu():

@@ -11,7 +11,8 @@ from torch import nn
 
 from bert_kit import (BERTForMaskedLM, BERTForSequenceClassification, BERTModel,
                       compute_classification_loss, compute_mlm_loss, load_pretrained)
-from bert_kit.training import AMPTrainer, keep_freed_memory, make_optimizer
+from bert_kit.modes import to_device
+from bert_kit.training import AMPTrainer, autocast, keep_freed_memory, make_optimizer
 
 ROWS, LENGTH, FILLED = 32, 128, 0.57
 RATE = 1e-5
@@ -21,16 +22,11 @@ TORCH_NAMES = {"attention.qkv.": "self_attn.in_proj_", "attention.output.": "sel
                "feed_forward.output.": "linear2.", "feed_forward_norm.": "norm2."}
 
 
-def autocast(precision):
-    """Return the context in which both sides run."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def our_step(folder, work, precision, checkpointing=False):
+def our_step(folder, work, precision, checkpointing=False, device="cpu"):
     """Return one forward pass or training step of the kit."""
     task, loss = {"mlm": (BERTForMaskedLM, compute_mlm_loss)}.get(
         work, (BERTForSequenceClassification, compute_classification_loss))
-    model = load_pretrained(task, folder)
+    model = load_pretrained(task, folder).to(device)
     keep_freed_memory()  # as the Trainer and the Predictor do
     if work == "forward":
         return forward(model, precision)
@@ -42,29 +38,39 @@ def our_step(folder, work, precision, checkpointing=False):
 def forward(model, precision):
     """Return one forward pass of a model of the kit."""
     def step(batch):
-        with torch.inference_mode(), autocast(precision):
-            return model(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+        device = next(model.parameters()).device
+        with torch.inference_mode(), autocast(precision, device.type):
+            return model(to_device(batch["input_ids"], device), batch["attention_mask"],
+                         to_device(batch["token_type_ids"], device))
     return step
 
 
-def their_step(folder, work, precision, attention, checkpointing=False):
-    """Return the same of transformers with one of its attentions, "sdpa" or "eager"."""
+def their_step(folder, work, precision, attention, checkpointing=False, device="cpu",
+               backend="inductor"):
+    """Return the same of transformers with "sdpa" or "eager" attention, or sdpa "compiled".
+
+    `backend` is that of torch.compile.
+    """
     import transformers
     transformers.logging.set_verbosity_error()
     task = (transformers.BertForMaskedLM if work == "mlm"
             else transformers.BertForSequenceClassification)
-    model = task.from_pretrained(folder, attn_implementation=attention).train(work != "forward")
+    model = task.from_pretrained(
+        folder, attn_implementation="sdpa" if attention == "compiled" else attention)
+    model.train(work != "forward").to(device)
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = make_optimizer(model, RATE)
+    call = torch.compile(model, backend=backend) if attention == "compiled" else model
 
     def step(batch):
+        batch = {key: to_device(value, device) for key, value in batch.items()}
         if work == "forward":
-            with torch.inference_mode(), autocast(precision):
-                return model(batch["input_ids"], batch["attention_mask"],
-                             batch["token_type_ids"]).logits
-        with autocast(precision):
-            loss = model(**batch).loss
+            with torch.inference_mode(), autocast(precision, device):
+                return call(batch["input_ids"], batch["attention_mask"],
+                            batch["token_type_ids"]).logits
+        with autocast(precision, device):
+            loss = call(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -108,6 +108,52 @@ def test_speed(benchmark, folder, tmp_path, capsys):
     assert capsys.readouterr().out.count("\n") == 4
 
 
+def test_layouts_are_those_of_the_library(benchmark):
+    """Random or sorted in stretches of 50 batches; padded to a length or to the batch's longest."""
+    from bert_kit import ClassificationDataset, train_tokenizer
+    speed = benchmark("speed")
+    texts = ["a b c d e f g"[:1 + 2 * (n * 5 % 7)] for n in range(50 * speed.ROWS)]
+    args = speed.parse_arguments(["--max_length", "12", "--batches", "7"])
+    dataset = ClassificationDataset(texts, [0] * len(texts), train_tokenizer(texts), 12)
+    fixed, longest, grouped = (speed.laid_out(dataset, layout, args)
+                               for layout in ("fixed", "longest", "grouped"))
+    assert [len(batches) for batches in (fixed, longest, grouped)] == [7, 7, 7]
+    widths = [[batch["input_ids"].shape[1] for batch in found] for found in (
+        fixed, longest, grouped)]
+    assert widths[0] == [12] * 7 and set(widths[1]) == {9}  # seven words, [CLS] and [SEP]
+    assert widths[2] == sorted(widths[2], reverse=True) and widths[2][0] == 9 > widths[2][-1]
+    for wide, narrow in zip(fixed, longest):
+        assert torch.equal(wide["input_ids"][:, :9], narrow["input_ids"])
+        assert not wide["attention_mask"][:, 9:].any()
+
+
+def test_tables_know_the_commands(benchmark):
+    tables = benchmark("tables")
+    for arguments in (["--data", "X"], ["--data", "X", "--quick"]):
+        args = tables.parse_arguments(arguments)
+        for minutes, text in tables.COMMANDS.values():
+            script, *words = tables.command_of(text, args)
+            parsed = benchmark(script.removesuffix(".py")).parse_arguments(words)
+            assert minutes > 0 and parsed.json is None
+    assert tables.markdown([{"work": "mlm", "ratios": [2.0, 1.0, 4.0]},
+                            {"work": "b", "of": {"ms": 9.0}}]).splitlines() == [
+        "| work | ratios | of ms |", "|---|---|---|", "| mlm | 2 (1–4) | |", "| b | | 9 |"]
+
+
+def test_tables_keep_what_works(benchmark, tmp_path, monkeypatch, capsys):
+    tables = benchmark("tables")
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    (tmp_path / "good.py").write_text(
+        "import json, sys; json.dump([{'ms': 1.5}], open(sys.argv[-1], 'w'))")
+    (tmp_path / "bad.py").write_text("raise SystemExit('no such data')")
+    monkeypatch.setattr(tables, "COMMANDS", {"B": (1, "bad.py"), "A": (2, "good.py {data}")})
+    path = tmp_path / "t.md"
+    assert tables.main(tables.parse_arguments(["--data", "D", "--output_file", str(path)])) == 1
+    text = path.read_text()
+    assert "no such data" in text and "| ms |\n|---|\n| 1.5 |" in text and "good.py D`" in text
+    assert capsys.readouterr().out.splitlines()[0] == "2 commands, about 3 minutes"
+
+
 def test_levers(benchmark, folder, tmp_path, capsys):
     levers = benchmark("levers")
     found = run(levers, "--model", folder, "--pairs", 1, "--batches", 1, "--work", "mlm",

@@ -6,6 +6,7 @@ import torch
 from bert_kit.model import MultiHeadAttention, Packing, TransformerEncoderBlock, attend
 from bert_kit.model.fast.attention import _Attend, fast_attention
 from bert_kit.model.fast.dropout import draw_for
+from bert_kit.model.fast.packing import Block
 
 
 def slow_attention(layer, x, mask):
@@ -140,17 +141,30 @@ def test_dropout_acts_on_the_weights(config):
 @pytest.mark.parametrize("dropped", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_without_kept_weights_is_the_formulas(dropped, masked):
-    heads = torch.randn(3, 2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    qkv = torch.randn(2 * 5, 3 * 12, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([2, 0] if masked else [5, 5])  # the second row sees nothing at all
-    seen = (torch.arange(5) < lengths[:, None])[:, None, None] if masked else None
-    draw = draw_for((2, 3, 5, 5), 0.4) if dropped else None
-    keep = torch.ones(2, 3, 5, 5) if draw is None else (draw.bits >= draw.lowest_kept) * draw.scale
-    got = _Attend.apply(heads, seen, draw)
-    want, _ = attend(*heads, seen, lambda weights: weights * keep)
+    mask = torch.arange(5) < lengths[:, None] if masked else None
+    grid = Packing(2, 5, None, (Block(2, 5, mask),), None)
+    p = 0.4 if dropped else 0.0
+
+    def fast(x):
+        torch.manual_seed(3)
+        return _Attend.apply(x, 3, grid, p)
+
+    def formula(x):
+        torch.manual_seed(3)
+        draw = draw_for((2, 3, 5, 5), p)
+        keep = (draw.bits >= draw.lowest_kept) * draw.scale
+        heads = x.view(2, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)  # -> (3, B, H, S, W)
+        context, _ = attend(*heads, None if mask is None else mask[:, None, None],
+                            lambda weights: weights * keep)
+        return context.transpose(1, 2).flatten(2).flatten(0, 1)
+
+    got, want = fast(qkv), formula(qkv)
     torch.testing.assert_close(got, want)
     direction = torch.randn_like(want)
-    torch.testing.assert_close(*(torch.autograd.grad(y, heads, direction)[0] for y in (got, want)))
-    assert torch.autograd.gradcheck(lambda x: _Attend.apply(x, seen, draw), heads)
+    torch.testing.assert_close(*(torch.autograd.grad(y, qkv, direction)[0] for y in (got, want)))
+    assert torch.autograd.gradcheck(fast, qkv)
 
 
 def test_training_keeps_no_weights(config):

@@ -30,6 +30,7 @@ from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.jobs.tasks.rows import as_parts, joined
 from bert_kit.lookup import find_folder
 from bert_kit.model import POOLINGS, BERTModel, encoder_without_pooler
+from bert_kit.modes import to_device
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, keep_freed_memory,
                                mean_over_rows, model_inputs)
@@ -313,7 +314,7 @@ def cosine_loss(pool: Callable[[Any, Any], Tensor]) -> Loss:
              counts: Mapping[str, int] | None = None) -> Tensor:
         vectors = pool(model, split_pairs(batch))
         first, second = F.normalize(vectors, dim=-1).chunk(2)  # (2 B, D) -> (B, D) each
-        labels = batch["labels"].to(vectors.device, non_blocking=True)
+        labels = to_device(batch["labels"], vectors.device)
         return mean_over_rows(((first * second).sum(1) - labels)**2, batch, counts)
     return loss
 

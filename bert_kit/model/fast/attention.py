@@ -1,7 +1,6 @@
 """Attention without a head's weights kept in memory, and over rows of like length together."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bert_kit.model.fast.dropout import Draw, draw_for, on_cpu
-from bert_kit.model.fast.packing import Packing
+from bert_kit.model.fast.packing import Block, Packing
 
 
 def fast_attention(qkv: Tensor, heads: int, mask: Tensor | None = None,
@@ -33,33 +32,33 @@ def fast_attention(qkv: Tensor, heads: int, mask: Tensor | None = None,
     p
         Probability with which a weight is dropped.
     """
-    attend = _recomputing if on_cpu(qkv) and (p or qkv.requires_grad) else _by_kernel
+    formula = on_cpu(qkv) and (p > 0 or qkv.requires_grad)
     if packing is None:
-        return _over_rows(qkv, heads, mask, p, attend)
+        if not formula:
+            return _by_kernel(qkv, heads, mask, p)
+        rows, length, _ = qkv.shape
+        grid = Packing(rows, length, None, (Block(rows, length, mask),), None)
+        return grid.unpack(_Attend.apply(qkv.flatten(0, 1), heads, grid, p))
     if not on_cpu(qkv):  # one large masked call beats many small ones there
-        grid = packing.unpack(qkv)
-        return packing.pack(_over_rows(grid, heads, packing.mask, p, _by_kernel))
-    contexts = [_over_rows(part, heads, seen, p, attend) for part, seen in packing.split(qkv)]
-    return packing.join(contexts) if contexts else qkv[:, :qkv.shape[-1] // 3]
+        return packing.pack(_by_kernel(packing.unpack(qkv), heads, packing.mask, p))
+    if not packing.blocks:
+        return qkv[:, :qkv.shape[-1] // 3]
+    if formula:
+        return _Attend.apply(qkv, heads, packing, p)
+    return packing.join([_by_kernel(part, heads, seen, p) for part, seen in packing.split(qkv)])
 
 
-def _over_rows(qkv: Tensor, heads: int, mask: Tensor | None, p: float,
-               attend: Callable[[Tensor, Tensor | None, float], Tensor]) -> Tensor:
+def _by_kernel(qkv: Tensor, heads: int, mask: Tensor | None, p: float) -> Tensor:
     """(B, S, 3D) -> (B, S, D)."""
-    by_head = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # -> (3, B, H, S, W)
-    context = attend(by_head, None if mask is None else mask[:, None, None, :], p)
+    query, key, value = _by_head(qkv, 3, heads)
+    seen = None if mask is None else mask[:, None, None, :]
+    context = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=p)
     return context.transpose(1, 2).flatten(2)  # (B, H, S, W) -> (B, S, D)
 
 
-def _by_kernel(by_head: Tensor, seen: Tensor | None, p: float) -> Tensor:
-    query, key, value = by_head
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=p)
-
-
-def _recomputing(by_head: Tensor, seen: Tensor | None, p: float) -> Tensor:
-    by_head = by_head.contiguous()
-    _, *shape, _ = by_head.shape  # (3, B, H, S, W): B, H, S, and S once more
-    return _Attend.apply(by_head, seen, draw_for((*shape, shape[-1]), p) if p else None)
+def _by_head(x: Tensor, parts: int, heads: int) -> Tensor:
+    """(R, n, parts D) -> (parts, R, H, n, W), a view."""
+    return x.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4)
 
 
 def _weights(query: Tensor, key: Tensor, seen: Tensor | None) -> Tensor:
@@ -71,38 +70,64 @@ def _weights(query: Tensor, key: Tensor, seen: Tensor | None) -> Tensor:
 
 
 class _Attend(torch.autograd.Function):
-    """Attention on queries, keys and values (3, B, H, S, W), which forgets the weights.
+    """Attention over the blocks of a packing, (N, 3D) -> (N, D), which forgets the weights.
 
     Kept for the backward pass they would be most of a step's memory, S numbers for each token and
     head. They are computed once more instead, from what is kept anyway: one product and a softmax
-    (Rabe & Staats 2021; Dao et al. 2022, section 3.1).
+    (Rabe & Staats 2021; Dao et al. 2022, section 3.1). All blocks are one operation, so that what
+    comes of each is written where it belongs, and not copied together afterwards.
     """
 
     @staticmethod
-    def forward(ctx: Any, by_head: Tensor, seen: Tensor | None, draw: Draw | None) -> Tensor:
-        ctx.save_for_backward(by_head, seen, None if draw is None else draw.bits)
-        ctx.rest = None if draw is None else draw[1:]
-        query, key, value = by_head
+    def forward(ctx: Any, qkv: Tensor, heads: int, packing: Packing, p: float) -> Tensor:
+        contexts, kept = [], []
         # Autocast would do softmax in float32, between two conversions of all the scores; torch's
         # kernel sums in float32 whatever it reads.
         with torch.autocast("cpu", enabled=False):
-            weights = _weights(query, key, seen)
-            return (weights if draw is None else draw.apply(weights)) @ value
+            for part, mask in packing.split(qkv):  # (R, n, 3D)
+                query, key, value = by_head = _by_head(part, 3, heads).contiguous()
+                seen = None if mask is None else mask[:, None, None, :]
+                weights = _weights(query, key, seen)
+                draw = draw_for(weights.shape, p) if p else None
+                context = (weights if draw is None else draw.apply(weights)) @ value
+                contexts.append(context.transpose(1, 2).flatten(2))  # -> (R, n, D)
+                kept.append((by_head, draw))
+        ctx.save_for_backward(*(x for by_head, draw in kept for x in (
+            by_head, None if draw is None else draw.bits)))
+        ctx.packing, ctx.rest = packing, kept[0][1][1:] if p else None
+        return packing.join(contexts)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (query, key, value), seen, bits = ctx.saved_tensors
-        drop = (lambda x: x) if bits is None else Draw(bits, *ctx.rest).apply
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        kept = ctx.saved_tensors
+        to_qkv = []
         with torch.autocast("cpu", enabled=False):
-            weights, gradient = _weights(query, key, seen), gradient.contiguous()
-            to_value = drop(weights).transpose(-2, -1) @ gradient
-            to_weights = drop(gradient @ value.transpose(-2, -1))
-            # Through softmax: p_i (g_i - sum_j p_j g_j), by torch's kernel.
-            to_scores = torch.ops.aten._softmax_backward_data(
-                to_weights, weights, -1, weights.dtype)
-            to_scores /= math.sqrt(query.shape[-1])
-            if seen is not None:  # a query that sees nothing has weights all the same
-                to_scores.masked_fill_(~seen, 0)
-            to_query, to_key = to_scores @ key, to_scores.transpose(-2, -1) @ query
-            return torch.stack([to_query, to_key, to_value]), None, None
+            for (part, mask), by_head, bits in zip(
+                    ctx.packing.split(gradient), kept[::2], kept[1::2], strict=True):
+                seen = None if mask is None else mask[:, None, None, :]
+                draw = None if bits is None else Draw(bits, *ctx.rest)
+                part, = _by_head(part, 1, by_head.shape[2])
+                to_qkv.append(_gradients(by_head, part.contiguous(), seen, draw))
+        return ctx.packing.join(to_qkv), None, None, None
+
+
+def _gradients(by_head: Tensor, gradient: Tensor, seen: Tensor | None, draw: Draw | None
+               ) -> Tensor:
+    """(3, R, H, n, W) and the gradient of the context (R, H, n, W) -> that of (R, n, 3D)."""
+    query, key, value = by_head
+    drop = (lambda x: x) if draw is None else draw.again(gradient.dtype)
+    weights = _weights(query, key, seen)
+    to_value = drop(weights).transpose(-2, -1) @ gradient
+    to_weights = drop(gradient @ value.transpose(-2, -1))
+    # Through softmax: p_i (g_i - sum_j p_j g_j), by torch's kernel.
+    to_scores = torch.ops.aten._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+    to_scores /= math.sqrt(query.shape[-1])
+    if seen is not None:  # a query that sees nothing has weights all the same
+        to_scores.masked_fill_(~seen, 0)
+    to_query, to_key = to_scores @ key, to_scores.transpose(-2, -1) @ query
+    _, rows, heads, length, width = by_head.shape
+    found = by_head.new_empty(rows, length, 3 * heads * width)
+    for place, x in zip(_by_head(found, 3, heads), (to_query, to_key, to_value), strict=True):
+        place.copy_(x)
+    return found

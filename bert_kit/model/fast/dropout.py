@@ -1,7 +1,7 @@
 """Dropout with random numbers that a CPU draws fast."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,13 +46,19 @@ class Draw(NamedTuple):
     scale: float
 
     def apply(self, x: Tensor) -> Tensor:
-        """(…) -> (…): x * (bits >= lowest_kept) * scale, without a gradient.
+        """(…) -> (…): x * (bits >= lowest_kept) * scale, without a gradient."""
+        return self.again(x.dtype)(x)
 
-        The comparison writes 0 or 1 in x's own type, because a product with a boolean mask would
+    def again(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Return `apply` for several tensors of a type, with one comparison for all of them.
+
+        The comparison writes 0 or 1 in their own type, because a product with a boolean mask would
         convert the mask first, which costs ten times the product.
         """
-        keep = torch.ge(self.bits, self.lowest_kept, out=torch.empty(x.shape, dtype=x.dtype))
-        return torch.addcmul(x.new_zeros(()), x, keep, value=self.scale)
+        keep = torch.ge(self.bits, self.lowest_kept,
+                        out=torch.empty(self.bits.shape, dtype=dtype))
+        zero = torch.zeros((), dtype=dtype)
+        return lambda x: torch.addcmul(zero, x, keep, value=self.scale)
 
 
 def draw_for(shape: Sequence[int], p: float) -> Draw:

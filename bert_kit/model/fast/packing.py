@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bert_kit.modes import ROUND
+from bert_kit.modes import ROUND, to_device
 
 # Scores R * n * n of a block, for one head. With a dozen heads in float32 they take some
 # megabytes: about what a core's cache holds, and enough work to pay for the calls.
@@ -116,13 +116,14 @@ class Packing:
             groups = zip(counts.tolist(), sizes.tolist(), strict=True)
             fill = -len(index) % ROUND
             index = torch.cat([index, index[:1].expand(fill)])
-        return cls(rows, length, index.to(device, non_blocking=True), _blocks(groups, multiple),
-                   mask.to(device, non_blocking=True), fill)
+        return cls(rows, length, to_device(index, device), _blocks(groups, multiple),
+                   to_device(mask, device), fill)
 
     def pack(self, grid: Tensor) -> Tensor:
         """(B, S, …) -> (N, …), filled up."""
         flat = grid.flatten(0, 1)
-        return flat if self.index is None else flat[self.index]
+        # Not flat[index]: its gradient is sorted by index on a GPU, where this one is only added.
+        return flat if self.index is None else flat.index_select(0, self.index)
 
     def unpack(self, packed: Tensor) -> Tensor:
         """(N, …) -> (B, S, …), zero at padding."""
