@@ -83,7 +83,7 @@ def default_of(field: Field) -> str:
 def described(field: Field) -> str:
     """Return what --help says of an option, with its default where --help shows it."""
     text, default = field.metadata["help"], default_of(field)
-    hidden = "default" in text or field.default in (None, False, "") or default == "none"
+    hidden = "default" in text or field.default in (None, False, "", ()) or default == "none"
     return text if hidden else f"{text} (default: {default})"
 
 
