@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from bert_kit.errors import UsageError, is_out_of_memory
+from bert_kit.errors import BertKitError, is_out_of_memory
 from bert_kit.learn.exercises import EXERCISES, answer_difference, check_function
 from bert_kit.learn.judge import judge
 from bert_kit.learn.ladder import BERT, EXERCISES as EXERCISE_FILE, RUNGS, page_file
@@ -61,9 +61,9 @@ def examine(folder: Path, key: str, answer: Sequence[str] = (), model: str | Non
             return Verdict(key, WRONG if wrong else RIGHT, wrong or note)
         except _NotWritten as error:
             return Verdict(key, MISSING, str(error))
-        except UsageError:  # of what was typed, not of the learner's code
-            raise
         except (Stopped, Exception, SystemExit) as error:
+            if isinstance(error, BertKitError) and _own_line(error, folder) is None:
+                raise  # of what was typed, not of the learner's code
             return Verdict(key, WRONG, described(error, folder, seconds))
 
 

