@@ -18,7 +18,8 @@ from bert_kit.jobs.tasks.table import TRAINED
 TARGET = Path(__file__).with_name("options.md")
 TRAINING = ("pretrain", "compare", "tune", "active")  # each a column, behind those of the tasks
 ORDER = ("model", "data", "head", "training", "early stopping", "running")  # of groups; then others
-USING = ("predict", "tag", "answer", "embed", "evaluate", "explore", "info", "corpus")
+USING = ("predict", "tag", "answer", "embed", "evaluate", "explore", "info", "corpus",
+         "learn")
 HEAD = """# Options
 
 Which job has which option. `python docs/make_options.py` writes this page from the classes of

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bert_kit.learn.known_bugs import KNOWN_BUGS, Bug
 from bert_kit.learn.ladder import RUNGS, page_file
-from bert_kit.learn.trials import TOLERANCE, Trial, run, trials
+from bert_kit.learn.trials import CHANGED, REPLACED, TOLERANCE, Trial, run, trials
 
 Answers = list[dict[str, Any]]  # the outcome of each trial
 
@@ -155,11 +155,11 @@ def _list_difference(got: Any, expected: Sequence[Any], tolerance: float, name: 
     what = f"{name} " if name else "it "
     if not isinstance(got, list | tuple):
         return f"{what}is {_kind(got)}; expected a {type(expected).__name__} of {len(expected)}"
-    if "changed" in name and list(got):  # the names or places of what must not be there
-        shown = ", ".join(f"number {one + 1}" if isinstance(one, int) else str(one) for one in got)
-        return f"it changes what it was given, input {shown}; work on a copy"
-    if "replaced" in name and list(got):
-        return f"{name}: {', '.join(map(str, got))}"
+    if name == CHANGED and list(got):
+        numbers = " and ".join(f"number {one + 1}" for one in got)
+        return f"it changes what it was given, input {numbers}; work on a copy"
+    if name == REPLACED and list(got):
+        return f"{name}: {', '.join(got)}"
     short = len(repr(list(got))) + len(repr(list(expected))) < 160
     if short and all(isinstance(one, str) for one in expected) and list(got) != list(expected):
         return f"{what}is {list(got)}; expected {list(expected)}"

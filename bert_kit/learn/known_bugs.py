@@ -323,8 +323,9 @@ KNOWN_BUGS = (
     Bug("read_tensors", 'a leading "bert." stays in the names', "checkpoint",
         'name.removeprefix("bert.")', "name"),
     Bug("read_tensors", "offsets are counted from the beginning of the file; they count from the "
-        "end of the header", "checkpoint", "data[start:end]",
-        'open(path, "rb").read()[start:end]'),
+        "end of the header", "checkpoint",
+        "header, data = json.loads(file.read(size)), file.read()",
+        "header = json.loads(file.read(size))\n        file.seek(0)\n        data = file.read()"),
     Bug("read_tensors", "the tensors are flat: they need their shape", "checkpoint",
         'numbers.reshape(entry["shape"])', "numbers"),
     Bug("bert", "every layer runs with the weights of layer 0", "map",

@@ -34,6 +34,8 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hug", "h", "u", "un", "
           "!", ",", "?", "s", "e"]
 TEXTS = ("hug", "Hugs!", "unhuggable hugging, a bug?", "unhugged hug", "", "hug  unbug un-hug",
          "A HUGGER, a hug!", "xhug hugx", "!?", "she hugs her bugs")
+CHANGED = "inputs that it changed"
+REPLACED = "tensors of w that were replaced, but have to change in place (-=)"
 SHARES = ("a token has a label", "[MASK] stands at a label", "another token stands at a label",
           "the token itself stands at a label", "a special token has a label",
           "a token without a label has changed", "a label is another number than the token",
@@ -101,7 +103,7 @@ def plain_run(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outcome:
     result = function(*inputs)
     changed = [place for place, (one, other) in enumerate(zip(before, inputs, strict=True))
                if not _equal(one, other)]
-    return {"result": result, "inputs that it changed": changed}
+    return {"result": result, CHANGED: changed}
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -113,7 +115,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _trial(result: Any, about: str, *inputs: Any) -> Trial:
-    return Trial(inputs, {"result": result, "inputs that it changed": []}, about)
+    return Trial(inputs, {"result": result, CHANGED: []}, about)
 
 
 def _pieces() -> list[Trial]:
@@ -148,7 +150,7 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
         given = list(row)
         inputs, labels = function(given, ordinary, mask_id, rng)
         if given != row:
-            return {"inputs that it changed": [0]}
+            return {CHANGED: [0]}
         inputs, labels = [*map(int, inputs)], [*map(int, labels)]
         if (len(inputs), len(labels)) != (len(row), len(row)):
             return {"lengths of inputs and labels": (len(inputs), len(labels))}
@@ -169,7 +171,7 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
         one_kind += len(kinds) == 1
     shares = [chosen / tokens, *(count / max(1, chosen) for count in counts[1:4]),
               *(float(count > 0) for count in counts[4:9]), float(2 * one_kind > len(rows))]
-    return {"shares": dict(zip(SHARES, shares, strict=True)), "inputs that it changed": []}
+    return {"shares": dict(zip(SHARES, shares, strict=True)), CHANGED: []}
 
 
 def _mask_tokens() -> list[Trial]:
@@ -297,10 +299,7 @@ def _run_adamw(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outcome
     tensors = dict(w)
     for t, grads in enumerate(steps, 1):
         function(w, grads, m, v, t, lr, decay)
-    for name, tensor in tensors.items():
-        if w.get(name) is not tensor:
-            return {"tensors of w that were replaced; they have to change in place (-=)": [name]}
-    return {"w": w, "tensors of w that were replaced; they have to change in place (-=)": []}
+    return {REPLACED: [name for name, one in tensors.items() if w.get(name) is not one], "w": w}
 
 
 def _adamw_step() -> list[Trial]:
@@ -316,8 +315,7 @@ def _adamw_step() -> list[Trial]:
             for name, parameter in made.named_parameters():
                 parameter.grad = one[name].clone()
             optimizer.step()
-        outcome = {"w": {name: p.detach() for name, p in made.named_parameters()},
-                   "tensors of w that were replaced; they have to change in place (-=)": []}
+        outcome = {REPLACED: [], "w": {name: p.detach() for name, p in made.named_parameters()}}
         found.append(Trial((w, grads, 0.1, 0.3), outcome,
                            f"{steps} step{'s' * (steps > 1)} on {', '.join(w)}"))
     return found
