@@ -40,7 +40,7 @@ class Sizes:
     heads: int = 4
     inner: int = 256
     longest: int = 32
-    dropout: float = 0.0  # published: 0.1. Text that is seen a few times only is not learned by heart
+    dropout: float = 0.0  # published: 0.1; in so short a training nothing is learned by heart
 
 
 # 1. Text: a list of strings.

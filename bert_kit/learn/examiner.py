@@ -21,7 +21,7 @@ from torch import Tensor
 from bert_kit.errors import BertKitError, is_out_of_memory
 from bert_kit.learn.exercises import EXERCISES, answer_difference, check_function
 from bert_kit.learn.judge import judge
-from bert_kit.learn.ladder import BERT, EXERCISES as EXERCISE_FILE, RUNGS, page_file
+from bert_kit.learn.ladder import BERT, EXERCISES as EXERCISE_FILE, RUNGS
 from bert_kit.learn.published import judge_published
 from bert_kit.printing import one_line
 

@@ -207,9 +207,9 @@ EXERCISES = {
     "checkpoint.2": Exercise(
         "words: which of same, numbers, names, shapes, error and crash may happen",
         "A byte of the header, and a byte of the data.",
-        "A flip in the data gives other numbers, one in a name another name, which loading then "
-        "refuses as missing; everything else is refused with one line. What may not happen: another "
-        "shape without a word, a crash, or memory for a size that the file cannot have.",
+        "A flip in the data gives other numbers; one in a name another name, which loading into a "
+        "model then refuses; one in the spaces that fill up the header changes nothing. All else "
+        "is refused with one line. What may not happen: another shape without a word, or a crash.",
         "outcomes_of_a_flip"),
     "speed.1": Exercise(
         "a function pack", "sorted(range(B), key=lambda b: lengths[b]) keeps equals in order.",

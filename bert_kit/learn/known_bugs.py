@@ -20,6 +20,9 @@ class Bug(NamedTuple):
 _UNK = '                cut = ["[UNK]"]\n'
 _SEGMENTS = "    segments = [0] * len(tokens)\n"
 _SHORTEN = "        if a > b or a == b and len(first) <= len(second or []):\n"
+_EACH = "    for s, number in enumerate(ids):\n"
+_CHOOSE = ("        if number not in ordinary or rng.random() >= probability:\n"
+           "            continue\n        labels[s] = number\n")
 _SEEN = "mask[:, None, None, :]"
 _LOGITS = "    logits, labels = logits[chosen], labels[chosen]  # (M, V), (M,)\n"
 _LOSS = "    return -right.sum() / max(1, len(right))"
@@ -71,7 +74,8 @@ KNOWN_BUGS = (
         + "            a -= 1\n        else:\n            b -= 1\n"
         '    tokens = ["[CLS]", *first[:a], "[SEP]"]\n' + _SEGMENTS
         + '    if second is not None:\n        tokens += [*second[:b], "[SEP]"]\n'
-        "        segments += [1] * (b + 1)\n    return [vocab[token] for token in tokens], segments",
+        "        segments += [1] * (b + 1)\n"
+        "    return [vocab[token] for token in tokens], segments",
         '    tokens = ["[CLS]", *first, "[SEP]"]\n' + _SEGMENTS
         + '    if second is not None:\n        tokens += [*second, "[SEP]"]\n'
         "        segments += [1] * (b + 1)\n"
@@ -104,10 +108,8 @@ KNOWN_BUGS = (
         "elif draw < 0.9:", "elif draw < 0.8:"),
     Bug("mask_tokens", "[MASK], random or kept is drawn once for the row; it has to be drawn for "
         "each token", "masking",
-        "    for s, number in enumerate(ids):\n        if number not in ordinary or rng.random() >= "
-        "probability:\n            continue\n        labels[s] = number\n        draw = rng.random()",
-        "    draw = rng.random()\n    for s, number in enumerate(ids):\n        if number not in "
-        "ordinary or rng.random() >= probability:\n            continue\n        labels[s] = number"),
+        _EACH + _CHOOSE + "        draw = rng.random()\n",
+        "    draw = rng.random()\n" + _EACH + _CHOOSE),
     Bug("layer_norm", "eps stands outside the root: the values agree, and the gradient of a token "
         "whose numbers are all alike is not a number", "block", "torch.sqrt(variance + eps)",
         "(torch.sqrt(variance) + eps)"),
@@ -144,7 +146,8 @@ KNOWN_BUGS = (
         '_embeddings.weight"][:ids.shape[1]]  # (S, D)\n'
         '    segment = w["embeddings.token_type_embeddings.weight"][segments]',
         '_embeddings.weight"][segments]\n'
-        '    segment = w["embeddings.token_type_embeddings.weight"][torch.arange(ids.shape[1]) % 2]'),
+        '    segment = w["embeddings.token_type_embeddings.weight"]'
+        "[torch.arange(ids.shape[1]) % 2]"),
     Bug("embed", "a token has the position of its row; it has to be its place in the row",
         "embeddings", "[:ids.shape[1]]  # (S, D)", "[torch.arange(len(ids))][:, None]"),
     Bug("embed", "positions are counted from 1; the first is 0", "embeddings",

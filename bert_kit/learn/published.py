@@ -72,7 +72,8 @@ def judge_published(own: ModuleType, model: str | None) -> tuple[str, str]:
             kit = load_pretrained(BERTModel, folder).eval()
         expected = kit(*inputs).last_hidden_state
         if hidden.shape != expected.shape:
-            return f"{name}: it has shape {tuple(hidden.shape)}; expected {tuple(expected.shape)}", ""
+            shapes = f"{tuple(hidden.shape)}; expected {tuple(expected.shape)}"
+            return f"{name}: it has shape {shapes}", ""
         apart = float((hidden - expected).abs().max())
         if not apart <= CLOSE:
             return f"{name}: differs from the kit by {apart:.1e}; expected {CLOSE:.0e} at most", ""

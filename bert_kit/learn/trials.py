@@ -126,7 +126,7 @@ def _pieces() -> list[Trial]:
 
 
 def _pair_row() -> list[Trial]:
-    letters = "a b c d e f g h i j k l m n o p".split()
+    letters = list("abcdefghijklmnop")
     vocab = {piece: 2 * number + 1 for number, piece in enumerate([*PIECES[:5], *letters])}
     tokenizer = Tokenizer([*PIECES[:5], *letters])
     found = []
@@ -148,14 +148,13 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
     specials = {number for row in rows for number in row} - set(ordinary)
     for row in rows:
         given = list(row)
-        inputs, labels = function(given, ordinary, mask_id, rng)
+        read, labels = (list(map(int, one)) for one in function(given, ordinary, mask_id, rng))
         if given != row:
-            return {CHANGED: [0]}
-        inputs, labels = [*map(int, inputs)], [*map(int, labels)]
-        if (len(inputs), len(labels)) != (len(row), len(row)):
-            return {"lengths of inputs and labels": (len(inputs), len(labels))}
+            return {CHANGED: [0], "shares": {}}
+        if (len(read), len(labels)) != (len(row), len(row)):
+            return {CHANGED: [], "lengths": (len(read), len(labels))}
         kinds = set()
-        for token, new, label in zip(row, inputs, labels, strict=True):
+        for token, new, label in zip(row, read, labels, strict=True):
             special, answered = token in specials, label == token
             tokens += not special
             if answered and not special:
@@ -171,7 +170,7 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
         one_kind += len(kinds) == 1
     shares = [chosen / tokens, *(count / max(1, chosen) for count in counts[1:4]),
               *(float(count > 0) for count in counts[4:9]), float(2 * one_kind > len(rows))]
-    return {"shares": dict(zip(SHARES, shares, strict=True)), CHANGED: []}
+    return {CHANGED: [], "shares": dict(zip(SHARES, shares, strict=True))}
 
 
 def _mask_tokens() -> list[Trial]:
@@ -204,7 +203,7 @@ def _with_gradient(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Out
 def _layer_norm() -> list[Trial]:
     made = model()
     w, name = published(made), "encoder.layer.1.output.LayerNorm"
-    norm = made.bert.blocks[1].feed_forward_norm
+    norm = made.bert.blocks.get_submodule("1.feed_forward_norm")
     found = []
     for shape, seed in (((B, S, 15), 1), ((5, 15), 2), ((15,), 3)):
         inputs = (3 * randn(*shape, seed=seed) + 2, w, name)
@@ -247,8 +246,8 @@ def _layers(kind: str) -> list[Trial]:
         x, mask = randn(B, tokens, 15, seed=tokens + layer), ragged(tokens)
         if tokens == 3:
             mask = torch.ones(B, tokens, dtype=torch.bool)
-        part = made.bert.blocks[layer]
-        expected = (part if kind == "block" else part.attention)(x, mask)[0]
+        part = f"{layer}" if kind == "block" else f"{layer}.attention"
+        expected = made.bert.blocks.get_submodule(part)(x, mask)[0]
         found.append(_trial(expected, f"x ({B}, {tokens}, 15), layer {layer}, {H} heads, padding "
                             f"{(~mask).sum()}", x, mask, published(made), layer, H))
     return found
