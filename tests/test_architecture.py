@@ -27,7 +27,6 @@ LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
     "learn/exercise_answers.py": "the right answers of all exercises, a short function each",
     "learn/trials.py": "what each rung is tried on, a short function each",
-    "learn/known_bugs.py": "one table: a bug a row",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/options/groups.py": "every group of options that several jobs share",
     "jobs/commands/corpus.py": "a command of one function",
