@@ -19,7 +19,7 @@ TARGET = Path(__file__).with_name("options.md")
 TRAINING = ("pretrain", "compare", "tune", "active")  # each a column, behind those of the tasks
 ORDER = ("model", "data", "head", "training", "early stopping", "running")  # of groups; then others
 USING = ("predict", "tag", "answer", "embed", "evaluate", "explore", "export", "info",
-         "corpus")
+         "corpus", "learn")
 HEAD = """# Options
 
 Which job has which option. `python docs/make_options.py` writes this page from the classes of
@@ -84,7 +84,7 @@ def default_of(field: Field) -> str:
 def described(field: Field) -> str:
     """Return what --help says of an option, with its default where --help shows it."""
     text, default = field.metadata["help"], default_of(field)
-    hidden = "default" in text or field.default in (None, False, "") or default == "none"
+    hidden = "default" in text or field.default in (None, False, "", ()) or default == "none"
     return text if hidden else f"{text} (default: {default})"
 
 

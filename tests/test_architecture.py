@@ -25,6 +25,8 @@ FLOORS = {"options": 0, "run": 1, "tasks": 2, "train": 3, "commands": 3, "compar
 # Files of more than 400 lines or fewer than 40, and why they are one idea all the same.
 LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
+    "learn/exercise_answers.py": "the right answers of all exercises, a short function each",
+    "learn/trials.py": "what each rung is tried on, a short function each",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/options/groups.py": "every group of options that several jobs share",
     "jobs/commands/corpus.py": "a command of one function",
@@ -113,6 +115,9 @@ def test_rooms_do_not_know_each_other(path):
             assert target in {"jobs", *GROUND}, f"{room} imports {module}"
         elif room == "jobs":
             assert target in ROOMS | GROUND | {"jobs"}, f"a job imports {module}"
+        elif room == "learn":  # beside jobs/: it examines with every room, and is a job itself
+            assert target in ROOMS | GROUND | {"learn", "jobs"}, f"learn imports {module}"
+            assert target != "jobs" or module == "bert_kit.jobs.options.declare"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room_of(path) == "jobs"], ids=name_of)

@@ -56,6 +56,8 @@ JOBS = {
     "info": Job("bert_kit.jobs.commands.info", "InfoOptions", "say what is in a model folder"),
     "corpus": Job("bert_kit.jobs.commands.corpus", "CorpusOptions",
                   "write the text that every Python already has"),
+    "learn": Job("bert_kit.learn.command", "LearnOptions",
+                 "build your own BERT: stubs to fill in, checks, hints"),
 }
 RESUMED = ("train", "pretrain", "compare", "tune", "active")  # go on with --resume auto
 # Jobs that trained too, before 0.2: the task, and the flags by which a model is used.

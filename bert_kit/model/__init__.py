@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         KANLayer as KANLayer, WaveletKANClassifier as WaveletKANClassifier)
     from bert_kit.model.layers import (
         Dropout as Dropout, Embeddings as Embeddings, FeedForward as FeedForward, GELU as GELU,
-        LayerNorm as LayerNorm, Linear as Linear, init_weights as init_weights)
+        LayerNorm as LayerNorm, init_weights as init_weights)
+    from bert_kit.model.fast.linear import Linear as Linear
     from bert_kit.model.fast.packing import Packing as Packing
     from bert_kit.model.classifiers.pooling import (
         AttentionPooling as AttentionPooling, POOLINGS as POOLINGS)

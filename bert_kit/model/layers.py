@@ -12,21 +12,7 @@ from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
 from bert_kit.model.fast.dropout import fast_dropout
-from bert_kit.model.fast.linear import fast_linear, gelu_between
-
-
-class Linear(nn.Linear):
-    """y = x W^T + b, with W of shape (out, in), by the faster product; see `linear`.
-
-    It has first derivatives only.
-    """
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, in) -> (…, out)."""
-        return fast_linear(x, self.weight, self.bias)
+from bert_kit.model.fast.linear import Linear, gelu_between
 
 
 def linear(config: BertConfig, in_features: int, out_features: int) -> nn.Linear:

@@ -104,11 +104,12 @@ class JobParser(argparse.ArgumentParser):
         shape: dict[str, Any] = {"nargs": "?", "const": True} if kind is bool else {}
         if length is not None:
             shape = {"nargs": length or "+"}
-        hidden = field.default in (None, "") or field.default is False or "default" in about["help"]
+        hidden = (field.default in (None, "", ()) or field.default is False
+                  or "default" in about["help"])
         shown = "" if hidden else f" (default: {default_text(field.default)})"
         names = [f"--{name}" for name in (field.name, *about["aliases"])]
         if field.name == getattr(self.options, "positional", None):
-            names, shape = [field.name], {}
+            names, shape = [field.name], {"nargs": "*"} if length is not None else {}
         else:
             shape["dest"] = field.name
         group.add_argument(

@@ -28,6 +28,14 @@ def _onednn_is_faster() -> bool:
 ONEDNN = _onednn_is_faster()
 
 
+class Linear(nn.Linear):
+    """y = x W^T + b, with W of shape (out, in), by the faster product; first derivatives only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out)."""
+        return fast_linear(x, self.weight, self.bias)
+
+
 def fast_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(…, in), (out, in), (out,) -> (…, out): x W^T + b, with first derivatives only."""
     if _takes_onednn(x, weight):
@@ -59,8 +67,8 @@ def gelu_between(inner: nn.Linear, outer: nn.Linear, gelu: nn.Module, x: Tensor)
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Say whether nothing but its formula happens when a module is called."""
-    return type(module).__module__.startswith(("bert_kit.model.", "torch.nn.modules.")) and not (
+    """Say whether it is enough to know a module's weights: nothing happens when it is called."""
+    return type(module).__module__.startswith("bert_kit.model.") and not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
         or module._backward_pre_hooks)
 

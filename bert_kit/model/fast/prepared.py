@@ -100,7 +100,10 @@ class PreparedBlock(NamedTuple):
 
 def is_preparable(block: "TransformerEncoderBlock") -> bool:
     """Say whether it is enough to know the weights of a block: BERT's, on a CPU, in float32."""
-    return block.attention.fused and all(map(is_plain, block.modules())) and all(
+    feed_forward = block.feed_forward  # an activation of another kind is called as it is
+    called = () if feed_forward.fused else tuple(feed_forward.activation.modules())
+    return block.attention.fused and all(
+        is_plain(part) for part in block.modules() if part not in called) and all(
         weight.dtype == torch.float32 and weight.device.type == "cpu"
         for weight in block.parameters())
 

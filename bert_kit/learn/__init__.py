@@ -1,0 +1,1 @@
+"""Build your own BERT: stubs to fill in, and the kit as the examiner."""

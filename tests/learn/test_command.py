@@ -1,0 +1,219 @@
+"""The job `learn` as it is typed: a newcomer's way to the end, the page's transcript, limits."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bert_kit.cli import main
+from bert_kit.learn import child, command, published
+from bert_kit.learn.examiner import examine
+from bert_kit.learn.exercises import EXERCISES
+from bert_kit.learn.known_bugs import KNOWN_BUGS
+from bert_kit.learn.ladder import PAGES, RUNGS, body_of
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "build-your-own.md"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder; the learner's code runs in this process, which is the faster one."""
+    def in_this_process(folder, keys, answer=(), model=None, seconds=20.0):
+        return [examine(folder, key, answer, model)._asdict() for key in keys]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "examined", in_this_process)
+    monkeypatch.setattr(published, "CARRIER", "no_such_package")  # random weights: small
+    monkeypatch.setattr(published, "NAMES", ())
+    return tmp_path
+
+
+def typed(capsys, *words):
+    """Run `bert-kit learn …`; return its exit code and what was printed."""
+    try:
+        code = main(["learn", *words])
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    return code, (printed.out + printed.err).rstrip("\n")
+
+
+def paste(folder, text, file="bert.py"):
+    """Write a function at the end of the learner's file, as if in the place of its stub."""
+    with open(folder / "my_bert" / file, "a") as out:
+        out.write("\n\n" + text + "\n")
+
+
+def test_a_newcomer_climbs_to_the_end_with_the_hints(here, capsys):
+    assert typed(capsys)[0] == 0
+    for number, rung in enumerate(RUNGS, 1):
+        code, said = typed(capsys, "check", str(number))
+        assert code == 1 and f"rung {number}, {rung.name}: not written yet; read docs/" in said
+        for step in range(1, 4):
+            code, said = typed(capsys, "hint", str(number))
+            first, _, text = said.partition("\n")
+            assert first == f"rung {number}, {rung.name}, hint {step} of 3"
+        paste(here, text)
+        code, said = typed(capsys, "check", str(number))
+        assert code == 0 and said.startswith(f"rung {number}, {rung.name}: right")
+        following = RUNGS[number].name if number < len(RUNGS) else "differs from the kit by"
+        assert following in said
+    code, said = typed(capsys, "status")
+    assert said.endswith("14 of 14 rungs are right; you have built a BERT")
+    assert json.loads((here / "my_bert" / "hints.json").read_text())["14"] == 3
+
+
+def test_the_transcript_of_the_page(here, capsys):
+    """Console blocks are typed, functions go into the file; … stands for what may differ."""
+    blocks = re.findall(r"^```(console|python no-run)\n(.*?)^```$", PAGE.read_text("utf-8"),
+                        re.MULTILINE | re.DOTALL)
+    commands = 0
+    for kind, text in blocks:
+        if kind != "console":
+            paste(here, text)
+            continue
+        for part in text.split("$ python -m bert_kit learn")[1:]:
+            line, _, expected = part.partition("\n")
+            if line.strip() == "status":  # "When rungs 1 to 13 are written"
+                for rung in RUNGS[:-1]:
+                    paste(here, body_of("bert.py", rung.name))
+            if line.strip() == "check 14":
+                paste(here, body_of("bert.py", "bert"))
+            _, said = typed(capsys, *line.split())
+            pattern = re.escape(expected.rstrip("\n")).replace("…", ".*")
+            assert re.fullmatch(pattern, said), f"{line}\n{said}"
+            commands += 1
+    assert commands > 10
+
+
+def test_the_bugs_of_the_page_have_these_names():
+    text = PAGE.read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|`]+) \|$", text, re.MULTILINE)
+    known = {(bug.rung, bug.says) for bug in KNOWN_BUGS}
+    assert len(rows) > 15
+    for number, says in rows:
+        assert (RUNGS[int(number) - 1].name, says) in known
+    assert {int(number) for number in re.findall(r"\b(\d{3})\b known|the (\d{3})", text)[0]
+            if number} == {len(KNOWN_BUGS)}
+
+
+def test_the_ladder_of_the_page():
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|.*\((\d\d)-([\w-]+)\.md\) \|$",
+                      PAGE.read_text("utf-8"), re.MULTILINE)
+    assert [(name, page) for _, name, _, page in rows] == [
+        (rung.name, rung.page) for rung in RUNGS]
+    assert [int(number) for number, *_ in rows] == [*range(1, len(RUNGS) + 1)]
+
+
+@pytest.mark.parametrize("stem", PAGES)
+def test_every_exercise_of_a_page_has_its_check(stem):
+    text = (DOCS / f"{stem}.md").read_text("utf-8").partition("## Exercises")[2]
+    text = re.split(r"^## ", text, flags=re.MULTILINE)[0]
+    numbers = re.findall(r"^(\d)\. ", text, re.MULTILINE)
+    name = stem.partition("-")[2]
+    assert [f"{name}.{number}" for number in numbers] == [
+        key for key in EXERCISES if key.partition(".")[0] == name]
+
+
+@pytest.mark.parametrize("key", EXERCISES)
+def test_an_exercise_is_right_with_its_solution_and_wrong_without(here, capsys, key):
+    """The solution on request is typed as the answer; another one is refused."""
+    exercise = EXERCISES[key]
+    typed(capsys)
+    steps = command.hints_of(key)
+    assert len(steps) == 2 and exercise.why and exercise.hint not in exercise.why
+    number = f"{next(s[:2] for s in PAGES if s[3:] == key.partition('.')[0])}.{key[-1]}"
+    if exercise.function:
+        assert typed(capsys, "check", number)[1].count("not written yet") == 1
+        paste(here, steps[1].partition("\n\n")[2], "exercises.py")
+        code, said = typed(capsys, "check", number)
+        assert code == 0 and said == f"exercise {number}: right"
+        paste(here, f"def {exercise.function}(*inputs):\n    return inputs[0]", "exercises.py")
+        assert typed(capsys, "check", number)[0] == 1
+        return
+    answer = steps[1].partition("\n")[0].split()
+    assert typed(capsys, "check", number, "--answer", *answer) == (0, f"exercise {number}: right")
+    other = ["scale"] if answer[0].isalpha() else [*answer[:-1], "77"]
+    code, said = typed(capsys, "check", number, "--answer", *other)
+    assert code == 1 and "is not it; asked for" in said
+
+
+def test_nothing_of_the_learners_is_overwritten(here, capsys):
+    (here / "own").mkdir()
+    (here / "own" / "bert.py").write_text("mine = 1\n")
+    _, said = typed(capsys, "own")
+    assert (here / "own" / "bert.py").read_text() == "mine = 1\n"
+    assert "own/bert.py is there already and stays as it is" in said
+    assert (here / "own" / "exercises.py").exists() and "--folder own" in said
+
+
+@pytest.mark.parametrize("words, says", [
+    (["chekc"], "'chekc' is no command"), (["check", "1", "2"], "is no command"),
+    (["hint"], "is no command"), (["status", "1"], "is no command"),
+    (["my", "folder"], "is no command"), (["check", "1", "--seconds", "-1"], "seconds is -1"),
+    (["check", "1"], "my_bert/bert.py: no such file; `python -m bert_kit learn` writes it"),
+    (["status", "--answer", "1"], "changes nothing without check")])
+def test_what_is_typed_wrong_is_said_in_one_line(here, capsys, words, says):
+    code, said = typed(capsys, *words)
+    assert code in (1, 2) and says in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("words, says", [
+    (["check", "15"], "there is no rung '15'; expected 1 to 14"),
+    (["check", "04.9"], "there is no exercise 04.9; page 04 has 04.1 and 04.2"),
+    (["check", "99.1"], "there is no page '99'"),
+    (["check", "04.1"], "this exercise asks for four numbers"),
+    (["check", "04.1", "--answer", "1"], "1 numbers; expected 4"),
+    (["check", "04.1", "--answer", "a", "1", "1", "1"], "'a' is no number"),
+    (["check", "14", "--model", "nowhere"], "nowhere: not a folder")])
+def test_what_there_is_not_is_said_in_one_line(here, capsys, words, says):
+    typed(capsys)
+    for rung in RUNGS:
+        paste(here, body_of("bert.py", rung.name))
+    code, said = typed(capsys, *words)
+    assert code in (1, 2) and f"error: {says}" in said.splitlines()[-1]
+
+
+def test_the_learners_process_has_limits_and_its_own_output(tmp_path, capfd):
+    """One child for all: what it prints is seen, time and memory end, and so does Python."""
+    folder = tmp_path / "my_bert"
+    folder.mkdir()
+    (folder / "bert.py").write_text(
+        "import torch\n\ndef pieces(text, vocab):\n    print('look', text)\n    return [text]\n"
+        "def pair_row(*inputs):\n    while True:\n        pass\n"
+        "def mask_tokens(*inputs):\n    much = []\n    while True:\n"
+        "        much.append(torch.empty(2 ** 28))\n"
+        "def layer_norm(*inputs):\n    import os\n    os._exit(7)\n")
+    said = child.examined(folder, ["1", "2", "3", "4"], seconds=3)
+    assert "look hug" in capfd.readouterr().out
+    assert [one["state"] for one in said] == ["wrong"] * 4
+    assert re.match(r"bert.py, line [78], in pair_row: .* after 3 s", said[1]["text"])
+    if sys.platform == "linux":
+        assert "line 12, in mask_tokens" in said[2]["text"] and "2 GB" in said[2]["text"]
+    assert said[3]["text"].startswith("its process ended with code 7")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way")
+def test_ctrl_c_ends_the_learners_process_too(tmp_path):
+    folder = tmp_path / "my_bert"
+    folder.mkdir()
+    (folder / "bert.py").write_text(
+        "def pieces(text, vocab):\n    import os\n    open('begun', 'w').write(str(os.getpid()))\n"
+        "    while True:\n        pass\n")
+    process = subprocess.Popen([sys.executable, "-m", "bert_kit", "learn", "check", "1"],
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() or not (tmp_path / "begun").read_text():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and errors.strip() == "interrupted"
+    assert not Path(f"/proc/{(tmp_path / 'begun').read_text()}").exists()
