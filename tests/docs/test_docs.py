@@ -1,6 +1,6 @@
 """Every Python block of the README and of docs/ runs, and so does every docstring example.
 
-The numbered pages of docs/ are tutorials; the answers to their exercises are tests that exist.
+The numbered pages of docs/ are tutorials with exercises.
 """
 
 import contextlib
@@ -29,8 +29,10 @@ FENCE = re.compile(r"^```(\S*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTAL
 def run_page(page):
     """Run the Python blocks of a page, which share their names; return how many ran.
 
-    A block `text` that follows at once must be what was printed. A block "python no-run" is only
-    shown. Failures point to the line of the page.
+    A block `text` that follows at once must be what was printed. There are two exceptions: a block
+    that needs weights which are not installed prints "skipped: …", and one that says "numbers may
+    differ", since it trains, must print the same lines only as far as their first words go. A block
+    "python no-run" is only shown. Failures point to the line of the page.
     """
     text, names, ran, printed = page.read_text("utf-8"), {"__name__": page.stem}, 0, None
     for match in FENCE.finditer(text):
@@ -40,10 +42,17 @@ def run_page(page):
             output, end = io.StringIO(), match.end()
             with contextlib.redirect_stdout(output):
                 exec(compile("\n" * first_line + code, str(page), "exec"), names)
-            printed, ran = (output.getvalue(), end), ran + 1
+            printed, ran = (output.getvalue(), end, "numbers may differ" in code), ran + 1
         elif language == "text" and printed and not text[printed[1]:match.start()].strip():
-            assert code.rstrip() == printed[0].rstrip(), f"{page}:{first_line}: printed otherwise"
+            found, _, trained = printed
+            if not found.startswith("skipped: "):
+                same = first_words if trained else str.rstrip
+                assert same(code) == same(found), f"{page}:{first_line}: printed otherwise"
     return ran
+
+
+def first_words(text):
+    return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,12 +60,15 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        assert run_page(page) > 0
+        assert run_page(page) > 0 or page not in TUTORIALS
+
+
+TRAINS = "```python\n# numbers may differ\nprint('a 1')\n```\n\n```text\n{} 2\n```\n"
 
 
 @pytest.mark.parametrize("body, line", [
     ("```python\nx = 1\nassert x == 2\n```\n", 4),
-    ("```python\nprint(1)\n```\n\n```text\n2\n```\n", 6)])
+    ("```python\nprint(1)\n```\n\n```text\n2\n```\n", 6), (TRAINS.format("b"), 7)])
 def test_a_page_that_is_wrong_fails_with_its_line(tmp_path, body, line):
     page = tmp_path / "page.md"
     page.write_text("# Title\n" + body)
@@ -64,6 +76,13 @@ def test_a_page_that_is_wrong_fails_with_its_line(tmp_path, body, line):
         run_page(page)
     places = [entry.lineno for entry in failure.traceback if str(entry.path) == str(page)]
     assert f"{page}:{line}" in str(failure.value) or places == [line - 1]
+
+
+def test_a_page_that_trains_or_skips_may_print_other_numbers(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(TRAINS.format("a") + "```python\nprint('skipped: no weights')\n```\n\n"
+                    "```text\n0.97\n```\n")
+    assert run_page(page) == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -86,13 +105,13 @@ def missing_answers(text):
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
-def test_tutorials_are_short_and_answer_their_exercises(page):
+def test_tutorials_have_a_place_to_stop_and_numbered_exercises(page):
+    """Two to four exercises, 4.1 and so on; what one says of a test exists."""
     text = page.read_text("utf-8")
-    assert text.count("\n") <= 200
     assert missing_answers(text) == []
-    exercises = text.split("## Exercises")[1]
-    assert len(re.findall(r"^\d\. ", exercises, re.MULTILINE)) == 2
-    assert len(re.findall(r"tests/[\w/]+\.py::", exercises)) == 2
+    numbers = re.findall(r"^\*\*(\d+)\.(\d)\*\*", text.split("## Exercises")[1], re.MULTILINE)
+    assert 2 <= len(numbers) <= 4
+    assert numbers == [(str(int(page.name[:2])), str(i + 1)) for i in range(len(numbers))]
     assert "## Stop here" in text
 
 
