@@ -37,7 +37,8 @@ LONG_OR_SHORT = {
 }
 RUNTIME = {"torch", "tokenizers", "numpy", "sklearn", "tqdm", "scipy"}
 BROUGHT = {"scipy": "scikit-learn", "huggingface_hub": "tokenizers"}  # each comes with one of five
-LAZY = {"huggingface_hub", "matplotlib", "yaml"}  # used when present, imported in functions only
+# Used when present, imported in functions only.
+LAZY = {"huggingface_hub", "matplotlib", "yaml", "distributed"}
 
 
 def name_of(path):
