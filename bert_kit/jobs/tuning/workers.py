@@ -82,10 +82,10 @@ class Cluster(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
         """Return the future of a call on whatever worker is free."""
-        return self.calls.submit(_on_worker, self.folder, function, *args)
+        return self.calls.submit(run_on_worker, self.folder, function, *args)
 
 
-def _on_worker(folder: str, function: Callable[..., Any], *args: Any) -> Any:
+def run_on_worker(folder: str, function: Callable[..., Any], *args: Any) -> Any:
     """Run a call in a folder, unless this worker may run another one beside it."""
     from distributed import get_worker  # pyright: ignore[reportMissingImports]
     worker = get_worker()
@@ -115,14 +115,21 @@ def _cluster(options: Any) -> Iterator[tuple[Cluster, int]]:
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with contextlib.closing(_connected(Client, options.executor)) as client:
-            count = _check_workers(client, options)
+        with contextlib.closing(connected(Client, options.executor)) as client:
+            count = check_workers(client, options)
             yield Cluster(client), options.jobs or count
     finally:
         log.setLevel(level)
 
 
-def _connected(client: Callable[..., Any], executor: str) -> Any:
+def connected(client: Callable[..., Any], executor: str) -> Any:
+    """Return a client of the scheduler that the option `executor` names.
+
+    Raises
+    ------
+    TuningError
+        If none answers in time.
+    """
     answer: Future = Future()
 
     def connect() -> None:
@@ -136,12 +143,12 @@ def _connected(client: Callable[..., Any], executor: str) -> Any:
     try:  # what listens there and is no scheduler never answers
         return answer.result(PATIENCE + 2)
     except Exception as error:
-        raise TuningError(f"{executor}: no scheduler answers ({error or 'something else does'}); "
-                          "expected the address that `dask scheduler` prints, which is not that of "
-                          "its pages") from None
+        why = str(error) or f"what is there says nothing in {PATIENCE} s"
+        raise TuningError(f"{executor}: no scheduler answers ({why}); expected the address that "
+                          "`dask scheduler` prints, which is not that of its pages") from None
 
 
-def _check_workers(client: Any, options: Any) -> int:
+def check_workers(client: Any, options: Any) -> int:
     """Say how many workers there are and what of them is not as here; return their number."""
     try:
         found: dict[str, dict[str, str]] = client.run(versions)
