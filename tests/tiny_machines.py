@@ -18,18 +18,20 @@ from tiny_jobs import ROOT, environment
 
 
 class Machine(NamedTuple):
-    """What to write before a command that is to run on it, and its address."""
+    """What to write before a command that is to run on it, its address, and on which interface."""
 
     before: tuple
     address: str
+    interface: str
 
     def start(self, *words, folder, log):
         """Start Python with these words; what it says goes into a file."""
         with open(log, "w") as file:
             return subprocess.Popen(
                 [*self.before, sys.executable, *map(str, words)], cwd=folder, stdout=file,
-                stderr=subprocess.STDOUT, start_new_session=True,
-                env={**environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+                stderr=subprocess.STDOUT, env={
+                    **environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+                    "GLOO_SOCKET_IFNAME": self.interface})
 
 
 def _ip(*words):
@@ -60,10 +62,10 @@ def machines(count):
                 _ip(*inside, "link", "set", "eth0", "up")
                 _ip(*inside, "link", "set", "lo", "up")
         except (OSError, subprocess.CalledProcessError):
-            yield [Machine((), "127.0.0.1")] * (count + 1)
+            yield [Machine((), "127.0.0.1", "lo")] * (count + 1)
             return
-        yield [Machine((), f"{net}.100"), *(
-            Machine(("ip", "netns", "exec", f"{name}-{i}"), f"{net}.{i}")
+        yield [Machine((), f"{net}.100", name), *(
+            Machine(("ip", "netns", "exec", f"{name}-{i}"), f"{net}.{i}", "eth0")
             for i in range(1, count + 1))]
 
 
@@ -75,8 +77,16 @@ def free_port(address):
 
 def kill(process):
     """End a process and all that it began, as a machine does that loses its power."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    doomed = {process.pid} if process.poll() is None else set()
+    while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
+        doomed |= more
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
