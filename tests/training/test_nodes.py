@@ -19,9 +19,11 @@ SAME = ["--model", "bert", "--device", "cpu", "--precision", "float32", "--threa
         "--batch_size", "7", "--max_length", "24", "--hidden_dropout_prob", "0",
         "--attention_probs_dropout_prob", "0", "--plots", "false", "--strict", "false"]
 JOBS = {"pretrain": ["pretrain", "--train_file", "train.txt", "--store", "store", *SAME,
-                     "--val_size", "0", "--num_epochs", "2"],
+                     "--val_size", "0"],
         "train": ["train", "--data_file", "rows.csv", "--classifier", "bilstm", *SAME,
-                  "--num_epochs", "2", "--baselines", "false"]}
+                  "--baselines", "false"]}
+# Others divide by the size of the gradient, and so enlarge what rounding leaves where it is zero.
+PLAIN = ["--optim", "sgd", "--learning_rate", "0.05", "--num_epochs", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +66,9 @@ def weights(folder):
 @pytest.mark.parametrize("job", ["pretrain", pytest.param("train", marks=pytest.mark.slow)])
 def test_two_machines_end_with_the_weights_of_one_process(pair, job):
     folder = pair[0]
-    first, second = end(pair, begin(pair, [*JOBS[job], "--output_dir", f"{job}-2"]))
+    first, second = end(pair, begin(pair, [*JOBS[job], *PLAIN, "--output_dir", f"{job}-2"]))
     assert "saved in" in first and "saved in" not in second
-    done = command(*JOBS[job], "--output_dir", f"{job}-1", folder=folder)
+    done = command(*JOBS[job], *PLAIN, "--output_dir", f"{job}-1", folder=folder)
     assert done.returncode == 0, done.stderr
     found, expected = weights(folder / f"{job}-2"), weights(folder / f"{job}-1")
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
@@ -79,7 +81,7 @@ def test_two_machines_end_with_the_weights_of_one_process(pair, job):
 @pytest.mark.parametrize("job", JOBS)
 def test_a_machine_that_is_lost_ends_the_job_which_goes_on_to_the_same_bits(pair, job):
     folder = pair[0]
-    words = [*JOBS[job], "--num_epochs", "12", "--save_strategy", "epoch"]
+    words = [*JOBS[job], "--num_epochs", "4", "--save_steps", "5"]
     end(pair, begin(pair, [*words, "--output_dir", f"{job}-whole"]))
     broken = folder / f"{job}-broken"
     agents = begin(pair, [*words, "--output_dir", broken.name])
