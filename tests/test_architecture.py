@@ -39,7 +39,8 @@ LONG_OR_SHORT = {
 }
 RUNTIME = {"torch", "tokenizers", "numpy", "sklearn", "tqdm", "scipy"}
 BROUGHT = {"scipy": "scikit-learn", "huggingface_hub": "tokenizers"}  # each comes with one of five
-LAZY = {"huggingface_hub", "matplotlib", "yaml", "onnxruntime"}  # imported in functions only
+# Used when present, imported in functions only.
+LAZY = {"huggingface_hub", "matplotlib", "yaml", "onnxruntime", "distributed"}
 
 
 def name_of(path):

@@ -22,7 +22,7 @@ from bert_kit.tuner.stored_study import StoredStudy
 
 
 def run_plan(study: StoredStudy, step: Step, plan: Plan, executor: Executor | None = None,
-             devices: Sequence[str] = (), callbacks: Sequence[object] = ()) -> None:
+             devices: Sequence[str | None] = (), callbacks: Sequence[object] = ()) -> None:
     """Print a plan and carry it out, or the rest of it if the last call was interrupted.
 
     Each configuration is a trial of the study with its scores as reports; one that is not
@@ -61,7 +61,7 @@ class _Halving:
     """The trials of one call of `run_plan`, and the files between their legs."""
 
     def __init__(self, study: StoredStudy, step: Step, executor: Executor | None,
-                 devices: Sequence[str], callbacks: Sequence[object], folder: Path) -> None:
+                 devices: Sequence[str | None], callbacks: Sequence[object], folder: Path) -> None:
         self.study, self.step, self.executor = study, step, executor
         self.devices, self.callbacks, self.folder = devices, callbacks, folder
         self.unfinished: set[int] = set()

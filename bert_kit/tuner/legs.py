@@ -46,7 +46,7 @@ Step = Callable[[Leg], float]  # trains a leg and returns its score
 
 
 def run_legs(step: Step, legs: Sequence[Leg], executor: Executor | None = None,
-             devices: Sequence[str] = ()) -> Generator[tuple[int, float | None, str | None]]:
+             devices: Sequence[str | None] = ()) -> Generator[tuple[int, float | None, str | None]]:
     """Train legs, one on a device at a time; yield (place, score, error) as each is over.
 
     The error is text, None where the step returned a score.

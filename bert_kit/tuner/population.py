@@ -122,8 +122,8 @@ class PBT(ExploitExplore):
     """
 
     def run(self, step: Step, generations: int = 10, path: str | Path = "runs/pbt", every: int = 1,
-            executor: Executor | None = None, devices: Sequence[str] = (), resume: bool = False,
-            callbacks: Sequence[object] = ()) -> Population:
+            executor: Executor | None = None, devices: Sequence[str | None] = (),
+            resume: bool = False, callbacks: Sequence[object] = ()) -> Population:
         """Train so many generations, those of an earlier run included; return the Population.
 
         Parameters
@@ -181,7 +181,7 @@ class PBT(ExploitExplore):
         return Population.load(file.parent)
 
     def _generation(self, population: Population, step: Step, states: Path, every: int,
-                    executor: Executor | None, devices: Sequence[str]) -> Population:
+                    executor: Executor | None, devices: Sequence[str | None]) -> Population:
         """Train one generation more and return the population with it."""
         last = population.lineage[-self.population:]
         _keep_only([*last, population.best], states)

@@ -29,6 +29,8 @@ from bert_kit.tuner.trial_files import export
 MODES = {"async": FIRST_COMPLETED, "waves": ALL_COMPLETED}
 Objective = Callable[[Trial], Any]  # returns a number, or {objective: number}
 Task = TypeVar("Task")
+GIVEN_UP = ("the executor gave its calls up (is its scheduler gone?): what ran is taken up by the "
+            "next call")
 ENDS = {COMPLETE: "on_trial_complete", PRUNED: "on_trial_pruned", FAILED: "on_trial_failed"}
 EVENTS = ("on_study_start", "on_trial_start", *ENDS.values(), "on_new_best", "on_study_end")
 
@@ -70,7 +72,7 @@ class Isolated(Executor):
 def run_trials(study: StoredStudy, objective: Objective, n_trials: int,
                timeout: float | None = None, executor: Executor | None = None, in_flight: int = 1,
                retries: int = 0, callbacks: Sequence[object] = (), mode: str = "async",
-               devices: Sequence[str] = (), isolate: bool = False,
+               devices: Sequence[str | None] = (), isolate: bool = False,
                trial_timeout: float | None = None, raise_errors: bool = False) -> None:
     """Ask for trials, run the objective, and tell the study, until there are enough.
 
@@ -230,6 +232,8 @@ def spread(take: Callable[[str | None], Task | None], function: Callable[[Task],
     ------
     WorkerDied
         If the executor breaks down.
+    TuningError
+        If it gives a call up, as one whose scheduler is gone.
     """
     executor = executor or Serial()
     free = list(range(len(slots)))
@@ -242,8 +246,9 @@ def spread(take: Callable[[str | None], Task | None], function: Callable[[Task],
                 return
             done, broken = wait(busy, return_when=until).done, None
             for slot, task, future in sorted((*busy[future], future) for future in done):
-                error = future.exception()
-                if isinstance(error, BrokenExecutor) and not isinstance(executor, Isolated):
+                error = TuningError(GIVEN_UP) if future.cancelled() else future.exception()
+                if future.cancelled() or (isinstance(error, BrokenExecutor)
+                                          and not isinstance(executor, Isolated)):
                     broken = error  # those that are done come first
                     continue
                 del busy[future]

@@ -3,18 +3,24 @@
     python examples/benchmarks/tuner.py                          # everything; half an hour
     python examples/benchmarks/tuner.py --work quality --seeds 5 --problems branin bert
     python examples/benchmarks/tuner.py --tables FOLDER          # and the two trained tables
+    python examples/benchmarks/tuner.py --work workers           # what one coordinator can feed
 
 All tools run the very same functions of `tuner_problems.py`, one seed after another, in this
 process. Optuna is left out where it is not installed.
 """
 
 import argparse
+import heapq
 import json
 import math
+import random
 import statistics
 import tempfile
+import threading
 import time
 import warnings
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +28,7 @@ import numpy as np
 import tuner_problems as problems
 
 from bert_kit.files import write_json
-from bert_kit.tuner import TPE, Exhausted, Grid, Random
+from bert_kit.tuner import TPE, Exhausted, Grid, Median, Random, Study
 
 try:
     import optuna
@@ -31,7 +37,8 @@ except ImportError:
 
 CHECKED = (25, 50, 100)  # trials after which the best is compared
 TIMED = 1_000  # trials of which the last are timed
-WORK = ("quality", "flight", "failures", "overhead")
+WORKERS = (10, 100, 1_000)
+WORK = ("quality", "flight", "failures", "overhead", "workers")
 
 
 def parse_arguments(words=None):
@@ -41,6 +48,8 @@ def parse_arguments(words=None):
     parser.add_argument("--seeds", type=int, default=20, help="runs of each problem")
     parser.add_argument("--first_seed", type=int, default=0)
     parser.add_argument("--problems", nargs="+", help="some of them; all by default")
+    parser.add_argument("--seconds", type=float, default=0.2,
+                        help="that a trial takes a simulated worker, on average")
     parser.add_argument("--tables", help="folder with digits_sgd.json and digits_mlp.json")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args(words)
@@ -242,6 +251,70 @@ def time_overhead(args, made):
     return figures
 
 
+class Simulated(Executor):
+    """Workers that are only waited for: a call takes them .5 to 1.5 times some seconds."""
+
+    def __init__(self, seconds):
+        self.seconds, self.rng, self.calls, self.begun = seconds, random.Random(0), [], 0
+        self.changed, self.closed = threading.Condition(), False
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def submit(self, function, /, *args):
+        future, end = Future(), time.monotonic() + self.seconds * self.rng.uniform(0.5, 1.5)
+        with self.changed:
+            self.begun += 1
+            heapq.heappush(self.calls, (end, self.begun, future, function, args))
+            self.changed.notify()
+        return future
+
+    def work(self):
+        """Finish each call when its time has come."""
+        while True:
+            with self.changed:
+                while not self.closed and (
+                        not self.calls or (left := self.calls[0][0] - time.monotonic()) > 0):
+                    self.changed.wait(left if self.calls else None)
+                if self.closed:
+                    return
+                _, _, future, function, arguments = heapq.heappop(self.calls)
+            future.set_result(function(*arguments))
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        with self.changed:
+            self.closed = True
+            self.changed.notify()
+        self.thread.join()
+
+
+def curve(trial):
+    """Five epochs towards a loss, which the pruner may cut short."""
+    loss = problems.hartmann(trial.params)
+    for epoch in range(1, 6):
+        if trial.report(epoch, loss + 1 / epoch):
+            break
+    return loss
+
+
+def feed(args, made):
+    """Print what asking, telling and storing cost where many workers wait for trials."""
+    figures = {}
+    print(f"\n{'simulated workers':24}{'trials':>8}{'wanted a s':>12}{'given a s':>12}"
+          f"{'ms a trial':>12}{'busy with trials of 60 s':>26}")
+    for count in WORKERS:
+        trials = 3 * count + 200
+        with (tempfile.TemporaryDirectory() as folder, Simulated(args.seconds) as pool,
+              closing(Study("s", problems.box(6, 0, 1), folder, pruner=Median())) as study):
+            began, spent = time.perf_counter(), time.thread_time()
+            study.optimize(curve, trials, executor=pool, in_flight=count)
+            given = trials / (time.perf_counter() - began)
+            cost = 1e3 * (time.thread_time() - spent) / trials
+        figures[count] = {"wanted": count / args.seconds, "given": given, "ms": cost}
+        print(f"{count:<24,}{trials:8,}{count / args.seconds:12,.0f}{given:12,.0f}{cost:12.2f}"
+              f"{60e3 / cost:26,.0f}", flush=True)
+    return figures
+
+
 def main(args):
     chosen = {**problems.PUBLISHED, **problems.OTHERS}
     if args.tables:
@@ -258,6 +331,8 @@ def main(args):
         figures["failures"] = fail(args, made)
     if "overhead" in args.work:
         figures["overhead"] = time_overhead(args, made)
+    if "workers" in args.work:
+        figures["workers"] = feed(args, made)
     if args.json:
         write_json(args.json, figures)
     return figures

@@ -14,8 +14,11 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 
 import bert_kit
+from bert_kit.cli import main
+from bert_kit.jobs.table import JOBS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -92,6 +95,30 @@ def test_links_and_commands_point_to_files(page):
         assert (page.parent / target).exists(), target
     for script in re.findall(r"python (examples/\S+\.py)", text):
         assert (ROOT / script).is_file(), script
+
+
+def test_the_commands_for_several_machines_are_understood(monkeypatch):
+    """Those of the kit, to the point where the job begins, and those of torchrun."""
+    text = (ROOT / "docs" / "past-one-machine.md").read_text("utf-8")
+    shell = "\n".join(code for language, _, code in FENCE.findall(text) if language == "bash")
+    lines, seen = shell.replace("\\\n", " ").replace("\\$", "$").splitlines(), []
+    values = {"$SLURM_NODEID": "1", "$head": "head", "\"": " "}
+    for line in lines:
+        for name, value in values.items():
+            line = line.replace(name, value)
+        agent, _, words = line.partition("-m bert_kit ")
+        if not words:
+            continue
+        if "torchrun" in agent:
+            arguments = agent.split("torchrun ")[1].split()
+            given = get_args_parser().parse_args([*arguments, "-m", "bert_kit"])
+            assert given.nnodes == "2" and given.nproc_per_node == "1"
+        name, *options = words.split()
+        monkeypatch.setattr(importlib.import_module(JOBS[name].module), "run", seen.append)
+        assert main([name, *options]) == 0
+    assert [options.output_dir for options in seen] == [
+        "runs/mine", "runs/rows", "runs/mine", "hyperparams", "hyperparams"]
+    assert [options.executor for options in seen[3:]] == ["dask://head:8786"] * 2
 
 
 def missing_answers(text):

@@ -81,10 +81,14 @@ def test_tables_are_looked_up_at_the_nearest_setting(problems, tmp_path):
 def test_all_work_runs_through(tuner, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tuner, "TIMED", 130)
     monkeypatch.setattr(tuner, "optuna", None)
+    monkeypatch.setattr(tuner, "WORKERS", (2, 5))
     figures = run(tuner, tmp_path / "figures.json", "--seeds", 1, "--problems", "branin",
-                  "conditional", "mixed")
+                  "conditional", "mixed", "--seconds", 0.01)
     printed = capsys.readouterr().out
-    assert set(figures) == {"quality", "flight", "failures", "overhead"}
+    assert set(figures) == {"quality", "flight", "failures", "overhead", "workers"}
+    for count, found in figures["workers"].items():
+        assert found["wanted"] == pytest.approx(100 * int(count))
+        assert 0 < found["given"] < 1.3 * found["wanted"] and found["ms"] > 0
     assert set(figures["quality"]) == {"branin", "conditional", "mixed"}
     for figure in (figures["flight"], figures["failures"], figures["overhead"],
                    *figures["quality"].values()):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from bert_kit import ConfigError, TuningError
 from bert_kit.files import read_json
 from bert_kit.tuner.trial_files import history
 from bert_kit.tuner.pruning import Median
+from bert_kit.tuner.running import Serial
 from bert_kit.tuner.tpe import TPE
 from bert_kit.tuner.space import SearchSpace
 from bert_kit.tuner.study import Study
@@ -151,6 +152,32 @@ def test_waves_are_the_same_on_mpi(tmp_path, expected):
                       "    with MPIPoolExecutor() as pool:",
                       MPI, "-n", "3", sys.executable, "-m", "mpi4py.futures")
     assert found == as_stored(expected, tmp_path)
+
+
+class Gone(Serial):
+    """An executor that gives up from its third call on, as one whose scheduler is gone."""
+
+    calls = 0
+
+    def submit(self, function, /, *args):
+        self.calls += 1
+        if self.calls < 3:
+            return super().submit(function, *args)
+        future = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+@pytest.mark.parametrize("mode", ["async", "waves"])
+def test_calls_that_an_executor_gives_up_end_the_search_and_are_no_failures(tmp_path, mode):
+    study = Study("s", SPACE, tmp_path)
+    with pytest.raises(TuningError, match="gave its calls up"):
+        study.optimize(parabola, 6, executor=Gone(), in_flight=2, mode=mode)
+    assert [trial.state for trial in study.trials] == ["complete"] * 2 + ["running"] * 2
+    study.optimize(parabola, 6 - 2)
+    assert [(trial.state, trial.failures) for trial in study.trials] == [("complete", 0)] * 6
+    study.close()
 
 
 @pytest.mark.parametrize("make,trials", [

@@ -860,6 +860,7 @@ class SearchKeywords(TypedDict, total=False):
     epochs: int | None
     eps: float
     eval_steps: int | None
+    executor: str | None
     exploit: float | None
     factors: float | Sequence[float] | None
     fast_dev_run: bool
@@ -877,7 +878,7 @@ class SearchKeywords(TypedDict, total=False):
     hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
-    jobs: int
+    jobs: int | None
     keep_top: int | None
     kernel_sizes: int | Sequence[int] | None
     label_column: str | Sequence[str] | None
@@ -917,7 +918,7 @@ class SearchKeywords(TypedDict, total=False):
     model_name_or_path: str | Path | None
     momentum: float
     muon_learning_rate: float | None
-    n_jobs: int
+    n_jobs: int | None
     n_trials: int | None
     nsp: bool
     num_epochs: int | None

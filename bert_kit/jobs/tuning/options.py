@@ -1,6 +1,7 @@
 """What a search is asked, besides what the training of its task is."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from bert_kit.jobs.tasks.texts import HEADS
 SAMPLERS = ("tpe", "random", "grid", "halving", "hyperband", "pbt")
 BY_TRIALS = SAMPLERS[:3]
 BY_LEGS = SAMPLERS[3:]  # they train some epochs, and then decide who goes on
+SCHEME = "dask://"  # of an executor
 PRUNERS = ("median", "percentile", "none")
 # Options that only some samplers use, and what they are there when nothing is said.
 ONLY_WITH: dict[str, tuple[tuple[str, ...], Any]] = {
@@ -54,8 +56,11 @@ class SearchOptions(Options):
         None, "what pbt multiplies by in a change (default: 0.8 1.2)", may_change=True)
     timeout: float | None = option(None, "seconds after which no new trial begins",
                                    may_change=True)
-    jobs: int = option(1, "trials at a time, each in a process of its own", "n_jobs", least=1,
-                       most=1_024, may_change=True)
+    jobs: int | None = option(None, "trials at a time, each in a process of its own (default: 1; "
+                              "with executor as many as it has workers)", "n_jobs", least=1,
+                              most=1_024, may_change=True)
+    executor: str | None = option(None, "scheduler of a Dask cluster whose workers run the trials, "
+                                  "as dask://HOST:PORT", may_change=True)
     keep_top: int | None = option(None, "models of the best trials to keep (default: 3; with "
                                   "folds none)", least=0, may_change=True)
     train_best: bool = option(True, "train once more with the best, and score the test rows",
@@ -89,6 +94,9 @@ class SearchOptions(Options):
             elif self.sampler not in samplers and value != getattr(type(self), name):
                 raise UsageError(f"{name} is {value}, which {self.sampler} does not use; leave it "
                                  f"out, or choose {' or '.join(samplers)}")
+        if self.executor is not None and not re.fullmatch(rf"{SCHEME}[^/\s]+:\d+", self.executor):
+            raise ConfigError(f"executor is {self.executor!r}; expected {SCHEME}HOST:PORT, the "
+                              "address of a Dask scheduler")
         if self.study_name is not None and (
                 "/" in self.study_name or self.study_name in (".", "..")):
             raise ConfigError(f"study_name is {self.study_name!r}; expected the name of a folder")

@@ -8,19 +8,14 @@ one head, `tune_all_classifiers` for several.
 import contextlib
 import dataclasses
 import math
-import multiprocessing
-import os
 import statistics
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.evaluation import Finding, format_leaderboard
@@ -43,6 +38,7 @@ from bert_kit.jobs.tuning.legs import BertStep, SameSeed
 from bert_kit.jobs.tuning.options import BY_LEGS, BY_TRIALS, search_options
 from bert_kit.jobs.tuning.spaces import search_space
 from bert_kit.jobs.tuning.trial import Objective, adaptive_patience, tokenized_rows, trial_options
+from bert_kit.jobs.tuning.workers import threads_of_a_trial, workers
 from bert_kit.training import best_precision, choose_device
 from bert_kit.tuner import (PBT, TPE, Grid, Hyperband, KeepTop, LoggingCallback, Median,
                             Percentile, Population, Random, SearchSpace, Study, SuccessiveHalving,
@@ -225,26 +221,16 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
         What to try, by names that are options of training; by default that of the task.
     """
     search = prepare(options, space)
-    rows, fingerprint = read_rows(search)
-    search = dataclasses.replace(search, metric=search.task.metric(search.base, rows.parts))
-    if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
-        base, usual = search.base, usual_epochs(search.task, search.base)
-        steps = math.ceil(len(rows.datasets["train"])
-                          / (base.batch_size * base.gradient_accumulation_steps))
-        epochs = min(planned_epochs(search.task, base, steps), MOST_LEGS * usual)
-        search = dataclasses.replace(search, base=base.replace(
-            num_train_epochs=epochs, min_steps=None))
-        if epochs > usual:
-            options.say(f"epochs    {epochs}, of {steps} steps each: fewer teach nothing "
-                        "(--num_train_epochs)")
-    options.say(f"data      {rows.parts.description}\nsearch    {options.sampler} over "
-                f"{', '.join(parameter.name for parameter in search.space.parameters)}, in "
-                f"{search.folder}\ntraining  {search.base.precision}, threads "
-                f"{search.base.threads}, jobs {options.jobs}")
-    note = dropout_note(search.task, search.base)
-    if note is not None:
-        options.say(note)
-    with workers(options) as pool:
+    with workers(options) as pool:  # or an error, before anything is written
+        rows, fingerprint = read_rows(search)
+        search = _with_rows(search, rows)
+        options.say(f"data      {rows.parts.description}\nsearch    {options.sampler} over "
+                    f"{', '.join(parameter.name for parameter in search.space.parameters)}, in "
+                    f"{search.folder}\ntraining  {search.base.precision}, threads "
+                    f"{search.base.threads}, jobs {_jobs(pool)}")
+        note = dropout_note(search.task, search.base)
+        if note is not None:
+            options.say(note)
         config = SEARCHES[options.sampler](search, pool)
     config = {**config, "study": str(search.folder), "sampler": options.sampler,
               "folds": options.folds, "data": fingerprint}
@@ -268,6 +254,28 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
     options.say(f"saved in {search.folder}{again}")
     check_learned(config["verdict"], options.strict, search.folder)
     return config
+
+
+def _with_rows(search: Search, rows: Rows) -> Search:
+    """Return a search with what its rows decide: the metric, and the epochs of legs."""
+    options, base = search.options, search.base
+    search = dataclasses.replace(search, metric=search.task.metric(base, rows.parts))
+    if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
+        usual = usual_epochs(search.task, base)
+        steps = math.ceil(len(rows.datasets["train"])
+                          / (base.batch_size * base.gradient_accumulation_steps))
+        epochs = min(planned_epochs(search.task, base, steps), MOST_LEGS * usual)
+        search = dataclasses.replace(search, base=base.replace(
+            num_train_epochs=epochs, min_steps=None))
+        if epochs > usual:
+            options.say(f"epochs    {epochs}, of {steps} steps each: fewer teach nothing "
+                        "(--num_train_epochs)")
+    return search
+
+
+def _jobs(pool: dict[str, Any]) -> int:
+    """Return how many trials run at a time."""
+    return max(1, len(pool.get("devices", ())))
 
 
 def _verdict(search: Search, rows: Rows, config: Config) -> Verdict:
@@ -320,7 +328,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
         **{name: value for name, value in given.items() if value is not None},
         "output_dir": str(folder), "resume": None, "max_length": default_length(task, options),
         "precision": options.precision or best_precision(choose_device(options.device)),
-        "threads": options.threads or max(1, torch.get_num_threads() // options.jobs), **begun})
+        "threads": options.threads or threads_of_a_trial(options), **begun})
     middle = space.from_row(np.full(len(space.parameters), 0.5))
     check_options(task, trial_options(base, middle), any_rate=options.learning_rate is None)
     if options.sampler in BY_LEGS:
@@ -348,30 +356,6 @@ def read_rows(search: Search) -> tuple[Rows, str]:
     return rows, fingerprint
 
 
-@contextlib.contextmanager
-def workers(options: Any) -> Iterator[dict[str, Any]]:
-    """Give the options of parallel trials: as many processes as jobs, or this one."""
-    if options.jobs == 1:
-        yield {}
-        return
-    gpus = torch.cuda.device_count() if choose_device(options.device).type == "cuda" else 0
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"),
-                             _end_with_the_search) as executor:
-        yield {"executor": executor,
-               "devices": tuple(f"cuda:{i % gpus}" for i in range(options.jobs)) if gpus else ()}
-
-
-def _end_with_the_search() -> None:
-    """Let a worker process end when the one that began it is gone, for instance killed."""
-    parent: Any = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
     """Train whole trials, one set of parameters each."""
     options = search.options
@@ -380,7 +364,7 @@ def _search_by_trials(search: Search, pool: dict[str, Any]) -> Config:
     with closing(search.study(DRAWS[options.sampler](), CUTS[options.pruner])) as study:
         over = sum(trial.over for trial in study.trials)
         study.optimize(objective, max(0, options.n_trials - over), options.timeout,
-                       in_flight=options.jobs, **pool,
+                       in_flight=_jobs(pool), **pool,
                        callbacks=[search.log(), KeepTop(options.keep_top)])
         trial = best_trial(study)
     best = trial_options(search.base, trial.params)
