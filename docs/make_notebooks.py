@@ -39,7 +39,8 @@ def markdown_cell(text):
 
 
 def code_cell(number, code, printed):
-    output = {"name": "stdout", "output_type": "stream", "text": [*(printed or "").splitlines(True)]}
+    text = (printed or "").splitlines(keepends=True)
+    output = {"name": "stdout", "output_type": "stream", "text": text}
     return {"cell_type": "code", "execution_count": number, "metadata": {},
             "outputs": [output] if printed else [], "source": lines(code)}
 
@@ -47,8 +48,8 @@ def code_cell(number, code, printed):
 def notebook(page):
     """Return the text of a page's notebook, in format 4.5."""
     title, rest = page.read_text("utf-8").split("\n", 1)
-    text = (f"{title}\n\n*Written from docs/{page.name}. The cells need the kit: `pip install -e .` "
-            f"in its folder.*\n{rest}")
+    text = (f"{title}\n\n*Written from docs/{page.name}. The cells need the kit: "
+            f"`pip install -e .` in its folder.*\n{rest}")
     cells, end = [], 0
     for number, match in enumerate(BLOCK.finditer(text), 1):
         if text[end:match.start()].strip():
