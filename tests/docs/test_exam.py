@@ -34,7 +34,7 @@ CONFIG = BertConfig(vocab_size=41, hidden_size=12, num_hidden_layers=2, num_atte
 def pieces(case):
     """Return the names of a case as it stands, and as it should be."""
     text = PAGE.read_text("utf-8").split(f"**Case {case}.**")[1]
-    lines = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0].splitlines()
     number, right = MENDED[case]
     mended = [*lines]
     wrong = mended.pop(number - 1)

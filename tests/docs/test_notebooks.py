@@ -82,7 +82,7 @@ def test_it_holds_all_of_the_page(page):
         printed = after and after[1] == "text" and (
             not text[fences[place].end():after.start()].strip())
         shown = "".join(line for output in cell["outputs"] for line in output["text"])
-        assert shown == (after[3] if printed else "")
+        assert shown == (after[3] if after and printed else "")
     told = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     outside_code = FENCE.sub("", text)
     for heading in re.findall(r"^#+ .*$", outside_code, re.MULTILINE):
