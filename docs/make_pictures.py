@@ -90,7 +90,7 @@ def schedule():
 
 
 def densities():
-    """Page 09: what TPE knows after ten trials, and where it looks next."""
+    """Page 10: what TPE knows after ten trials, and where it looks next."""
     space = SearchSpace().continuous("x", 0.0, 1.0).parameters
     good, bad = np.array([0.58, 0.66, 0.71]), np.array([0.05, 0.2, 0.33, 0.45, 0.8, 0.9, 0.97])
     xs = np.linspace(0, 1, 201)
@@ -107,7 +107,7 @@ def densities():
 
 
 def packing():
-    """Page 12: eight rows as a grid, and the same tokens packed."""
+    """Page 15: eight rows as a grid, and the same tokens packed."""
     lengths = torch.tensor([3, 9, 5, 14, 7, 4, 11, 6])
     mask = torch.arange(16) < lengths[:, None]
     index = Packing.of(mask, mask.shape, mask.device).index[:int(mask.sum())]
