@@ -21,14 +21,18 @@ ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def _operands(operation, args):
-    """Return the two matrices (or stacks of them) of a product, None for any other operation."""
+    """Return the two matrices (or stacks of them) of each product of an operation."""
     if operation in (aten.mm, aten.bmm):
-        return args[:2]
+        return [args[:2]]
     if operation in (aten.addmm, aten.baddbmm):  # the first one is added
-        return args[1:3]
+        return [args[1:3]]
     if operation is ONEDNN:
-        return args[0].flatten(0, -2), args[1].t()
-    return None
+        return [(args[0].flatten(0, -2), args[1].t())]
+    if operation is aten._scaled_dot_product_flash_attention_for_cpu:
+        query, key, value = args[:3]  # (B, H, S, W)
+        weights = query.new_empty(1).expand(*query.shape[:-1], key.shape[-2])
+        return [(query, key.transpose(-2, -1)), (weights.contiguous(), value)]
+    return []
 
 
 class _Watch(TorchDispatchMode):
@@ -43,8 +47,9 @@ class _Watch(TorchDispatchMode):
         operands = _operands(func.overloadpacket, args)
         if torch._C._current_graph_task_id() != -1:  # torch's way to say: within backward
             self.trains = True
-        elif operands is not None:
-            self.forward.append(tuple((tuple(x.shape), x.stride(), x.dtype) for x in operands))
+        elif operands:
+            self.forward += [tuple((tuple(x.shape), x.stride(), x.dtype) for x in pair)
+                             for pair in operands]
         else:
             with self:  # such as linear, which in inference mode arrives whole
                 result = func.decompose(*args, **kwargs)
