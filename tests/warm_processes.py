@@ -4,6 +4,7 @@ A server reads torch and the kit once. What it forks is a process of its own, wi
 folder and signals, as `python -m bert_kit …` or `python script.py …` would be.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -53,6 +54,7 @@ def run(*arguments: object, folder: Path = Path(), input: str = "", limit: float
 
 def _become(arguments: list[str], folder: str, variables: dict[str, str], log: Path) -> None:
     """Be `python arguments` in this process, which was forked for it."""
+    gc.freeze()  # what was forked is not looked at again, nor copied
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)

@@ -2,23 +2,23 @@
 
     KILLS=50 python -m pytest -n 0 -s tests/ground/test_faults.py     # of each of the four jobs
 
-A server that has everything imported forks a process for each run, so that a moment of its life is
-a moment of the job.
+Each run is forked from a process that has everything imported, so that a moment of its life is a
+moment of the job.
 """
 
 import json
 import os
 import random
 import re
+import resource
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
-from tiny_jobs import WORDS, environment, tiny_bert, write_table
+import warm_processes
+from tiny_jobs import WORDS, tiny_bert, write_table
 
 from bert_kit.files import REPLACED, TEMPORARY, read_json
 from bert_kit.weights import read_safetensors
@@ -37,72 +37,36 @@ def write_documents(path, count):
     return path
 
 
-SERVER = """
-import json, os, resource, sys
-import sklearn.metrics, torch
-from bert_kit import cli, estimator, learn_actively, pretrain, train_classifier, tune_classifier
-for line in sys.stdin:
-    process = os.fork()
-    if not process:
-        arguments, largest = json.loads(line)
-        if largest:  # file that may be written, in bytes: a disk that is full
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        try:
-            os._exit(cli.main(arguments) or 0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(70)
-    print(process, flush=True)
-    sys.stdin.readline()  # until then a process that has ended keeps its number
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-"""
 COMMON = ["--device", "cpu", "--precision", "float32", "--verbosity", "0", "--plots", "false",
           "--resume", "auto"]
 SMALL = [*COMMON, "--max_length", "16", "--batch_size", "8", "--threads", "1", "--num_epochs"]
 
 
-class Server:
-    """Runs jobs one at a time, each in a process of its own."""
+def begin(arguments, log, largest_file=None):
+    """Start `bert-kit arguments`; a disk that is full takes files of so many bytes."""
+    process = warm_processes.start("-m", "bert_kit", *arguments, folder=log.parent, log=log)
+    if largest_file is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE,
+                         (largest_file, resource.RLIM_INFINITY))
+    return process
 
-    def __init__(self, log):
-        self.log = log
-        with open(log, "w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=errors, text=True, env=environment())
 
-    def begin(self, arguments, largest_file=None):
-        """Start a job; return its process's number."""
-        self.seen = len(self.log.read_text())
-        return self._ask(json.dumps([[str(word) for word in arguments], largest_file]))
+def end(process):
+    """Wait for a job and return its exit code."""
+    process.join()
+    return process.exitcode
 
-    def end(self):
-        """Wait for the job and return its exit code."""
-        return self._ask("")
 
-    def run(self, arguments, largest_file=None):
-        """Do a job; return its exit code and what it said."""
-        self.begin(arguments, largest_file)
-        return self.end(), self.log.read_text()[self.seen:]
-
-    def close(self):
-        """End the server."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def _ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+def run(arguments, log, largest_file=None):
+    """Do a job; return its exit code and what it said."""
+    code = end(begin(arguments, log, largest_file))
+    return code, log.with_suffix(".err").read_text()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("server") / "errors.txt")
-    yield running
-    running.close()
+def log(tmp_path_factory):
+    """Where jobs print to; see `warm_processes`."""
+    return tmp_path_factory.mktemp("logs") / "log"
 
 
 @pytest.fixture(scope="module")
@@ -224,27 +188,27 @@ def assert_whole(folder):
 
 @pytest.fixture(scope="module", params=[Training(), Search(), Campaign(), Store()],
                 ids=lambda job: type(job).__name__.lower())
-def job(request, server, files, tmp_path_factory):
+def job(request, log, files, tmp_path_factory):
     """A job that has run once, unbroken: it knows its `goal` and took so many `seconds`."""
     job, out, begun = request.param, tmp_path_factory.mktemp("whole") / "out", time.monotonic()
-    assert server.run(job.arguments(files, out)) == (0, "")
+    assert run(job.arguments(files, out), log) == (0, "")
     job.seconds, job.goal = time.monotonic() - begun, job.outcome(out)
     return job
 
 
-def test_killed_at_random_moments_again_and_again(job, server, files, tmp_path):
+def test_killed_at_random_moments_again_and_again(job, log, files, tmp_path):
     rng, killed, runs = random.Random(0), 0, 0
     while killed < KILLS:
         out, saved, runs, begun = tmp_path / f"broken-{runs}", None, runs + 1, time.monotonic()
         ended = False
         while not ended:  # one run, killed until it comes through
             assert time.monotonic() - begun < LONGEST, f"no end after {killed} kills"
-            process = server.begin(job.arguments(files, out))
+            process = begin(job.arguments(files, out), log)
             if killed < KILLS:
                 time.sleep(rng.uniform(0, 0.6 * job.seconds))
-                os.kill(process, signal.SIGKILL)
-            code = server.end()
-            assert code in (0, -signal.SIGKILL), server.log.read_text()
+                process.kill()
+            code = end(process)
+            assert code in (0, -signal.SIGKILL), log.with_suffix(".err").read_text()
             killed, ended = killed + (code != 0), code == 0
             if out.exists():
                 assert_whole(out)
@@ -255,29 +219,28 @@ def test_killed_at_random_moments_again_and_again(job, server, files, tmp_path):
     print(f"\n{type(job).__doc__} {killed} kills in {runs} runs, of {job.seconds:.1f} s unbroken")
 
 
-def test_a_full_disk_is_one_line_and_the_job_goes_on_with_room(job, server, files, tmp_path):
-    code, error = server.run(job.arguments(files, tmp_path / "full"), largest_file=12_000)
+def test_a_full_disk_is_one_line_and_the_job_goes_on_with_room(job, log, files, tmp_path):
+    code, error = run(job.arguments(files, tmp_path / "full"), log, largest_file=12_000)
     assert code == 1 and error.count("\n") == 1 and re.search(
         "File too large|disk", error), error
     if (tmp_path / "full").exists():
         assert_whole(tmp_path / "full")
-    assert server.run(job.arguments(files, tmp_path / "full")) == (0, "")
+    assert run(job.arguments(files, tmp_path / "full"), log) == (0, "")
     assert job.outcome(tmp_path / "full") == job.goal
 
 
-def test_a_second_process_in_the_folder_is_told_so_and_harms_nothing(job, server, files, tmp_path):
-    out, second = tmp_path / "out", Server(tmp_path / "errors.txt")
-    process = server.begin(job.arguments(files, out))
+def test_a_second_process_in_the_folder_is_told_so_and_harms_nothing(job, log, files, tmp_path):
+    out = tmp_path / "out"
+    process = begin(job.arguments(files, out), log)
     while not list(out.glob("**/manifest.json")):
         time.sleep(0.002)
     shares = isinstance(job, Search)  # its trials are for all who come
-    os.kill(process, signal.SIGCONT if shares else signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGCONT if shares else signal.SIGSTOP)
     try:
-        code, error = second.run(job.arguments(files, out))
+        code, error = run(job.arguments(files, out), tmp_path / "second")
     finally:
-        os.kill(process, signal.SIGCONT)
-        second.close()
-    assert server.end() == 0
+        os.kill(process.pid, signal.SIGCONT)
+    assert end(process) == 0
     if shares:
         assert code == 0, error
         assert 3 <= len(job.records(out)) <= 6
@@ -288,17 +251,17 @@ def test_a_second_process_in_the_folder_is_told_so_and_harms_nothing(job, server
 
 
 @pytest.mark.parametrize("job", [Training()], indirect=True, ids=["training"])
-def test_rows_that_vanish_and_come_back(job, server, files, tmp_path):
+def test_rows_that_vanish_and_come_back(job, log, files, tmp_path):
     out, rows = tmp_path / "out", tmp_path / "rows.csv"
     rows.write_bytes(files["rows"].read_bytes())
-    process = server.begin(job.arguments({**files, "rows": rows}, out))
+    process = begin(job.arguments({**files, "rows": rows}, out), log)
     while not list(out.glob("checkpoint-*")):
         time.sleep(0.002)
-    os.kill(process, signal.SIGKILL)
-    assert server.end() == -signal.SIGKILL
+    process.kill()
+    assert end(process) == -signal.SIGKILL
     rows.rename(tmp_path / "away.csv")
-    code, error = server.run(job.arguments({**files, "rows": rows}, out))
+    code, error = run(job.arguments({**files, "rows": rows}, out), log)
     assert code == 1 and error.count("\n") == 1 and "rows.csv" in error
     (tmp_path / "away.csv").rename(rows)
-    assert server.run(job.arguments({**files, "rows": rows}, out)) == (0, "")
+    assert run(job.arguments({**files, "rows": rows}, out), log) == (0, "")
     assert job.outcome(out) == job.goal
