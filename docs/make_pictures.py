@@ -21,7 +21,7 @@ import random
 from pathlib import Path
 
 import torch
-from drawing import Chart, box, label, line, named, picture
+from drawing import Chart, box, brace, label, line, named, picture
 from model_pictures import PICTURES as MODEL_PICTURES
 from search_pictures import PICTURES as SEARCH_PICTURES
 
@@ -112,15 +112,20 @@ def learning_curve(runs):
     """A healthy loss of masked tokens: a first fall, the plateau, and how it is left"""
     run = runs["curve"]
     steps, loss, unigram = run["steps"], run["loss"], run["unigram"]
-    first = math.log(run["vocabulary"])
+    first, places = math.log(run["vocabulary"]), [math.log2(step) for step in steps]
     top, bottom = math.ceil(first), math.floor(min(loss))
-    chart = Chart(64, 46, 560, 250, (0, steps[-1]), (bottom, top))
-    ticks = [*range(0, steps[-1], 1000)]
-    return 660, 350, [
-        chart.axes("step", "loss of masked tokens", ticks, range(bottom, top + 1)),
-        chart.level(first, f"ln V = {first:.2f}: every piece is as likely as any other"),
-        chart.level(unigram, f"{unigram:.2f}: token counts alone", "orange"),
-        chart.curve(steps, loss, "blue")]
+    chart = Chart(64, 76, 560, 250, (places[0], places[-1]), (bottom, top))
+    ticks = [(math.log2(50 * 2**k), f"{50 * 2**k}") for k in range(7)]
+    parts = [chart.axes("step, twice as many at each mark", "loss of masked tokens", ticks,
+                        range(bottom, top + 1)),
+             chart.level(first, f"ln V = {first:.2f}: every piece is as likely as any other"),
+             chart.level(unigram, f"{unigram:.2f}: token counts alone", "orange"),
+             chart.curve(places, loss, "blue")]
+    for begin, end, text in ((50, 200, "first fall: counts"), (200, 400, "plateau"),
+                             (400, steps[-1], "second fall: what stands around a token")):
+        x, far = (chart.at(math.log2(step), top)[0] for step in (begin, end))
+        parts.append(brace(x + 3, 40, far - x - 6, text))
+    return 660, 380, parts
 
 
 def learning(runs):
