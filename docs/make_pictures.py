@@ -1,158 +1,256 @@
-"""Draw docs/pictures/*.svg from the kit's own functions; an SVG is text, so nothing else is needed.
+"""Draw docs/pictures/*.svg from the kit's own functions and from runs whose numbers are stored.
 
     PYTHONPATH=. python docs/make_pictures.py
+
+The numbers of trained models stand in docs/pictures/runs.json, each run with what gave it. This
+trains the alphabet again (15 seconds on one core):
+
+    PYTHONPATH=. python docs/make_pictures.py --train
+
+and this stores a learning curve from the folder of a run, with the loss that its last lines call
+the unigram entropy (the command is CURVE below; on a core that others used too, 50 minutes):
+
+    PYTHONPATH=. python docs/make_pictures.py --curve runs/curve 6.1
 """
 
+import argparse
+import csv
+import json
 import math
+import random
 from pathlib import Path
 
-import numpy as np
 import torch
+from drawing import Chart, box, brace, label, line, named, picture
+from model_pictures import PICTURES as MODEL_PICTURES
+from search_pictures import PICTURES as SEARCH_PICTURES
 
-from bert_kit.model import GELU, Packing, attend
+from bert_kit import (BertConfig, BERTForMaskedLM, Tokenizer, compute_mlm_loss,
+                      create_mlm_dataloader)
+from bert_kit.model import Packing
 from bert_kit.training import schedule_factor
-from bert_kit.tuner import SearchSpace
-from bert_kit.tuner.tpe import Parzen
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"  # Okabe & Ito 2008
-PALE = "#eeeeee"
-
-
-def rectangle(x, y, width, height, fill):
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}"/>'
+FOLDER = Path(__file__).with_name("pictures")
+CURVE = ("python examples/pretrain_mlm.py --model bert-tiny --vocab_size 4000 --max_length 64 "
+         "--optim adamw --mask_probability 0.15 --epochs 4 --output_dir runs/curve")
 
 
-def words(x, y, text, anchor="middle", fill="#222222"):
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{fill}">{text}</text>'
+# ---- runs
+
+def train_alphabet():
+    """The run of the page "See it learn": losses, the probability of e, and attention."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters])
+    draw, rows = random.Random(0), []
+    for _ in range(2000):
+        length = draw.randint(5, 9)
+        start = draw.randrange(27 - length)
+        rows.append(" ".join(letters[start:start + length]))
+    question = tokenizer.encode("c d [MASK] f g", allow_special_tokens=True)
+    ids, place = torch.tensor([question.ids]), question.ids.index(tokenizer.mask_id)
+    torch.manual_seed(0)
+    model = BERTForMaskedLM(BertConfig(
+        vocab_size=31, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=13, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0, initializer_range=0.1))
+    loader = create_mlm_dataloader(rows, tokenizer, batch_size=32, max_length=13)
+    total, losses, found = 8 * len(loader), [], []
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+    for _ in range(8):
+        for batch in loader:
+            with torch.no_grad():
+                shares = model(ids)[0, place].softmax(-1)
+            found.append(shares[tokenizer.encode("e").ids[1]].item())
+            optimizer.param_groups[0]["lr"] = 5e-3 * schedule_factor(len(losses), "linear",
+                                                                     total // 10, total)
+            loss = compute_mlm_loss(model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    padded = torch.tensor([[*question.ids, tokenizer.pad_id, tokenizer.pad_id]])
+    with torch.no_grad():
+        weights, = model.eval().bert(padded, padded != tokenizer.pad_id,
+                                     output_attentions=True).attentions
+    every = 6  # steps for one point of the curves
+    return {"command": "docs/make_pictures.py --train", "steps": [*range(every, total + 1, every)],
+            "loss": [round(sum(losses[k:k + every]) / every, 3) for k in range(0, total, every)],
+            "probability": [round(found[k + every - 1], 3) for k in range(0, total, every)],
+            "tokens": tokenizer.tokens(padded[0].tolist()),
+            "attention": [[[round(100 * weight) for weight in row] for row in head[:ids.shape[1]]]
+                          for head in weights[0].tolist()]}
 
 
-def shade(share):
-    """From white (0) to blue (1)."""
-    red, green, blue = (round(255 - share * (255 - full)) for full in (0x00, 0x72, 0xB2))
-    return f"#{red:02x}{green:02x}{blue:02x}"
+def read_curve(folder, unigram):
+    """Return the losses of a run's metrics.csv."""
+    with open(Path(folder, "metrics.csv"), encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("loss")]
+    return {"command": CURVE, "unigram": unigram, "vocabulary": 4000,
+            "steps": [int(row["step"]) for row in rows],
+            "loss": [round(float(row["loss"]), 3) for row in rows]}
 
 
-def curves(x, y, width, height, xs, named, top, legend=1.0):
-    """Lines over a frame: `named` is {label: (colour, ys)}, ys from 0 to `top`."""
-    parts = [f'<path d="M{x} {y}V{y + height}H{x + width}" fill="none" stroke="{GREY}"/>']
-    for place, (label, (colour, ys)) in enumerate(named.items()):
-        points = " ".join(f"{x + width * (a - xs[0]) / (xs[-1] - xs[0]):.1f},"
-                          f"{y + height * (1 - b / top):.1f}" for a, b in zip(xs, ys, strict=True))
-        parts += [f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
-                  words(x + legend * width - 4, y + 14 + 18 * place, label, "end", colour)]
-    return parts
-
-
-def attention():
-    """Page 04: the weights of three heads, the last two keys being padding."""
-    tokens = ["[CLS]", "the", "cat", "sat", "[SEP]", "[PAD]", "[PAD]"]
-    wave = torch.arange(3 * 7 * 5, dtype=torch.float64).reshape(1, 3, 7, 5)
-    real = torch.arange(7) < 5
-    _, weights = attend(2 * torch.cos(wave), 2 * torch.sin(1.3 * wave), wave, real)
-    parts, cell = [], 26
-    for head in range(3):
-        left = 60 + head * 245
-        parts.append(words(left + 3.5 * cell, 20, f"head {head}"))
-        for i, row in enumerate(weights[0, head].tolist()):
-            parts.append(words(left - 6, 96 + i * cell, tokens[i], "end"))
-            parts += [rectangle(left + j * cell, 79 + i * cell, cell - 1, cell - 1,
-                                shade(weight) if real[j] else PALE)
-                      for j, weight in enumerate(row)]
-        parts += [f'<g transform="translate({left + j * cell + 16} 74) rotate(-60)">'
-                  + words(0, 0, token, "start") + "</g>" for j, token in enumerate(tokens)]
-    return 750, 268, parts
-
-
-def activation():
-    """Page 05: GELU beside ReLU."""
-    xs = np.linspace(-4, 3, 141)
-    lift = 0.3  # so that what lies below 0 is seen
-    smooth = GELU()(torch.tensor(xs)).numpy()
-    return 420, 220, [
-        *curves(30, 15, 370, 180, xs, {"GELU": (BLUE, smooth + lift),
-                                       "ReLU": (ORANGE, np.maximum(xs, 0) + lift)}, 3 + lift,
-                legend=0.5),
-        f'<path d="M30 {15 + 180 * (1 - lift / (3 + lift)):.1f}h370" stroke="{GREY}" '
-        'stroke-dasharray="3"/>',
-        words(22, 183, "0", "end"), words(30, 212, "-4"), words(241, 212, "0"),
-        words(400, 212, "3")]
-
+# ---- training
 
 def schedule():
-    """Page 07: the learning rate over 100 steps with 20 of warm-up."""
+    """The learning rate over 100 steps: it climbs for 20, then stays, or falls"""
+    chart = Chart(70, 46, 420, 190, (0, 100), (0, 1.05))
     steps = range(101)
-    named = {kind: (colour, [schedule_factor(step, kind, 20, 100) for step in steps])
-             for kind, colour in (("constant", GREY), ("cosine", ORANGE), ("linear", BLUE))}
-    return 420, 220, [*curves(40, 15, 360, 180, steps, named, 1.1),
-                      words(34, 36, "1", "end"), words(34, 198, "0", "end"),
-                      words(40, 212, "step 0"), words(112, 212, "20"),
-                      words(400, 212, "100", "end")]
+    parts = [chart.axes("step", "learning rate", (0, 20, 40, 60, 80, 100),
+                        ((0, "0"), (0.5, "half"), (1, "highest")))]
+    places = {"constant": (60, 1.05), "cosine": (57, 0.66), "linear": (38, 0.44)}
+    for kind, colour in (("constant", "green"), ("cosine", "orange"), ("linear", "blue")):
+        parts += [chart.curve(steps, [schedule_factor(step, kind, 20, 100) for step in steps],
+                              colour),
+                  label(*chart.at(*places[kind]), kind, "start", colour)]
+    return 560, 290, [*parts, line([chart.at(20, 0), chart.at(20, 1)], dashed=True),
+                      label(*chart.at(10, 0.06), "warm-up", fill="dim", size=13)]
 
 
-def densities():
-    """Page 10: what TPE knows after ten trials, and where it looks next."""
-    space = SearchSpace().continuous("x", 0.0, 1.0).parameters
-    good, bad = np.array([0.58, 0.66, 0.71]), np.array([0.05, 0.2, 0.33, 0.45, 0.8, 0.9, 0.97])
-    xs = np.linspace(0, 1, 201)
-    better, worse = (np.exp(Parzen(space, rows[:, None], np.ones(len(rows))).log_density(
-        xs[:, None])) for rows in (good, bad))
-    top, best = 1.1 * max(better), float(xs[np.argmax(better / worse)])
-    marks = [f'<circle cx="{40 + 460 * x:g}" cy="205" r="4" fill="{colour}"/>'
-             for rows, colour in ((good, GREEN), (bad, ORANGE)) for x in rows.tolist()]
-    return 520, 240, [
-        *curves(40, 15, 460, 180, xs, {"better(x)": (GREEN, better), "worse(x)": (ORANGE, worse)},
-                top), *marks,
-        f'<path d="M{40 + 460 * best:.1f} 15v180" stroke="{BLUE}" stroke-dasharray="4"/>',
-        words(40 + 460 * best, 230, "the largest ratio: try here next", fill=BLUE)]
+def learning_curve(runs):
+    """A healthy loss of masked tokens: a first fall, the plateau, and how it is left"""
+    run = runs["curve"]
+    steps, loss, unigram = run["steps"], run["loss"], run["unigram"]
+    first, places = math.log(run["vocabulary"]), [math.log2(step) for step in steps]
+    top, bottom = math.ceil(first), math.floor(min(loss))
+    chart = Chart(64, 76, 560, 250, (places[0], places[-1]), (bottom, top))
+    ticks = [(math.log2(50 * 2**k), f"{50 * 2**k}") for k in range(7)]
+    parts = [chart.axes("step, twice as many at each mark", "loss of masked tokens", ticks,
+                        range(bottom, top + 1)),
+             chart.level(first, f"ln V = {first:.2f}: every piece is as likely as any other"),
+             chart.level(unigram, f"{unigram:.2f}: token counts alone", "orange"),
+             chart.curve(places, loss, "blue")]
+    for begin, end, text in ((50, 200, "first fall: counts"), (200, 400, "plateau"),
+                             (400, steps[-1], "second fall: what stands around a token")):
+        x, far = (chart.at(math.log2(step), top)[0] for step in (begin, end))
+        parts.append(brace(x + 3, 40, far - x - 6, text))
+    return 660, 380, parts
+
+
+def learning(runs):
+    """The alphabet run: its loss, and the probability of e in c d [MASK] f g"""
+    run = runs["alphabet"]
+    end = run["steps"][-1]
+    loss = Chart(56, 46, 240, 210, (0, end), (0, 4))
+    probability = Chart(392, 46, 240, 210, (0, end), (0, 1))
+    ticks = [*range(0, end, 100)]
+    return 660, 306, [
+        loss.axes("step", "loss of masked tokens", ticks, range(5)),
+        loss.level(math.log(31), "ln 31 = 3.43"),
+        loss.curve(run["steps"], run["loss"], "blue"),
+        probability.axes("step", "probability of e in “c d [MASK] f g”", ticks,
+                         (0, 0.25, 0.5, 0.75, 1)),
+        probability.curve(run["steps"], run["probability"], "green")]
+
+
+# ---- files and speed
+
+def checkpoint():
+    """What lies in the folder of a run and in a checkpoint, and who reads it"""
+    tree = [
+        (0, "runs/mine/", None, None),
+        (1, "config.json", "sizes, names of the classes", "model"),
+        (1, "model.safetensors", "the weights, at the best step", "model"),
+        (1, "tokenizer.json, vocab.txt, …", "the pieces", "model"),
+        (1, "metrics.csv, results.json", "losses and scores", "person"),
+        (1, "README.md", "the model card", "person"),
+        (1, "manifest.json", "seed, versions, all settings", "run"),
+        (1, "training_args.json, split.json", "rates and steps; the rows", "run"),
+        (1, "checkpoint-500/", None, None),
+        (2, "the model's files, as above", "at step 500", "model"),
+        (2, "optimizer.pt", "both moments of each weight", "run"),
+        (2, "scaler.pt", "the scale of float16", "run"),
+        (2, "rng_state.pt", "dropout, order of the rows", "run"),
+        (2, "trainer_state.json", "step, epoch, best score, log", "run"),
+        (2, "digests.json", "SHA-256 of each file here", "run")]
+    colours = {"model": ("sky", "blue"), "person": ("sand", "orange"), "run": ("mint", "green"),
+               None: ("paper", "edge")}
+    parts = []
+    for number, (depth, name, what, reader) in enumerate(tree):
+        y, x = 16 + 32 * number, 16 + 26 * depth
+        fill, _ = colours[reader]
+        if depth:
+            parts.append(line([(x - 14, y - (6 if tree[number - 1][3] is None else 19)),
+                               (x - 14, y + 13), (x - 2, y + 13)], width=1))
+        parts.append(label(x + 8, y + 18, name, "start", weight=600) if what is None else
+                     box(x, y, 600 - x, 26, fill, radius=4)
+                     + label(x + 8, y + 18, name, "start", size=13)
+                     + label(340, y + 18, what, "start", "ink", 13))
+    y = 16 + 32 * len(tree) + 12
+    for number, (reader, text) in enumerate((
+            ("model", "read by load_pretrained, predict and transformers"),
+            ("run", "read by --resume auto"), ("person", "for you"))):
+        x, top = ((16, y), (16, y + 26), (240, y + 26))[number]
+        parts += [box(x, top, 16, 16, colours[reader][0], colours[reader][1]),
+                  label(x + 23, top + 13, text, "start", "dim", 13)]
+    y += 86
+    parts.append(label(16, y - 12, "model.safetensors, from its first byte to its last", "start",
+                       weight=600))
+    for x, width, text, what in ((16, 92, "8 bytes", "N, its length"),
+                                 (112, 236, "N bytes of JSON", "name, type, shape, from, to"),
+                                 (352, 248, "the numbers", "row by row, no gaps; 0 is here")):
+        parts += [named(x, y, width, 32, text, "sky", "blue", size=13),
+                  label(x, y + 50, what, "start", "dim", 13)]
+    parts += [line([(352, y - 6), (352, y + 38)], "ink", 2)]
+    return 620, y + 66, parts
 
 
 def packing():
-    """Page 15: eight rows as a grid, and the same tokens packed."""
+    """Eight rows as a grid, and the same tokens packed"""
     lengths = torch.tensor([3, 9, 5, 14, 7, 4, 11, 6])
     mask = torch.arange(16) < lengths[:, None]
     index = Packing.of(mask, mask.shape, mask.device).index[:int(mask.sum())]
-    colours = [BLUE, ORANGE, GREEN, GREY, "#56B4E9", "#E69F00", "#CC79A7", "#F0E442"]
-    parts = [words(20, 16, f"8 rows of 16: 128 places, {int(mask.sum())} tokens", "start")]
+    fills = [(colour, share) for share in (1.0, 0.5)
+             for colour in ("blue", "orange", "green", "purple")]
+    side, right, parts = 18, 346, []
+
+    def place(x, y, row):
+        return box(x, y, side - 2, side - 2, fills[row][0], share=fills[row][1], radius=2)
+
+    parts += [label(16, 26, f"8 rows of 16: 128 places, {int(mask.sum())} tokens", "start"),
+              label(right, 26, f"packed, the shortest row first: {int(mask.sum())}", "start")]
     for row, length in enumerate(lengths.tolist()):
-        parts += [rectangle(20 + 14 * s, 26 + 14 * row, 12, 12,
-                            colours[row] if s < length else PALE) for s in range(16)]
-    parts.append(words(290, 16, f"packed, the shortest row first: {int(mask.sum())}", "start"))
-    parts += [rectangle(290 + 14 * (n % 16), 26 + 14 * (n // 16), 12, 12, colours[row])
+        parts += [place(16 + side * s, 40 + side * row, row) if s < length
+                  else box(16 + side * s, 40 + side * row, side - 2, side - 2, "pale", radius=2)
+                  for s in range(16)]
+    parts += [place(right + side * (n % 16), 40 + side * (n // 16), row)
               for n, row in enumerate((index // 16).tolist())]
-    return 530, 145, parts
+    return 660, 202, parts
 
 
-def masking():
-    """Page 02: of a hundred tokens fifteen are chosen, and what the model reads there."""
-    chosen = [math.floor(100 * (i + 0.5) / 15) for i in range(15)]
-    colours = [BLUE] * 3 + [ORANGE] + [BLUE] * 5 + [GREEN] + [BLUE] * 4 + [ORANGE]
-    kinds = dict(zip(chosen, colours, strict=True))
-    parts = [rectangle(20 + 14 * (n % 25), 20 + 14 * (n // 25), 12, 12, kinds.get(n, PALE))
-             for n in range(100)]
-    for line, (colour, text) in enumerate((
-            (PALE, "85 tokens: read as they are, no answer asked"), (BLUE, "12: [MASK]"),
-            (ORANGE, "2: a random piece"), (GREEN, "1: the token itself"))):
-        parts += [rectangle(400, 20 + 18 * line, 12, 12, colour),
-                  words(420, 31 + 18 * line, text, "start")]
-    return 700, 95, parts
+PICTURES = {**MODEL_PICTURES, **SEARCH_PICTURES, "schedule": schedule, "learning": learning,
+            "learning-curve": learning_curve, "checkpoint": checkpoint, "packing": packing}
+OF_RUNS = {"attention", "learning", "learning-curve"}  # drawn from runs.json
 
 
-PICTURES = {function.__name__: function
-            for function in (masking, attention, activation, schedule, densities, packing)}
-
-
-def svg(draw):
+def svg(name, runs):
     """Return the text of one picture."""
-    width, height, parts = draw()
-    title = draw.__doc__.partition(": ")[2]
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-family="sans-serif" font-size="13">',
-        f"<title>{title}</title>", rectangle(0, 0, width, height, "white"), *parts, "</svg>\n"])
+    draw = PICTURES[name]
+    return picture(draw.__doc__, *(draw(runs) if name in OF_RUNS else draw()))
+
+
+def stored_runs():
+    """Return the numbers of the trained models."""
+    return json.loads((FOLDER / "runs.json").read_text("utf-8"))
+
+
+def main():
+    """Draw everything, after training or reading a run where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", action="store_true", help="train the alphabet again")
+    parser.add_argument("--curve", nargs=2, metavar=("FOLDER", "UNIGRAM"),
+                        help="read the learning curve of a run")
+    arguments = parser.parse_args()
+    runs = stored_runs()
+    if arguments.train:
+        runs["alphabet"] = train_alphabet()
+    if arguments.curve:
+        runs["curve"] = read_curve(arguments.curve[0], float(arguments.curve[1]))
+    (FOLDER / "runs.json").write_text(json.dumps(runs, separators=(",", ":")) + "\n", "utf-8")
+    for name in PICTURES:
+        (FOLDER / f"{name}.svg").write_text(svg(name, runs), "utf-8")
 
 
 if __name__ == "__main__":
-    folder = Path(__file__).with_name("pictures")
-    folder.mkdir(exist_ok=True)
-    for name, draw in PICTURES.items():
-        (folder / f"{name}.svg").write_text(svg(draw), "utf-8")
+    main()

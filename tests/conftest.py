@@ -6,6 +6,7 @@ Two processes share the files of tests, with one thread each; `-n 0` runs them i
 import gc
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -105,3 +106,17 @@ def ragged():
     lengths = torch.tensor([13, 1, 5, 9, 13, 2, 5])
     mask = (torch.arange(13) < lengths[:, None]).long()
     return ids, mask, types
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed",
+                                     exc_type=ImportError)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Debian's chromium is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()

@@ -1,8 +1,9 @@
+import base64
 import json
 import re
-import shutil
 from decimal import ROUND_HALF_UP, Decimal
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -66,6 +67,51 @@ def test_attention_and_similarity_are_the_models_own(masked_lm, tmp_path, pair):
     assert data["segments"] == row.type_ids
     assert data["texts"] == [TEXT] + [pair] * (pair is not None)
     assert data["masked"] == [] and "answer" not in data
+
+
+def vectors_of(packed, layers, heads, tokens, width):
+    """Return the queries or keys of a page (L, H, S, W)."""
+    counts = np.frombuffer(base64.b64decode(packed["counts"]), "<i2")
+    return (torch.tensor(packed["units"])[..., None, None]
+            * torch.tensor(counts.astype(np.float32)).reshape(layers, heads, tokens, width))
+
+
+@pytest.mark.parametrize("pair", [None, "a very small leaf"])
+def test_queries_and_keys_are_linear_maps_of_the_hidden_states(masked_lm, tmp_path, pair):
+    """And softmax of their products is the attention that the page shows."""
+    count = explore(masked_lm, TEXT, pair, output_file=tmp_path / "page.html")
+    data = data_of(tmp_path / "page.html")
+    width = data["products"]["width"]
+    queries, keys = (vectors_of(data["products"][name], 2, 3, count, width)
+                     for name in ("queries", "keys"))
+    row = get_tokenizer(masked_lm).encode(TEXT, pair)
+    model = load_pretrained(BERTForMaskedLM, masked_lm)
+    with torch.no_grad():
+        states = model.bert(torch.tensor([row.ids]), None, torch.tensor([row.type_ids]),
+                            output_hidden_states=True).hidden_states
+    size = model.config.hidden_size
+    for layer, block in enumerate(model.bert.blocks):
+        weight, bias = block.attention.qkv.weight.detach(), block.attention.qkv.bias.detach()
+        for head in range(3):
+            for first, found in ((0, queries), (size, keys)):
+                rows = slice(first + head * width, first + (head + 1) * width)
+                expected = states[layer][0] @ weight[rows].T + bias[rows]
+                torch.testing.assert_close(found[layer, head], expected, rtol=0,
+                                           atol=1e-4 * expected.abs().max().item())
+    scores = torch.einsum("lhiw,lhjw->lhij", queries, keys) / width**0.5
+    torch.testing.assert_close(torch.tensor(data["attention"]), scores.softmax(-1), rtol=0,
+                               atol=2 * ROUNDING)
+
+
+def test_a_model_of_zeros_has_products(tmp_path):
+    model = load_pretrained(BERTForMaskedLM, classifier_folder(tmp_path, BERTForMaskedLM))
+    for block in model.bert.blocks:
+        block.attention.qkv.weight.data.zero_()
+    save_pretrained(model, tmp_path)
+    count = explore(tmp_path, TEXT, output_file=tmp_path / "page.html")
+    data = data_of(tmp_path / "page.html")
+    assert not vectors_of(data["products"]["keys"], 2, 3, count, 8).any()
+    assert data["attention"][0][0][0] == [round(1 / count, 4)] * count
 
 
 @pytest.mark.parametrize("each", [False, True])
@@ -233,6 +279,16 @@ def test_long_texts_and_broken_weights_are_refused(tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_queries_that_are_not_finite_are_refused(number, tmp_path):
+    model = load_pretrained(BERTForMaskedLM,
+                            classifier_folder(tmp_path, BERTForMaskedLM, num_hidden_layers=1))
+    model.bert.blocks[0].attention.qkv.bias.data[0] = number  # of a query
+    save_pretrained(model, tmp_path)
+    with pytest.raises(BertKitError, match="are not finite"):
+        explore(tmp_path, "red", output_file=tmp_path / "page.html")
+
+
 def test_a_model_of_pairs_asks_for_the_second_text(tmp_path, monkeypatch):
     folder = classifier_folder(tmp_path)
     monkeypatch.setattr("bert_kit.jobs.commands.explore.text_columns", lambda folder: ("a", "b"))
@@ -251,19 +307,6 @@ def test_the_command(masked_lm, tmp_path, capsys):
 
 
 # ---- in a real browser
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed",
-                                     exc_type=ImportError)
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Debian's chromium is not installed")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
 def opened(browser):
@@ -341,6 +384,68 @@ def test_a_browser_needs_no_mouse(masked_lm, tmp_path, opened):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     assert said.inner_text().startswith("Layer 2, head 2:")
+
+
+def test_a_browser_shows_how_a_weight_is_made(masked_lm, tmp_path, opened):
+    path = tmp_path / "page.html"
+    count = explore(masked_lm, TEXT, output_file=path)
+    data, page = data_of(path), opened(path)
+    width, layer, head, token, key = data["products"]["width"], 1, 2, 4, 6
+    queries, keys = (vectors_of(data["products"][name], 2, 3, count, width).double()[layer, head]
+                     for name in ("queries", "keys"))
+    page.locator("#maps button").nth(3 * layer + head).click()
+    page.locator("#tokens button").nth(token).click()
+    page.locator("#products button").nth(key).click()
+    products = queries[token] * keys
+    cells = page.evaluate("""() => [...document.querySelectorAll("#products tbody tr")].slice(1)
+        .map(row => [...row.querySelectorAll("td")].slice(2).map(cell => cell.innerText))""")
+    for j, (total, score, weight) in enumerate(cells):
+        assert float(total) == pytest.approx(products[j].sum().item(), abs=0.006)
+        assert float(score) == pytest.approx(products[j].sum().item() / width**0.5, abs=0.006)
+        assert weight == percent(data["attention"][layer][head][token][j])
+    assert len(cells) == count
+    written = [text.split("\n") for text in page.locator("#numbers .token").all_inner_texts()]
+    for n, (factors, product) in enumerate(written):
+        assert [float(factor) for factor in factors.split(" \u00d7 ")] == pytest.approx(
+            [queries[token, n].item(), keys[key, n].item()], abs=0.006)
+        assert float(product) == pytest.approx(products[key, n].item(), abs=0.006)
+    assert len(written) == width
+    powers = ((products.sum(1) - products.sum(1).max()) / width**0.5).exp()
+    words = page.locator("#sum").inner_text()
+    assert f"is {powers[key].item():.3f} here and {powers.sum().item():.3f} for all" in words
+    assert words.endswith(f": {percent(data['attention'][layer][head][token][key])}.")
+    inks = page.evaluate("""() => [...document.querySelectorAll("#products canvas")].map(
+        canvas => [canvas.width, canvas.height, canvas.getContext("2d").getImageData(
+            0, 0, canvas.width, 1).data.some(byte => byte > 0)])""")
+    assert inks == [[width, 1, True]] * (1 + 2 * count)
+
+    page.locator("#head").select_option("0")  # a mean of heads has no query
+    assert page.locator("#asks").inner_text().startswith("Layer 2, head 1: ")
+    assert "choose a head" in page.locator("#asks").inner_text()
+    page.get_by_label("which are like it").check()
+    page.locator("#layer").fill("0")
+    assert page.locator("#asks").inner_text().startswith("Layer 1, head 1: ")
+    page.locator("#products [aria-pressed=true]").press("ArrowUp")
+    assert page.locator("#pair").inner_text().endswith(f"key of “{data['tokens'][key - 1]}”")
+
+
+def test_a_browser_tells_tokens_apart_that_are_alike(masked_lm, tmp_path, opened):
+    explore(masked_lm, "red old red", "fire", output_file=tmp_path / "page.html")
+    page = opened(tmp_path / "page.html")
+    names = ["[CLS]", "red₁", "old", "red₃", "[SEP]₄", "fire", "[SEP]₆"]
+    assert page.locator("#tokens button span").all_inner_texts() == names
+    assert page.locator("#products button").all_inner_texts() == names
+    assert page.locator("#alike").is_visible()
+    page.locator("#tokens button").nth(3).hover()
+    assert "“red₃” looks at" in page.locator("#said").inner_text()
+    assert page.locator("#pair").inner_text().startswith(
+        "Product by product: the query of “red₃” and the key of ")
+
+    explore(masked_lm, TEXT, output_file=tmp_path / "page.html")
+    page = opened(tmp_path / "page.html")
+    assert page.locator("#tokens button span").all_inner_texts() == data_of(
+        tmp_path / "page.html")["tokens"]
+    assert page.locator("#alike").is_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

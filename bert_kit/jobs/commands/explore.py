@@ -1,9 +1,11 @@
 """The command `explore`: what happens inside a model as it reads one text, on a page.
 
-Attention of every head, how alike the tokens' vectors are after every layer, what the model would
-put in masked places, and what a classifier's answer comes from.
+Attention of every head and the products of queries and keys that it comes from, how alike the
+tokens' vectors are after every layer, what the model would put in masked places, and what a
+classifier's answer comes from.
 """
 
+import base64
 import contextlib
 import json
 import sys
@@ -27,13 +29,13 @@ from bert_kit.jobs.tasks.table import task_named, text_task
 from bert_kit.jobs.tasks.tags import tell_guessed_scheme
 from bert_kit.lookup import find_folder
 from bert_kit.printing import show
-from bert_kit.model import BERTForMaskedLM, encoder_without_pooler
+from bert_kit.model import BERTForMaskedLM, TransformerEncoderBlock, encoder_without_pooler
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.tokenization.tokenizer import Encoding
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, read_weights
 
 PAGE = Path(__file__).with_suffix(".html")
-MOST_TOKENS = 64  # a page grows with their square: 4 MB for BERT-base
+MOST_TOKENS = 64  # a page grows with their square: 8 MB for BERT-base
 GUESSES, CLASSES = 5, 10  # shown for a masked place, and of a classifier
 
 
@@ -147,12 +149,40 @@ def _tokens(row: Encoding, tokenizer: Tokenizer,
 
 
 def _inside(encoder: Any, row: Encoding) -> dict[str, Any]:
-    """Return attention (L, H, S, S) and the cosines of hidden states (L + 1, S, S), as lists."""
-    encoded = encoder(torch.tensor([row.ids]), None, torch.tensor([row.type_ids]),
-                      output_attentions=True, output_hidden_states=True)
+    """Return attention (L, H, S, S) and the cosines of hidden states (L + 1, S, S), as lists.
+
+    And `products`: the queries and keys that attention is made of, see `_packed`.
+    """
+    projected: list[Tensor] = []
+    blocks: list[TransformerEncoderBlock] = list(encoder.blocks)
+    hooks = [block.attention.qkv.register_forward_hook(
+        lambda module, inputs, output: projected.append(output[0])) for block in blocks]
+    try:
+        encoded = encoder(torch.tensor([row.ids]), None, torch.tensor([row.type_ids]),
+                          output_attentions=True, output_hidden_states=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    heads, width = blocks[0].attention.heads, blocks[0].attention.head_size
+    qkv = torch.stack(projected).unflatten(-1, (3, heads, width))  # L x (S, 3D) -> (L, S, 3, H, W)
+    queries, keys = qkv.permute(2, 0, 3, 1, 4)[:2]  # -> 2 x (L, H, S, W)
     hidden = F.normalize(torch.cat(encoded.hidden_states), dim=-1)  # (L + 1, S, D)
     return {"attention": _rounded(torch.cat(encoded.attentions)),
-            "similarity": _rounded(hidden @ hidden.transpose(1, 2))}
+            "similarity": _rounded(hidden @ hidden.transpose(1, 2)),
+            "products": {"width": width, "queries": _packed(queries), "keys": _packed(keys)}}
+
+
+def _packed(vectors: Tensor) -> dict[str, Any]:
+    """Return (L, H, S, W) as 16-bit whole numbers in base64, lowest byte first, and their unit.
+
+    A head has a unit of its own (L, H), and its largest number is 32,767 of them. As decimals the
+    page of bert-base would be three times as large.
+    """
+    units = vectors.double().abs().amax((2, 3)) / 32_767  # (L, H, S, W) -> (L, H)
+    # What is not finite is refused with the units; here it would only be no whole number.
+    counts = (vectors / units.clamp(min=1e-300)[..., None, None]).nan_to_num(0, 0, 0).round()
+    stored = base64.b64encode(counts.numpy().astype("<i2").tobytes())
+    return {"units": units.tolist(), "counts": stored.decode("ascii")}
 
 
 def fill_in(model: BERTForMaskedLM, row: Encoding, tokenizer: Tokenizer,
