@@ -88,7 +88,7 @@ def exported(request):
         return network, program, [rows(*size, positions) for size in SIZES]
 
 
-def close(found, network, inputs):
+def assert_close(found, network, inputs):
     with torch.no_grad():
         for ours, true in zip(found, network(**inputs), strict=True):
             torch.testing.assert_close(torch.as_tensor(ours), true, atol=1e-5, rtol=1e-5)
@@ -98,7 +98,7 @@ def test_torch_exports_every_task_and_head(exported):
     network, program, batches = exported
     run = program.module()
     for inputs in batches:
-        close(run(**inputs), network, inputs)
+        assert_close(run(**inputs), network, inputs)
 
 
 @NEEDS_ONNX
@@ -109,8 +109,8 @@ def test_onnx_runtime_gives_the_same_numbers(exported, tmp_path):
                       external_data=False)
     session = onnxruntime.InferenceSession(str(tmp_path / "x.onnx"))
     for inputs in batches:
-        close(session.run(None, {name: part.numpy() for name, part in inputs.items()}), network,
-              inputs)
+        given = {name: part.numpy() for name, part in inputs.items()}
+        assert_close(session.run(None, given), network, inputs)
 
 
 def test_the_fast_paths_are_refused_in_one_line_and_checks_come_back():

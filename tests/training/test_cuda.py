@@ -45,7 +45,7 @@ def outputs(output):
                           if x is not None))
 
 
-def check_same_answers(model, ragged, precision):
+def assert_same_answers(model, ragged, precision):
     """Hold the model on the GPU against itself on the CPU, in float32 by the formulas."""
     ids, mask, segments = ragged
     formula = type(model)(model.config.replace(fused=False)).eval()
@@ -67,14 +67,14 @@ def check_same_answers(model, ragged, precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_gives_the_cpus_answers(config, ragged, precision, task):
-    check_same_answers(TASKS[task](config), ragged, precision)
+    assert_same_answers(TASKS[task](config), ragged, precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("head", CLASSIFIERS)
 def test_every_head_gives_the_cpus_answers(config, ragged, precision, head):
     model = BERTForSequenceClassification(config.replace(classifier={"type": head}), num_labels=3)
-    check_same_answers(model, ragged, precision)
+    assert_same_answers(model, ragged, precision)
 
 
 def step_of(task, ragged):
