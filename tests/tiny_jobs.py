@@ -5,16 +5,17 @@ import csv
 import io
 import random
 import re
+import shutil
 import socket
 import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import torch
 
 import warm_processes
 from bert_kit.cli import main
 from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained, train_tokenizer
-from warm_processes import environment
 
 WORDS = {"warm": ["red", "orange", "fire", "sun"], "cold": ["blue", "ice", "snow", "frost"],
          "green": ["grass", "tree", "leaf", "moss"]}
@@ -75,12 +76,11 @@ def start(arguments, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return [subprocess.Popen(
-        [sys.executable, *map(str, arguments)], cwd=folder, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={
-            **environment(), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-        for rank in range(2)]
+    logs = Path(tempfile.mkdtemp())
+    return [(warm_processes.start(
+        *arguments, folder=folder, log=logs / str(rank), RANK=str(rank), LOCAL_RANK=str(rank),
+        WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)),
+        logs / str(rank)) for rank in range(2)]
 
 
 def finish(pair, limit=240):
@@ -88,10 +88,13 @@ def finish(pair, limit=240):
 
     What torch 2.10 prints of its own, that the processes are connected, is left out.
     """
-    try:
-        results = [(process, *process.communicate(timeout=limit)) for process in pair]
-        return [(process.returncode, re.sub(r"(?m)^\[Gloo\].*\n", "", output), errors)
-                for process, output, errors in results]
-    finally:
-        for process in pair:
-            process.kill()
+    results = []
+    for process, log in pair:
+        process.join(limit)
+        code = process.exitcode
+        process.kill()
+        output, errors = (log.with_suffix(end).read_text() for end in (".out", ".err"))
+        assert code is not None, f"still at work after {limit} s: {output}{errors}"
+        results.append((code, re.sub(r"(?m)^\[Gloo\].*\n", "", output), errors))
+    shutil.rmtree(log.parent)
+    return results

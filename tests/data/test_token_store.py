@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_documents import made_documents, write_gaps, write_json, write_lines
-from tiny_jobs import environment
+from warm_processes import environment
 from tiny_texts import make_texts, telltale_tokenizer, tokenizer
 
 from bert_kit import train_tokenizer

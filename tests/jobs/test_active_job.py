@@ -27,7 +27,8 @@ from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from tiny_campaigns import content
-from tiny_jobs import ROOT, table, tiny_bert, write_table
+from tiny_jobs import table, tiny_bert, write_table
+from warm_processes import ROOT
 
 ROWS = 90
 QUICK = {"max_length": 24, "device": "cpu", "precision": "float32", "pass_precision": "float32",

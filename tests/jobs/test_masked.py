@@ -5,8 +5,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -27,7 +25,7 @@ from bert_kit.jobs.tasks import masked
 from bert_kit.jobs.tasks.masked import (MaskedOptions, MaskedTask, Stored, fill_store,
                                         make_tokenizer, read_text)
 from bert_kit.weights import read_safetensors
-from tiny_jobs import environment, tiny_bert, write_table
+from tiny_jobs import finish, start, tiny_bert, write_table
 from tiny_tasks import write_documents
 
 QUICK = {"from_scratch": "bert-tiny", "vocab_size": 90, "max_length": 24, "batch_size": 8,
@@ -187,12 +185,10 @@ def test_two_processes_give_the_run_of_one(optim, most, files, tmp_path):
     options = {**QUICK, "validation_file": files[1], "max_steps": 4, "eval_steps": 2, "nsp": True,
                "gradient_accumulation_steps": 3, "batch_size": 7, "optim": optim}
     alone = pretrain(train_file=files[0], output_dir=tmp_path / "one", **options)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         "-m", "bert_kit", "pretrain", "--train_file", str(files[0]), "--output_dir", "two",
-         *(f"--{name}={value}" for name, value in options.items())], cwd=tmp_path, text=True,
-        capture_output=True, env=environment())
-    assert done.returncode == 0, done.stderr
+    for code, _, errors in finish(start(
+            ["-m", "bert_kit", "pretrain", "--train_file", files[0], "--output_dir", "two",
+             *(f"--{name}={value}" for name, value in options.items())], tmp_path)):
+        assert code == 0, errors
     both = read_json(tmp_path / "two" / "results.json")
     assert both["validation"] == pytest.approx(alone["validation"], abs=1e-3, rel=1e-5)
     assert (both["rows"], both["baselines"]) == (alone["rows"], alone["baselines"])

@@ -26,7 +26,8 @@ from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEADS, Predictor
 from bert_kit.training import EarlyStopping, balanced_class_weights, classification_loss
 from bert_kit.weights import read_safetensors
-from tiny_jobs import command, environment, table, tiny_bert, write_table
+from tiny_jobs import command, table, tiny_bert, write_table
+from warm_processes import environment
 
 QUICK = {"num_epochs": 2, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
          "device": "cpu", "precision": "float32", "plots": False}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_jobs import environment, finish, start, tiny_bert, write_table
+from tiny_jobs import finish, start, tiny_bert, write_table
+from warm_processes import environment
 from tiny_runs import assert_same_bits
 
 import run_together
@@ -196,19 +197,17 @@ def test_a_killed_process_ends_the_job_and_the_folder_resumes(pair, folder):
            *(f"--{name}={value}" for name, value in run_together.LONG.items())]
     first, second = start(job, folder)
     while not list(folder.glob("broken/checkpoint-*")):
-        assert first.poll() is None, first.stderr.read()
+        assert first[0].is_alive(), first[1].with_suffix(".err").read_text()
         time.sleep(0.01)
-    second.kill()
+    second[0].kill()
     (code, output, errors), _ = finish([first, second])
     assert code == 1 and "use it with" not in output
     assert errors.startswith("error: another process of the job ended")
     assert errors.count("\n") == 1 and "--resume auto" in errors
 
-    resumed = subprocess.run([
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        *job, "--resume", "auto"], cwd=folder, env=environment(), capture_output=True, text=True)
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("use it with") == 1
+    (code, output, errors), _ = finish(start([*job, "--resume", "auto"], folder))
+    assert code == 0, errors
+    assert output.count("use it with") == 1
     assert_same_bits(*(read_safetensors(folder / run / "model.safetensors")
                        for run in ("unbroken", "broken")))
     assert len({(folder / run / "metrics.csv").read_bytes()
