@@ -58,9 +58,9 @@ def tiny_bert(folder):
     return folder
 
 
-def command(*arguments, input=""):
+def command(*arguments, folder=Path(), input=""):
     """Run `python -m bert_kit …` in a process of its own and return what it did."""
-    return warm_processes.run("-m", "bert_kit", *arguments, input=input)
+    return warm_processes.run("-m", "bert_kit", *arguments, folder=folder, input=input)
 
 
 def here(*arguments, folder):

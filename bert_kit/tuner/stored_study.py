@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,9 @@ def check_wider(new: SearchSpace, old: SearchSpace) -> None:
             if getattr(now, what) != getattr(before, what):
                 raise ConfigError(f"{name}: {what} was {getattr(before, what)!r} and is now "
                                   f"{getattr(now, what)!r}; only ranges and choices may grow")
-        values = before.grid() if before.step else (before.low, before.high)
+        values: Sequence[Any] = before.values or (before.low, before.high)
+        if before.step and not before.values:  # all lie between these, so many steps apart
+            steps = range(int(before.low), int(before.high) + 1, before.step)
+            values = (*steps[:2], steps[-1])
         if any(math.isnan(now.to_unit(value)) for value in values):
             raise ConfigError(f"{name} is {now.to_dict()}; expected all of {before.to_dict()}")

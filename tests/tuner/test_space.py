@@ -1,5 +1,6 @@
 """The search space: its layout on the unit interval, conditions, grid, JSON and what it refuses."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -197,3 +198,17 @@ def test_widening():
             (old.only("head", "rows").continuous("x", 0, 0.5, when={"head": "a"}), "x is .*")):
         with pytest.raises(ConfigError, match=message):
             check_wider(wrong, old)
+
+
+def test_a_range_is_wider_if_it_has_every_number_of_the_other():
+    """Against the sets of numbers themselves; a range of a billion is compared at once."""
+    ranges = [(low, high, step) for low in range(3) for high in range(low + 1, 13)
+              for step in range(1, 5) if (high - low) % step == 0]
+    spaces = {one: SearchSpace().discrete("n", one[0], one[1], step=one[2]) for one in ranges}
+    for old in ranges[::2]:
+        for new in ranges:
+            holds = {*range(old[0], old[1] + 1, old[2])} <= {*range(new[0], new[1] + 1, new[2])}
+            with contextlib.nullcontext() if holds else pytest.raises(ConfigError, match="n is"):
+                check_wider(spaces[new], spaces[old])
+    large = SearchSpace().discrete("n", 1, 10**9)
+    check_wider(large, large)
