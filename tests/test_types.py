@@ -1,6 +1,6 @@
 """What a type checker says of the package, and of mistakes in a program that uses it.
 
-Run: pytest tests/test_types.py
+Run: pytest -m slow tests/test_types.py (a minute, as `.ci/run` does after the other tests)
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """\
 import bert_kit
