@@ -13,8 +13,9 @@ from bert_kit.errors import DataError
 BERT, EXERCISES = "bert.py", "exercises.py"  # in the learner's folder
 SOURCES = {BERT: "solution.py", EXERCISES: "exercise_solutions.py"}
 PAGES = ("00-map", "01-tokens-and-pairs", "02-masking", "03-embeddings", "04-attention",
-         "05-block", "06-heads-and-losses", "07-training-loop", "08-fine-tuning", "09-tuning",
-         "10-active-learning", "11-checkpoint", "12-speed", "13-pitfalls", "14-other-models")
+         "05-block", "06-heads-and-losses", "07-training-loop", "08-see-it-learn",
+         "09-fine-tuning", "10-tpe", "11-hyperband", "12-pbt", "13-active-learning",
+         "14-checkpoint", "15-speed", "16-pitfalls", "17-other-models")
 HEADS = {
     BERT: ('"""My BERT, rung by rung.\n\n'
            "Replace each `raise NotImplementedError`, then: python -m bert_kit learn check N\n"

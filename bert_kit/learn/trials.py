@@ -157,6 +157,8 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
         for token, new, label in zip(row, read, labels, strict=True):
             special, answered = token in specials, label == token
             tokens += not special
+            if label == IGNORE and new == token:  # nothing was done to it, as to most
+                continue
             if answered and not special:
                 chosen += 1
                 kind = 1 if new == mask_id else 3 if new == token else 2
@@ -166,7 +168,7 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
             counts[5] += label == IGNORE and new != token
             counts[6] += not answered and label != IGNORE and new != token
             counts[7] += not answered and label != IGNORE and new == token
-            counts[8] += new in specials - {mask_id, token}
+            counts[8] += new in specials and new not in (mask_id, token)
         one_kind += len(kinds) == 1
     shares = [chosen / tokens, *(count / max(1, chosen) for count in counts[1:4]),
               *(float(count > 0) for count in counts[4:9]), float(2 * one_kind > len(rows))]
