@@ -35,11 +35,12 @@ class LearnOptions(Options):
                 "bert-kit learn status                   all rungs")
     positional = "words"
 
-    words: tuple[str, ...] = option((), "a folder to write to; or check [N], hint N, status")
+    words: tuple[str, ...] = option((), "a folder to write to; or check [N], hint N, status; N is "
+                                    "a rung, 7, or an exercise of a page, 4.1")
     folder: str = option("my_bert", "the learner's folder")
-    answer: tuple[str, ...] = option((), "the answer to an exercise: numbers, 3/4 among them, or "
-                                     "words", needs=Needs("check PAGE.EXERCISE", lambda options:
-                                                          options.words[:1] == ("check",)))
+    answer: tuple[str, ...] = option((), "the answer to an exercise: numbers, such as 0.75, 3/4 or "
+                                     "1e-3, or words", needs=Needs("check PAGE.EXERCISE",
+                                     lambda options: options.words[:1] == ("check",)))
     model: str | None = option(None, "folder of the weights for the last rung; by default "
                                "all-MiniLM-L6-v2, or runs/pretrained, where there is one")
     seconds: float = option(20.0, "how long a function may run; 0 for as long as it likes")
@@ -171,6 +172,9 @@ def check(options: LearnOptions, folder: Path, key: str) -> bool:
     elif int(keys[-1]) < len(RUNGS):
         rung = RUNGS[int(keys[-1])]
         show(f"next: rung {int(keys[-1]) + 1}, {rung.name} ({page_file(rung.page)})")
+    else:
+        first, *_, last = TABLE
+        show(f"next: the exercises of the pages, {numbered(first)} to {numbered(last)}")
     return True
 
 
@@ -200,7 +204,7 @@ def hints_of(key: str) -> Sequence[str]:
     """Return all steps of help; the last one is the solution."""
     if key.isdigit():
         rung = RUNGS[int(key) - 1]
-        return [*(fill(hint, WIDTH) for hint in rung.hints), body_of(BERT, rung.name)]
+        return [*map(wrapped, rung.hints), body_of(BERT, rung.name)]
     exercise = TABLE[key]
     solution = ("\n\n" + "\n\n\n".join(body_of(EXERCISES, name) for name in exercise.functions)
                 if exercise.functions else "")

@@ -94,7 +94,9 @@ def copied(value: Any) -> Any:
         return value.clone()
     if isinstance(value, dict):
         return {name: copied(one) for name, one in value.items()}
-    return type(value)(map(copied, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return type(value)(one if isinstance(one, int) else copied(one) for one in value)
+    return value
 
 
 def plain_run(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outcome:
