@@ -4,6 +4,7 @@ An exercise is "PAGE.NUMBER", the page by its name: "attention.2" is 4.2, the se
 docs/04-attention.md. It asks for numbers or words, or for functions in exercises.py.
 """
 
+import functools
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ class Exercise(NamedTuple):
     slack: float = 0.0  # of numbers, absolute
 
 
+@functools.cache
 def right_values(exercise: Exercise) -> list[Any]:
     """Return the numbers or the words of an answer."""
     # Imported here: it needs torch and much of the kit.

@@ -266,10 +266,10 @@ def test_the_learners_process_has_limits_and_its_own_output(tmp_path, capfd):
         "def mask_tokens(*inputs):\n    much = []\n    while True:\n"
         "        much.append(torch.empty(2 ** 28))\n"
         "def layer_norm(*inputs):\n    import os\n    os._exit(7)\n")
-    said = child.examined(folder, ["1", "2", "3", "4"], seconds=2)
+    said = child.examined(folder, ["1", "2", "3", "4"], seconds=1.5)
     assert "look hug" in capfd.readouterr().out
     assert [one["state"] for one in said] == ["wrong"] * 4
-    assert re.match(r"bert.py, line [78], in pair_row: .* after 2 s", said[1]["text"])
+    assert re.match(r"bert.py, line [78], in pair_row: .* after 1.5 s", said[1]["text"])
     if sys.platform == "linux":
         assert "line 12, in mask_tokens" in said[2]["text"] and "2 GB" in said[2]["text"]
     assert said[3]["text"].startswith("its process ended with code 7")
