@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import NormalDist
 
+import numpy as np
 import pytest
+import torch
 
 from bert_kit.cli import main
 from bert_kit.learn import (child, command, exercise_answers, exercise_checks, exercise_solutions,
@@ -199,6 +202,57 @@ def test_an_exercise_is_right_with_its_solution_and_wrong_without(here, capsys, 
     other = ["scale"] if answer[0].isalpha() else [*answer[:-1], "77"]
     code, said = typed(capsys, "check", number.zfill(4), "--answer", *other)
     assert code == 1 and "is not it; asked for" in said
+
+
+def page_function(stem, name):
+    """Return a function of a page, as it stands there."""
+    text = (DOCS / f"{stem}.md").read_text("utf-8")
+    block = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+                 if f"def {name}(" in block)
+    names = {}
+    exec(re.search(rf"^def {name}\(.*?(?=^\S|\Z)", block, re.DOTALL | re.MULTILINE)[0], names)
+    return names[name]
+
+
+MISTAKES = {
+    "masked_mean": [lambda x, mask: x.mean(1),
+                    lambda x, mask: (x * mask[..., None]).sum(1) / mask.sum(),
+                    lambda x, mask: (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)],
+    "bell_inside": [lambda c, w: NormalDist(c, w).pdf(0.5), lambda c, w: NormalDist(c, w).cdf(1)],
+    "promoted": [lambda losses, eta: sorted(losses)[:len(losses) // eta],
+                 lambda losses, eta: np.argsort(losses)[::-1][:len(losses) // eta].tolist(),
+                 lambda losses, eta: np.argsort(losses)[:-(-len(losses) // eta)].tolist()],
+    "explore": [lambda rate, factor, low, high: rate * factor,
+                lambda rate, factor, low, high: min(rate * factor, high)],
+    "margin": [lambda p: p.max(1) - p.min(1), lambda p: -np.diff(p, axis=1)[:, 0]],
+    "float_of": [page_function("14-checkpoint", "float_by_hand"),
+                 lambda four: float(int.from_bytes(four, "little"))],
+    "causal_mask": [lambda lengths, S: torch.ones(len(lengths), S, S).tril().bool(),
+                    lambda lengths, S: causal(lengths, S, -1),
+                    lambda lengths, S: causal(lengths, S).mT]}
+
+
+def causal(lengths, S, diagonal=0):
+    return torch.stack([torch.ones(S, S).tril(diagonal).bool() & (torch.arange(S) < n)
+                        for n in lengths])
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_function_with_a_mistake_is_refused(name):
+    check = getattr(exercise_checks, f"check_{name}")
+    assert all(check(wrong) for wrong in MISTAKES[name])
+    assert name != "causal_mask" or check(causal) == ""
+
+
+def test_packing_in_another_order_is_refused():
+    solved = exercise_solutions
+    by_length = lambda ids, mask: solved.pack(ids[mask.sum(1).argsort()],
+                                              mask[mask.sum(1).argsort()])
+    assert exercise_checks.check_pack(by_length, solved.unpack).startswith("pack: ")
+    ones = lambda line, mask: torch.ones_like(mask).long().masked_scatter(mask, line)
+    assert exercise_checks.check_pack(solved.pack, ones).startswith("unpack: ")
+    zeros = lambda line, mask: torch.zeros_like(mask).long().masked_scatter(mask, line)
+    assert exercise_checks.check_pack(lambda ids, mask: ids[mask], zeros) == ""
 
 
 def test_numbers_need_no_folder_and_hints_of_the_exam_come_case_by_case(here, capsys):
