@@ -25,9 +25,14 @@ class Job(NamedTuple):
     def options(self, module: ModuleType, arguments: Sequence[str]
                 ) -> tuple[type[Options], Callable[[str], str | None]]:
         """Return the class of the options, and what says of others where they exist."""
-        from bert_kit.jobs.tasks.table import where_is
         found = getattr(module, self.asks)
-        return found if isinstance(found, type) else found(arguments), where_is
+        return found if isinstance(found, type) else found(arguments), _elsewhere
+
+
+def _elsewhere(name: str) -> str | None:
+    """Say of an option where it exists; only who asks waits for torch, which tasks import."""
+    from bert_kit.jobs.tasks.table import where_is
+    return where_is(name)
 
 
 JOBS = {

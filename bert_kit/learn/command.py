@@ -30,16 +30,17 @@ class LearnOptions(Options):
     title: ClassVar[str] = "learning"
     examples = ("bert-kit learn                          write my_bert/ with its stubs",
                 "bert-kit learn check 1                  examine the function of rung 1",
-                "bert-kit learn check 04.1 --answer 0.9  … or an exercise of page 04",
+                "bert-kit learn check 8.3 --answer 42    … or an exercise of page 08",
                 "bert-kit learn hint 1                   one step more each time",
                 "bert-kit learn status                   all rungs")
     positional = "words"
 
-    words: tuple[str, ...] = option((), "a folder to write to; or check [N], hint N, status")
+    words: tuple[str, ...] = option((), "a folder to write to; or check [N], hint N, status; N is "
+                                    "a rung, 7, or an exercise of a page, 4.1")
     folder: str = option("my_bert", "the learner's folder")
-    answer: tuple[str, ...] = option((), "the answer to an exercise: numbers, 3/4 among them, or "
-                                     "words", needs=Needs("check PAGE.EXERCISE", lambda options:
-                                                          options.words[:1] == ("check",)))
+    answer: tuple[str, ...] = option((), "the answer to an exercise: numbers, such as 0.75, 3/4 or "
+                                     "1e-3, or words", needs=Needs("check PAGE.EXERCISE",
+                                     lambda options: options.words[:1] == ("check",)))
     model: str | None = option(None, "folder of the weights for the last rung; by default "
                                "all-MiniLM-L6-v2, or runs/pretrained, where there is one")
     seconds: float = option(20.0, "how long a function may run; 0 for as long as it likes")
@@ -65,12 +66,17 @@ def run(options: LearnOptions) -> None:
     if verb not in VERBS:
         write_stubs(Path(verb) if verb else folder)
         return
-    file = EXERCISES if "." in key else BERT
-    if not (folder / file).is_file():
-        raise ConfigError(f"{folder / file}: no such file; `{PROGRAM}` writes it, and --folder "
-                          "names another folder")
+    key = key_of(key) if key else ""
+    file = BERT if not key or key.isdigit() else EXERCISES
+    if file == BERT or TABLE[key].functions:
+        if not (folder / file).is_file():
+            raise ConfigError(f"{folder / file}: no such file; `{PROGRAM}` writes it, and "
+                              "--folder names another folder")
+        if options.answer:
+            raise UsageError(f"{called(key) if key else 'check'} looks at {folder / file}; "
+                             "expected no --answer")
     if verb == "hint":
-        show(next_hint(folder, key_of(key)))
+        show(next_hint(folder, key))
     elif verb == "status":
         show(status(options, folder))
     elif not check(options, folder, key):
@@ -87,13 +93,17 @@ def write_stubs(folder: Path) -> None:
         what = (f"{len(RUNGS)} functions to write; together they are a BERT" if file == BERT else
                 "for the exercises of the pages that ask for a function")
         show(f"{folder / file}: {what}")
-    where = "" if str(folder) == "my_bert" else f" --folder {folder}"
     show(f"begin with rung 1, {RUNGS[0].name} ({page_file(RUNGS[0].page)}); then "
-         f"`{PROGRAM} check 1{where}`")
+         f"{typed(folder, 'check 1')}")
 
 
-def key_of(typed: str) -> str:
-    """Return the key of a rung, "7", or an exercise, "attention.1" for "04.1" or "4.1".
+def typed(folder: Path, words: str) -> str:
+    """Return a command as the learner types it."""
+    return f"`{PROGRAM} {words}{'' if str(folder) == 'my_bert' else f' --folder {folder}'}`"
+
+
+def key_of(words: str) -> str:
+    """Return the key of a rung, "7", or an exercise, "attention.1" for "4.1" or "04.1".
 
     Raises
     ------
@@ -105,32 +115,36 @@ def key_of(typed: str) -> str:
     >>> key_of("07"), key_of("4.1")
     ('7', 'attention.1')
     """
-    page, dot, number = typed.partition(".")
+    page, dot, number = words.partition(".")
     if not dot:
         names = [rung.name for rung in RUNGS]
-        if typed in names:
-            return str(names.index(typed) + 1)
-        if typed.isdecimal() and 1 <= int(typed) <= len(RUNGS):
-            return str(int(typed))
-        raise UsageError(f"there is no rung {typed!r}; expected 1 to {len(RUNGS)}, or an exercise "
-                         "such as 04.1")
+        if words in names:
+            return str(names.index(words) + 1)
+        if words.isdecimal() and 1 <= int(words) <= len(RUNGS):
+            return str(int(words))
+        raise UsageError(f"there is no rung {words!r}; expected 1 to {len(RUNGS)}, or an exercise "
+                         "such as 4.1")
     for stem in PAGES:
         start, _, name = stem.partition("-")
         if page in (name, stem) or page.isdecimal() and start == page.zfill(2):
-            known = [key for key in TABLE if key.partition(".")[0] == name]
-            if f"{name}.{number}" in known:
+            known = [key.partition(".")[2] for key in TABLE if key.partition(".")[0] == name]
+            if number in known:
                 return f"{name}.{number}"
-            raise UsageError(f"there is no exercise {typed}; page {start} has "
-                             + " and ".join(f"{start}.{key.partition('.')[2]}" for key in known))
-    raise UsageError(f"there is no page {page!r}; expected 00 to {PAGES[-1][:2]}")
+            raise UsageError(f"there is no exercise {words}; page {start} has {int(start)}."
+                             f"{known[0]} to {int(start)}.{known[-1]}")
+    raise UsageError(f"there is no page {page!r}; expected 0 to {int(PAGES[-1][:2])}")
 
 
 def called(key: str) -> str:
     """Return what a key is called on the screen."""
-    if key.isdigit():
-        return f"rung {key}, {RUNGS[int(key) - 1].name}"
-    page, _, number = key.partition(".")
-    return f"exercise {page_file(page)[5:7]}.{number}"
+    return (f"rung {key}, {RUNGS[int(key) - 1].name}" if key.isdigit() else
+            f"exercise {numbered(key)}")
+
+
+def numbered(key: str) -> str:
+    """Return "4.1" for "attention.1"; a rung has its number already."""
+    page, dot, number = key.partition(".")
+    return f"{int(page_file(page)[5:7])}.{number}" if dot else key
 
 
 def said(verdict: Mapping[str, str]) -> str:
@@ -144,20 +158,23 @@ def said(verdict: Mapping[str, str]) -> str:
     return f"{called(key)}: {text}"
 
 
-def check(options: LearnOptions, folder: Path, typed: str) -> bool:
+def check(options: LearnOptions, folder: Path, key: str) -> bool:
     """Examine one rung or exercise, or all rungs up to the first that is not right."""
-    keys = [key_of(typed)] if typed else [str(number + 1) for number in range(len(RUNGS))]
+    keys = [key] if key else [str(number + 1) for number in range(len(RUNGS))]
     verdicts = examined(folder, keys, options.answer, options.model, options.seconds)
     for verdict in verdicts:
         show(said(verdict))
         if verdict["state"] != "right":
-            name = typed or verdict["key"]
-            show(f"help: `{PROGRAM} hint {name}`")
+            show(f"help: {typed(folder, 'hint ' + numbered(verdict['key']))}")
             return False
-    number = int(keys[-1]) if keys[-1].isdigit() else len(RUNGS)
-    if number < len(RUNGS):
-        rung = RUNGS[number]
-        show(f"next: rung {number + 1}, {rung.name} ({page_file(rung.page)})")
+    if not keys[-1].isdigit():
+        show(wrapped(TABLE[key].why))
+    elif int(keys[-1]) < len(RUNGS):
+        rung = RUNGS[int(keys[-1])]
+        show(f"next: rung {int(keys[-1]) + 1}, {rung.name} ({page_file(rung.page)})")
+    else:
+        first, *_, last = TABLE
+        show(f"next: the exercises of the pages, {numbered(first)} to {numbered(last)}")
     return True
 
 
@@ -187,10 +204,15 @@ def hints_of(key: str) -> Sequence[str]:
     """Return all steps of help; the last one is the solution."""
     if key.isdigit():
         rung = RUNGS[int(key) - 1]
-        return [*(fill(hint, WIDTH) for hint in rung.hints), body_of(BERT, rung.name)]
+        return [*map(wrapped, rung.hints), body_of(BERT, rung.name)]
     exercise = TABLE[key]
-    why = fill(exercise.why, WIDTH)
-    if exercise.function:
-        return [fill(exercise.hint, WIDTH),
-                f"{why}\n\n{body_of(EXERCISES, exercise.function)}"]
-    return [fill(exercise.hint, WIDTH), f"{right_answer(exercise)}\n{why}"]
+    solution = ("\n\n" + "\n\n\n".join(body_of(EXERCISES, name) for name in exercise.functions)
+                if exercise.functions else "")
+    answer = "" if exercise.functions else right_answer(exercise) + "\n"
+    return [wrapped(exercise.hint), answer + wrapped(exercise.why) + solution]
+
+
+def wrapped(text: str) -> str:
+    """Return a text in lines that are not too long; code, which is indented, stays as it is."""
+    return "\n".join(line if line.startswith(" ") else fill(line, WIDTH)
+                     for line in text.splitlines())

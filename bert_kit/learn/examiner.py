@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from torch import Tensor
 
 from bert_kit.errors import BertKitError, is_out_of_memory
-from bert_kit.learn.exercises import EXERCISES, answer_difference, check_function
+from bert_kit.learn.exercises import EXERCISES, answer_difference, functions_difference
 from bert_kit.learn.judge import judge
 from bert_kit.learn.ladder import BERT, EXERCISES as EXERCISE_FILE, RUNGS
 from bert_kit.learn.published import judge_published
@@ -75,27 +75,27 @@ def _judged(folder: Path, key: str, answer: Sequence[str], model: str | None) ->
     """Return what is wrong, "" if nothing is, and what to say if all is right."""
     if not key.isdigit():
         exercise = EXERCISES[key]
-        if not exercise.function:
+        if not exercise.functions:
             return answer_difference(exercise, answer), ""
-        function = _function(folder, EXERCISE_FILE, exercise.function)
-        return _called(exercise.function, lambda: check_function(exercise, function)), ""
+        functions = [_function(folder, EXERCISE_FILE, name) for name in exercise.functions]
+        return _called(exercise.functions, lambda: functions_difference(exercise, functions)), ""
     rung = RUNGS[int(key) - 1]
     function = _function(folder, BERT, rung.name)
-    wrong = _called(rung.name, lambda: judge(rung.name, function))
+    wrong = _called((rung.name,), lambda: judge(rung.name, function))
     if wrong or rung is not RUNGS[-1]:
         return wrong, ""
     own = load(folder, BERT)
-    return _called(rung.name, lambda: judge_published(own, model))
+    return _called((rung.name,), lambda: judge_published(own, model))
 
 
-def _called(name: str, call: Callable[[], T]) -> T:
+def _called(names: tuple[str, ...], call: Callable[[], T]) -> T:
     """Call what runs the learner's code; a stub that it meets is told by its name."""
     try:
         return call()
     except NotImplementedError as error:
         stub = next(frame.f_code.co_name for frame, _ in reversed([*traceback.walk_tb(
             error.__traceback__)]))
-        if stub == name:
+        if stub in names:
             raise _NotWritten("") from None
         number = f" of rung {_NUMBERS[stub]}" if stub in _NUMBERS else ""
         raise _NotWritten(f"it calls {stub}{number}, which is not written yet") from None

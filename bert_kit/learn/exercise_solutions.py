@@ -1,5 +1,6 @@
 """Solutions of the exercises that ask for a function: `learn` makes stubs of them, too."""
 
+import math
 from collections import Counter
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 
 def fit(first: int, second: int, room: int) -> tuple[int, int]:
-    """01.1: how many pieces two texts keep in a row with so much room, piece by piece.
+    """1.1: how many pieces two texts keep in a row with so much room, piece by piece.
 
     In     the pieces of both texts, which may be 0, and how many fit
     Out    what is left of each
@@ -27,7 +28,7 @@ def fit(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def train_pieces(counts: dict[str, int], vocab_size: int) -> list[str]:
-    """01.2: learn pieces; count all pairs anew for each join.
+    """1.2: learn pieces; count all pairs anew for each join.
 
     In     {word: how often it occurs}; how many pieces there may be
     Out    the characters of the words, sorted; those that occur inside words, sorted, as "##c";
@@ -60,7 +61,7 @@ def train_pieces(counts: dict[str, int], vocab_size: int) -> list[str]:
 
 def mask_words(ids: list[int], words: list[int], ordinary: list[int], mask_id: int,
                rng: np.random.Generator, probability: float = 0.15) -> tuple[list[int], list[int]]:
-    """02.1: mask whole words: one decision a word, then one replacement a piece.
+    """2.1: mask whole words: one decision a word, then one replacement a piece.
 
     In     S ids; the number of each token's word, -1 at special tokens; the ids of ordinary
            pieces; the id of [MASK]; rng.random(), rng.choice(list)
@@ -80,7 +81,7 @@ def mask_words(ids: list[int], words: list[int], ordinary: list[int], mask_id: i
 
 
 def b_is_random(b: list[str], room: int) -> bool:
-    """02.2: tell from the second text alone, without reading the first, that it was drawn.
+    """2.2: tell from the second text alone, without reading the first, that it was drawn.
 
     Here a drawn B begins anywhere in another document and fills the room that is left. A true B
     is the sentences that follow A; each begins with a capital and ends with a full stop.
@@ -92,7 +93,7 @@ def b_is_random(b: list[str], room: int) -> bool:
 
 
 def one_hots(ids: Tensor, segments: Tensor, V: int, P: int) -> tuple[Tensor, Tensor, Tensor]:
-    """03.1: what to multiply the three tables with, instead of looking rows up.
+    """3.1: what to multiply the three tables with, instead of looking rows up.
 
     In     ids and segments (B, S); V pieces; P positions of the table
     Out    three tensors of 0 and 1 in float64, (B, S, V), (B, S, P) and (B, S, 2): times the word,
@@ -104,7 +105,7 @@ def one_hots(ids: Tensor, segments: Tensor, V: int, P: int) -> tuple[Tensor, Ten
 
 
 def torch_block(block: nn.Module, D: int, H: int, inner: int) -> nn.Module:
-    """05.2: torch's own block with the weights and the options of the kit's.
+    """5.2: torch's own block with the weights and the options of the kit's.
 
     In     the kit's TransformerEncoderBlock; hidden size, heads, intermediate size
     Out    a torch.nn.TransformerEncoderLayer in eval() that gives the same for (B, S, D)
@@ -121,7 +122,7 @@ def torch_block(block: nn.Module, D: int, H: int, inner: int) -> nn.Module:
 
 
 def nsp_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """06.2: the next-sentence loss, right for a batch of one pair too, whichever its answer.
+    """6.2: the next-sentence loss, right for a batch of one pair too, whichever its answer.
 
     In     logits (B, 2); labels (B,), 0 or 1, or -100 where a pair has none
     Out    () the mean of -log softmax over the pairs that have a label
@@ -133,7 +134,7 @@ def nsp_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def two_steps(weight: Tensor, bias: Tensor, gradients: list[tuple[Tensor, Tensor]], lr: float,
               decay: float) -> tuple[Tensor, Tensor]:
-    """07.1: two steps of AdamW on one linear layer, by the formula, in float64.
+    """7.1: two steps of AdamW on one linear layer, by the formula, in float64.
 
     In     weight (4, 3), bias (4,), the two gradients of each step, learning rate, decay
     Out    the new weight and the new bias
@@ -151,35 +152,106 @@ def two_steps(weight: Tensor, bias: Tensor, gradients: list[tuple[Tensor, Tensor
     return found[0], found[1]
 
 
-def padding_shows(model: nn.Module, ids: Tensor, mask: Tensor) -> bool:
-    """08.1: a test of a classifier: does padding, or what is written in it, change a logit?
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """9.4: the mean of the real tokens of each row.
 
-    In     model(ids, mask) -> (B, C); ids (B, S); mask (B, S), 0 at padding, which is at the end
-    Out    True if some logit depends on padding, by more than 1e-4
+    In     hidden states (B, S, D); mask (B, S), True at real tokens
+    Out    (B, D); zeros for a row without a real token
     """
-    with torch.no_grad():
-        logits = model(ids, mask)
-        scribbled = model(ids.masked_fill(mask == 0, int(ids.max())), mask)
-        alone = torch.cat([model(ids[b:b + 1, :n], mask[b:b + 1, :n])
-                           for b, n in enumerate(mask.sum(1).tolist())])
-    return any(float((logits - other).abs().max()) > 1e-4 for other in (scribbled, alone))
+    total = (hidden * mask[..., None]).sum(1)
+    return total / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def ec_of_own_ranks(passes: np.ndarray) -> list[float]:
-    """10.1: expected confidence if each pass ranked its labels by its own relevance.
+def bell_inside(centre: float, width: float) -> float:
+    """10.3: the area of a bell curve (a normal distribution) that lies in [0, 1].
 
-    In     probabilities (T, N, C) of T passes
-    Out    N numbers: the mean over passes of the sum over labels of R / rank, R = 2^Y - 1
+    In     its centre; its width, the standard deviation
+    Out    a number from 0 to 1
     """
-    relevance = np.sort(2.0 ** passes - 1)[..., ::-1]  # the largest first, in each pass
-    return (relevance / np.arange(1, passes.shape[-1] + 1)).sum(-1).mean(0).tolist()
+    def left_of(x: float) -> float:
+        return (1 + math.erf((x - centre) / width / math.sqrt(2))) / 2
+
+    return left_of(1) - left_of(0)
 
 
-def pack(rows: Tensor, lengths: list[int]) -> Tensor:
-    """12.1: the real tokens of a batch in one line, rows with fewer tokens first.
+def promoted(losses: list[float], eta: int) -> list[int]:
+    """11.4: who goes on in successive halving.
 
-    In     rows (B, S, …); how many tokens of each are real; of equals the first row comes first
-    Out    (N, …)
+    In     the loss of each configuration of a rung; eta
+    Out    the positions of the best len(losses) // eta, the best first; of equals the first
     """
-    order = sorted(range(len(lengths)), key=lambda b: lengths[b])
-    return torch.stack([rows[b, s] for b in order for s in range(lengths[b])])
+    order = sorted(range(len(losses)), key=lambda i: losses[i])
+    return order[:len(losses) // eta]
+
+
+def explore(rate: float, factor: float, low: float, high: float) -> float:
+    """12.4: the rate that a member of a population goes on with after it was copied.
+
+    In     the rate of the member it was copied from; the factor; the range
+    Out    the changed rate, in the range
+    """
+    return min(max(rate * factor, low), high)
+
+
+def margin(probabilities: np.ndarray) -> np.ndarray:
+    """13.4: by how much the likeliest class of each text is ahead of the next one.
+
+    In     probabilities (N, C)
+    Out    (N,) the largest minus the second largest
+    """
+    ordered = np.sort(probabilities, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
+def float_of(four: bytes) -> float:
+    """14.4: which number four bytes are, read as a float32.
+
+    In     four bytes, the lowest first
+    Out    (-1)^s * 2^(e - 127) * (1 + f / 2^23); for e = 0 it is (-1)^s * 2^(-126) * f / 2^23;
+           for e = 255 infinity with its sign, or not-a-number where f is not 0
+    """
+    bits = int.from_bytes(four, "little")
+    sign, exponent, fraction = bits >> 31, bits >> 23 & 255, bits & (1 << 23) - 1
+    if exponent == 255:
+        size = math.nan if fraction else math.inf
+    elif exponent:
+        size = 2.0 ** (exponent - 127) * (1 + fraction / 2 ** 23)
+    else:
+        size = 2.0 ** -126 * fraction / 2 ** 23
+    return -size if sign else size
+
+
+def pack(ids: Tensor, mask: Tensor) -> Tensor:
+    """15.4: the real tokens of a batch in one line, row after row.
+
+    In     ids (B, S); mask (B, S), True at real tokens
+    Out    (N,) N being the number of real tokens
+    """
+    B, S = mask.shape
+    return torch.stack([ids[b, s] for b in range(B) for s in range(S) if mask[b, s]])
+
+
+def unpack(line: Tensor, mask: Tensor) -> Tensor:
+    """15.4: the rectangle again.
+
+    In     what pack gave, (N,); mask (B, S)
+    Out    (B, S), with 0 at padding
+    """
+    rectangle, n = line.new_zeros(mask.shape), 0
+    for b in range(mask.shape[0]):
+        for s in range(mask.shape[1]):
+            if mask[b, s]:
+                rectangle[b, s] = line[n]
+                n += 1
+    return rectangle
+
+
+def causal_mask(lengths: list[int], S: int) -> Tensor:
+    """17.3: which keys a query of a GPT may see, in rows with padding at the end.
+
+    In     how many tokens of each row are real; S
+    Out    (B, S, S) of booleans, True where query i may see key j: not after it, and no padding
+    """
+    triangle = torch.ones(S, S).tril().bool()
+    real = torch.arange(S) < torch.tensor(lengths)[:, None]  # (B, S)
+    return triangle & real[:, None, :]

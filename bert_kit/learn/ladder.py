@@ -13,8 +13,9 @@ from bert_kit.errors import DataError
 BERT, EXERCISES = "bert.py", "exercises.py"  # in the learner's folder
 SOURCES = {BERT: "solution.py", EXERCISES: "exercise_solutions.py"}
 PAGES = ("00-map", "01-tokens-and-pairs", "02-masking", "03-embeddings", "04-attention",
-         "05-block", "06-heads-and-losses", "07-training-loop", "08-fine-tuning", "09-tuning",
-         "10-active-learning", "11-checkpoint", "12-speed", "13-pitfalls", "14-other-models")
+         "05-block", "06-heads-and-losses", "07-training-loop", "08-see-it-learn",
+         "09-fine-tuning", "10-tpe", "11-hyperband", "12-pbt", "13-active-learning",
+         "14-checkpoint", "15-speed", "16-pitfalls", "17-other-models")
 HEADS = {
     BERT: ('"""My BERT, rung by rung.\n\n'
            "Replace each `raise NotImplementedError`, then: python -m bert_kit learn check N\n"
@@ -50,12 +51,12 @@ RUNGS = (
         "reads there: below 0.8, from 0.8 to 0.9, above.")),
     Rung("layer_norm", "block", (
         "Mean and variance are over the last axis only: x.mean(-1, keepdim=True).",
-        "The variance is the mean of the squared differences from the mean; x.var() would divide "
-        "by D - 1. eps goes inside the root.")),
+        "The variance is the mean of the squared differences from the mean.\n"
+        "x.var() would divide by D - 1. eps goes inside the root.")),
     Rung("embed", "embeddings", (
         "table[ids] looks up a row for each id: (V, D)[(B, S)] is (B, S, D).",
-        "The positions of all rows are 0 … S - 1: the first S rows of their table. Then "
-        "layer_norm(sum, w, \"embeddings.LayerNorm\").")),
+        "The positions of all rows are 0 … S - 1: the first S rows of their table.\n"
+        "Then layer_norm(sum, w, \"embeddings.LayerNorm\").")),
     Rung("attend", "attention", (
         "All products of queries and keys at once: query @ key.transpose(-2, -1), (…, S, S).",
         "Divide by math.sqrt(query.shape[-1]), fill with scores.masked_fill(~mask, lowest), and "
@@ -75,10 +76,10 @@ RUNGS = (
         "log_softmax(-1), then take the label's number of each row with .gather(-1, "
         "labels[:, None]). Divide by max(1, M).")),
     Rung("adamw_step", "training-loop", (
-        "A loop over the names. First the two means, then their corrected values "
+        "A loop over the names. First the two means, then their corrected values:\n"
         "m / (1 - 0.9 ** t) and v / (1 - 0.999 ** t).",
-        "Decay is a step of its own, before the other: w[name] -= lr * decay * w[name], for "
-        "w[name].ndim >= 2.")),
+        "Decay is a step of its own, before the other:\n"
+        "w[name] -= lr * decay * w[name], for w[name].ndim >= 2.")),
     Rung("train", "training-loop", (
         "loss.backward() puts gradients into p.grad and adds to what is there, so set p.grad = "
         "None after each step.",

@@ -94,7 +94,9 @@ def copied(value: Any) -> Any:
         return value.clone()
     if isinstance(value, dict):
         return {name: copied(one) for name, one in value.items()}
-    return type(value)(map(copied, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return type(value)(one if isinstance(one, int) else copied(one) for one in value)
+    return value
 
 
 def plain_run(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outcome:
@@ -157,6 +159,8 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
         for token, new, label in zip(row, read, labels, strict=True):
             special, answered = token in specials, label == token
             tokens += not special
+            if label == IGNORE and new == token:  # nothing was done to it, as to most
+                continue
             if answered and not special:
                 chosen += 1
                 kind = 1 if new == mask_id else 3 if new == token else 2
@@ -166,7 +170,7 @@ def _mask_shares(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Outco
             counts[5] += label == IGNORE and new != token
             counts[6] += not answered and label != IGNORE and new != token
             counts[7] += not answered and label != IGNORE and new == token
-            counts[8] += new in specials - {mask_id, token}
+            counts[8] += new in specials and new not in (mask_id, token)
         one_kind += len(kinds) == 1
     shares = [chosen / tokens, *(count / max(1, chosen) for count in counts[1:4]),
               *(float(count > 0) for count in counts[4:9]), float(2 * one_kind > len(rows))]

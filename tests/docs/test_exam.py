@@ -10,22 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from bert_kit import BertConfig, BERTModel, MultiHeadAttention, TransformerEncoderBlock
+from bert_kit.learn.exam import CASES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "16-pitfalls.md"
-MENDED = {  # case: (line, what it should be; None: it belongs into the loop that follows)
-    1: (9, "        variance = x.var(-1, keepdim=True, correction=0)"),
-    2: (5, "    weights = scores.softmax(-1)"),
-    3: (3, "    scores = scores.masked_fill(~mask[:, None, None, :], -1e9)"),
-    4: (4, "    query, key, value = qkv.permute(2, 0, 3, 1, 4)"),
-    5: (5, "    return parts.feed_forward_norm(x + transformed)"),
-    6: (7, "        self.blocks = nn.ModuleList(TransformerEncoderBlock(config)"
-           " for _ in range(config.num_hidden_layers))"),
-    7: (3, "    return F.cross_entropy(logits, labels)"),
-    8: (3, None),
-    9: (5, "    labels[~chosen] = -100"),
-    10: (8, "        first = F.dropout(first, 0.1, self.training)"),
-    11: (3, "    count = mask.sum(1, keepdim=True)"),
-    12: (4, "    step = (m / (1 - 0.9 ** t)) / (torch.sqrt(v / (1 - 0.999 ** t)) + 1e-8)")}
 CONFIG = BertConfig(vocab_size=41, hidden_size=12, num_hidden_layers=2, num_attention_heads=3,
                     intermediate_size=22, max_position_embeddings=11, fused=False,
                     hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -35,10 +22,9 @@ def pieces(case):
     """Return the names of a case as it stands, and as it should be."""
     text = PAGE.read_text("utf-8").split(f"**Case {case}.**")[1]
     lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0].splitlines()
-    number, right = MENDED[case]
-    mended = [*lines]
-    wrong = mended.pop(number - 1)
-    mended.insert(number - 1 if right else number, right or "    " + wrong)
+    wrong, mended = CASES[case], [*lines]
+    del mended[wrong.line - 1]
+    mended.insert(wrong.line - 1 + wrong.down, wrong.mended)
     found = []
     for version in (lines, mended):
         names = {"torch": torch, "nn": nn, "F": F, "math": math}
