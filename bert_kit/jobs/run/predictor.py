@@ -205,9 +205,10 @@ class _State(NamedTuple):
     Attributes
     ----------
     parts, tied
-        Its modules, and what each of them holds and is hooked to.
+        Its modules, and what each of them holds and is hooked to, see `_tied`.
     weights, places
-        Its weights; where their numbers stand, and how often torch has counted a change of them.
+        Its weights and buffers; where their numbers stand, and how often torch has counted a
+        change of them.
     views, sample
         Some numbers from all over each weight: as they are now, and as they were. Torch does not
         count the steps of a fused optimizer, nor what goes through `.data`.
@@ -215,8 +216,8 @@ class _State(NamedTuple):
 
     precision: str
     parts: list[nn.Module]
-    tied: list[list[int]]
-    weights: list[nn.Parameter]
+    tied: list[list[Any]]
+    weights: list[Tensor]
     places: list[tuple[int, int]]
     views: list[Tensor]
     sample: Tensor
@@ -224,7 +225,7 @@ class _State(NamedTuple):
     @classmethod
     def of(cls, model: nn.Module, precision: str) -> "_State":
         parts = list(model.modules())
-        weights = [weight for weight in model.parameters() if weight.numel()]
+        weights = [weight for weight in (*model.parameters(), *model.buffers()) if weight.numel()]
         views = [weight.detach().flatten()[::max(1, weight.numel() // SAMPLE) | 1]
                  for weight in weights]
         return cls(precision, parts, [*map(_tied, parts)], weights, [*map(_place, weights)],
@@ -238,14 +239,22 @@ class _State(NamedTuple):
                 and torch.equal(torch.cat(self.views), self.sample))
 
 
-def _place(weight: nn.Parameter) -> tuple[int, int]:
+def _place(weight: Tensor) -> tuple[int, int]:
     return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
-def _tied(part: nn.Module) -> list[int]:
-    """Return numbers that change where a module gets another part, weight or hook."""
+def _tied(part: nn.Module) -> list[Any]:
+    """Return what changes where a module gets another part, weight, hook or forward.
+
+    Of a class of the user's own also its plain attributes: it may read them in each call.
+    """
+    told = [vars(part).get("forward")]
+    if not type(part).__module__.startswith(("torch.", "bert_kit.")):
+        told += [value for name, value in vars(part).items()
+                 if name != "training" and type(value) in (bool, int, float, str)]
     return [*map(id, part._modules.values()), *map(id, part._parameters.values()),
-            *part._forward_hooks, *part._forward_pre_hooks]
+            *map(id, part._buffers.values()), *part._forward_hooks, *part._forward_pre_hooks,
+            *told]
 
 
 def by_length(dataset: Any, size: int) -> tuple[DataLoader, np.ndarray]:
