@@ -226,6 +226,26 @@ def test_bfloat16_turns_no_vector_by_much():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_head_of_ones_own_can_read_every_layer(precision):
+    class First(nn.Module):
+        needs_hidden_states = True
+
+        def __init__(self, config):
+            super().__init__()
+            self.linear = nn.Linear(config.hidden_size, 3)
+
+        def forward(self, encoded, mask):
+            return self.linear(encoded.hidden_states[1][:, 0])
+
+    torch.manual_seed(0)
+    model = BERTForSequenceClassification(BertConfig(**SIZES), classifier=First).eval()
+    with torch.inference_mode():
+        found, expected = (each(*ragged()) for each in (
+            prepare_for_inference(model, precision), model))
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_without_the_kernels_it_is_todays_path(monkeypatch, precision):
     monkeypatch.setattr(inference, "can_prepare", lambda precision: False)
     model = build(BERTForSequenceClassification)
