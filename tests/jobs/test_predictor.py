@@ -113,6 +113,26 @@ def test_a_hook_that_comes_later_is_called(predictor):
     assert len(seen) == 1
 
 
+def test_a_hook_may_reach_into_the_model(predictor):
+    def double(part, given, gave):
+        return gave * (2 - predictor.model.training)  # sees its mode: dropout is off
+
+    before = predictor.logits(TEXTS)
+    predictor.model.classifier.register_forward_hook(double)
+    predictor.model.train()
+    torch.testing.assert_close(predictor.logits(TEXTS), 2 * before, atol=1e-5, rtol=1e-5)
+    assert predictor.model.training
+
+
+def test_a_forward_that_holds_on_to_its_part_has_no_dropout_either(predictor):
+    attention = predictor.model.bert.blocks[0].attention
+    given = attention.forward
+    attention.forward = lambda *call: given(*call)
+    predictor.model.train()
+    torch.testing.assert_close(predictor.logits(TEXTS), one_by_one(predictor.__class__(
+        predictor.model.eval(), predictor.tokenizer)), atol=1e-5, rtol=1e-5)
+
+
 def test_what_a_head_of_ones_own_is_told_later_counts(predictor):
     class Scaled(nn.Module):
         def __init__(self, config):
