@@ -27,7 +27,8 @@ def prepare_for_inference(model: Model, precision: str = "float32") -> Model:
     It is in evaluation mode and stays out of training: it has no gradient. Apart from the weights
     that were laid out anew, the two models share their numbers and hooks, so `model` is not to be
     trained on while this one is in use; nothing done here changes it. Saved, it gives `model`'s
-    weights. Weights are loaded into `model`, and moved or cast there, and it is prepared again.
+    weights. Weights are loaded into `model`, and moved or cast there, and it is prepared again. A
+    function among the hooks that holds on to a part of `model` goes on speaking to that part.
 
     Parameters
     ----------
