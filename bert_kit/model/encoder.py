@@ -154,7 +154,9 @@ class BERTModel(nn.Module):
         return EncoderOutput(
             last_hidden_state=last,
             pooler_output=self.pooler(last) if self.pooler else None,
-            hidden_states=tuple(map(to_grid, states)) if output_hidden_states else None,
+            # Between prepared blocks there may be another type than what heads can read.
+            hidden_states=(tuple(to_grid(state).to(last.dtype) for state in states)
+                           if output_hidden_states else None),
             attentions=tuple(attentions) if output_attentions else None)
 
 

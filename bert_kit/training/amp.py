@@ -14,7 +14,6 @@ from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.modes import PRECISIONS
 
 
-
 def choose_device(name: str | torch.device = "auto") -> torch.device:
     """Return the device called "auto", "cpu", "cuda", "cuda:1" or "mps"; auto takes the fastest.
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import tiny_config
 from tiny_texts import make_texts, tokenizer
+from torch import nn
 
 from bert_kit import (BERTForSequenceClassification, BERTForTokenClassification, Predictor, Tagger,
                       load_pretrained)
@@ -110,6 +111,44 @@ def test_a_hook_that_comes_later_is_called(predictor):
     handle.remove()
     predictor.logits(TEXTS[:2])
     assert len(seen) == 1
+
+
+def test_a_hook_may_reach_into_the_model(predictor):
+    def double(part, given, gave):
+        return gave * (2 - predictor.model.training)  # sees its mode: dropout is off
+
+    before = predictor.logits(TEXTS)
+    predictor.model.classifier.register_forward_hook(double)
+    predictor.model.train()
+    torch.testing.assert_close(predictor.logits(TEXTS), 2 * before, atol=1e-5, rtol=1e-5)
+    assert predictor.model.training
+
+
+def test_a_forward_that_holds_on_to_its_part_has_no_dropout_either(predictor):
+    attention = predictor.model.bert.blocks[0].attention
+    given = attention.forward
+    attention.forward = lambda *call: given(*call)
+    predictor.model.train()
+    torch.testing.assert_close(predictor.logits(TEXTS), one_by_one(predictor.__class__(
+        predictor.model.eval(), predictor.tokenizer)), atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_head_of_ones_own_is_told_later_counts(predictor):
+    class Scaled(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.linear, self.scale = nn.Linear(config.hidden_size, 3), 1.0
+            self.register_buffer("shift", torch.zeros(3))
+
+        def forward(self, encoded, mask):
+            return self.linear(encoded.pooler_output) * self.scale + self.shift
+
+    predictor.model.classifier = Scaled(predictor.model.config)
+    before = predictor.logits(TEXTS[:2])
+    predictor.model.classifier.scale = 3.0
+    torch.testing.assert_close(predictor.logits(TEXTS[:2]), 3 * before)
+    predictor.model.classifier.shift = torch.ones(3)
+    torch.testing.assert_close(predictor.logits(TEXTS[:2]), 3 * before + 1)
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])

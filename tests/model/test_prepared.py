@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -162,6 +163,55 @@ def test_a_part_of_ones_own_is_called():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_collector_gets_what_its_hooks_are_given():
+    class Collector:
+        def __init__(self):
+            self.seen = []
+
+        def hook(self, part, *call):
+            self.seen.append(type(part).__name__)
+
+    model, method, bound = build(BERTForSequenceClassification), Collector(), []
+    model.bert.pooler.register_forward_hook(method.hook)
+    model.classifier.register_forward_pre_hook(partial(lambda seen, *call: seen.append(1), bound))
+    prepare_for_inference(model)(*ragged())
+    assert method.seen == ["Pooler"] and bound == [1]
+
+
+def test_a_hook_that_is_the_method_of_a_part_serves_that_parts_copy():
+    class Remembering(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.linear, self.seen = nn.Linear(config.hidden_size, 3), None
+            self.linear.register_forward_hook(self.remember)
+
+        def remember(self, part, given, gave):
+            self.seen = gave
+
+        def forward(self, encoded, mask):
+            self.linear(encoded.pooler_output)
+            return self.seen * 2
+
+    model = BERTForSequenceClassification(BertConfig(**SIZES), classifier=Remembering).eval()
+    expected = model(*ragged())  # also leaves a tensor with a gradient in a part
+    with torch.inference_mode():
+        found = prepare_for_inference(model)(*ragged())
+        other = prepare_for_inference(model)(*(part[:2] for part in ragged()))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other, expected[:2], atol=1e-5, rtol=1e-5)
+
+
+def test_a_forward_of_ones_own_is_called():
+    model = build(BERTModel)
+    attention = model.blocks[0].attention
+    attention.forward = partial(lambda given, *call: (2 * given(*call)[0], None),
+                                attention.forward)
+    with torch.inference_mode():
+        found, expected = (each(*ragged()).last_hidden_state
+                           for each in (prepare_for_inference(model), model))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 @needs_bfloat16
 def test_bfloat16_turns_no_vector_by_much():
     model = build(BERTModel)
@@ -176,6 +226,26 @@ def test_bfloat16_turns_no_vector_by_much():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_head_of_ones_own_can_read_every_layer(precision):
+    class First(nn.Module):
+        needs_hidden_states = True
+
+        def __init__(self, config):
+            super().__init__()
+            self.linear = nn.Linear(config.hidden_size, 3)
+
+        def forward(self, encoded, mask):
+            return self.linear(encoded.hidden_states[1][:, 0])
+
+    torch.manual_seed(0)
+    model = BERTForSequenceClassification(BertConfig(**SIZES), classifier=First).eval()
+    with torch.inference_mode():
+        found, expected = (each(*ragged()) for each in (
+            prepare_for_inference(model, precision), model))
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_without_the_kernels_it_is_todays_path(monkeypatch, precision):
     monkeypatch.setattr(inference, "can_prepare", lambda precision: False)
     model = build(BERTForSequenceClassification)
@@ -186,6 +256,14 @@ def test_without_the_kernels_it_is_todays_path(monkeypatch, precision):
     with torch.inference_mode():
         assert torch.equal(ready(*ragged()), expected)
         assert torch.equal(ready.bert(*ragged()).last_hidden_state, encoded)
+
+
+def test_autocast_ends_with_the_call(monkeypatch):
+    monkeypatch.setattr(inference, "can_prepare", lambda precision: False)
+    ready = prepare_for_inference(build(BERTForSequenceClassification), "bfloat16")
+    with torch.inference_mode():
+        ready(*(x.view(2, 2, -1) for x in (part[:4] for part in ragged())))  # it calls itself
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_the_same_rows_give_the_same_bits_wherever_they_stand():
@@ -206,3 +284,14 @@ def test_the_model_can_still_be_copied_and_pickled():
     model = build(BERTForSequenceClassification)
     prepare_for_inference(model)
     assert_equal_to_the_formula(model, pickle.loads(pickle.dumps(model)), *ragged())
+
+
+@pytest.mark.parametrize("prepared_here", [True, False])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)),
+                                   partial(prepare_for_inference, precision="bfloat16")])
+def test_a_ready_model_can_be_copied_pickled_and_prepared_again(monkeypatch, again, prepared_here):
+    if not prepared_here:
+        monkeypatch.setattr(inference, "can_prepare", lambda precision: False)
+    ready = prepare_for_inference(build(BERTForSequenceClassification), "bfloat16")
+    with torch.inference_mode():
+        torch.testing.assert_close(again(ready)(*ragged()), ready(*ragged()), atol=0.03, rtol=0)

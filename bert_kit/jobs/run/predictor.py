@@ -1,6 +1,8 @@
 """A trained model put to use: what every predictor shares, whatever it is asked."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,6 +16,7 @@ from bert_kit.data import BatchSampler, make_loader
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.lookup import find_folder
 from bert_kit.model import prepare_for_inference
+from bert_kit.modes import evaluation_mode
 from bert_kit.printing import one_line, show
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.training import (ALONE, Processes, autocast, choose_device, keep_freed_memory,
@@ -145,8 +148,8 @@ class TrainedModel:
             If a number is none.
         """
         keep_freed_memory()
-        found, model, (loader, places) = [], self.ready_model(), by_length(dataset, BATCH)
-        with torch.inference_mode():
+        found, (loader, places) = [], by_length(dataset, BATCH)
+        with self.answering() as model:
             for batch in self.processes.mine(loader):
                 logits = model(**model_inputs(model, batch)).float().cpu().numpy()
                 lengths = batch["attention_mask"].sum(1).tolist()
@@ -155,6 +158,22 @@ class TrainedModel:
         rows = [row for part in self.processes.in_order(found) for row in part]
         check_finite(*map(torch.from_numpy, rows))
         return [rows[place] for place in places]
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[Any]:
+        """Yield what answers for the model, without gradients and dropout.
+
+        A model with hooks answers itself: what they do may reach into its own parts, not those of
+        a copy.
+        """
+        if any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part)
+               for part in self.model.modules()):
+            with evaluation_mode(self.model), autocast(self.precision, self.device.type):
+                yield self.model
+        else:
+            model = self.ready_model()
+            with torch.inference_mode():
+                yield model
 
     def ready_model(self) -> Any:
         """Return what answers for the model; see `prepare_for_inference`.
@@ -205,9 +224,10 @@ class _State(NamedTuple):
     Attributes
     ----------
     parts, tied
-        Its modules, and what each of them holds and is hooked to.
+        Its modules, and what each of them holds, see `_tied`.
     weights, places
-        Its weights; where their numbers stand, and how often torch has counted a change of them.
+        Its weights and buffers; where their numbers stand, and how often torch has counted a
+        change of them.
     views, sample
         Some numbers from all over each weight: as they are now, and as they were. Torch does not
         count the steps of a fused optimizer, nor what goes through `.data`.
@@ -215,8 +235,8 @@ class _State(NamedTuple):
 
     precision: str
     parts: list[nn.Module]
-    tied: list[list[int]]
-    weights: list[nn.Parameter]
+    tied: list[list[Any]]
+    weights: list[Tensor]
     places: list[tuple[int, int]]
     views: list[Tensor]
     sample: Tensor
@@ -224,7 +244,7 @@ class _State(NamedTuple):
     @classmethod
     def of(cls, model: nn.Module, precision: str) -> "_State":
         parts = list(model.modules())
-        weights = [weight for weight in model.parameters() if weight.numel()]
+        weights = [weight for weight in (*model.parameters(), *model.buffers()) if weight.numel()]
         views = [weight.detach().flatten()[::max(1, weight.numel() // SAMPLE) | 1]
                  for weight in weights]
         return cls(precision, parts, [*map(_tied, parts)], weights, [*map(_place, weights)],
@@ -238,14 +258,21 @@ class _State(NamedTuple):
                 and torch.equal(torch.cat(self.views), self.sample))
 
 
-def _place(weight: nn.Parameter) -> tuple[int, int]:
+def _place(weight: Tensor) -> tuple[int, int]:
     return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
 
-def _tied(part: nn.Module) -> list[int]:
-    """Return numbers that change where a module gets another part, weight or hook."""
+def _tied(part: nn.Module) -> list[Any]:
+    """Return what changes where a module gets another part or weight.
+
+    Of a class of the user's own also its plain attributes: it may read them in each call.
+    """
+    told: list[Any] = []
+    if not type(part).__module__.startswith(("torch.", "bert_kit.")):
+        told = [value for name, value in vars(part).items()
+                if name != "training" and type(value) in (bool, int, float, str)]
     return [*map(id, part._modules.values()), *map(id, part._parameters.values()),
-            *part._forward_hooks, *part._forward_pre_hooks]
+            *map(id, part._buffers.values()), *told]
 
 
 def by_length(dataset: Any, size: int) -> tuple[DataLoader, np.ndarray]:

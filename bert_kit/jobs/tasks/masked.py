@@ -127,8 +127,7 @@ class MaskedModel(TrainedModel):
 
         Every pass has the same batches and hides the same tokens.
         """
-        model = self.ready_model()
-        with torch.inference_mode():
+        with self.answering() as model:
             sums = [self._count_right(model, batch)
                     for batch in self.processes.mine(in_order(dataset))]
         return self.processes.in_order(sums)

@@ -142,8 +142,7 @@ class SentenceEncoder(TrainedModel):
         order = np.argsort(-np.asarray(dataset.lengths), kind="stable")
         vectors = torch.empty(len(texts), self.dimension)
         keep_freed_memory()
-        model = self.ready_model()
-        with torch.inference_mode():
+        with self.answering() as model:
             for rows in torch.from_numpy(order).split(BATCH):
                 batch = pad_batch([dataset[row] for row in rows.tolist()], dataset.pad_id)
                 vectors[rows] = self.pool(model, batch).cpu()

@@ -214,8 +214,8 @@ class Predictor(TrainedModel):
         """
         keep_freed_memory()
         loader, places = by_length(dataset, WINDOW_BATCH if dataset.stride else BATCH)
-        parts, model = [], self.ready_model()
-        with torch.inference_mode():
+        parts = []
+        with self.answering() as model:
             for batch in self.processes.mine(loader):
                 parts.append(model(**model_inputs(model, batch)).float())
         logits = torch.cat(self.processes.in_order([part.cpu() for part in parts]))[places]
@@ -229,9 +229,8 @@ class Predictor(TrainedModel):
 
         Of this process alone, in the order of the rows.
         """
-        parts, mean, model = [], POOLINGS["mean"], self.ready_model()
-        loader, places = by_length(dataset, BATCH)
-        with torch.inference_mode():
+        parts, mean, (loader, places) = [], POOLINGS["mean"], by_length(dataset, BATCH)
+        with self.answering() as model:
             for batch in loader:
                 inputs = model_inputs(model, batch)
                 hidden = model.bert(**inputs).last_hidden_state

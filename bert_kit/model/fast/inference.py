@@ -1,10 +1,12 @@
 """A model made ready to answer: what every call would do to the weights is done once."""
 
 import copy
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bert_kit.checks import one_of
 from bert_kit.model.encoder import BERTModel, TransformerEncoderBlock
@@ -23,8 +25,10 @@ def prepare_for_inference(model: Model, precision: str = "float32") -> Model:
     computes as `model` does, in bfloat16 under autocast.
 
     It is in evaluation mode and stays out of training: it has no gradient. Apart from the weights
-    that were laid out anew, the two models share their numbers, so `model` is not to be trained on
-    while this one is in use; nothing done here changes it. Saved, it gives `model`'s weights.
+    that were laid out anew, the two models share their numbers and hooks, so `model` is not to be
+    trained on while this one is in use; nothing done here changes it. Saved, it gives `model`'s
+    weights. Weights are loaded into `model`, and moved or cast there, and it is prepared again. A
+    function among the hooks that holds on to a part of `model` goes on speaking to that part.
 
     Parameters
     ----------
@@ -49,10 +53,7 @@ def prepare_for_inference(model: Model, precision: str = "float32") -> Model:
     True
     """
     dtype = PRECISIONS[one_of("precision", precision, PRECISIONS)] or torch.float32
-    shared = {id(tensor): tensor.detach() for tensor in model.buffers()}
-    shared |= {id(weight): nn.Parameter(weight.detach(), requires_grad=False)
-               for weight in model.parameters()}
-    ready = copy.deepcopy(model, shared).eval()
+    ready = copy.deepcopy(model, dict(_shared(model))).eval()
     blocks = [part for part in ready.modules() if isinstance(part, TransformerEncoderBlock)]
     if can_prepare(precision) and blocks and all(map(is_preparable, blocks)):
         for block in blocks:
@@ -62,5 +63,32 @@ def prepare_for_inference(model: Model, precision: str = "float32") -> Model:
         device = next(model.parameters()).device.type
         for part in ready.modules():  # also the encoder, which may be called by itself
             if part is ready or isinstance(part, BERTModel):
-                part.forward = torch.autocast(device, dtype)(part.forward)
+                part.forward = partial(_under_autocast, part.forward, device, dtype)
     return ready
+
+
+def _shared(model: nn.Module) -> Iterator[tuple[int, Any]]:
+    """Yield what a copy of a model holds instead of a copy, by the id of what it stands for.
+
+    Its tensors, also those that a part has put by, and the hooks: who registered a method of some
+    collector looks there for what it collects. Only a method of a part belongs to that part's copy.
+    """
+    parts = list(model.modules())
+    for part in parts:
+        for held in vars(part).values():
+            several = list(held.values()) if isinstance(held, dict) else held
+            for one in several if isinstance(several, list | tuple) else [several]:
+                if isinstance(one, nn.Parameter):
+                    yield id(one), nn.Parameter(one.detach(), requires_grad=False)
+                elif isinstance(one, Tensor):
+                    yield id(one), one.detach()
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values()):
+            if not any(getattr(hook, "__self__", None) is own for own in parts):
+                yield id(hook), hook
+
+
+def _under_autocast(forward: Callable[..., Any], device: str, dtype: torch.dtype, *given: Any,
+                    **named: Any) -> Any:
+    # A context of its own each time: texts in windows make a model call itself.
+    with torch.autocast(device, dtype):
+        return forward(*given, **named)

@@ -70,7 +70,7 @@ def is_plain(module: nn.Module) -> bool:
     """Say whether it is enough to know a module's weights: nothing happens when it is called."""
     return type(module).__module__.startswith("bert_kit.model.") and not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        or module._backward_pre_hooks)
+        or module._backward_pre_hooks or "forward" in vars(module))
 
 
 def _takes_onednn(x: Tensor, weight: Tensor) -> bool:

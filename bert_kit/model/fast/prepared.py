@@ -84,6 +84,10 @@ class PreparedBlock(NamedTuple):
     dtype: torch.dtype
     gives: torch.dtype
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled it is None: only here can these weights be read."""
+        return type(None), ()
+
     @classmethod
     def of(cls, block: "TransformerEncoderBlock", dtype: torch.dtype, gives: torch.dtype
            ) -> "PreparedBlock":
