@@ -142,6 +142,7 @@ def test_a_time_limit_ends_a_job_between_two_rounds(files, tmp_path, monkeypatch
     assert not (tmp_path / "cut" / "all-data-seed-1").exists()
     given |= {"time_limit": 1.0, "resume": "auto"}  # before any seed: nothing to compare
     assert learn_actively(**given | {"output_dir": tmp_path / "none"})["scores"] == {}
+    assert not (tmp_path / "none" / "results.json").exists()
     del given["time_limit"]
     assert learn_actively(**given)["ended"] is None
     assert campaigns(tmp_path / "cut") == unbroken

@@ -35,6 +35,8 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows, cut: str | None
     if cut is not None:
         options.say(cut)
         histories = _of_all_methods(histories, options)
+        if not histories:  # what an earlier call wrote stays
+            return {"ended": cut, "output_dir": str(folder), "scores": {}}
     campaigns = {name: list(seeds.values()) for name, seeds in histories.items()}
     goal = campaigns.pop(ALL_DATA, None)
     points = [
@@ -43,8 +45,7 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows, cut: str | None
              "changed", "delta_f", "kappa", "uncertainty")}}
         for name, seeds in histories.items() for seed, history in seeds.items()
         for record in history]
-    if points:
-        write_rows(folder / "curves.csv", points)
+    write_rows(folder / "curves.csv", points)
     results = {
         "task": options.task, "model": options.model, "classes": list(rows.classes),
         "pool": len(rows.texts), "seeds": list(options.seeds), "output_dir": str(folder),
@@ -75,7 +76,7 @@ def report(histories: Histories, costs: Costs, rows: ActiveRows, cut: str | None
         options.say("\nseconds to choose, per 1,000 rows of the pool: " + ", ".join(
             f"{name} {cost:.2f}" for name, cost in results["seconds_per_1000_rows"].items()))
     write_json(folder / "results.json", results)
-    options.say(f"saved in {folder}: results.json{', curves.csv' if points else ''}")
+    options.say(f"saved in {folder}: results.json, curves.csv")
     return results
 
 
