@@ -32,8 +32,8 @@ CONFIG = BertConfig(vocab_size=41, hidden_size=15, num_hidden_layers=L, num_atte
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hug", "h", "u", "un", "a", "##hug",
           "##h", "##u", "##g", "##gi", "##ging", "##n", "##able", "##s", "##e", "##r", "b", "##b",
           "!", ",", "?", "s", "e"]
-TEXTS = ("hug", "Hugs!", "unhuggable hugging, a bug?", "unhugged hug", "", "hug  unbug un-hug",
-         "A HUGGER, a hug!", "xhug hugx", "!?", "she hugs her bugs")
+TEXTS = ("hug", "hug_hugs", "Hugs!", "unhuggable hugging, a bug?", "unhugged hug", "",
+         "hug  unbug un-hug", "A HUGGER, a hug!", "xhug hugx", "!?", "she hugs her bugs")
 CHANGED = "inputs that it changed"
 REPLACED = "tensors of w that were replaced, but have to change in place (-=)"
 SHARES = ("a token has a label", "[MASK] stands at a label", "another token stands at a label",
@@ -132,13 +132,13 @@ def _pair_row() -> list[Trial]:
     vocab = {piece: 2 * number + 1 for number, piece in enumerate([*PIECES[:5], *letters])}
     tokenizer = Tokenizer([*PIECES[:5], *letters])
     found = []
-    for a, b, length in ((3, None, 11), (9, None, 7), (3, 2, 11), (7, 2, 9), (2, 9, 9), (5, 8, 9),
-                         (8, 5, 9), (6, 6, 8), (4, 6, 8), (7, 4, 8), (1, 1, 5)):
-        first, second = letters[:a], None if b is None else letters[-b:]
+    for a, b, length in ((3, None, 11), (9, None, 7), (3, 0, 11), (3, 2, 11), (7, 2, 9),
+                         (2, 9, 9), (5, 8, 9), (8, 5, 9), (6, 6, 8), (4, 6, 8), (7, 4, 8), (1, 1, 5)):
+        first, second = letters[:a], None if b is None else letters[len(letters) - b:]
         row = tokenizer.encode(" ".join(first), None if second is None else " ".join(second),
                                max_length=length)
         ids = [vocab[token] for token in tokenizer.tokens(row.ids)]
-        about = f"{a} pieces" + (f" and {b}" if b else "") + f", max_length {length}"
+        about = f"{a} pieces" + ("" if b is None else f" and {b}") + f", max_length {length}"
         found.append(_trial((ids, list(row.type_ids)), about, first, second, vocab, length))
     return found
 

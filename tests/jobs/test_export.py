@@ -180,7 +180,7 @@ def test_what_cannot_be_exported_is_one_line(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     done = here("export", "--model", "labels", *arguments, folder=tmp_path)
     assert done.stderr == ("error: export needs the package onnx and onnxscript; install what it "
-                           "needs with pip install 'bert-kit[onnx]'\n")
+                           "needs with pip install -e '.[onnx]'\n")
     monkeypatch.setattr(command, "NEEDED", ())
     done = here("export", "--model", "nsp", *arguments, folder=tmp_path)
     assert "is a model that was pre-trained only" in done.stderr

@@ -82,7 +82,7 @@ def run(options: ExportOptions) -> str:
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ConfigError(f"export needs the package {' and '.join(missing)}; install what it "
-                          "needs with pip install 'bert-kit[onnx]'")
+                          "needs with pip install -e '.[onnx]'")
     target = Path(options.output_file)
     for path in (target, *(target.with_name(name) for name in BESIDE)):
         if path.exists():
