@@ -133,7 +133,8 @@ def _pair_row() -> list[Trial]:
     tokenizer = Tokenizer([*PIECES[:5], *letters])
     found = []
     for a, b, length in ((3, None, 11), (9, None, 7), (3, 0, 11), (3, 2, 11), (7, 2, 9),
-                         (2, 9, 9), (5, 8, 9), (8, 5, 9), (6, 6, 8), (4, 6, 8), (7, 4, 8), (1, 1, 5)):
+                         (2, 9, 9), (5, 8, 9), (8, 5, 9), (6, 6, 8), (4, 6, 8), (7, 4, 8),
+                         (1, 1, 5)):
         first, second = letters[:a], None if b is None else letters[len(letters) - b:]
         row = tokenizer.encode(" ".join(first), None if second is None else " ".join(second),
                                max_length=length)
