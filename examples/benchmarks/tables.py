@@ -7,7 +7,8 @@ FOLDER holds the data sets ag_news, sst2 and imdb_small, each with train.csv and
 otherwise idle machine of two cores it takes about 25 minutes; the minutes that each command is
 expected to take stand in COMMANDS. The figures of each go into the file as a table, below its
 title, its command and how long it took: of several pairs the median, with the smallest and the
-largest. Prediction, several processes and whole fine-tunings have scripts of their own. One that fails is named at the end, and the others go on. With --quick each runs once on a small
+largest. Prediction, several processes and whole fine-tunings have scripts of their own.
+One that fails is named at the end, and the others go on. With --quick each runs once on a small
 model, to see that it does.
 """
 

@@ -1,6 +1,5 @@
 """Every two options of a training together: both count, or one line says why not."""
 
-import os
 import random
 
 import pytest
@@ -14,7 +13,6 @@ from bert_kit.training import memory
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)  # slow, and only for a power cut
         patch.setattr(memory, "give_back_memory", lambda device: None)  # slow, and there is enough
         yield Runs(tmp_path_factory.mktemp("pairs"))
 

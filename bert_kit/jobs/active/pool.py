@@ -104,18 +104,21 @@ class ModelPool:
         return outputs[1].numpy()
 
     @functools.cached_property
+    def _ready(self) -> Any:
+        return prepare_for_inference(self.model)
+
+    @functools.cached_property
     def _outputs(self) -> tuple[Tensor, Tensor]:
         return self._run(self.rows)
 
     def _run(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return logits (N, C) and what the last layer made them of (N, D), in float32."""
         inputs, (batches, order) = [], self._batches(rows)
-        model = prepare_for_inference(self.model)
-        last = [layer for layer in model.classifier.modules()
+        last = [layer for layer in self._ready.classifier.modules()
                 if isinstance(layer, nn.Linear)][-1]
         hook = last.register_forward_pre_hook(lambda layer, given: inputs.append(given[0]))
         try:
-            logits, _ = predict_logits(model, batches, self.device)
+            logits, _ = predict_logits(self._ready, batches, self.device)
         finally:
             hook.remove()
         return logits[np.argsort(order)], _in_place(inputs, order)
