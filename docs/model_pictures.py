@@ -380,6 +380,68 @@ def heads_zoo():
     return 720, y + 112, parts
 
 
+def masks():
+    """Which keys each query sees: in BERT, in GPT, and in the decoder of T5"""
+    words, padded = ["the", "river", "rose", "[PAD]"], 3
+    side, top, parts = 30, 96, []
+
+    def grid(left, title, subtitle, keys, queries, seen, fill):
+        parts.extend([label(left + side * len(keys) / 2, 24, title, weight=600),
+                      label(left + side * len(keys) / 2, 44, subtitle, fill="dim", size=13)])
+        for j, key in enumerate(keys):
+            x = left + side * j + side / 2 + 4
+            parts.append(f'<g transform="rotate(-50 {x:g} {top - 6})">'
+                         + label(x, top - 6, key, "start", size=13) + "</g>")
+        for i, query in enumerate(queries):
+            parts.append(label(left - 8, top + side * i + 20, query, "end", size=13))
+            parts.extend(box(left + side * j, top + side * i, side - 3, side - 3,
+                             fill(j) if seen(i, j) else "pale", radius=3)
+                         for j in range(len(keys)))
+
+    grid(82, "BERT", "every real token", words, words, lambda i, j: j < padded,
+         lambda j: "blue")
+    grid(280, "GPT", "itself and those before", words, words,
+         lambda i, j: j <= i and j < padded, lambda j: "blue")
+    target = ["der", "Fluss", "stieg"]
+    grid(476, "T5, decoder", "encoder's text, then its own", [*words, *target], target,
+         lambda i, j: j < padded or padded < j <= i + 4,
+         lambda j: "green" if j < 4 else "blue")
+    bottom = top + side * 4
+    parts += [label(82, bottom + 24, "row: a query, column: a key;", "start", "dim", 13),
+              box(272, bottom + 11, 15, 15, "blue", radius=3),
+              label(294, bottom + 24, "seen, in the same text", "start", size=13),
+              box(448, bottom + 11, 15, 15, "green", radius=3),
+              label(470, bottom + 24, "seen, in the other text", "start", size=13),
+              box(628, bottom + 11, 15, 15, "pale", radius=3),
+              label(650, bottom + 24, "not seen", "start", size=13)]
+    return 724, bottom + 42, parts
+
+
+def debugging():
+    """The order of the checks, and where to look when one of them fails"""
+    checks = [
+        ("Is the first loss near ln C?", "far above: the logits are too large\n"
+         "far below: the answer leaks into the input"),
+        ("Can it learn one batch by heart?", "no: a bug in the model, the loss\nor the step; "
+         "more data will not help"),
+        ("Does each part equal a reference?", "no: go on with the parts of that part,\n"
+         "in float64, with odd sizes"),
+        ("Same answer alone and beside others?", "no: padding or dropout is at work;\n"
+         "the gradient at the input shows which")]
+    parts = [label(180, 26, "ask, in this order", weight=600),
+             label(530, 26, "if not", weight=600)]
+    for number, (question, where) in enumerate(checks):
+        y = 42 + 74 * number
+        parts += [named(20, y, 320, 48, f"{number + 1}. {question}", "sky"),
+                  arrow([(340, y + 24), (380, y + 24)]),
+                  named(382, y, 318, 48, where, "sand", size=13),
+                  arrow([(180, y + 48), (180, y + 74)])]
+        parts.append(label(192, y + 66, "yes", "start", "dim", 13))
+    parts.append(named(20, 42 + 74 * 4, 320, 36, "train on all rows", "mint"))
+    return 720, 42 + 74 * 4 + 52, parts
+
+
 PICTURES = {"bert": bert, "pair-row": pair_row, "masking": masking, "embeddings": embeddings,
             "attention": attention, "qkv": qkv, "block": block, "heads": heads,
-            "activation": activation, "heads-zoo": heads_zoo}
+            "activation": activation, "heads-zoo": heads_zoo, "masks": masks,
+            "debugging": debugging}

@@ -14,6 +14,7 @@ pass take alone, see products.py. What is not installed is left out by name.
 
 import argparse
 import csv
+import json
 import shutil
 import statistics
 import tempfile
@@ -156,8 +157,16 @@ def ctranslate2_side(folder, precision, scratch, kind=None):
     """Return the same of CTranslate2."""
     import ctranslate2
     target = Path(scratch) / "ctranslate2"
-    if not target.exists():
-        ctranslate2.converters.TransformersConverter(str(folder)).convert(str(target))
+    if not target.exists():  # its converter asks for a key that newer folders do not have
+        copy = target.with_name("copy")
+        copy.mkdir()
+        for file in Path(folder).glob("*"):
+            if file.suffix in (".json", ".txt", ".safetensors"):
+                shutil.copy(file, copy)
+        config = json.loads((copy / "config.json").read_text())
+        config.setdefault("position_embedding_type", "absolute")
+        (copy / "config.json").write_text(json.dumps(config))
+        ctranslate2.converters.TransformersConverter(str(copy)).convert(str(target))
     encoder = ctranslate2.Encoder(str(target), device="cpu", compute_type=kind or precision,
                                   inter_threads=1, intra_threads=torch.get_num_threads())
 

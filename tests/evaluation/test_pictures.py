@@ -44,9 +44,9 @@ def _titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes]
 
 
-@pytest.mark.parametrize("suffix, start", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"),
-                                           ("PNG", b"\x89PNG")])
-@pytest.mark.parametrize("name", _drawings())
+@pytest.mark.parametrize("name, suffix, start", [
+    *((name, "png", b"\x89PNG") for name in _drawings()), ("curves", "svg", b"<?xml"),
+    ("confusion", "pdf", b"%PDF"), ("sweep", "PNG", b"\x89PNG")])
 def test_files_of_each_kind(tmp_path, name, suffix, start):
     pytest.importorskip("matplotlib")
     plot, *values = _drawings()[name]
@@ -290,7 +290,7 @@ def test_confusion_matrix_holds_the_counts(tmp_path, figures):
     assert shares[2].tolist() == [0, 50, 50]
 
 
-@pytest.mark.parametrize("classes", [1, 2, 20, 21, 77, 150])
+@pytest.mark.parametrize("classes", [1, 20, 21, 150])
 def test_confusion_matrices_of_any_size(tmp_path, figures, classes):
     labels = np.arange(5 * classes) % classes
     confusion = compute_confusion_matrix(labels, labels, classes)
@@ -302,7 +302,7 @@ def test_confusion_matrices_of_any_size(tmp_path, figures, classes):
 
 
 def test_labels_do_not_overlap(tmp_path, figures):
-    for classes in (2, 7, 20, 77):
+    for classes in (7, 77):
         names = [f"class_{'x' * (i % 25)}_{i}" for i in range(classes)]
         plot_confusion_matrix(np.eye(classes, dtype=int), names, tmp_path / "x.png")
         axes = figures[-1].axes[0]
