@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         LabelColumns as LabelColumns, LabelKind as LabelKind, LabelList as LabelList,
         Number as Number, OneClass as OneClass)
     from bert_kit.data.parts import (
-        LabelledParts as LabelledParts, Part as Part, find_parts as find_parts, limit as limit,
+        LabelledParts as LabelledParts, Part as Part, find_parts as find_parts,
+        known_rows as known_rows, limit as limit,
         parts_from_lists as parts_from_lists, read_parts as read_parts)
+    from bert_kit.data.read.bad_rows import BadRow as BadRow
     from bert_kit.data.read.conll import (
         TaggedSentences as TaggedSentences, read_conll as read_conll)
     from bert_kit.data.read.documents import read_documents as read_documents

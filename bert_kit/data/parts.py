@@ -9,6 +9,7 @@ same for files and for lists.
 import hashlib
 import os
 import re
+from array import array
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
 from bert_kit.data.alike import check_names, like
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
+from bert_kit.data.read.bad_rows import UNKNOWN_LABEL, BadRow, Refuser
 from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.splits import split_rows
@@ -32,6 +34,7 @@ _STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation
           "test": ("test",)}
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
                encoding: str = "utf-8-sig", train_size: float = 0.8, val_size: float = 0.1,
                test_size: float = 0.1, seed: int = 0,
                split_file: str | Path | None = None, quotes: bool | None = None,
-               columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+               columns: Sequence[str] | None = None, bad_rows: list[BadRow] | None = None,
                notes: list[str] | None = None) -> LabelledParts:
     """Read labelled parts from files.
 
@@ -127,7 +130,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     tables = {part: read_table(path, text_column, kind, delimiter, encoding, quotes=quotes,
                                columns=columns, bad_rows=bad_rows, notes=notes)
               for part, path in files.items()}
-    return _make_parts(tables, ratios, seed, split_file, text_column, kind)
+    return _make_parts(tables, ratios, seed, split_file, text_column, kind, bad_rows)
 
 
 def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
@@ -241,7 +244,7 @@ def _ratios(sizes: dict[str, float], given: Iterable[str], single: bool) -> dict
 
 def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: int,
                 split_file: str | Path | None, text_column: str | Sequence[str],
-                kind: AnyKind) -> LabelledParts:
+                kind: AnyKind, bad_rows: list[BadRow] | None = None) -> LabelledParts:
     """Cut, number and count the rows of tables.
 
     Parameters
@@ -255,6 +258,8 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         rarest one.
     text_column
         What messages call the texts.
+    bad_rows
+        As in `known_rows`.
     """
     train = tables["train"]
     kind.check(train, text_column)
@@ -262,8 +267,8 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     known = [train] if kind.is_trained_on else tables.values()
     classes = kind.classes([label for table in known for label in table.labels])
     two_ways = check_names(classes, lambda name: _where_stands(name, tables.values(), kind))
-    for table in tables.values():  # before the split is stored; a cut leaves each class a row
-        _check_known(table, range(len(table.labels)), classes, kind)
+    # Before the split is stored; a cut leaves each class a row.
+    tables = {part: known_rows(table, classes, kind, bad_rows) for part, table in tables.items()}
     names = {part: _without_folders(table.path) for part, table in tables.items()}
     fingerprint = _fingerprint(tables, kind)
     rows, stored = split_rows(_strata(train.labels, kind), ratios, seed, split_file, fingerprint,
@@ -277,9 +282,9 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         if part in ratios or part in tables:
             table = tables.get(part, train)
             own = rows.get(part, range(len(table.texts)))
-            _check_known(table, own, classes, kind)  # a stored split may be anyone's
-            parts[part] = Part([table.texts[row] for row in own],
-                               kind.encode([table.labels[row] for row in own], classes))
+            # A stored split may be anyone's.
+            some = known_rows(_some(table, own), classes, kind, bad_rows)
+            parts[part] = Part(some.texts, kind.encode(some.labels, classes))
             notes.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
                          f"{names.get(part, names['train'])}")
     if len(ratios) > 1:
@@ -310,15 +315,48 @@ def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
     return [rarest[label] for label in labels]
 
 
-def _check_known(table: Table, rows: Iterable[int], classes: Sequence[str], kind: AnyKind) -> None:
-    """Check that every name in some rows of a table is known from training."""
-    known = set(classes)
-    for row in rows:
-        for name in kind.names(table.labels[row]):
-            if name not in known:
-                raise DataError(f"{table.where(row)}: the {kind.word} {name!r:.40} has no row in "
-                                f"the training part{like(name, classes)}; expected one of "
-                                f"{', '.join(map(repr, sorted(known)))[:200]}")
+def known_rows(table: Table, classes: Sequence[str], kind: AnyKind,
+               bad_rows: list[BadRow] | None, unknown: str = UNTRAINED) -> Table:
+    """Return the rows of a table whose labels are known.
+
+    Parameters
+    ----------
+    bad_rows
+        Takes the others; with None they are refused.
+    unknown
+        What a message says of a label that is not among the `classes`.
+
+    Raises
+    ------
+    DataError
+        Names the row and the label; or says that no row is left.
+    """
+    known, refuse, kept = set(classes), Refuser(table.path, bad_rows), []
+    strange = {label for label in set(table.labels) if not known.issuperset(kind.names(label))}
+    if not strange:
+        return table
+    for row, label in enumerate(table.labels):
+        if label not in strange:
+            kept.append(row)
+            continue
+        name = next(name for name in kind.names(label) if name not in known)
+        wrong = DataError(
+            f"{table.where(row)}: {unknown.format(word=kind.word, name=name)}{like(name, classes)}"
+            f"; expected one of {', '.join(map(repr, sorted(known)))[:200]}")
+        if table.lines is None:  # a list has no option
+            raise wrong
+        refuse(table.lines[row], UNKNOWN_LABEL, wrong, [table.texts[row], kind.text(label)])
+    if not kept:
+        raise DataError(f"{table.path}: no row with a known {kind.word}{refuse.left_out()}")
+    return _some(table, kept)
+
+
+def _some(table: Table, rows: Iterable[int]) -> Table:
+    """Return some rows of a table."""
+    rows, lines = [*rows], table.lines
+    return Table(table.path, [table.texts[row] for row in rows],
+                 [table.labels[row] for row in rows],
+                 None if lines is None else array("q", map(lines.__getitem__, rows)))
 
 
 def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:

@@ -338,7 +338,8 @@ class TextClassificationTrainer:
             tokenizer = training.predictor.tokenizer
             made_of = self.task.made_of(
                 self.settings, self.task.fingerprint(training.parts, tokenizer), tokenizer)
-            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, made_of))
+            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, made_of,
+                                                          bad_rows=training.parts.bad_rows))
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
         if self.task.chooses_thresholds and "validation" in training.datasets:

@@ -16,8 +16,9 @@ from typing import Any, TypedDict
 
 from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
-from bert_kit.data.read.json_rows import (JSON_SUFFIXES, Refuse, Rows, first_object, json_table,
-                                          refuser)
+from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, WRONG_BYTES, WRONG_LABEL, BadRow,
+                                         Refuser)
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object, json_table
 from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import ConfigError, DataError
 
@@ -42,8 +43,8 @@ class Reading(TypedDict, total=False):
     columns
         The names of the columns of a CSV file that has no header.
     bad_rows
-        None refuses a file with a row that cannot be used. A list takes the message about each
-        such row, and the row is left out.
+        None refuses a file with a row that cannot be used. A list takes each such row as a
+        `BadRow`, and it is left out.
     notes
         A list takes what is to be told of how the file was read, as of lone quote signs.
     """
@@ -52,7 +53,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     quotes: bool | None
     columns: Sequence[str] | None
-    bad_rows: list[str] | None
+    bad_rows: list[BadRow] | None
     notes: list[str] | None
 
 
@@ -92,7 +93,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
                encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
                quotes: bool | None = None, columns: Sequence[str] | None = None,
-               bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
+               bad_rows: list[BadRow] | None = None, notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
@@ -130,7 +131,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     wanted = [*text_columns, *(kind.columns if kind else ())]
     _check_names(text_columns, wanted)
     texts: list[Text] = []
-    labels, starts, same, refuse = [], array("q"), {}, refuser(bad_rows)
+    labels, starts, same, refuse = [], array("q"), {}, Refuser(path, bad_rows)
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
                                   field_limit, quotes, columns, refuse, notes)) as rows:
         for line, values in rows:
@@ -138,7 +139,9 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                 try:
                     label = kind.read(f"{path} line {line}", values[len(text_columns):])
                 except DataError as error:
-                    refuse(error)
+                    cells = values[len(text_columns):]
+                    reason = NO_LABEL if {*map(str, cells)} <= {"", "None"} else WRONG_LABEL
+                    refuse(line, reason, error, values)
                     continue
                 labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)
@@ -146,7 +149,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
             texts.append(pair[0] if len(pair) == 1 else tuple(pair))
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header"
-                        + _left_out(bad_rows))
+                        + refuse.left_out())
     return Table(path, texts, labels, starts)
 
 
@@ -162,14 +165,9 @@ def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
         raise ConfigError(f"label_column names {twice[0]!r} twice; expected two columns")
 
 
-def _left_out(bad_rows: list[str] | None) -> str:
-    """Return what a message adds about rows that were left out."""
-    return f" ({len(bad_rows):,} left out; the first: {bad_rows[0]})" if bad_rows else ""
-
-
 def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | None = None,
                  encoding: str = "utf-8-sig", *, quotes: bool | None = None,
-                 columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+                 columns: Sequence[str] | None = None, bad_rows: list[BadRow] | None = None,
                  notes: list[str] | None = None) -> Iterator[str]:
     """Return an iterator over the texts of a file, which may be larger than memory.
 
@@ -185,24 +183,25 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
         As `read_table`; a bad row when it is reached.
     """
     path = find_data(path)
+    refuse = Refuser(path, bad_rows)
     if path.suffix.lower() == ".txt" and delimiter is None and not columns:
         if quotes is not None:
             raise ConfigError(f"quotes are of a table, and {path} is a text a line; leave them "
                               "out, or give the --delimiter of a table")
-        texts = _text_a_line(path, text_column, encoding)
+        texts = _text_a_line(path, text_column, encoding, refuse)
     else:
         texts = (text for _, (text,) in _rows(
-            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns,
-            refuser(bad_rows), notes))
+            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns, refuse,
+            notes))
     first = next(texts, None)
     if first is None:
-        raise DataError(f"{path}: holds no text; expected at least one" + _left_out(bad_rows))
+        raise DataError(f"{path}: holds no text; expected at least one{refuse.left_out()}")
     return itertools.chain([first], texts)
 
 
-def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
+def _text_a_line(path: Path, text_column: str, encoding: str, refuse: Refuser) -> Iterator[str]:
     """Yield the lines of a file that hold a text."""
-    lines = (line.rstrip("\r\n") for line in text_lines(path, encoding) if line.strip())
+    lines = _full_lines(path, encoding, refuse)
     first = next(lines, None)
     if first is None:
         return
@@ -213,6 +212,15 @@ def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
                         f"{text_column!r}; a .txt is a text a line, and a table with a --delimiter")
     yield first
     yield from lines
+
+
+def _full_lines(path: Path, encoding: str, refuse: Refuser) -> Iterator[str]:
+    """Yield the lines of a file that are not blank, without their ends."""
+    for number, line in enumerate(text_lines(path, encoding, unclean=refuse.unclean), 1):
+        if wrong := refuse.unclean_among([number]):
+            refuse(number, WRONG_BYTES, wrong, line)
+        elif line.strip():
+            yield line.rstrip("\r\n")
 
 
 def column_names(path: str | Path, delimiter: str | None = None,
@@ -271,13 +279,13 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
 
 def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
           field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
-          refuse: Refuse, notes: list[str] | None) -> Rows:
+          refuse: Refuser, notes: list[str] | None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
     What is to be told of it at the end goes to `notes`.
     """
     file = None
-    with contextlib.closing(text_lines(path, encoding)) as lines:
+    with contextlib.closing(text_lines(path, encoding, unclean=refuse.unclean)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
             if columns or quotes is not None:
                 raise ConfigError(f"{'columns' if columns else 'quotes'} are of CSV files, and "
@@ -290,7 +298,8 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
             for line, values in rows:
                 for column, value in zip(wanted, values[:texts], strict=False):
                     if not value or value.isspace():
-                        refuse(DataError(f"{path} line {line}: {column!r} is empty; expected text"))
+                        refuse(line, EMPTY_TEXT, DataError(
+                            f"{path} line {line}: {column!r} is empty; expected text"), values)
                         break
                 else:
                     yield line, values

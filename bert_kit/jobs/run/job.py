@@ -146,7 +146,8 @@ class TrainingJob(Generic[Part]):
                 if options.output_dir is not None:
                     data = task.fingerprint(rows.parts, rows.tokenizer)
                     first(lambda: open_folder(options, task.job,
-                                              task.made_of(options, data, rows.tokenizer)))
+                                              task.made_of(options, data, rows.tokenizer),
+                                              bad_rows=rows.parts.bad_rows))
             baselines = self.baselines(training)
             self.describe(training, baselines)
             with training.at_work() as trainer:
