@@ -51,7 +51,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         Further options of training by name; `python -m bert_kit train --help` lists them.
     on_log
         Called with every row of the log, see `bert_kit.training.Trainer`. scikit-learn copies
-        it with the estimator, so expected a function rather than a method of an open writer.
+        it with the estimator: give it a function, not a method of a writer that is open.
 
     Attributes
     ----------
