@@ -151,13 +151,15 @@ def read_range(part: ByteRange,
                bad_rows: list[BadRow] | None = None) -> Iterator[list[str]]:
     """Yield the documents of a `ByteRange`, each as `read_documents` does.
 
-    A `BadRow` has the number of a line counted from the start of the range.
+    The line of a `BadRow` is counted from the start of the range, which then stands in its `file`.
     """
+    whole = part.start <= len(codecs.BOM_UTF8)
+    where = part.path if whole else f"{part.path} from byte {part.start:,} on"
     try:
-        yield from _documents(part, Refuser(part.path, bad_rows))
+        yield from _documents(part, Refuser(where, bad_rows))
     except DataError:
         if part.start > 0:  # from the top, to the same error with the line counted from there
-            for _ in _documents(part._replace(start=0), Refuser(part.path, bad_rows)):
+            for _ in _documents(part._replace(start=0), Refuser(part.path)):
                 pass
         raise
 

@@ -139,9 +139,9 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                 try:
                     label = kind.read(f"{path} line {line}", values[len(text_columns):])
                 except DataError as error:
-                    cells = values[len(text_columns):]
-                    reason = NO_LABEL if {*map(str, cells)} <= {"", "None"} else WRONG_LABEL
-                    refuse(line, reason, error, values)
+                    empty = all(value is None or not str(value).strip()
+                                for value in values[len(text_columns):])
+                    refuse(line, NO_LABEL if empty else WRONG_LABEL, error, values)
                     continue
                 labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)

@@ -27,11 +27,11 @@ from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.options.groups import LEARNED, RowOptions, TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import BAD_ROWS, LEARNED, RowOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
-from bert_kit.jobs.run.left_out import tell_reading
-from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
+from bert_kit.jobs.run.left_out import tell_reading, write_bad_rows
+from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
@@ -198,7 +198,8 @@ class MaskedTask(Task[list[Document]]):
     def read(self, options: Any) -> Parts[list[Document]]:
         reading = options.row_reading()
         train, held = read_text(options, reading["bad_rows"])
-        files = (*(options.train_file or ()), *(options.validation_file or ()))
+        files = [*(options.validation_file or ()),
+                 *(options.train_file or () if options.store is None else ())]
         size = "a store" if options.store is not None else f"{len(train):,} documents"
         return Parts(train, held or None, None, "",
                      f"{size}; {len(held):,} documents to measure on",
@@ -416,7 +417,7 @@ def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
     if options.tokenizer is not None or options.model is not None:
         tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
     else:
-        documents = (documents_of(options.train_file, options.encoding)
+        documents = (documents_of(options.train_file, **options.row_reading())
                      if isinstance(train, Stored) else train)
         tokenizer = train_tokenizer(_beginning(documents), options.vocab_size, 2,
                                     options.do_lower_case, options.strip_accents)
@@ -448,8 +449,12 @@ def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
             bar.total = total
             bar.update(done - bar.n)
 
+        reading = options.row_reading()
         store = build_token_store(options.train_file, tokenizer, options.store,
-                                  options.workers, report, options.encoding)
+                                  options.workers, report, **reading)
+    bad = reading["bad_rows"] or ()
+    write_bad_rows(bad, Path(options.store) / BAD_ROWS)
+    warn(reading_notes(reading) + f"; listed in {options.store}" * bool(bad))
     store.rows(tokenizer, row_room(options.max_length, texts=1))  # made here, by one process
     options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
                 f"{options.store}")
@@ -465,9 +470,6 @@ def _check_store(options: Any) -> None:
                           "expected one of them")
     if options.train_file is None:
         raise ConfigError("a store needs a train_file")
-    if options.bad_rows == "skip":
-        raise ConfigError("bad_rows is skip, and a store keeps no list of what it leaves out; "
-                          "expected one of them")
     for name in ("max_train_samples", "overfit_batches", "fast_dev_run"):
         if getattr(options, name):
             raise ConfigError(f"{name} and store are both set; a store is trained on whole, so "
