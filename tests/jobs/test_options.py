@@ -134,7 +134,8 @@ def test_yaml_without_pyyaml_says_what_to_do(tmp_path, monkeypatch):
 def test_every_spelling_of_every_option_is_unique_and_a_flag():
     known = spellings(ClassOptions)
     fields = fields_of(ClassOptions)
-    assert len(known) == sum(1 + len(field.metadata["aliases"]) for field in fields)
+    assert len(known) == sum(1 + len(field.metadata["aliases"])
+                             + len(field.metadata["once"]) for field in fields)
     flags = {flag.lstrip("-") for action in parser_of()._actions for flag in action.option_strings}
     assert known.keys() <= flags
     for field in fields:
@@ -397,7 +398,7 @@ def test_columns_and_what_says_how_a_table_is_written():
 def test_what_is_told_of_rows_that_are_left_out():
     bad = [BadRow("a.csv", line, reason, f"a.csv line {line}: why", "")
            for line, reason in ((2, "no label"), (3, "empty text"), (7, "empty text"))]
-    assert reading_notes({"bad_rows": None}) == reading_notes({"bad_rows": [], "notes": []}, 9) == ""
+    assert reading_notes({"bad_rows": None}) == reading_notes({"bad_rows": []}, 9) == ""
     assert reading_notes({"bad_rows": bad[:1], "notes": ["n"]}) == (
         "n; 1 row left out: 1 no label (a.csv line 2: why)")
     assert reading_notes({"bad_rows": bad}, 1997) == (

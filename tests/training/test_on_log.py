@@ -113,7 +113,8 @@ class Board:
 
 
 @pytest.mark.parametrize("module, heading", [
-    ("torch.utils.tensorboard", "TensorBoard"), ("wandb", "Weights & Biases"), ("mlflow", "MLflow")])
+    ("torch.utils.tensorboard", "TensorBoard"), ("wandb", "Weights & Biases"),
+    ("mlflow", "MLflow")])
 def test_the_lines_of_the_page(module, heading, monkeypatch):
     """The blocks of the guide, run with modules in the place of those services."""
     board, fake = Board(), ModuleType(module)
@@ -121,7 +122,8 @@ def test_the_lines_of_the_page(module, heading, monkeypatch):
                         ("start_run", board.start_run), ("log_metrics", board.log_metrics)):
         setattr(fake, name, value)
     monkeypatch.setitem(sys.modules, module, fake)
-    text = GUIDE.read_text("utf-8").partition("## The log elsewhere")[2].partition(f"\n{heading}")[2]
+    section = GUIDE.read_text("utf-8").partition("## The log elsewhere")[2]
+    text = section.partition(f"\n{heading}")[2]
     lines = re.search(r"```python no-run\n(.*?)```", text, re.DOTALL)[1]
     assert lines.count("\n") <= 6
     names = {}
@@ -154,9 +156,12 @@ def test_curves_are_drawn_while_there_is_time(tmp_path, monkeypatch):
 
 
 def test_a_run_renews_its_curves(given, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
+    """Drawn by another function: a picture takes a second."""
     monkeypatch.setattr(job, "FIRST_PICTURE", 0.0)
-    there = []
+    monkeypatch.setattr(job, "PICTURES", 1e9)
+    monkeypatch.setattr(job, "plot_learning_curves",
+                        lambda log, path: path.write_text(str(len(log))))
+    picture, there = tmp_path / "run" / "learning_curves.png", []
     train_classifier(output_dir=tmp_path / "run", **{**given, "plots": True}, on_log=lambda row:
-                     there.append((tmp_path / "run" / "learning_curves.png").is_file()))
-    assert there == [False, True, True, True]
+                     there.append(picture.read_text() if picture.is_file() else ""))
+    assert there == ["", "2", "2", "4"]

@@ -76,7 +76,8 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
         "most": most, "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty,
-        "doubts": doubts, "once": once, **({} if before is dataclasses.MISSING else {"before": before})})
+        "doubts": doubts, "once": once,
+        **({} if before is dataclasses.MISSING else {"before": before})})
 
 
 def with_defaults(help: Mapping[str, str] | None = None,
@@ -186,9 +187,8 @@ def spellings(options: type[Options]) -> dict[str, str]:
             for name in (field.name, *field.metadata["aliases"], *field.metadata["once"])}
 
 
-def value_today(options: type[Options], name: str, value: object) -> object:
+def value_today(field: dataclasses.Field, name: str, value: object) -> object:
     """Return the value of an option that was given under some spelling, as it is called today."""
-    field = next(field for field in fields_of(options) if field.name == spellings(options)[name])
     if name not in field.metadata["once"]:
         return value
     try:
@@ -219,6 +219,7 @@ def named(options: type[Options], values: Mapping[str, Any], source: str = "sett
         if a spelling may be meant otherwise here.
     """
     known, given, used = spellings(options), {}, {}
+    fields = {field.name: field for field in fields_of(options)}
     for name, value in flattened(values):
         field = known.get(name.replace("-", "_"))
         if field is None:
@@ -226,8 +227,7 @@ def named(options: type[Options], values: Mapping[str, Any], source: str = "sett
         if field in given:
             raise ConfigError(f"{source}: {name!r} sets {field} a second time, after "
                               f"{used[field]!r}; expected one of them")
-        given[field], used[field] = value_today(options, name.replace("-", "_"), value), name
-    fields = {field.name: field for field in fields_of(options)}
+        given[field], used[field] = value_today(fields[field], name.replace("-", "_"), value), name
     together = {name: field.default for name, field in fields.items()} | dict(beside) | given
     for field, name in used.items():
         doubt = fields[field].metadata["doubts"].get(name.replace("-", "_"))

@@ -218,8 +218,8 @@ def known_settings(options: type[Options], values: dict[str, Any]) -> dict[str, 
 
     Until 0.2 the options of three tasks stood in every manifest: those of others are left out.
     """
-    known = spellings(options)
-    return {known[name]: value_today(options, name, value)
+    known, fields = spellings(options), {field.name: field for field in fields_of(options)}
+    return {known[name]: value_today(fields[known[name]], name, value)
             for name, value in values.items() if name in known}
 
 

@@ -20,7 +20,7 @@ from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.left_out import tell_reading
-from bert_kit.jobs.run.predictor import BATCH, TrainedModel, by_length, check_finite, warn
+from bert_kit.jobs.run.predictor import BATCH, TrainedModel, by_length, check_finite
 from bert_kit.jobs.run.randomness import seeded
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
