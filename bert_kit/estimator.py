@@ -1,7 +1,7 @@
 """The training of a classifier behind scikit-learn's interface: lists of texts in, classes out."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,6 @@ from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import spellings
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.train import fit_texts
-from bert_kit.training import OnLog
 
 
 class BertClassifier(ClassifierMixin, BaseEstimator):
@@ -75,7 +74,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
                  class_weight: Mapping[Any, float] | str | None = None, device: str = "auto",
                  random_state: int | np.random.RandomState | None = 0, verbose: int = 0,
                  settings: Mapping[str, Any] | None = None,
-                 on_log: OnLog | None = None) -> None:
+                 on_log: Callable[[dict[str, float | None]], object] | None = None) -> None:
         self.model = model
         self.classifier = classifier
         self.num_train_epochs = num_train_epochs

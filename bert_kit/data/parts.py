@@ -9,7 +9,6 @@ same for files and for lists.
 import hashlib
 import os
 import re
-from array import array
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ import numpy as np
 
 from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
-from bert_kit.data.alike import check_names, like
+from bert_kit.data.alike import check_names
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
-from bert_kit.data.read.bad_rows import UNKNOWN_LABEL, BadRow, Refuser
-from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
+from bert_kit.data.read.bad_rows import BadRow
+from bert_kit.data.read.tables import Table, Text, known_rows, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.splits import split_rows
 from bert_kit.errors import ConfigError, DataError
@@ -34,7 +33,6 @@ _STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation
           "test": ("test",)}
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
-UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
 
 
 @dataclass(frozen=True)
@@ -283,7 +281,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
             table = tables.get(part, train)
             own = rows.get(part, range(len(table.texts)))
             # A stored split may be anyone's.
-            some = known_rows(_some(table, own), classes, kind, bad_rows)
+            some = known_rows(table.some(own), classes, kind, bad_rows)
             parts[part] = Part(some.texts, kind.encode(some.labels, classes))
             notes.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
                          f"{names.get(part, names['train'])}")
@@ -313,50 +311,6 @@ def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
     rarest = {label: min(kind.names(label), key=lambda name: (counts[name], name), default="")
               for label in set(labels)}
     return [rarest[label] for label in labels]
-
-
-def known_rows(table: Table, classes: Sequence[str], kind: AnyKind,
-               bad_rows: list[BadRow] | None, unknown: str = UNTRAINED) -> Table:
-    """Return the rows of a table whose labels are known.
-
-    Parameters
-    ----------
-    bad_rows
-        Takes the others; with None they are refused.
-    unknown
-        What a message says of a label that is not among the `classes`.
-
-    Raises
-    ------
-    DataError
-        Names the row and the label; or says that no row is left.
-    """
-    known, refuse, kept = set(classes), Refuser(table.path, bad_rows), []
-    strange = {label for label in set(table.labels) if not known.issuperset(kind.names(label))}
-    if not strange:
-        return table
-    for row, label in enumerate(table.labels):
-        if label not in strange:
-            kept.append(row)
-            continue
-        name = next(name for name in kind.names(label) if name not in known)
-        wrong = DataError(
-            f"{table.where(row)}: {unknown.format(word=kind.word, name=name)}{like(name, classes)}"
-            f"; expected one of {', '.join(map(repr, sorted(known)))[:200]}")
-        if table.lines is None:  # a list has no option
-            raise wrong
-        refuse(table.lines[row], UNKNOWN_LABEL, wrong, [table.texts[row], kind.text(label)])
-    if not kept:
-        raise DataError(f"{table.path}: no row with a known {kind.word}{refuse.left_out()}")
-    return _some(table, kept)
-
-
-def _some(table: Table, rows: Iterable[int]) -> Table:
-    """Return some rows of a table."""
-    rows, lines = [*rows], table.lines
-    return Table(table.path, [table.texts[row] for row in rows],
-                 [table.labels[row] for row in rows],
-                 None if lines is None else array("q", map(lines.__getitem__, rows)))
 
 
 def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from bert_kit.data.alike import like
 from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
-from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, WRONG_BYTES, WRONG_LABEL, BadRow,
-                                         Refuser)
+from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, UNKNOWN_LABEL, WRONG_BYTES,
+                                         WRONG_LABEL, BadRow, Refuser)
 from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object, json_table
 from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import ConfigError, DataError
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
+UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
 
 Text = str | tuple[str, str]  # of a row: one, or a pair
 
@@ -88,6 +90,13 @@ class Table:
             return f"row {row} of {self.path}"
         return f"{self.path} line {self.lines[row]}"
 
+    def some(self, rows: Iterable[int]) -> "Table":
+        """Return a table of some rows."""
+        rows, lines = [*rows], self.lines
+        return Table(self.path, [self.texts[row] for row in rows],
+                     [self.labels[row] for row in rows],
+                     None if lines is None else array("q", map(lines.__getitem__, rows)))
+
 
 def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
@@ -139,9 +148,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                 try:
                     label = kind.read(f"{path} line {line}", values[len(text_columns):])
                 except DataError as error:
-                    empty = all(value is None or not str(value).strip()
-                                for value in values[len(text_columns):])
-                    refuse(line, NO_LABEL if empty else WRONG_LABEL, error, values)
+                    refuse(line, _label_fault(values[len(text_columns):]), error, values)
                     continue
                 labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)
@@ -151,6 +158,12 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
         raise DataError(f"{path}: no rows; expected at least one below the header"
                         + refuse.left_out())
     return Table(path, texts, labels, starts)
+
+
+def _label_fault(cells: Iterable[Any]) -> str:
+    """Return what is wrong with cells that hold no label, in two words."""
+    empty = all(cell is None or not str(cell).strip() for cell in cells)
+    return NO_LABEL if empty else WRONG_LABEL
 
 
 def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -240,6 +253,42 @@ def column_names(path: str | Path, delimiter: str | None = None,
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
             return header_names(next(rows, (1, []))[1])
+
+
+def known_rows(table: Table, classes: Sequence[str], kind: AnyKind,
+               bad_rows: list[BadRow] | None, unknown: str = UNTRAINED) -> Table:
+    """Return the rows of a table whose labels are known.
+
+    Parameters
+    ----------
+    bad_rows
+        Takes the others; with None they are refused.
+    unknown
+        What a message says of a label that is not among the `classes`.
+
+    Raises
+    ------
+    DataError
+        Names the row and the label; or says that no row is left.
+    """
+    known, refuse, kept = set(classes), Refuser(table.path, bad_rows), []
+    strange = {label for label in set(table.labels) if not known.issuperset(kind.names(label))}
+    if not strange:
+        return table
+    for row, label in enumerate(table.labels):
+        if label not in strange:
+            kept.append(row)
+            continue
+        name = next(name for name in kind.names(label) if name not in known)
+        wrong = DataError(
+            f"{table.where(row)}: {unknown.format(word=kind.word, name=name)}{like(name, classes)}"
+            f"; expected one of {', '.join(map(repr, sorted(known)))[:200]}")
+        if table.lines is None:  # a list has no option
+            raise wrong
+        refuse(table.lines[row], UNKNOWN_LABEL, wrong, [table.texts[row], kind.text(label)])
+    if not kept:
+        raise DataError(f"{table.path}: no row with a known {kind.word}{refuse.left_out()}")
+    return table.some(kept)
 
 
 def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],

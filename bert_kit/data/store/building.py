@@ -95,8 +95,9 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
         with working_folder(folder):
             _build(files, made_of, tokenizer, folder, workers,
                    report or (lambda done, total: None))
-    for path in sorted(folder.glob("bad-*.json")) if bad_rows is not None else ():
-        bad_rows += [BadRow(**row) for row in read_json(path, list)]
+    if bad_rows is not None:
+        bad_rows += [BadRow(**row) for path in sorted(folder.glob("bad-*.json"))
+                     for row in read_json(path, list)]
     return TokenStore(folder)
 
 
