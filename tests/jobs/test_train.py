@@ -310,7 +310,7 @@ def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path, capsys):
     done = subprocess.run(
         [sys.executable, "-m", "bert_kit", "predict", "--model", str(folder), "--data_file", "-"],
         input=b"caf\xe9", capture_output=True, env=environment())
-    assert done.returncode == 1 and b"standard input: not utf-8" in done.stderr
+    assert done.returncode == 1 and b"standard input line 1: byte 0xe9 is not utf-8" in done.stderr
 
 
 def test_dev_run_overfit_and_learning_rate_search(files, tmp_path, capsys):

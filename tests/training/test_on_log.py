@@ -159,6 +159,7 @@ def test_a_run_renews_its_curves(given, tmp_path, monkeypatch):
     """Drawn by another function: a picture takes a second."""
     monkeypatch.setattr(job, "FIRST_PICTURE", 0.0)
     monkeypatch.setattr(job, "PICTURES", 1e9)
+    monkeypatch.setattr(job, "can_draw", lambda wanted, say: False)  # at the end there are more
     monkeypatch.setattr(job, "plot_learning_curves",
                         lambda log, path: path.write_text(str(len(log))))
     picture, there = tmp_path / "run" / "learning_curves.png", []

@@ -172,7 +172,9 @@ def run(options: PredictOptions) -> int:
                 answered += _answer(predictor, writer, chunk)
                 count += len(chunk)
             if not answered:
-                raise DataError("no text to classify; expected at least one line")
+                found = Refuser("standard input", reading.get("bad_rows"))
+                raise DataError("no text to classify; expected at least one line"
+                                + found.left_out())
         if processes.first and options.data_file == "-":
             tell_reading(reading, answered, options)
         if processes.first and options.output_file is not None:
