@@ -1,7 +1,7 @@
 """The training of a classifier behind scikit-learn's interface: lists of texts in, classes out."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +48,9 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         0 to 2.
     settings
         Further options of training by name; `python -m bert_kit train --help` lists them.
+    on_log
+        Called with every row of the log, see `bert_kit.training.Trainer`. scikit-learn copies
+        it with the estimator: give it a function, not a method of a writer that is open.
 
     Attributes
     ----------
@@ -70,7 +73,8 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
                  dropout: float | None = None, weight_decay: float = 0.01,
                  class_weight: Mapping[Any, float] | str | None = None, device: str = "auto",
                  random_state: int | np.random.RandomState | None = 0, verbose: int = 0,
-                 settings: Mapping[str, Any] | None = None) -> None:
+                 settings: Mapping[str, Any] | None = None,
+                 on_log: Callable[[dict[str, float | None]], object] | None = None) -> None:
         self.model = model
         self.classifier = classifier
         self.num_train_epochs = num_train_epochs
@@ -84,6 +88,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.settings = settings
+        self.on_log = on_log
 
     def fit(self, X: Sequence[str] | np.ndarray, y: ArrayLike,
             sample_weight: ArrayLike | None = None) -> Self:
@@ -113,7 +118,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         if weights is not None:
             weights = weights * (len(weights) / weights.sum())
         self.predictor_ = fit_texts(texts, labels.tolist(), [str(name) for name in self.classes_],
-                                    self._options(), weights)
+                                    self._options(), weights, self.on_log)
         return self
 
     def predict_proba(self, X: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -133,7 +138,7 @@ class BertClassifier(ClassifierMixin, BaseEstimator):
         options = {**(self.settings or {})}
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name)
-            if name in ("class_weight", "settings"):
+            if name in ("class_weight", "settings", "on_log"):
                 continue
             field = known["verbosity" if name == "verbose" else name]
             if field not in also:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bert_kit.jobs.active.options import options_for
 from bert_kit.jobs.compare import compare_options
-from bert_kit.jobs.options.declare import Options, spellings
+from bert_kit.jobs.options.declare import Options, fields_of, spellings
 from bert_kit.jobs.tasks.table import PLACES
 from bert_kit.jobs.train import train_options
 from bert_kit.jobs.tuning.options import search_options
@@ -49,11 +49,12 @@ def class_of(name: str, options: list[type[Options]]) -> str:
     found: dict[str, str] = {}
     for kind in options:
         hints = typing.get_type_hints(kind)
+        flags = {name for field in fields_of(kind) for name in field.metadata["once"]}
         for spelling, field in sorted(spellings(kind).items()):
             if spelling not in ARGUMENTS.get(name, OTHERS):
                 path = field.endswith(("_file", "_dir", "model", "store", "tokenizer"))
-                found.setdefault(spelling, shown(hints[field]).replace(
-                    "str", "str | Path" if path else "str"))
+                found.setdefault(spelling, "bool" if spelling in flags else shown(
+                    hints[field]).replace("str", "str | Path" if path else "str"))
     lines = [f"    {spelling}: {hint}" for spelling, hint in sorted(found.items())]
     return "\n".join([f"class {name}(TypedDict, total=False):", *lines])
 

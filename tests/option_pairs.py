@@ -31,7 +31,7 @@ VALUES = {
     "validation_file": [{"validation_file": "dev.csv", "data_file": None}],
     "test_file": [{"test_file": "dev.csv", "data_file": None}], "val_size": [0.3],
     "encoding": ["latin-1"], "text_column": [("other text",), ("text", "other text")],
-    "delimiter": [";"], "quotes": [False], "skip_bad_rows": [True],
+    "delimiter": [";"], "quotes": [False], "bad_rows": ["skip"],
     "columns": [("text", "other text", "category", "other")],
     "label_column": [("other",)], "train_size": [0.5], "test_size": [0.3],
     "max_train_samples": [20],

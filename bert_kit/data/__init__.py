@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from bert_kit.data.parts import (
         LabelledParts as LabelledParts, Part as Part, find_parts as find_parts, limit as limit,
         parts_from_lists as parts_from_lists, read_parts as read_parts)
+    from bert_kit.data.read.bad_rows import BadRow as BadRow
     from bert_kit.data.read.conll import (
         TaggedSentences as TaggedSentences, read_conll as read_conll)
     from bert_kit.data.read.documents import read_documents as read_documents
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
-        Reading as Reading, Table as Table, column_names as column_names, read_table as read_table,
-        stream_texts as stream_texts)
+        Reading as Reading, Table as Table, column_names as column_names, known_rows as known_rows,
+        read_table as read_table, stream_texts as stream_texts)
     from bert_kit.data.read.text_lines import find_data as find_data
     from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset
     from bert_kit.data.rows.masking import mask_tokens as mask_tokens

@@ -20,9 +20,10 @@ import numpy as np
 
 from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
-from bert_kit.data.alike import check_names, like
+from bert_kit.data.alike import check_names
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
-from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
+from bert_kit.data.read.bad_rows import BadRow
+from bert_kit.data.read.tables import Table, Text, known_rows, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.splits import split_rows
 from bert_kit.errors import ConfigError, DataError
@@ -88,7 +89,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
                encoding: str = "utf-8-sig", train_size: float = 0.8, val_size: float = 0.1,
                test_size: float = 0.1, seed: int = 0,
                split_file: str | Path | None = None, quotes: bool | None = None,
-               columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+               columns: Sequence[str] | None = None, bad_rows: list[BadRow] | None = None,
                notes: list[str] | None = None) -> LabelledParts:
     """Read labelled parts from files.
 
@@ -127,7 +128,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     tables = {part: read_table(path, text_column, kind, delimiter, encoding, quotes=quotes,
                                columns=columns, bad_rows=bad_rows, notes=notes)
               for part, path in files.items()}
-    return _make_parts(tables, ratios, seed, split_file, text_column, kind)
+    return _make_parts(tables, ratios, seed, split_file, text_column, kind, bad_rows)
 
 
 def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
@@ -241,7 +242,7 @@ def _ratios(sizes: dict[str, float], given: Iterable[str], single: bool) -> dict
 
 def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: int,
                 split_file: str | Path | None, text_column: str | Sequence[str],
-                kind: AnyKind) -> LabelledParts:
+                kind: AnyKind, bad_rows: list[BadRow] | None = None) -> LabelledParts:
     """Cut, number and count the rows of tables.
 
     Parameters
@@ -255,6 +256,8 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         rarest one.
     text_column
         What messages call the texts.
+    bad_rows
+        As in `known_rows`.
     """
     train = tables["train"]
     kind.check(train, text_column)
@@ -262,8 +265,8 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
     known = [train] if kind.is_trained_on else tables.values()
     classes = kind.classes([label for table in known for label in table.labels])
     two_ways = check_names(classes, lambda name: _where_stands(name, tables.values(), kind))
-    for table in tables.values():  # before the split is stored; a cut leaves each class a row
-        _check_known(table, range(len(table.labels)), classes, kind)
+    # Before the split is stored; a cut leaves each class a row.
+    tables = {part: known_rows(table, classes, kind, bad_rows) for part, table in tables.items()}
     names = {part: _without_folders(table.path) for part, table in tables.items()}
     fingerprint = _fingerprint(tables, kind)
     rows, stored = split_rows(_strata(train.labels, kind), ratios, seed, split_file, fingerprint,
@@ -277,9 +280,9 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         if part in ratios or part in tables:
             table = tables.get(part, train)
             own = rows.get(part, range(len(table.texts)))
-            _check_known(table, own, classes, kind)  # a stored split may be anyone's
-            parts[part] = Part([table.texts[row] for row in own],
-                               kind.encode([table.labels[row] for row in own], classes))
+            # A stored split may be anyone's.
+            some = known_rows(table.some(own), classes, kind, bad_rows)
+            parts[part] = Part(some.texts, kind.encode(some.labels, classes))
             notes.append(f"{part} {len(parts[part]):,} of {len(table.texts):,} rows of "
                          f"{names.get(part, names['train'])}")
     if len(ratios) > 1:
@@ -308,17 +311,6 @@ def _strata(labels: Sequence[Any], kind: AnyKind) -> list[str]:
     rarest = {label: min(kind.names(label), key=lambda name: (counts[name], name), default="")
               for label in set(labels)}
     return [rarest[label] for label in labels]
-
-
-def _check_known(table: Table, rows: Iterable[int], classes: Sequence[str], kind: AnyKind) -> None:
-    """Check that every name in some rows of a table is known from training."""
-    known = set(classes)
-    for row in rows:
-        for name in kind.names(table.labels[row]):
-            if name not in known:
-                raise DataError(f"{table.where(row)}: the {kind.word} {name!r:.40} has no row in "
-                                f"the training part{like(name, classes)}; expected one of "
-                                f"{', '.join(map(repr, sorted(known)))[:200]}")
 
 
 def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:

@@ -25,7 +25,7 @@ from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.jobs.run.best_configs import best_settings
-from bert_kit.training import ALONE, Processes, TrainerState, choose_device
+from bert_kit.training import ALONE, OnLog, Processes, TrainerState, choose_device
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -76,7 +76,7 @@ def train_options(task: str) -> type[Any]:
     return composed(kind.__name__, (TunedOptions, kind))
 
 
-def train(task: str, settings: Mapping[str, Any]) -> Results:
+def train(task: str, settings: Mapping[str, Any], on_log: OnLog | None = None) -> Results:
     """Train a model for a task and return the results, which results.json holds too.
 
     Parameters
@@ -85,13 +85,16 @@ def train(task: str, settings: Mapping[str, Any]) -> Results:
         Its name, or "package.module:Class" of one of your own.
     settings
         Options of the task, under any of their spellings.
+    on_log
+        Called with every row of the log, see `Trainer`.
 
     Raises
     ------
     BertKitError
         For input that cannot be used; before any training.
     """
-    return TrainingJob(task_named(task), train_options(task).from_names(settings)).run()
+    return TrainingJob(task_named(task), train_options(task).from_names(settings),
+                       on_log=on_log).run()
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -110,7 +113,7 @@ def run(options: Any) -> Results:
 
 
 def train_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
-                     data_path: str | Path | None = None,
+                     data_path: str | Path | None = None, on_log: OnLog | None = None,
                      **settings: "Unpack[TextKeywords]") -> Results:
     """Train one classifier and return its results, which results.json holds too.
 
@@ -122,6 +125,8 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         Folder or name of a BERT to start from.
     data_path
         File or folder with labelled texts; without it the docstring task.
+    on_log
+        Called with every row of the log, see `Trainer`.
     **settings
         Options of training, under any of their spellings; `task` may be multi_label or regression.
 
@@ -137,11 +142,11 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         For input that cannot be used; before any training.
     """
     return train(settings.get("task", "classification"), given_options(
-        settings, classifier=classifier_type, model=model_path, data_file=data_path))
+        settings, classifier=classifier_type, model=model_path, data_file=data_path), on_log)
 
 
 def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                 **settings: "Unpack[TagKeywords]") -> Results:
+                 on_log: OnLog | None = None, **settings: "Unpack[TagKeywords]") -> Results:
     """Train a tagger and return the results, which results.json holds too.
 
     Parameters
@@ -151,6 +156,8 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
     data_path
         File with one word a line and its tag in the last column, or a folder with the files
         train, dev and test (.txt, .conll, .tsv, .bio or .iob).
+    on_log
+        Called with every row of the log, see `Trainer`.
     **settings
         Options of training, under any of their spellings.
 
@@ -160,11 +167,11 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
         `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
         where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
     """
-    return train("tagging", given_options(settings, model=model_path, data_file=data_path))
+    return train("tagging", given_options(settings, model=model_path, data_file=data_path), on_log)
 
 
 def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                   **settings: "Unpack[AnswerKeywords]") -> Results:
+                   on_log: OnLog | None = None, **settings: "Unpack[AnswerKeywords]") -> Results:
     """Train on questions and return the results, which results.json holds too.
 
     Parameters
@@ -174,6 +181,8 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
     data_path
         JSON file in the format of SQuAD 1.1 or 2.0, or a folder with train.json and, where they
         exist, dev.json and test.json.
+    on_log
+        Called with every row of the log, see `Trainer`.
     **settings
         Options of training, under any of their spellings.
 
@@ -183,11 +192,12 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
         `rows`, `validation` and `test` scores (see `answer_metrics`), `null_threshold`, `seconds`,
         `output_dir` and more.
     """
-    return train("answering", given_options(settings, model=model_path, data_file=data_path))
+    return train("answering", given_options(settings, model=model_path, data_file=data_path),
+                 on_log)
 
 
 def train_similarity(model_path: str | Path | None = None,
-                     train_file: str | Path | None = None,
+                     train_file: str | Path | None = None, on_log: OnLog | None = None,
                      **settings: "Unpack[SimilarityKeywords]") -> Results:
     """Train a sentence encoder on rated pairs and return the results, as in results.json.
 
@@ -198,6 +208,8 @@ def train_similarity(model_path: str | Path | None = None,
     train_file
         Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
         0, the highest to 1.
+    on_log
+        Called with every row of the log, see `Trainer`.
     **settings
         Options of training, under any of their spellings.
 
@@ -207,12 +219,13 @@ def train_similarity(model_path: str | Path | None = None,
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", given_options(settings, model=model_path, train_file=train_file))
+    return train("similarity", given_options(settings, model=model_path, train_file=train_file),
+                 on_log)
 
 
 def pretrain(model_path: str | Path | None = None,
              train_file: str | Path | Sequence[str | Path] | None = None,
-             **settings: "Unpack[MaskedKeywords]") -> Results:
+             on_log: OnLog | None = None, **settings: "Unpack[MaskedKeywords]") -> Results:
     """Pre-train a BERT and return the results, which results.json holds too.
 
     Parameters
@@ -221,6 +234,8 @@ def pretrain(model_path: str | Path | None = None,
         Folder or name of a BERT to go on from; without it a new one is made.
     train_file
         Text; by default the docstrings of the installed packages.
+    on_log
+        Called with every row of the log, see `Trainer`.
     **settings
         Options of training, under any of their spellings; for instance `max_steps`, `store`,
         `nsp`, `whole_word`, `output_dir`.
@@ -231,7 +246,7 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", given_options(settings, model=model_path, train_file=train_file))
+    return train("masked", given_options(settings, model=model_path, train_file=train_file), on_log)
 
 
 class TextClassificationTrainer:
@@ -247,6 +262,8 @@ class TextClassificationTrainer:
         The options, instead of single ones.
     processes
         Those that do the job together, from `join_processes`; each calls the same methods.
+    on_log
+        Called with every row of the log, see `Trainer`.
     **changes
         Options of training, under any of their spellings.
 
@@ -264,7 +281,7 @@ class TextClassificationTrainer:
 
     def __init__(self, model_path: str | Path | None = None, num_labels: int | None = None,
                  settings: Any = None, processes: Processes = ALONE,
-                 **changes: "Unpack[TextKeywords]") -> None:
+                 on_log: OnLog | None = None, **changes: "Unpack[TextKeywords]") -> None:
         if settings is None:
             self.task: Any = task_named(changes.get("task", "classification"))
             settings = self.task.options.from_names(given_options(changes, model=model_path))
@@ -275,13 +292,13 @@ class TextClassificationTrainer:
             self.task = task_named(settings.task)
         self.named_by_head = settings.output_dir == type(settings).output_dir
         self.settings = share_folder(settings, str(settings.classifier), processes)
-        self.num_labels, self.processes = num_labels, processes
+        self.num_labels, self.processes, self.on_log = num_labels, processes, on_log
         self.device = choose_device(self.settings.device)
         self.rows: Rows[Part] | None = None
         self.training: Training[Part] | None = None
 
     def _job(self) -> TrainingJob[Part]:
-        return TrainingJob(self.task, self.settings, self.processes)
+        return TrainingJob(self.task, self.settings, self.processes, on_log=self.on_log)
 
     def prepare_data(self, dataset_path: str | Path | None = None,
                      **changes: "Unpack[TextKeywords]") -> dict[str, ClassificationDataset]:
@@ -338,7 +355,8 @@ class TextClassificationTrainer:
             tokenizer = training.predictor.tokenizer
             made_of = self.task.made_of(
                 self.settings, self.task.fingerprint(training.parts, tokenizer), tokenizer)
-            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, made_of))
+            self.processes.from_first(lambda: open_folder(self.settings, self.task.job, made_of,
+                                                          bad_rows=training.parts.bad_rows))
         with training.at_work() as trainer:
             state = trainer.train(self.settings.resume)
         if self.task.chooses_thresholds and "validation" in training.datasets:
@@ -391,8 +409,8 @@ class TextClassificationTrainer:
 
 
 def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str],
-              settings: Mapping[str, Any],
-              sample_weights: np.ndarray | None = None) -> Predictor:
+              settings: Mapping[str, Any], sample_weights: np.ndarray | None = None,
+              on_log: OnLog | None = None) -> Predictor:
     """Train on texts in memory, keeping nothing on disk, and return the Predictor.
 
     Parameters
@@ -405,6 +423,8 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
         Options of training.
     sample_weights
         Factor on each row's loss (N,).
+    on_log
+        Called with every row of the log, see `Trainer`.
     """
     task = task_named("classification")
     given = named(task.options, settings)
@@ -416,7 +436,7 @@ def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str
     if len(classes) < 2:
         raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
     warn(check_names(classes))
-    job = TrainingJob(task, options)
+    job = TrainingJob(task, options, on_log=on_log)
     rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
                               tuple(classes)))
     if sample_weights is not None:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
         make_schedule as make_schedule, parameter_groups as parameter_groups,
         schedule_factor as schedule_factor)
     from bert_kit.training.speed import planned_steps as planned_steps
-    from bert_kit.training.state import TrainerState as TrainerState, check_new_run as check_new_run
+    from bert_kit.training.state import (
+        LogRow as LogRow, OnLog as OnLog, TrainerState as TrainerState,
+        check_new_run as check_new_run)
     from bert_kit.training.stopping import EarlyStopping as EarlyStopping
     from bert_kit.training.trainer import (
         AMPTrainer as AMPTrainer, StepResult as StepResult, Trainer as Trainer)

@@ -31,6 +31,7 @@ from bert_kit.training.restoring import (RandomState, checked_place, checked_ran
                                          restore_optimizer, restore_schedule)
 
 LogRow = dict[str, float | None]  # numbers by name, None for what is not a finite number
+OnLog = Callable[[LogRow], object]
 
 NAME = re.compile(r"checkpoint-\d+")
 

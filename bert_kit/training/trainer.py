@@ -27,10 +27,10 @@ from bert_kit.training.optim import (describe_groups, layerwise_rates,
                                      learning_rates, make_optimizer, make_schedule)
 from bert_kit.training.progress import Progress
 from bert_kit.training.restoring import scaler_state
-from bert_kit.training.state import (LogRow, Stateful, TrainerState, append_metrics, check_best,
-                                     finite_numbers, load_checkpoint, open_run, random_state,
-                                     restore_random_state, rotate_checkpoints, save_checkpoint,
-                                     write_metrics)
+from bert_kit.training.state import (LogRow, OnLog, Stateful, TrainerState, append_metrics,
+                                     check_best, finite_numbers, load_checkpoint, open_run,
+                                     random_state, restore_random_state, rotate_checkpoints,
+                                     save_checkpoint, write_metrics)
 from bert_kit.training.stopping import EarlyStopping
 
 
@@ -258,6 +258,11 @@ class Trainer:
     processes
         Those that train together, each with a Trainer of the same and with its `share` of the
         loader's batches. They evaluate together too; the result of the first one counts.
+    on_log
+        `on_log(row)` is called with every row of the log, {name: number, or None for NaN}, when
+        metrics.csv has it; of several processes in the first one. It draws no random numbers from
+        the run. An error in it ends the run, which goes on from its last checkpoint; the rows
+        behind that are then told again.
 
     Raises
     ------
@@ -280,7 +285,8 @@ class Trainer:
                  scheduler: Callable[[torch.optim.Optimizer, int], LRScheduler] | None = None,
                  stopping: EarlyStopping | None = None, memory: MemoryManager | None = None,
                  before_epoch: Callable[[int], object] | None = None,
-                 processes: Processes = ALONE) -> None:
+                 processes: Processes = ALONE,
+                 on_log: OnLog | None = None) -> None:
         if not hasattr(getattr(train_loader, "batch_sampler", None), "start_at"):
             raise TrainingError("train_loader has no batch_sampler with start_at; make it with "
                                 "bert_kit.data.make_loader")
@@ -313,7 +319,7 @@ class Trainer:
                     if scheduler is None else scheduler(optimizer, self.total_steps))
         self.amp = AMPTrainer(model, optimizer, schedule, args.precision, args.max_grad_norm,
                               processes=processes)
-        self.processes = processes
+        self.processes, self.on_log = processes, on_log
         self.state, self._clock = TrainerState(), monotonic()
 
     def train(self, resume: StrPath | None = None) -> TrainerState:
@@ -587,6 +593,10 @@ class Trainer:
         self.state.log.append(row)
         if self.args.output_dir is not None and self.processes.first:
             append_metrics(self.args.output_dir, self.state.log)
+        if self.on_log is not None and self.processes.first:
+            before = random_state()  # what a hook draws must not change the training
+            self.on_log(dict(row))
+            restore_random_state(before)
 
 
 def _windows(loader: Loader, size: int) -> Iterator[list[Batch]]:

@@ -87,11 +87,13 @@ def test_a_question_that_cannot_be_used_is_left_out_and_told(tmp_path):
     shifted = {**good, "id": "8", "answers": [{"text": "w3", "answer_start": 8}]}
     path = write(tmp_path, {"data": [{"paragraphs": [
         {"context": CONTEXT, "qas": [good, shifted, {**good, "id": 9}, good]}]}]})
-    with pytest.raises(DataError, match="'8': the answer .*--skip_bad_rows"):
+    with pytest.raises(DataError, match="'8': the answer .*--bad_rows skip"):
         read_squad(path)
     bad = []
     assert [question.id for question in read_squad(path, bad_rows=bad)] == ["7", "9"]
-    assert ["'8'" in bad[0], "'7' comes twice" in bad[1], len(bad)] == [True, True, 2]
+    assert ["'8'" in bad[0].message, "'7' comes twice" in bad[1].message] == [True, True]
+    assert [(row.row, row.reason) for row in bad] == [
+        ("question 8", "unusable question"), ("question 7", "an id that comes twice")]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])

@@ -368,13 +368,13 @@ def test_quotes_that_may_mean_something_else_are_told(tmp_path, name, content, t
      {2: "'text' is empty", 3: "a int in a list"})])
 def test_rows_that_cannot_be_used_are_left_out_and_told(tmp_path, name, content, texts, bad):
     (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=f"line {min(bad)}: .*--skip_bad_rows leaves such rows"):
+    with pytest.raises(DataError, match=f"line {min(bad)}: .*--bad_rows skip leaves such rows"):
         read_table(tmp_path / name)
     found = []
     assert read_table(tmp_path / name, bad_rows=found).texts == texts
     assert len(found) == len(bad)
-    for line, (number, reason) in zip(found, bad.items()):
-        assert re.search(f"{name} line {number}: .*({reason})", line), line
+    for row, (number, reason) in zip(found, bad.items()):
+        assert re.search(f"{name} line {number}: .*({reason})", row.message), row
 
 
 def test_a_quote_that_swallows_rows_is_no_bad_row(tmp_path):

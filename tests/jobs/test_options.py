@@ -13,6 +13,7 @@ from hostile_inputs import memory_of_at_most
 from bert_kit import (BertClassifier, TextClassificationTrainer, learn_actively, pretrain,
                       train_all_classifiers, train_classifier, train_tagger, tune_classifier)
 from bert_kit.cli import main
+from bert_kit.data import BadRow
 from bert_kit.errors import BertKitError, ConfigError, UsageError
 from bert_kit.jobs.active.options import options_for
 from bert_kit.jobs.commands.evaluate import EvaluateOptions
@@ -24,6 +25,7 @@ from bert_kit.jobs.options.declare import (Options, fields_of, group_of, kind_of
 from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.options.parser import JobParser, same_spelling
 from bert_kit.jobs.options.parser import parse as parse_job
+from bert_kit.jobs.run.folder import known_settings
 from bert_kit.jobs.table import JOBS, renamed
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.numbers import NumberOptions
@@ -132,7 +134,8 @@ def test_yaml_without_pyyaml_says_what_to_do(tmp_path, monkeypatch):
 def test_every_spelling_of_every_option_is_unique_and_a_flag():
     known = spellings(ClassOptions)
     fields = fields_of(ClassOptions)
-    assert len(known) == sum(1 + len(field.metadata["aliases"]) for field in fields)
+    assert len(known) == sum(1 + len(field.metadata["aliases"])
+                             + len(field.metadata["once"]) for field in fields)
     flags = {flag.lstrip("-") for action in parser_of()._actions for flag in action.option_strings}
     assert known.keys() <= flags
     for field in fields:
@@ -352,11 +355,11 @@ def test_a_run_that_goes_on_keeps_options_without_use():
     settings(momentum=0.5, resume="auto").check_use()
 
 
-ROWS, TABLES = ("encoding", "skip_bad_rows"), ("delimiter", "quotes", "columns")
+ROWS, TABLES = ("encoding", "bad_rows"), ("delimiter", "quotes", "columns")
 READING = {
     "train --task classification": ROWS + TABLES, "train --task multi_label": ROWS + TABLES,
     "train --task regression": ROWS + TABLES, "train --task similarity": ROWS + TABLES,
-    "train --task tagging": ROWS, "train --task answering": ROWS, "pretrain": ROWS[:1],
+    "train --task tagging": ROWS, "train --task answering": ROWS, "pretrain": ROWS,
     "compare": ROWS + TABLES, "tune": ROWS + TABLES, "tune --task tagging": ROWS,
     "active": ROWS + TABLES, "predict": ROWS + TABLES, "evaluate": ROWS + TABLES,
     "tag": ROWS + TABLES, "embed": ROWS + TABLES, "answer": ROWS}
@@ -393,10 +396,32 @@ def test_columns_and_what_says_how_a_table_is_written():
 
 
 def test_what_is_told_of_rows_that_are_left_out():
-    assert reading_notes({"bad_rows": None}) == reading_notes({"bad_rows": [], "notes": []}) == ""
-    assert reading_notes({"bad_rows": ["a"], "notes": ["n"]}) == "n; 1 row left out: a"
-    assert reading_notes({"bad_rows": [*"abcd"] * 500}) == (
-        "2,000 rows left out: a; b; c; and 1,997 more")
+    bad = [BadRow("a.csv", line, reason, f"a.csv line {line}: why", "")
+           for line, reason in ((2, "no label"), (3, "empty text"), (7, "empty text"))]
+    assert reading_notes({"bad_rows": None}) == reading_notes({"bad_rows": []}, 9) == ""
+    assert reading_notes({"bad_rows": bad[:1], "notes": ["n"]}) == (
+        "n; 1 row left out: 1 no label (a.csv line 2: why)")
+    assert reading_notes({"bad_rows": bad}, 1997) == (
+        "3 rows left out of 2,000 (0.15%): 2 empty text (a.csv line 3: why), "
+        "1 no label (a.csv line 2: why)")
+    assert "(5%)" in reading_notes({"bad_rows": bad}, 57)
+    for kept, many in ((57, False), (56, True)):
+        assert ("--delimiter, --encoding" in reading_notes({"bad_rows": bad}, kept)) == many
+
+
+@pytest.mark.parametrize("value, now", [("true", "skip"), ("false", "error"), (None, "skip")])
+def test_the_flag_of_before_says_the_same(value, now, tmp_path):
+    """`skip_bad_rows`, on a command line, in a config file, in a manifest and as a keyword."""
+    typed = ["--skip_bad_rows", *[value] * (value is not None)]
+    assert parse_job("predict", PredictOptions, [
+        "--model", "m", "--data_file", "a.csv", *typed]).bad_rows == now
+    assert known_settings(ClassOptions, {"skip_bad_rows": value != "false"}) == {"bad_rows": now}
+    assert ClassOptions.from_names({"data_file": "a", "skip-bad-rows": value != "false"}
+                                  ).bad_rows == now
+    with pytest.raises(ConfigError, match="skip_bad_rows is 'skip'; expected true or false"):
+        ClassOptions.from_names({"skip_bad_rows": "skip"})
+    with pytest.raises(ConfigError, match="bad_rows is 'true'; expected one of"):
+        ClassOptions.from_names({"bad_rows": "true"})
 
 
 def test_files_of_before_name_options_of_other_tasks(tmp_path):

@@ -310,7 +310,7 @@ def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path, capsys):
     done = subprocess.run(
         [sys.executable, "-m", "bert_kit", "predict", "--model", str(folder), "--data_file", "-"],
         input=b"caf\xe9", capture_output=True, env=environment())
-    assert done.returncode == 1 and b"standard input: not utf-8" in done.stderr
+    assert done.returncode == 1 and b"standard input line 1: byte 0xe9 is not utf-8" in done.stderr
 
 
 def test_dev_run_overfit_and_learning_rate_search(files, tmp_path, capsys):
@@ -397,13 +397,18 @@ def test_predict_takes_files_as_people_have_them(run, tmp_path, capsys):
     def predicted(path, *options):
         code = main([*use, "--data_file", str(path), *options])
         said = capsys.readouterr()
-        return (read_table(out, "text", "prediction").texts if code == 0 else code), said.err
+        rows = read_table(out, "text", "prediction", bad_rows=[]) if code == 0 else None
+        return (code if rows is None else rows.texts), said.err
 
     table.write_text("id;text\n1;=the fire\n2; \n3;a snow\n")
     found, said = predicted(table, "--delimiter", ";")
     assert found == ["=the fire", "a snow"]
     assert "1 row left out" in said and "rows.csv line 3: 'text' is empty" in said
-    assert predicted(table, "--delimiter", ";", "--skip_bad_rows", "false")[0] == 1
+    written = out.read_text().splitlines()  # a header and three rows
+    assert len(written) == 4 and {*written[2].split("\t")} == {'""'}
+    listed = read_table(tmp_path / "out.bad_rows.csv", "message", "row")
+    assert listed.labels == ["3"] and "'text' is empty" in listed.texts[0]
+    assert predicted(table, "--delimiter", ";", "--bad_rows", "error")[0] == 1
     table.write_bytes("caf\u00e9 au lait;1\n".encode("cp1252"))
     assert "another --encoding (older files are often cp1252)" in predicted(table)[1]
     assert predicted(table, "--delimiter", ";", "--encoding", "cp1252", "--columns",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_kit.cells import unguard
-from bert_kit.data.read.json_rows import refuser
+from bert_kit.data.read.bad_rows import WRONG_BYTES, WRONG_CELLS, BadRow, Refuser
 from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import DataError
 
@@ -63,7 +63,7 @@ class TaggedSentences:
 
 def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = -1,
                encoding: str = "utf-8-sig",
-               bad_rows: list[str] | None = None) -> TaggedSentences:
+               bad_rows: list[BadRow] | None = None) -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
 
     A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
@@ -82,8 +82,8 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     encoding
         UTF-8 by default, with or without a byte order mark. Others are never guessed.
     bad_rows
-        None refuses a file with a line that cannot be used. A list takes the message about each
-        such line, and its sentence is left out.
+        None refuses a file with a line that cannot be used. A list takes the first such line of a
+        sentence as a `BadRow`, and the sentence is left out.
 
     Raises
     ------
@@ -92,18 +92,18 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     """
     path = find_data(path)
     chosen = [word_column] if tag_column is None else [word_column, tag_column]
-    lines = [line.rstrip("\r\n") for line in text_lines(path, encoding)]
+    refuse, usable = Refuser(path, bad_rows), True
+    lines = [line.rstrip("\r\n") for line in text_lines(path, encoding, unclean=refuse.unclean)]
     separator, width = _layout(path, lines, chosen)
     table = [_cut(line, separator) for line in lines]
     is_comment = _comments(table, separator, width, chosen[0] % width != 0)
-    refuse, usable = refuser(bad_rows), True
     sentences, starts, rows = [], array("q"), []
     for number, (line, row) in enumerate(zip(lines, table, strict=True), 1):
         if not line.strip() or line.startswith(DOCUMENT):
             rows, usable = [], True
         elif usable and not is_comment(row):
-            if wrong := _what_is_wrong(row, width):
-                refuse(DataError(f"{path} line {number}: {wrong}"))
+            if wrong := _what_is_wrong(refuse, number, row, width):
+                refuse(number, *wrong, line)
                 usable = False  # nor is the rest of the sentence
                 if rows:
                     sentences.pop()
@@ -114,7 +114,7 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
                 starts.append(number)
             rows.append([unguard(row[column]) for column in chosen])
     if not sentences:
-        raise DataError(f"{path}: no sentence; expected one word a line")
+        raise DataError(f"{path}: no sentence; expected one word a line{refuse.left_out()}")
     words, *tags = ([[row[place] for row in rows] for rows in sentences]
                     for place in range(len(chosen)))
     _check_words(path, words, word_column)
@@ -167,15 +167,21 @@ def _comments(table: Sequence[list[str]], separator: str, width: int,
     return is_comment
 
 
-def _what_is_wrong(row: list[str], width: int) -> str:
-    """Return what makes a row unusable, or ""."""
+def _what_is_wrong(refuse: Refuser, line: int, row: list[str],
+                   width: int) -> tuple[str, DataError] | None:
+    """Return the reason and the error of a row that cannot be used, or None."""
+    if wrong := refuse.unclean_among([line]):
+        return WRONG_BYTES, wrong
+    where = f"{refuse.path} line {line}"
     if len(row) != width:
-        return (f"{len(row)} column{'s' * (len(row) != 1)}; expected {width} as on the first line "
-                f"with a word{_other_separator(row)}")
+        return WRONG_CELLS, DataError(
+            f"{where}: {len(row)} column{'s' * (len(row) != 1)}; expected {width} as on the first "
+            f"line with a word{_other_separator(row)}")
     if not all(row):
-        return (f"column {row.index('')} is empty; expected a word on each line, and blank lines "
-                "between sentences")
-    return ""
+        return "empty column", DataError(
+            f"{where}: column {row.index('')} is empty; expected a word on each line, and blank "
+            "lines between sentences")
+    return None
 
 
 def _other_separator(row: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bert_kit.cells import unguard
 from bert_kit.data.alike import like
-from bert_kit.data.read.json_rows import Refuse, Rows, listed, refuse_all
+from bert_kit.data.read.bad_rows import WRONG_BYTES, WRONG_CELLS, Refuser
+from bert_kit.data.read.json_rows import Rows, listed
 from bert_kit.errors import ConfigError, DataError
 
 # What Excel writes and reads as a first line: which delimiter follows.
@@ -59,7 +60,7 @@ class CsvFile:
             top, self.skipped = [], 1
         self._lines = chain(top, lines)
 
-    def rows(self, refuse: Refuse = refuse_all) -> Generator[Cells, None, None]:
+    def rows(self, refuse: Refuser | None = None) -> Generator[Cells, None, None]:
         """Yield the line on which each row starts, and its cells; first the header.
 
         Raises
@@ -67,7 +68,8 @@ class CsvFile:
         DataError
             For cells that cannot be told apart; names the line. Of one line it goes to `refuse`.
         """
-        first = 1 + self.skipped
+        refuse, first = refuse or Refuser(self.path), 1 + self.skipped
+        unclean = refuse.unclean  # empty but for rare rows: a call a row takes time
         if self.columns:
             yield first, self.columns
         old_limit = csv.field_size_limit(self.field_limit)  # csv has only this global setting
@@ -79,7 +81,11 @@ class CsvFile:
                                       f"never closed or not doubled? {_QUOTES})")
                     if lines > 1 or not self.width:
                         raise wrong
-                    refuse(wrong)
+                    refuse(first, "quote sign out of place", wrong)
+                elif unclean and (wrong := refuse.unclean_among(range(first, first + lines))):
+                    if not self.width:  # the header
+                        raise wrong
+                    refuse(first, WRONG_BYTES, wrong, self.delimiter.join(row))
                 elif row:
                     self.width = self.width or len(row)
                     yield first, row
@@ -151,7 +157,7 @@ def _next_row(reader: Iterator[list[str]]) -> list[str] | csv.Error | None:
         return error
 
 
-def csv_rows(file: CsvFile, columns: Sequence[str], refuse: Refuse) -> Rows:
+def csv_rows(file: CsvFile, columns: Sequence[str], refuse: Refuser) -> Rows:
     """Yield some cells of every row below the header."""
     with contextlib.closing(file.rows(refuse)) as rows:
         _, header = next(rows, (1, None))
@@ -162,7 +168,7 @@ def csv_rows(file: CsvFile, columns: Sequence[str], refuse: Refuse) -> Rows:
 
 
 def _below_header(file: CsvFile, rows: Iterable[tuple[int, list[str]]], width: int,
-                  places: Sequence[int], refuse: Refuse) -> Rows:
+                  places: Sequence[int], refuse: Refuser) -> Rows:
     """Yield the cells at some places of every row."""
     for line, row in rows:
         if len(row) == width:
@@ -174,8 +180,9 @@ def _below_header(file: CsvFile, rows: Iterable[tuple[int, list[str]]], width: i
             if any('"' in cell for cell in row) and file.quotes is not False:
                 more += f"; {_QUOTES}"
             names = "the columns" if file.columns else "in the header"
-            refuse(DataError(f"{file.path} line {line}: {len(row)} fields, expected {width} as "
-                             f"{names} ({more})"))
+            refuse(line, WRONG_CELLS, DataError(
+                f"{file.path} line {line}: {len(row)} fields, expected {width} as {names} ({more})"
+            ), file.delimiter.join(row))
 
 
 def header_names(header: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from bert_kit.data.read.bad_rows import WRONG_BYTES, BadRow, Refuser
 from bert_kit.data.read.json_rows import JSON_SUFFIXES, json_rows
 from bert_kit.data.read.tables import FIELD_LIMIT
 from bert_kit.data.read.text_lines import (check_file, codec_name, find_data,
@@ -43,8 +44,8 @@ class ByteRange(NamedTuple):
     encoding: str = "utf-8"
 
 
-def read_documents(files: str | Path | Iterable[str | Path],
-                   encoding: str = "utf-8") -> Iterator[list[str]]:
+def read_documents(files: str | Path | Iterable[str | Path], encoding: str = "utf-8",
+                   bad_rows: list[BadRow] | None = None) -> Iterator[list[str]]:
     """Yield the documents of text files.
 
     Parameters
@@ -53,6 +54,9 @@ def read_documents(files: str | Path | Iterable[str | Path],
         A relative path that does not exist is looked up in $DATADIR too.
     encoding
         Of the files; never guessed.
+    bad_rows
+        None refuses a file with a line that is not clean text, or no such object. A list takes
+        each as a `BadRow`, and the line is left out of its document.
 
     Yields
     ------
@@ -68,7 +72,7 @@ def read_documents(files: str | Path | Iterable[str | Path],
     """
     for path in [files] if isinstance(files, str | Path) else files:
         for part in cut_file(path, encoding=encoding):
-            yield from read_range(part)
+            yield from read_range(part, bad_rows)
 
 
 def cut_file(path: str | Path, size: int | None = None,
@@ -91,7 +95,7 @@ def cut_file(path: str | Path, size: int | None = None,
     try:
         check_file(path, codec)
         if codec != "utf-8-sig":
-            gaps = in_lines and _has_gaps(map(_is_empty, text_lines(path, encoding)))
+            gaps = in_lines and _has_gaps(map(_is_empty, text_lines(path, encoding, unclean={})))
             size = path.stat().st_size
             return [ByteRange(path, 0, size, gaps, encoding)] if size else []
         with open(path, "rb") as handle:
@@ -143,28 +147,36 @@ def _next_line(handle: BinaryIO) -> bytes:
     return line
 
 
-def read_range(part: ByteRange) -> Iterator[list[str]]:
-    """Yield the documents of a `ByteRange`, each as `read_documents` does."""
+def read_range(part: ByteRange,
+               bad_rows: list[BadRow] | None = None) -> Iterator[list[str]]:
+    """Yield the documents of a `ByteRange`, each as `read_documents` does.
+
+    The line of a `BadRow` is counted from the start of the range, which then stands in its `file`.
+    """
+    whole = part.start <= len(codecs.BOM_UTF8)
+    where = part.path if whole else f"{part.path} from byte {part.start:,} on"
     try:
-        yield from _documents(part)
+        yield from _documents(part, Refuser(where, bad_rows))
     except DataError:
         if part.start > 0:  # from the top, to the same error with the line counted from there
-            for _ in _documents(part._replace(start=0)):
+            for _ in _documents(part._replace(start=0), Refuser(part.path)):
                 pass
         raise
 
 
-def _documents(part: ByteRange) -> Iterator[list[str]]:
+def _documents(part: ByteRange, refuse: Refuser) -> Iterator[list[str]]:
     """Yield the documents of a range, as lists of lines."""
-    lines = _lines(part)
+    lines = _lines(part, refuse)
     if part.path.suffix.lower() in JSON_SUFFIXES:
-        for _, (text,) in json_rows(part.path, lines, ["text"], FIELD_LIMIT):
+        for _, (text,) in json_rows(part.path, lines, ["text"], FIELD_LIMIT, refuse):
             yield [line.strip() for line in text.splitlines() if line.strip()]
         return
     document, size = [], 0
     for number, line in enumerate(lines, 1):
         text, empty = line.strip(), _is_empty(line)
-        if text:
+        if wrong := refuse.unclean_among([number]):
+            refuse(number, WRONG_BYTES, wrong, line)
+        elif text:
             document.append(text)
             size += len(text)
         if size > FIELD_LIMIT:
@@ -177,10 +189,11 @@ def _documents(part: ByteRange) -> Iterator[list[str]]:
         yield document
 
 
-def _lines(part: ByteRange) -> Iterator[str]:
+def _lines(part: ByteRange, refuse: Refuser) -> Iterator[str]:
     """Yield the lines of a range, line ends kept."""
     place = part.start
-    lines = text_lines(part.path, part.encoding, part.start, FIELD_LIMIT + 1)
+    lines = text_lines(part.path, part.encoding, part.start, FIELD_LIMIT + 1,
+                       refuse.unclean)
     whole = codec_name(part.encoding) != "utf-8-sig"
     for number, line in enumerate(lines, 1):
         if place >= part.end:
@@ -191,4 +204,4 @@ def _lines(part: ByteRange) -> Iterator[str]:
         yield line
         if whole:
             continue
-        place += len(line) if line.isascii() else len(line.encode())
+        place += len(line) if line.isascii() else len(line.encode("utf-8", "surrogateescape"))

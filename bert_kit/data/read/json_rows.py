@@ -1,11 +1,12 @@
 """The rows of JSON files: one object a line, or one list of objects."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bert_kit.data.alike import like
+from bert_kit.data.read.bad_rows import NOT_JSON, WRONG_BYTES, WRONG_KEYS, Refuser
 from bert_kit.data.read.text_lines import check_text
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.parsing import check_count, parse_json
@@ -14,31 +15,10 @@ LIST_LIMIT = 2**30  # bytes of a file that is one list: its text is in memory as
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
-Refuse = Callable[[DataError], None]  # raises it, or notes it: then the row is left out
-
-
-def refuser(bad_rows: list[str] | None) -> Refuse:
-    """Return what is done with a row that cannot be used.
-
-    Parameters
-    ----------
-    bad_rows
-        With None the error is raised. A list takes its message, and the row is left out.
-    """
-    def refuse(error: DataError) -> None:
-        if bad_rows is None:
-            raise DataError(f"{error} (--skip_bad_rows leaves such rows out)") from None
-        bad_rows.append(str(error))
-    return refuse
-
-
-def refuse_all(error: DataError) -> NoReturn:
-    """Raise the error: no row is left out."""
-    raise error
 
 
 def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-              texts: int | None = None, refuse: Refuse = refuse_all, start: int = 1) -> Rows:
+              refuse: Refuser, texts: int | None = None, start: int = 1) -> Rows:
     """Yield every object of a file with one a line.
 
     The first `texts` of the values must be text; by default all. The first line is number `start`.
@@ -46,20 +26,24 @@ def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_li
     for number, line in enumerate(lines, start):
         if not line.strip():
             continue
-        where = f"{path} line {number}"
+        where, reason = f"{path} line {number}", NOT_JSON
         try:
+            if wrong := refuse.unclean_among([number]):
+                reason = WRONG_BYTES
+                raise wrong
             if len(line) > field_limit:
                 raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are "
                                 "read")
-            values = _values(json_object(line, where), where, columns, texts)
+            row, reason = json_object(line, where), WRONG_KEYS
+            values = _values(row, where, columns, texts)
         except DataError as error:
-            refuse(error)
+            refuse(number, reason, error, line)
         else:
             yield number, values
 
 
 def json_table(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-               texts: int, refuse: Refuse) -> Rows:
+               texts: int, refuse: Refuser) -> Rows:
     """Yield every object of a file with one a line, or of a file that is one list of objects."""
     lines, blank, first = iter(lines), "", ""
     for first in lines:
@@ -67,20 +51,22 @@ def json_table(path: Path, lines: Iterable[str], columns: Sequence[str], field_l
             break
         blank += "\n"
     if not first.lstrip().startswith("["):
-        yield from json_rows(path, chain([first], lines), columns, field_limit, texts, refuse,
+        yield from json_rows(path, chain([first], lines), columns, field_limit, refuse, texts,
                              len(blank) + 1)
         return
     if path.stat().st_size > LIST_LIMIT:
         raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
                         "a line (.jsonl), of which any number is read")
-    for line, value in _listed_values(path, blank + first + "".join(lines)):
-        where = f"{path} line {line}"
+    text = blank + first + "".join(lines)
+    for line, value in _listed_values(path, text):
+        where, reason = f"{path} line {line}", NOT_JSON
         try:
             if not isinstance(value, dict):
                 raise _no_object(value, where)
+            reason = WRONG_KEYS
             values = _values(value, where, columns, texts)
         except DataError as error:
-            refuse(error)
+            refuse(line, reason, error, value)
         else:
             yield line, values
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from bert_kit.data.read.json_rows import Refuse, json_object, refuser
+from bert_kit.data.read.bad_rows import NOT_JSON, WRONG_BYTES, BadRow, Refuser
+from bert_kit.data.read.json_rows import json_object
 from bert_kit.data.read.text_lines import check_text, find_data, text_lines
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import JSON_LIMIT, check_readable
@@ -31,7 +32,7 @@ class Question(NamedTuple):
 
 
 def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-sig",
-               bad_rows: list[str] | None = None) -> list[Question]:
+               bad_rows: list[BadRow] | None = None) -> list[Question]:
     """Read the questions of a file.
 
     Parameters
@@ -49,7 +50,7 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
         UTF-8 by default, with or without a byte order mark. Others are never guessed.
     bad_rows
         None refuses a file with a question that cannot be used, as one whose answer is not where
-        it is said to be. A list takes the message about each, and the question is left out.
+        it is said to be. A list takes each as a `BadRow`, and the question is left out.
 
     Raises
     ------
@@ -57,52 +58,72 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
         If the file has another format, two questions have one id, or an answer is not where it is
         said to be; names the question.
     """
-    path, refuse = find_data(path), refuser(bad_rows)
+    path = find_data(path)
+    refuse = Refuser(path, bad_rows)
     questions: dict[str, Question] = {}
-    for entry, paragraph in _entries(_read(path, encoding, refuse), path):
+    for number, (entry, paragraph) in enumerate(
+            _entries(_read(path, encoding, refuse), path, refuse), 1):
+        reason = "unusable question"
         try:
             question = _question(entry, paragraph, path, labelled)
             if question.id in questions:
+                reason = "an id that comes twice"
                 raise DataError(f"{path}: question {question.id!r:.60} comes twice; expected each "
                                 "id once")
         except DataError as error:
-            refuse(error)
+            known = entry.get("id") if isinstance(entry, dict) else None
+            refuse(f"question {number if known is None else known}", reason, error, entry)
         else:
             questions[question.id] = question
     if not questions:
-        raise DataError(f"{path}: no question; expected at least one")
+        raise DataError(f"{path}: no question; expected at least one{refuse.left_out()}")
     return list(questions.values())
 
 
-def _read(path: Path, encoding: str, refuse: Refuse) -> Any:
+def _read(path: Path, encoding: str, refuse: Refuser) -> Any:
     """Return what a file holds: one JSON value, or a list of the objects of its lines."""
     try:
         check_readable(path, JSON_LIMIT)
         if path.suffix.lower() not in (".jsonl", ".ndjson"):
-            return parse_json("".join(text_lines(path, encoding)), path)
+            return parse_json("".join(text_lines(path, encoding, unclean=refuse.unclean)), path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except BertKitError as error:
         raise DataError(str(error)) from None
     content = []
-    for number, line in enumerate(text_lines(path, encoding), 1):
+    for number, line in enumerate(text_lines(path, encoding, unclean=refuse.unclean), 1):
+        wrong, reason = refuse.unclean_among([number]), WRONG_BYTES
         try:
-            content += [json_object(line, f"{path} line {number}")] if line.strip() else []
+            if wrong is None and line.strip():
+                content.append(json_object(line, f"{path} line {number}"))
         except DataError as error:
-            refuse(error)
+            wrong, reason = error, NOT_JSON
+        if wrong is not None:
+            refuse(number, reason, wrong, line)
     return content
 
 
-def _entries(content: Any, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _entries(content: Any, path: Path, refuse: Refuser) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each question as the file has it, and what holds its context."""
     articles = content if isinstance(content, list) else _get(content, "data", list, path)
     for number, article in enumerate(articles, 1):
         if isinstance(article, dict) and "context" in article and "paragraphs" not in article:
             yield _as_nested(article, number), article
             continue
-        for paragraph in _get(article, "paragraphs", list, path):
-            for entry in _get(paragraph, "qas", list, path):
+        for place, paragraph in enumerate(_listed(article, "paragraphs", path, refuse,
+                                                  f"article {number}"), 1):
+            for entry in _listed(paragraph, "qas", path, refuse,
+                                 f"article {number}, paragraph {place}"):
                 yield entry, paragraph
+
+
+def _listed(values: Any, key: str, path: Path, refuse: Refuser, row: str) -> list[Any]:
+    """Return the list of a key of an article or a paragraph; of one that is none, no item."""
+    try:
+        return _get(values, key, list, path)
+    except DataError as error:
+        refuse(row, f"no {key}", error, values)
+        return []
 
 
 def _as_nested(row: dict[str, Any], number: int) -> dict[str, Any]:

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from bert_kit.data.alike import like
 from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
-from bert_kit.data.read.json_rows import (JSON_SUFFIXES, Refuse, Rows, first_object, json_table,
-                                          refuser)
+from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, UNKNOWN_LABEL, WRONG_BYTES,
+                                         WRONG_LABEL, BadRow, Refuser)
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object, json_table
 from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import ConfigError, DataError
 
 FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
+UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
 
 Text = str | tuple[str, str]  # of a row: one, or a pair
 
@@ -42,8 +45,8 @@ class Reading(TypedDict, total=False):
     columns
         The names of the columns of a CSV file that has no header.
     bad_rows
-        None refuses a file with a row that cannot be used. A list takes the message about each
-        such row, and the row is left out.
+        None refuses a file with a row that cannot be used. A list takes each such row as a
+        `BadRow`, and it is left out.
     notes
         A list takes what is to be told of how the file was read, as of lone quote signs.
     """
@@ -52,7 +55,7 @@ class Reading(TypedDict, total=False):
     encoding: str
     quotes: bool | None
     columns: Sequence[str] | None
-    bad_rows: list[str] | None
+    bad_rows: list[BadRow] | None
     notes: list[str] | None
 
 
@@ -87,12 +90,19 @@ class Table:
             return f"row {row} of {self.path}"
         return f"{self.path} line {self.lines[row]}"
 
+    def some(self, rows: Iterable[int]) -> "Table":
+        """Return a table of some rows."""
+        rows, lines = [*rows], self.lines
+        return Table(self.path, [self.texts[row] for row in rows],
+                     [self.labels[row] for row in rows],
+                     None if lines is None else array("q", map(lines.__getitem__, rows)))
+
 
 def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
                encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
                quotes: bool | None = None, columns: Sequence[str] | None = None,
-               bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
+               bad_rows: list[BadRow] | None = None, notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
@@ -130,7 +140,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     wanted = [*text_columns, *(kind.columns if kind else ())]
     _check_names(text_columns, wanted)
     texts: list[Text] = []
-    labels, starts, same, refuse = [], array("q"), {}, refuser(bad_rows)
+    labels, starts, same, refuse = [], array("q"), {}, Refuser(path, bad_rows)
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
                                   field_limit, quotes, columns, refuse, notes)) as rows:
         for line, values in rows:
@@ -138,7 +148,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                 try:
                     label = kind.read(f"{path} line {line}", values[len(text_columns):])
                 except DataError as error:
-                    refuse(error)
+                    refuse(line, _label_fault(values[len(text_columns):]), error, values)
                     continue
                 labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)
@@ -146,8 +156,14 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
             texts.append(pair[0] if len(pair) == 1 else tuple(pair))
     if not texts:
         raise DataError(f"{path}: no rows; expected at least one below the header"
-                        + _left_out(bad_rows))
+                        + refuse.left_out())
     return Table(path, texts, labels, starts)
+
+
+def _label_fault(cells: Iterable[Any]) -> str:
+    """Return what is wrong with cells that hold no label, in two words."""
+    empty = all(cell is None or not str(cell).strip() for cell in cells)
+    return NO_LABEL if empty else WRONG_LABEL
 
 
 def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
@@ -162,14 +178,9 @@ def _check_names(text_columns: Sequence[str], wanted: Sequence[str]) -> None:
         raise ConfigError(f"label_column names {twice[0]!r} twice; expected two columns")
 
 
-def _left_out(bad_rows: list[str] | None) -> str:
-    """Return what a message adds about rows that were left out."""
-    return f" ({len(bad_rows):,} left out; the first: {bad_rows[0]})" if bad_rows else ""
-
-
 def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | None = None,
                  encoding: str = "utf-8-sig", *, quotes: bool | None = None,
-                 columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+                 columns: Sequence[str] | None = None, bad_rows: list[BadRow] | None = None,
                  notes: list[str] | None = None) -> Iterator[str]:
     """Return an iterator over the texts of a file, which may be larger than memory.
 
@@ -185,24 +196,25 @@ def stream_texts(path: str | Path, text_column: str = "text", delimiter: str | N
         As `read_table`; a bad row when it is reached.
     """
     path = find_data(path)
+    refuse = Refuser(path, bad_rows)
     if path.suffix.lower() == ".txt" and delimiter is None and not columns:
         if quotes is not None:
             raise ConfigError(f"quotes are of a table, and {path} is a text a line; leave them "
                               "out, or give the --delimiter of a table")
-        texts = _text_a_line(path, text_column, encoding)
+        texts = _text_a_line(path, text_column, encoding, refuse)
     else:
         texts = (text for _, (text,) in _rows(
-            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns,
-            refuser(bad_rows), notes))
+            path, [text_column], 1, delimiter, encoding, FIELD_LIMIT, quotes, columns, refuse,
+            notes))
     first = next(texts, None)
     if first is None:
-        raise DataError(f"{path}: holds no text; expected at least one" + _left_out(bad_rows))
+        raise DataError(f"{path}: holds no text; expected at least one{refuse.left_out()}")
     return itertools.chain([first], texts)
 
 
-def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
+def _text_a_line(path: Path, text_column: str, encoding: str, refuse: Refuser) -> Iterator[str]:
     """Yield the lines of a file that hold a text."""
-    lines = (line.rstrip("\r\n") for line in text_lines(path, encoding) if line.strip())
+    lines = _full_lines(path, encoding, refuse)
     first = next(lines, None)
     if first is None:
         return
@@ -213,6 +225,15 @@ def _text_a_line(path: Path, text_column: str, encoding: str) -> Iterator[str]:
                         f"{text_column!r}; a .txt is a text a line, and a table with a --delimiter")
     yield first
     yield from lines
+
+
+def _full_lines(path: Path, encoding: str, refuse: Refuser) -> Iterator[str]:
+    """Yield the lines of a file that are not blank, without their ends."""
+    for number, line in enumerate(text_lines(path, encoding, unclean=refuse.unclean), 1):
+        if wrong := refuse.unclean_among([number]):
+            refuse(number, WRONG_BYTES, wrong, line)
+        elif line.strip():
+            yield line.rstrip("\r\n")
 
 
 def column_names(path: str | Path, delimiter: str | None = None,
@@ -232,6 +253,42 @@ def column_names(path: str | Path, delimiter: str | None = None,
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
             return header_names(next(rows, (1, []))[1])
+
+
+def known_rows(table: Table, classes: Sequence[str], kind: AnyKind,
+               bad_rows: list[BadRow] | None, unknown: str = UNTRAINED) -> Table:
+    """Return the rows of a table whose labels are known.
+
+    Parameters
+    ----------
+    bad_rows
+        Takes the others; with None they are refused.
+    unknown
+        What a message says of a label that is not among the `classes`.
+
+    Raises
+    ------
+    DataError
+        Names the row and the label; or says that no row is left.
+    """
+    known, refuse, kept = set(classes), Refuser(table.path, bad_rows), []
+    strange = {label for label in set(table.labels) if not known.issuperset(kind.names(label))}
+    if not strange:
+        return table
+    for row, label in enumerate(table.labels):
+        if label not in strange:
+            kept.append(row)
+            continue
+        name = next(name for name in kind.names(label) if name not in known)
+        wrong = DataError(
+            f"{table.where(row)}: {unknown.format(word=kind.word, name=name)}{like(name, classes)}"
+            f"; expected one of {', '.join(map(repr, sorted(known)))[:200]}")
+        if table.lines is None:  # a list has no option
+            raise wrong
+        refuse(table.lines[row], UNKNOWN_LABEL, wrong, [table.texts[row], kind.text(label)])
+    if not kept:
+        raise DataError(f"{table.path}: no row with a known {kind.word}{refuse.left_out()}")
+    return table.some(kept)
 
 
 def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
@@ -271,13 +328,13 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
 
 def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
           field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
-          refuse: Refuse, notes: list[str] | None) -> Rows:
+          refuse: Refuser, notes: list[str] | None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
     What is to be told of it at the end goes to `notes`.
     """
     file = None
-    with contextlib.closing(text_lines(path, encoding)) as lines:
+    with contextlib.closing(text_lines(path, encoding, unclean=refuse.unclean)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
             if columns or quotes is not None:
                 raise ConfigError(f"{'columns' if columns else 'quotes'} are of CSV files, and "
@@ -290,7 +347,8 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
             for line, values in rows:
                 for column, value in zip(wanted, values[:texts], strict=False):
                     if not value or value.isspace():
-                        refuse(DataError(f"{path} line {line}: {column!r} is empty; expected text"))
+                        refuse(line, EMPTY_TEXT, DataError(
+                            f"{path} line {line}: {column!r} is empty; expected text"), values)
                         break
                 else:
                     yield line, values

@@ -30,6 +30,9 @@ _SIGNATURES = {
                                 "pull in the folder, or download it anew",
 }
 
+# More lines than these that are not in an encoding say that the file is in another one.
+FEW_LINES, LARGE_SHARE = 20, 0.05
+
 
 def find_data(path: str | Path) -> Path:
     """Return where a file or folder is: as given, else below $DATADIR if the path is relative.
@@ -53,13 +56,20 @@ def find_data(path: str | Path) -> Path:
                     "or JSONL")
 
 
-def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
-               limit: int = -1) -> Generator[str, None, None]:
+def text_lines(path: Path, encoding: str = "utf-8", start: int = 0, limit: int = -1,
+               unclean: dict[int, DataError] | None = None) -> Generator[str, None, None]:
     """Yield the lines of a file, line ends kept; refuse the first that is not clean text.
 
     Lines end with LF, CR LF or CR, also mixed. A byte order mark is no part of the text. Of UTF-8
     text the lines may be read from the byte `start` on, where a line must begin; then a message
     counts the lines from there. A line longer than `limit` characters comes in pieces of so many.
+
+    Parameters
+    ----------
+    unclean
+        Takes the error of each line that is not clean text, by the number of the line, which then
+        is yielded like others, for its row to be left out. Where there are many of them, it is the
+        file that has another encoding.
 
     Raises
     ------
@@ -78,7 +88,10 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
                 handle.seek(start)
             for number, line in enumerate(iter(partial(handle.readline, limit), ""), 1):
                 if ("\0" in line or not line.isascii()) and (bad := FORBIDDEN.search(line)):
-                    raise _not_clean(f"{path} line {number}", bad[0], encoding)
+                    wrong = not_clean(f"{path} line {number}", bad[0], encoding)
+                    if unclean is None:
+                        raise DataError(f"{wrong}, or for a few lines --bad_rows skip")
+                    unclean[number] = wrong
                 yield line
     except LookupError:
         raise _unknown(encoding) from None
@@ -87,6 +100,10 @@ def text_lines(path: Path, encoding: str = "utf-8", start: int = 0,
                         "give another --encoding") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if unclean and len(unclean) > max(FEW_LINES, LARGE_SHARE * number):
+        raise DataError(f"{path}: {len(unclean):,} of {number:,} lines are not {encoding}, first "
+                        f"line {min(unclean)}; that is no row but the file: give another "
+                        "--encoding (older files are often cp1252)")
 
 
 def codec_name(encoding: str) -> str:
@@ -153,7 +170,8 @@ def check_text(where: str, column: str, value: object) -> str:
     return value
 
 
-def _not_clean(where: str, bad: str, encoding: str) -> DataError:
+def not_clean(where: str, bad: str, encoding: str) -> DataError:
+    """Return the error of a line that holds the character `bad`."""
     if bad == "\0":
         return DataError(f"{where}: holds a NUL character; expected text (for UTF-16, give "
                          "--encoding utf-16)")

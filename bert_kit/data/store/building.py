@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bert_kit.checks import whole
+from bert_kit.data.read.bad_rows import BadRow
 from bert_kit.data.read.documents import ByteRange, cut_file, read_range
 from bert_kit.data.read.text_lines import codec_name, find_data
 from bert_kit.data.rows.pieces import Ragged
@@ -41,7 +42,8 @@ Report = Callable[[int, int], object]  # told how many bytes of text are done, o
 
 def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Tokenizer,
                       folder: str | Path, workers: int = 1,
-                      report: Report | None = None, encoding: str = "utf-8") -> TokenStore:
+                      report: Report | None = None, encoding: str = "utf-8",
+                      bad_rows: list[BadRow] | None = None) -> TokenStore:
     """Encode text files into a folder, or go on with it, or only open what is there already.
 
     Each process has a shard in memory, of 32 MB of text or of a 200th of it all where that is more.
@@ -59,6 +61,9 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
         Called as `report(done, total)` at the beginning and after each shard.
     encoding
         Of the files. Each of another one than UTF-8 is a shard of its own.
+    bad_rows
+        As in `read_documents`. The store keeps the rows that it leaves out, so a list takes them
+        whenever it is opened; without one it is another store.
 
     Raises
     ------
@@ -74,6 +79,7 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
     made_of = {"version": VERSION, "tokenizer": tokenizer.fingerprint(),
                "vocab_size": tokenizer.vocab_size,
                "encoding": None if codec_name(encoding) == "utf-8-sig" else encoding,
+               "bad_rows": None if bad_rows is None else "skip",
                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files]}
     if (folder / MANIFEST).exists() and (folder / PLAN).exists():
         plan = _stored(folder / PLAN)
@@ -89,6 +95,9 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
         with working_folder(folder):
             _build(files, made_of, tokenizer, folder, workers,
                    report or (lambda done, total: None))
+    if bad_rows is not None:
+        bad_rows += [BadRow(**row) for path in sorted(folder.glob("bad-*.json"))
+                     for row in read_json(path, list)]
     return TokenStore(folder)
 
 
@@ -96,7 +105,7 @@ def _build(files: list[Path], made_of: dict[str, Any], tokenizer: Tokenizer, fol
            workers: int, report: Report) -> None:
     remove_leftovers(folder)
     shards = _plan(files, made_of, folder)
-    _build_shards(shards, tokenizer, folder, workers, report)
+    _build_shards(shards, tokenizer, folder, workers, report, made_of["bad_rows"] is not None)
     sizes = [_shard_sizes(folder, number, tokenizer) for number in range(len(shards))]
     hashes = _hashes(files)
     _check_same(_stored(folder / PLAN), {"modified": _modified(files)}, folder)
@@ -183,7 +192,7 @@ def _cut(files: list[Path], encoding: str) -> list[list[list]]:
 
 
 def _build_shards(shards: list[list[ByteRange]], tokenizer: Tokenizer, folder: Path, workers: int,
-                  report: Report) -> None:
+                  report: Report, skip: bool) -> None:
     """Make the shards that are missing."""
     sizes = [sum(part.end - part.start for part in parts) for parts in shards]
     missing = [number for number in range(len(shards))
@@ -192,7 +201,7 @@ def _build_shards(shards: list[list[ByteRange]], tokenizer: Tokenizer, folder: P
     report(done, sum(sizes))
     with _processes(min(workers, len(missing)), folder) as run:
         for number in run(_build_shard, missing, [shards[number] for number in missing],
-                          repeat(tokenizer), repeat(folder)):
+                          repeat(tokenizer), repeat(folder), repeat(skip)):
             done += sizes[number]
             report(done, sum(sizes))
 
@@ -226,10 +235,17 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _build_shard(number: int, parts: list[ByteRange], tokenizer: Tokenizer, folder: Path) -> int:
-    """Encode some ranges of text into the files of a shard; return its number."""
-    texts = (" ".join(lines) for part in parts for lines in read_range(part))
+def _build_shard(number: int, parts: list[ByteRange], tokenizer: Tokenizer, folder: Path,
+                 skip: bool) -> int:
+    """Encode some ranges of text into the files of a shard; return its number.
+
+    With `skip` rows that cannot be used are left out, and stand in a file of their own.
+    """
+    bad: list[BadRow] | None = [] if skip else None
+    texts = (" ".join(lines) for part in parts for lines in read_range(part, bad))
     documents = Ragged(word_pieces(texts, tokenizer))
+    if bad:
+        write_json(folder / f"bad-{number:04}.json", [row._asdict() for row in bad])
     tokens, ends = shard_files(folder, number)
     _save(tokens, documents.values.astype(token_type(tokenizer.vocab_size)))
     _save(ends, documents.bounds[1:].astype(INDEX))

@@ -109,7 +109,7 @@ def run(options: Any, acquisitions: Mapping[str, Choose] = ACQUISITIONS) -> Resu
                 raise ConfigError(f"initial is {options.initial}; the pool has {len(rows.texts)} "
                                   "rows, so none would be left to choose from; expected fewer")
             open_folder(options, "active", task.made_of(options, rows.fingerprint, rows.tokenizer),
-                        begun=BEGUN)
+                        begun=BEGUN, bad_rows=rows.bad_rows)
         campaigns = Campaigns(rows, folder)
         if options.oracle != "simulated":
             return campaigns.ask_a_person(acquisitions[options.acquisition[0]])

@@ -45,6 +45,8 @@ class ActiveRows:
         Labels of the training rows as the loop has them: class numbers, or lists of these.
     known
         The same, of the rows whose labels are there from the start; none but with a pool file.
+    bad_rows
+        Those that were left out.
     """
 
     def __init__(self, task: TextTask, options: Any, device: torch.device) -> None:
@@ -55,6 +57,7 @@ class ActiveRows:
                       for label in parts.train.labels]
         self.texts: list[Any] = [*parts.train.texts]
         self.known: list[Any] = []
+        self.bad_rows = [*parts.bad_rows]
         self.fingerprint, self.description = parts.fingerprint, parts.description
         if options.pool_file is not None:
             reading = options.reading()
@@ -64,7 +67,8 @@ class ActiveRows:
             self.known = self.truth
             self.fingerprint = _digest(parts.fingerprint, *pool)
             self.description += f"; {len(pool):,} texts to ask about"
-            warn(reading_notes(reading))
+            warn(reading_notes(reading, len(pool)))
+            self.bad_rows += reading["bad_rows"] or []
         self.base = _options_of_a_round(task, options)
         everything = Part(self.texts, [0] * len(self.texts))
         self.tokenizer = task.make_tokenizer(self.base, everything)

@@ -8,9 +8,9 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import NBest, answer_metrics
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option
-from bert_kit.jobs.options.groups import (PrecisionOptions, RowOptions, UseOptions, check_output,
-                                          reading_notes)
-from bert_kit.jobs.run.predictor import warn
+from bert_kit.jobs.options.groups import (PrecisionOptions, RowOptions, UseOptions,
+                                          check_output)
+from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.tasks.answers import Answerer, format_answer_scores, right_answers
 from bert_kit.printing import one_line, show
 
@@ -71,7 +71,7 @@ def _file(options: UseAnswererOptions) -> str:
     """Answer the questions of a file, write and score the answers; return what to say of it."""
     reading = options.row_reading()
     questions = list(read_squad(str(options.input_file), labelled=False, **reading))
-    warn(reading_notes(reading))
+    tell_reading(reading, len(questions), options)
     labelled = all(question.answers is not None for question in questions)
     if not labelled and options.output_file is None:
         raise ConfigError(f"{options.input_file}: does not hold all answers, so there is nothing "

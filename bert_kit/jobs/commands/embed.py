@@ -13,8 +13,8 @@ from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          is_table, reading_notes)
-from bert_kit.jobs.run.predictor import warn
+                                          is_table)
+from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
 from bert_kit.printing import show
@@ -57,7 +57,7 @@ def run(options: EmbedOptions) -> str:
     """Do one of three things with the texts of a file; print and return what was done, as text."""
     encoder = SentenceEncoder(options.model, options.precision, options.device, options.pooling,
                               options.download)
-    rows = options.reading()
+    rows, count = options.reading(), None
     if options.pairs:
         scores = evaluate_similarity(encoder, str(options.data_file), **rows)
         text = "Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores)
@@ -69,7 +69,7 @@ def run(options: EmbedOptions) -> str:
         count = embed_file(encoder, str(options.data_file), str(options.output_file),
                            options.text_column, **rows)
         text = f"{count:,} vectors of {encoder.dimension} numbers: {options.output_file}"
-    warn(reading_notes(rows))
+    tell_reading(rows, count, options)
     show(text)
     return text
 

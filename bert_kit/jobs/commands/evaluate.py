@@ -90,7 +90,8 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
             options.say(f"note      {options.output_dir} is the model's own folder, whose files "
                         f"stay; the evaluation is in {output}")
         predictor = _load(task, folder, options, processes)
-        part = processes.from_first(lambda: _rows(task, predictor, folder, options))
+        part = processes.from_first(lambda: _rows(task, predictor, folder, options.replace(
+            output_dir=str(output))))
         answers = predictor.answers(_dataset(task, predictor, part, folder))
         results: dict[str, Any] = {"model": str(folder), "rows": len(part)}
         if options.other is not None:

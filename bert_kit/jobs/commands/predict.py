@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bert_kit.data import read_table, stream_texts
+from bert_kit.cells import FORBIDDEN
+from bert_kit.data import BadRow, read_table, stream_texts
+from bert_kit.data.read.bad_rows import WRONG_BYTES, Refuser
+from bert_kit.data.read.text_lines import not_clean
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
-                                          UseOptions, check_output, reading_notes)
+                                          UseOptions, check_output)
 from bert_kit.jobs.run.folder import stored_run
+from bert_kit.jobs.run.left_out import by_lines, in_place, tell_reading
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
 from bert_kit.jobs.tasks.table import task_named
@@ -27,8 +31,9 @@ from bert_kit.weights import WEIGHT_FILES
 
 
 @dataclass(frozen=True)
-@with_defaults({"skip_bad_rows": "leave out rows that cannot be used, as one without a text, and "
-                "say how many; false refuses the file"}, skip_bad_rows=True)
+@with_defaults({"bad_rows": "what to do with a row that cannot be used, as one without a text: "
+                "refuse the file, or write a line without an answer, say so and list the row in "
+                "NAME.bad_rows.csv beside the output_file"}, bad_rows="skip")
 class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingOptions):
     """What to classify, and where to."""
 
@@ -76,11 +81,16 @@ def text_columns(folder: Path, chosen: tuple[str, ...] | None = None) -> tuple[s
     return tuple(map(str, columns))
 
 
-def _standard_input(encoding: str) -> Iterator[str]:
+def _standard_input(encoding: str, bad_rows: list[BadRow] | None) -> Iterator[str]:
     """Yield the lines of standard input that hold a text."""
+    refuse = Refuser("standard input", bad_rows)
     try:
-        for line in io.TextIOWrapper(sys.stdin.buffer, encoding=encoding):
-            if line.strip():
+        for number, line in enumerate(io.TextIOWrapper(
+                sys.stdin.buffer, encoding=encoding, errors="surrogateescape"), 1):
+            if bad := FORBIDDEN.search(line):
+                refuse(number, WRONG_BYTES, not_clean(f"standard input line {number}", bad[0],
+                                                      encoding), line)
+            elif line.strip():
                 yield line.rstrip("\r\n")
     except LookupError:
         raise ConfigError(f"unknown encoding {encoding!r}; expected a name such as utf-8") from None
@@ -96,18 +106,35 @@ def _has_lines(options: PredictOptions) -> bool:
 
 
 def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]:
-    """Return the texts of a file, or its pairs of texts; say how many rows were left out."""
+    """Return the texts of a file, or its pairs of texts, and each row that cannot be used."""
     path, reading = str(options.data_file), options.reading()
+    bad = reading["bad_rows"]
     if not _has_lines(options):
-        texts = read_table(path, one_or_two(columns), None, **reading).texts
+        table = read_table(path, one_or_two(columns), None, **reading)
+        rows = by_lines(table.lines or (), table.texts, bad)
     elif len(columns) == 1:
-        texts = [*stream_texts(path, **reading)]
+        rows = [*in_place(stream_texts(path, **reading), bad)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
     else:
         raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
                           "expected a table with both (or its --text_column, for one in a .txt)")
-    warn(reading_notes(reading))
-    return texts
+    tell_reading(reading, len(rows) - len(bad or ()), options)
+    return rows
+
+
+def _answer(predictor: Predictor, writer: PredictionWriter | None, rows: Sequence[Any]) -> int:
+    """Write a line for each row, empty for one that cannot be used; return how many others."""
+    texts = [row for row in rows if not isinstance(row, BadRow)]
+    logits, done = predictor.logits(texts) if texts else None, 0
+    for bad, group in itertools.groupby(rows, lambda row: isinstance(row, BadRow)):
+        some = list(group)
+        if writer is not None and bad:
+            writer.write([[None] * len(writer.columns)] * len(some))
+        elif writer is not None and logits is not None:
+            predictor.task.write_cells(writer, some, logits[done:done + len(some)],
+                                       predictor.config)
+        done += len(some) * (not bad)
+    return len(texts)
 
 
 def run(options: PredictOptions) -> int:
@@ -120,6 +147,7 @@ def run(options: PredictOptions) -> int:
                                    options.precision, options.calibrated)
         folder = find_folder(options.model, WEIGHT_FILES, options.download)
         columns, texts = text_columns(folder, options.text_column), options.text
+        reading = options.row_reading() if options.data_file == "-" else {}
         if options.text is not None:
             texts = (options.text if options.text_b is None
                      else list(zip(options.text, options.text_b, strict=True)))
@@ -128,12 +156,12 @@ def run(options: PredictOptions) -> int:
                                   "too (--text_b)")
             columns = text_names(list(texts))
         elif options.data_file == "-":
-            texts = _standard_input(options.row_reading()["encoding"])
+            texts = in_place(_standard_input(**reading), reading["bad_rows"])
         else:
             texts = processes.from_first(lambda: _of_file(options, columns))
             if _has_lines(options):
                 columns = ("text",)
-        rows, count = iter(texts or ()), 0
+        rows, count, answered = iter(texts or ()), 0, 0
         names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
         with (PredictionWriter(
                 sys.stdout if options.output_file is None else options.output_file,
@@ -141,11 +169,15 @@ def run(options: PredictOptions) -> int:
                 guard_formulas=not options.raw_cells)
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
-                logits, count = predictor.logits(chunk), count + len(chunk)
-                if writer is not None:
-                    predictor.task.write_cells(writer, chunk, logits, predictor.config)
-            if not count:
-                raise DataError("no text to classify; expected at least one line")
+                answered += _answer(predictor, writer, chunk)
+                count += len(chunk)
+            if not answered:
+                found = Refuser("standard input", reading.get("bad_rows"))
+                raise DataError("no text to classify; expected at least one line"
+                                + found.left_out())
+        if processes.first and options.data_file == "-":
+            tell_reading(reading, answered, options)
         if processes.first and options.output_file is not None:
-            show(f"{count:,} rows: {options.output_file}")
+            silent = f", {count - answered:,} without an answer" * (count > answered)
+            show(f"{count:,} rows{silent}: {options.output_file}")
         return count if processes.first else 0

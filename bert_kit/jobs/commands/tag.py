@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from bert_kit.data import read_conll, stream_texts
+from bert_kit.data import BadRow, read_conll, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          check_output, is_table, reading_notes)
-from bert_kit.jobs.run.predictor import CHUNK, warn
+                                          check_output, is_table)
+from bert_kit.jobs.run.left_out import by_lines, in_place, tell_reading
+from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
 from bert_kit.printing import one_line, show
@@ -76,26 +77,31 @@ def run(options: UseTaggerOptions) -> int:
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
                            **reading)
-        rows, tag = cast(Iterable[Any], table.words), tagger.tag_sentences
+        rows, tag = by_lines(table.lines, table.words, reading["bad_rows"]), tagger.tag_sentences
     elif options.input_file is not None:
-        rows = stream_texts(options.input_file, options.text_column, **reading)
+        rows = in_place(stream_texts(options.input_file, options.text_column, **reading),
+                        reading["bad_rows"])
     note = unknown_tags(table, tagger.classes) if table and options.tag_column is not None else ""
     rows = iter(rows)
     with (_printed(tagger) if options.output_file is None
           else WRITERS[_suffix(options.output_file)](options.output_file)) as write:
         while chunk := list(itertools.islice(rows, CHUNK)):
-            for tagged in tag(chunk):
-                count += 1
-                write(count, tagged)
-                told.append(tagged.tags)
+            usable = [row for row in chunk if not isinstance(row, BadRow)]
+            found = iter(tag(usable) if usable else ())
+            for row in chunk:
+                count += 1  # also one that is left out: it keeps its number
+                if not isinstance(row, BadRow):
+                    tagged = next(found)
+                    write(count, tagged)
+                    told.append(tagged.tags)
     if table is not None and options.tag_column is not None:
         entities = are_entities([*tagger.classes, *table.classes])
         scores = tag_scores(told, table.tags or [], entities, tagger.lenient, tagger.scheme)
         show("\n".join(["", format_tag_scores(scores), *filter(None, [note])]))
-    warn(reading_notes(reading))
+    tell_reading(reading, len(told), options)
     if options.output_file is not None:
-        show(f"{count:,} texts: {options.output_file}")
-    return count
+        show(f"{len(told):,} texts: {options.output_file}")
+    return len(told)
 
 
 def marked(tagged: TaggedText, colours: Mapping[str, int] | None = None) -> str:

@@ -42,7 +42,8 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
            may_change: bool = False,
            needs: Needs | None = None, may_be_empty: bool = False,
            doubts: Mapping[str, Doubt] = types.MappingProxyType({}),
-           before: object = dataclasses.MISSING) -> Any:
+           before: object = dataclasses.MISSING,
+           once: Mapping[str, tuple[object, object]] = types.MappingProxyType({})) -> Any:
     """Return a dataclass field that is also a flag.
 
     Parameters
@@ -69,11 +70,14 @@ def option(default: Any, text: str, *aliases: str, choices: tuple | None = None,
         {alias: what is said where it may be meant otherwise than the option}, see `Doubt`.
     before
         What a run had that began when there was no such option, or another default.
+    once
+        {an older spelling that took true or false: the values that these are now}, false first.
     """
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "words": words, "least": least,
         "most": most, "may_change": may_change, "needs": needs, "may_be_empty": may_be_empty,
-        "doubts": doubts, **({} if before is dataclasses.MISSING else {"before": before})})
+        "doubts": doubts, "once": once,
+        **({} if before is dataclasses.MISSING else {"before": before})})
 
 
 def with_defaults(help: Mapping[str, str] | None = None,
@@ -180,7 +184,17 @@ def group_of(options: type[Options], name: str) -> type[Options]:
 def spellings(options: type[Options]) -> dict[str, str]:
     """Return {spelling: field name}, for the names and all aliases."""
     return {name: field.name for field in fields_of(options)
-            for name in (field.name, *field.metadata["aliases"])}
+            for name in (field.name, *field.metadata["aliases"], *field.metadata["once"])}
+
+
+def value_today(field: dataclasses.Field, name: str, value: object) -> object:
+    """Return the value of an option that was given under some spelling, as it is called today."""
+    if name not in field.metadata["once"]:
+        return value
+    try:
+        return field.metadata["once"][name][bool(one_value(value, bool))]
+    except ValueError as error:
+        raise ConfigError(f"{name} is {value!r}; expected {error}") from None
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -205,6 +219,7 @@ def named(options: type[Options], values: Mapping[str, Any], source: str = "sett
         if a spelling may be meant otherwise here.
     """
     known, given, used = spellings(options), {}, {}
+    fields = {field.name: field for field in fields_of(options)}
     for name, value in flattened(values):
         field = known.get(name.replace("-", "_"))
         if field is None:
@@ -212,8 +227,7 @@ def named(options: type[Options], values: Mapping[str, Any], source: str = "sett
         if field in given:
             raise ConfigError(f"{source}: {name!r} sets {field} a second time, after "
                               f"{used[field]!r}; expected one of them")
-        given[field], used[field] = value, name
-    fields = {field.name: field for field in fields_of(options)}
+        given[field], used[field] = value_today(fields[field], name.replace("-", "_"), value), name
     together = {name: field.default for name, field in fields.items()} | dict(beside) | given
     for field, name in used.items():
         doubt = fields[field].metadata["doubts"].get(name.replace("-", "_"))

@@ -6,6 +6,7 @@ the task, see `with_defaults`.
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from bert_kit.jobs.options.declare import Needs, Options, option
 from bert_kit.printing import show
 from bert_kit.training import TrainingArguments
 
-SHOWN = 3  # of the rows that are left out
+BAD_ROWS = "bad_rows.csv"
+MANY = 0.05  # share of rows that are left out, from which on the file may be meant otherwise
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
 
@@ -287,13 +289,24 @@ class ReadingOptions(Options):
 class RowOptions(ReadingOptions):
     """How a file of rows is written."""
 
-    skip_bad_rows: bool = option(
-        False, "leave out rows that cannot be used, as one without a text, and say how many",
-        needs=A_FILE)
+    bad_rows: str = option(
+        "error", "what to do with a row that cannot be used, as one without a text: refuse the "
+        "file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
+        once={"skip_bad_rows": ("error", "skip")}, needs=A_FILE)
 
     def row_reading(self) -> dict[str, Any]:
         """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
-        return {"encoding": self.encoding, "bad_rows": [] if self.skip_bad_rows else None}
+        return {"encoding": self.encoding, "bad_rows": [] if self.bad_rows == "skip" else None}
+
+    def bad_rows_file(self) -> Path | None:
+        """Return where the rows that are left out are listed; None for a job that only prints.
+
+        It is bad_rows.csv in the job's folder, or NAME.bad_rows.csv beside an output file NAME.csv.
+        """
+        output_file, folder = (getattr(self, name, None) for name in ("output_file", "output_dir"))
+        if output_file is not None:
+            return Path(output_file).with_suffix(f".{BAD_ROWS}")
+        return None if folder is None else Path(folder) / BAD_ROWS
 
 
 @dataclass(frozen=True)
@@ -330,14 +343,22 @@ class TableReadingOptions(RowOptions):
                 "columns": self.columns, "notes": []}
 
 
-def reading_notes(reading: Mapping[str, Any]) -> str:
-    """Return what there is to say of how files were read and which rows were left out, or ""."""
-    bad = reading.get("bad_rows") or []
-    lines = [*reading.get("notes", ())]
+def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
+    """Return what there is to say of how files were read and which rows were left out, or "".
+
+    `kept` is the number of the other rows, for the share.
+    """
+    bad, lines = reading.get("bad_rows") or [], [*reading.get("notes", ())]
     if bad:
-        more = f"; and {len(bad) - SHOWN:,} more" * (len(bad) > SHOWN)
-        lines.append(f"{len(bad):,} row{'s' * (len(bad) > 1)} left out: "
-                     f"{'; '.join(bad[:SHOWN])}{more}")
+        count, first = len(bad), {row.reason: row.message for row in reversed(bad)}
+        share = 0.0 if kept is None else count / (count + kept)
+        of = "" if kept is None else f" of {count + kept:,} ({100 * share:.2g}%)"
+        kinds = Counter(row.reason for row in bad).most_common()
+        lines.append(f"{count:,} row{'s' * (count > 1)} left out{of}: " + ", ".join(
+            f"{number:,} {reason} ({first[reason]})" for reason, number in kinds))
+        if share > MANY:
+            lines.append("so many say that the file may be written otherwise (--delimiter, "
+                         "--encoding, the names of the columns)")
     return "; ".join(lines)
 
 

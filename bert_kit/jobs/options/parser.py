@@ -117,6 +117,10 @@ class JobParser(argparse.ArgumentParser):
             help=(about["help"] + shown).replace("%", "%%"), choices=about["choices"],
             metavar=None if about["choices"] or names[0][0] != "-" else _METAVARS[kind],
             type=_parser_type(kind, about["words"]), **shape)
+        for name in about["once"]:
+            group.add_argument(f"--{name}", action=_OneSpelling, default=argparse.SUPPRESS,
+                               help=argparse.SUPPRESS, type=_parser_type(bool, ()), nargs="?",
+                               const=True, dest=field.name)
 
     def parse_args(  # type: ignore[override]
             self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:

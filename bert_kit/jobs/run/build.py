@@ -14,9 +14,9 @@ from bert_kit.errors import ConfigError, UsageError
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.tokenization import Tokenizer
-from bert_kit.training import (EarlyStopping, Loss, MemoryManager, Processes, TrainingArguments,
-                               Trainer, best_precision, find_learning_rate, freeze,
-                               gradual_unfreezing, layerwise_rates, make_optimizer,
+from bert_kit.training import (EarlyStopping, Loss, MemoryManager, OnLog, Processes,
+                               TrainingArguments, Trainer, best_precision, find_learning_rate,
+                               freeze, gradual_unfreezing, layerwise_rates, make_optimizer,
                                planned_steps)
 from bert_kit.training.optim import MUON_FACTOR
 from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
@@ -314,7 +314,7 @@ def check_unmeasured(options: TrainOptions) -> None:
                           "val_size above 0 or a validation_file")
 
 
-def make_trainer(training: Any, processes: Processes) -> Trainer:
+def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = None) -> Trainer:
     """Return the Trainer of a `Training`, which scores `validation` where there is such a part."""
     task, options, predictor = training.task, training.options, training.predictor
     model, datasets, parts = predictor.model, training.datasets, training.parts
@@ -343,7 +343,7 @@ def make_trainer(training: Any, processes: Processes) -> Trainer:
         before_epoch=gradual_unfreezing(model) if options.gradual_unfreezing else None,
         memory=MemoryManager(1.0 if options.memory_threshold is None
                              else options.memory_threshold, 1, options.batch_size),
-        processes=processes)
+        processes=processes, on_log=on_log)
 
 
 def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,

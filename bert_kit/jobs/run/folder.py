@@ -11,17 +11,19 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import bert_kit
 from bert_kit import __version__
+from bert_kit.data import BadRow
 from bert_kit.errors import ConfigError
 from bert_kit.files import StrPath, read_json, remove_leftovers, working_folder, write_json
-from bert_kit.jobs.options.declare import Options, fields_of, spellings
-from bert_kit.jobs.options.groups import RunningOptions
+from bert_kit.jobs.options.declare import Options, fields_of, spellings, value_today
+from bert_kit.jobs.options.groups import BAD_ROWS, RunningOptions
+from bert_kit.jobs.run.left_out import write_bad_rows
 from bert_kit.printing import one_line
 from bert_kit.training import Processes, choose_device, join_processes
 
@@ -96,7 +98,7 @@ def check_folder(options: RunningOptions, job: str = "train",
     remove_leftovers(folder)
     if (folder / begun).is_file() and (folder / "manifest.json").is_file():
         check_same_run(folder, options, job=job)
-    elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json"}:
+    elif {path.name for path in folder.iterdir()} - {"manifest.json", "split.json", BAD_ROWS}:
         raise ConfigError(f"{folder}: holds other files; choose an output_dir that is new or empty")
 
 
@@ -121,8 +123,10 @@ def check_place(folder: str | Path) -> Path:
 
 def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object],
                 folder: StrPath | None = None, begun: str = "training_args.json",
-                **more: object) -> None:
+                bad_rows: Sequence[BadRow] = (), **more: object) -> None:
     """Write the manifest of a run that begins; one that goes on must be made of the same.
+
+    Beside it stands a list of the rows that were left out.
 
     Parameters
     ----------
@@ -132,6 +136,8 @@ def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object]
         By default the output folder.
     begun
         The file that a run which has begun has in its folder.
+    bad_rows
+        What is left out of the rows that it is made of.
     **more
         What else the manifest holds.
 
@@ -143,6 +149,7 @@ def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object]
     path = Path(str(options.output_dir if folder is None else folder)) / "manifest.json"
     if not (path.parent / begun).is_file():
         write_json(path, {**manifest(options, job), **made_of, **more})
+        write_bad_rows(bad_rows, path.parent / BAD_ROWS)
         return
     stored = read_json(path)
     for name, what in MADE_OF.items():  # of an earlier version only the rows are known
@@ -211,8 +218,9 @@ def known_settings(options: type[Options], values: dict[str, Any]) -> dict[str, 
 
     Until 0.2 the options of three tasks stood in every manifest: those of others are left out.
     """
-    known = spellings(options)
-    return {known[name]: value for name, value in values.items() if name in known}
+    known, fields = spellings(options), {field.name: field for field in fields_of(options)}
+    return {known[name]: value_today(fields[known[name]], name, value)
+            for name, value in values.items() if name in known}
 
 
 def as_begun(options: Any, folder: str | Path | None = None) -> Any:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Generic
 
 from bert_kit.errors import ConfigError
@@ -28,11 +29,13 @@ from bert_kit.jobs.run.task import Part, Parts, Scores, Task
 from bert_kit.jobs.run.verdict import Verdict, check_learned, judge, setting_of, verdict_text
 from bert_kit.printing import results_table
 from bert_kit.tokenization import Tokenizer
-from bert_kit.training import (ALONE, Processes, Trainer, TrainerState, choose_device, peak_memory,
-                               reset_peak_memory)
+from bert_kit.training import (ALONE, LogRow, OnLog, Processes, Trainer, TrainerState,
+                               choose_device, peak_memory, reset_peak_memory)
 from bert_kit.weights import ReadWeights, read_weights
 
 Results = dict[str, Any]
+CURVES = "learning_curves.png"
+PICTURES, FIRST_PICTURE = 0.02, 1.0  # share of a run's time for pictures; seconds, before one is
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,32 @@ class Rows(Generic[Part]):
     parts: Parts[Part]
     tokenizer: Tokenizer
     datasets: Mapping[str, Any]
+
+
+class CurvesBeside:
+    """A hook of a Trainer that draws the learning curves anew, after an evaluation.
+
+    It leaves evaluations out that follow too fast: drawing takes `PICTURES` of the time at most,
+    and so a run of less than a minute has its picture at the end. What the Trainer was to call
+    besides, it calls.
+    """
+
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        self.trainer, self.path, self.on_log = trainer, folder / CURVES, trainer.on_log
+        self.drawn, self.seconds = monotonic(), FIRST_PICTURE
+
+    def __call__(self, row: LogRow) -> None:
+        """Draw, if there is time, and hand the row on."""
+        begin = monotonic()
+        if (any(name.startswith("eval_") for name in row)
+                and self.seconds <= PICTURES * (begin - self.drawn)):
+            # No picture is worth a run: at the end it is drawn once more, and what is wrong told.
+            with contextlib.suppress(Exception):
+                plot_learning_curves(self.trainer.state.log, self.path)
+            self.drawn = monotonic()
+            self.seconds = self.drawn - begin
+        if self.on_log is not None:
+            self.on_log(row)
 
 
 class Training(Generic[Part]):
@@ -56,12 +85,12 @@ class Training(Generic[Part]):
     """
 
     def __init__(self, task: Task[Part], options: Any, rows: Rows[Part], model: Any,
-                 processes: Processes) -> None:
+                 processes: Processes, on_log: OnLog | None = None) -> None:
         self.task, self.options, self.processes = task, options, processes
         self.parts, self.datasets = rows.parts, rows.datasets
         self.predictor: Any = task.predictor(
             model, rows.tokenizer, options, choose_device(options.device), processes)
-        self.trainer: Trainer = make_trainer(self, processes)
+        self.trainer: Trainer = make_trainer(self, processes, on_log)
 
     @property
     def model(self) -> Any:
@@ -113,12 +142,14 @@ class TrainingJob(Generic[Part]):
         Those that do the job together; each calls the same methods. `run` joins them itself.
     to_beat
         Scores of what has to be beaten, where another job has found them; else `run` does.
+    on_log
+        Called with every row of the log, see `Trainer`.
     """
 
     def __init__(self, task: Task[Part], options: Any, processes: Processes = ALONE,
-                 to_beat: dict[str, Scores] | None = None) -> None:
+                 to_beat: dict[str, Scores] | None = None, on_log: OnLog | None = None) -> None:
         self.task, self.options, self.processes = task, options, processes
-        self.to_beat = to_beat
+        self.to_beat, self.on_log = to_beat, on_log
 
     def run(self) -> Results:
         """Do the whole job and return the results, which results.json holds too.
@@ -146,10 +177,13 @@ class TrainingJob(Generic[Part]):
                 if options.output_dir is not None:
                     data = task.fingerprint(rows.parts, rows.tokenizer)
                     first(lambda: open_folder(options, task.job,
-                                              task.made_of(options, data, rows.tokenizer)))
+                                              task.made_of(options, data, rows.tokenizer),
+                                              bad_rows=rows.parts.bad_rows))
             baselines = self.baselines(training)
             self.describe(training, baselines)
             with training.at_work() as trainer:
+                if options.plots and options.output_dir is not None:
+                    trainer.on_log = CurvesBeside(trainer, Path(options.output_dir))
                 state = trainer.train(options.resume)
             results = self.conclude(training, state, peak_memory(device), baselines)
             check_learned(results.get("verdict"), options.strict, options.output_dir)
@@ -189,7 +223,7 @@ class TrainingJob(Generic[Part]):
         options = self.options
         with seeded(options.seed), threads(options.threads):
             model = make_model(self.task, options, rows.parts, rows.tokenizer, read)
-            return Training(self.task, options, rows, model, self.processes)
+            return Training(self.task, options, rows, model, self.processes, self.on_log)
 
     def baselines(self, training: Training[Part]) -> dict[str, Scores]:
         """Return what has to be beaten on the rows that are held out."""
@@ -285,7 +319,7 @@ class TrainingJob(Generic[Part]):
         use = task.use_of(training).format(model=quoted(folder))
         write_card(folder, results, task.what, columns, use)
         if plots:
-            plot_learning_curves(training.trainer.state.log, folder / "learning_curves.png")
+            plot_learning_curves(training.trainer.state.log, folder / CURVES)
         check_kept(folder)
         if not options.fast_dev_run:
             options.say(f"\nsaved in {folder}: model, results.json, metrics.csv, README.md"

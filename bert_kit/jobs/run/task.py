@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bert_kit.config import BertConfig
+from bert_kit.data import BadRow
 from bert_kit.errors import DataError
 from bert_kit.evaluation import Finding
 from bert_kit.jobs.options.groups import TrainOptions
@@ -50,6 +51,8 @@ class Parts(Generic[Part]):
         Names of the classes, labels or tags; none where there are none.
     note
         A line to warn of, as of rows that were left out; "" for none.
+    bad_rows
+        Those rows, for a list of them in the run's folder.
     """
 
     train: Part
@@ -59,6 +62,7 @@ class Parts(Generic[Part]):
     description: str
     classes: tuple[str, ...] = ()
     note: str = ""
+    bad_rows: Sequence[BadRow] = ()
 
     def present(self) -> dict[str, Part]:
         """Return the parts that there are, by name."""

@@ -13,7 +13,8 @@ from bert_kit.evaluation import (Finding, NBest, answer_metrics, best_null_thres
 from bert_kit.files import write_json
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
-from bert_kit.jobs.run.predictor import TrainedModel, warn
+from bert_kit.jobs.run.left_out import tell_reading
+from bert_kit.jobs.run.predictor import TrainedModel
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForQuestionAnswering
 from bert_kit.printing import align
@@ -132,7 +133,8 @@ class AnswerTask(Task[list[Question]]):
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of(parts), f"{counts} questions"
                      + f"; {silent:,} to train on have no answer" * (silent > 0),
-                     note=reading_notes(reading))
+                     note=reading_notes(reading, sum(map(len, parts.values()))),
+                     bad_rows=reading["bad_rows"] or ())
 
     def subset(self, part: list[Question], count: int, seed: int) -> list[Question]:
         return [part[row] for row in drawn_rows(len(part), count, seed)]
@@ -198,7 +200,7 @@ class AnswerTask(Task[list[Question]]):
     def read_to_score(self, options: Any, predictor: Answerer, folder: Path) -> list[Question]:
         reading = options.row_reading()
         questions = list(read_squad(options.data_file, **reading))
-        warn(reading_notes(reading))
+        tell_reading(reading, len(questions), options)
         return questions
 
     def dataset_for(self, predictor: Answerer, part: list[Question]) -> AnsweringDataset:

@@ -20,17 +20,18 @@ from tqdm import tqdm
 
 from bert_kit.checks import share
 from bert_kit.config import BertConfig
-from bert_kit.data import (MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
+from bert_kit.data import (BadRow, MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
                            load_corpus, make_loader, read_documents)
 from bert_kit.data.rows.pieces import row_room
-from bert_kit.data.read.text_lines import find_data
+from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.options.groups import LEARNED, ReadingOptions, TrainOptions
+from bert_kit.jobs.options.groups import BAD_ROWS, LEARNED, RowOptions, TrainOptions, reading_notes
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
-from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces
+from bert_kit.jobs.run.left_out import tell_reading, write_bad_rows
+from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
@@ -72,7 +73,7 @@ class MaskingOptions(Options):
                 "is the best yet"},
                before={"num_train_epochs": 1}, task="masked", group_by_length=True,
                save_steps=1_000, optim="muon")
-class MaskedOptions(TrainOptions, ReadingOptions, MaskingOptions):
+class MaskedOptions(TrainOptions, RowOptions, MaskingOptions):
     """What to pre-train on and how; checked when it is made, before any work."""
 
     examples = ("bert-kit pretrain --train_file corpus.txt",
@@ -195,10 +196,15 @@ class MaskedTask(Task[list[Document]]):
                                   "tokenizer or model out")
 
     def read(self, options: Any) -> Parts[list[Document]]:
-        train, held = read_text(options)
+        reading = options.row_reading()
+        train, held = read_text(options, reading["bad_rows"])
+        files = [*(options.validation_file or ()),
+                 *(options.train_file or () if options.store is None else ())]
         size = "a store" if options.store is not None else f"{len(train):,} documents"
         return Parts(train, held or None, None, "",
-                     f"{size}; {len(held):,} documents to measure on")
+                     f"{size}; {len(held):,} documents to measure on",
+                     note=reading_notes(reading, _other_lines(reading, *files)),
+                     bad_rows=tuple(reading["bad_rows"] or ()))
 
     def subset(self, part: list[Document], count: int, seed: int) -> list[Document]:
         return [part[row] for row in drawn_rows(len(part), count, seed)]
@@ -317,7 +323,17 @@ class MaskedTask(Task[list[Document]]):
     # ---- the command `evaluate`
 
     def read_to_score(self, options: Any, predictor: MaskedModel, folder: Path) -> list[Document]:
-        return list(documents_of([options.data_file], options.encoding))
+        reading = RowOptions.row_reading(options)
+        documents = list(documents_of([options.data_file], **reading))
+        tell_reading(reading, _other_lines(reading, options.data_file), options)
+        return documents
+
+
+def _other_lines(reading: Mapping[str, Any], *files: str | Path) -> int:
+    """Return how many lines of files with text were not left out, where some were."""
+    bad = reading["bad_rows"]
+    return sum(bool(line.strip()) for file in files if bad for line in text_lines(
+        find_data(file), reading["encoding"], unclean={})) - len(bad or ())
 
 
 class Stored(list):
@@ -344,7 +360,8 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700))  # beyond that a float cannot hold it, nor a reader care
 
 
-def read_text(options: Any) -> tuple[list[Document], list[Document]]:
+def read_text(options: Any, bad_rows: list[BadRow] | None = None
+              ) -> tuple[list[Document], list[Document]]:
     """Return the documents to train on, and at most `max_eval_samples`, evenly spread, to measure.
 
     Whether a document is held out depends on its text, the share and the seed alone: copies of it
@@ -359,7 +376,7 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
     train: list[Document] = []
     held: list[Document] = []
     if options.validation_file is not None:
-        part, held = 0.0, list(documents_of(options.validation_file, options.encoding))
+        part, held = 0.0, list(documents_of(options.validation_file, options.encoding, bad_rows))
     if options.store is not None:
         train = Stored(options.store)
     elif options.train_file is None:
@@ -368,7 +385,7 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
             side.extend(list(document.sentences) for document in corpus.documents)
     else:
         part, salt = HELD_OUT if part is None else part, str(options.seed)
-        for document in documents_of(options.train_file, options.encoding):
+        for document in documents_of(options.train_file, options.encoding, bad_rows):
             side = held if held_out("\n".join(document), part, salt) else train
             side.append(document)
     if part and not (train and held):
@@ -378,15 +395,16 @@ def read_text(options: Any) -> tuple[list[Document], list[Document]]:
     return train, held[::-(-len(held) // options.max_eval_samples) or 1]
 
 
-def documents_of(files: Iterable[str | Path], encoding: str = "utf-8") -> Iterator[Document]:
-    """Yield the documents of text files.
+def documents_of(files: Iterable[str | Path], encoding: str = "utf-8",
+                 bad_rows: list[BadRow] | None = None) -> Iterator[Document]:
+    """Yield the documents of text files; `bad_rows` as in `read_documents`.
 
     Raises
     ------
     DataError
         If a file is missing or cannot be read, or there is no document in any.
     """
-    documents = read_documents(files, encoding)
+    documents = read_documents(files, encoding, bad_rows)
     first = next(documents, None)
     if first is None:
         raise DataError(f"{', '.join(map(str, files))}: no text; expected at least one line")
@@ -399,7 +417,7 @@ def make_tokenizer(options: Any, train: list[Document]) -> Tokenizer:
     if options.tokenizer is not None or options.model is not None:
         tokenizer = get_tokenizer(options.tokenizer or options.model, options.download)
     else:
-        documents = (documents_of(options.train_file, options.encoding)
+        documents = (documents_of(options.train_file, **options.row_reading())
                      if isinstance(train, Stored) else train)
         tokenizer = train_tokenizer(_beginning(documents), options.vocab_size, 2,
                                     options.do_lower_case, options.strip_accents)
@@ -431,8 +449,12 @@ def fill_store(options: Any, tokenizer: Tokenizer) -> TokenStore:
             bar.total = total
             bar.update(done - bar.n)
 
+        reading = options.row_reading()
         store = build_token_store(options.train_file, tokenizer, options.store,
-                                  options.workers, report, options.encoding)
+                                  options.workers, report, **reading)
+    bad = reading["bad_rows"] or ()
+    write_bad_rows(bad, Path(options.store) / BAD_ROWS)
+    warn(reading_notes(reading) + f"; listed in {options.store}" * bool(bad))
     store.rows(tokenizer, row_room(options.max_length, texts=1))  # made here, by one process
     options.say(f"store       {store.documents:,} documents, {store.tokens:,} tokens, "
                 f"{options.store}")

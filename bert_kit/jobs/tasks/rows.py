@@ -1,7 +1,8 @@
 """The rows of a job on texts: read from files or installed packages, and cut into parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bert_kit.data import LabelledParts, Part, library_task, parts_from_lists, read_parts
@@ -28,7 +29,7 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
         reading = options.reading()
         return as_parts(read_parts(
             **files, **sizes, **reading, seed=options.seed, split_file=split,
-            text_column=one_or_two(options.text_column), label_column=kind), reading_notes(reading))
+            text_column=one_or_two(options.text_column), label_column=kind), reading)
     if options.task != "classification":
         raise ConfigError(f"{options.task} needs rows; expected a data_file or train_file")
     train, test = library_task().split(options.test_size)
@@ -37,10 +38,13 @@ def read_rows(options: Any, kind: Any) -> Parts[Part]:
         val_size=options.val_size, test_size=0, seed=options.seed, split_file=split))
 
 
-def as_parts(parts: LabelledParts, note: str = "") -> Parts[Part]:
-    """Return labelled parts as the training job takes them; a note is added to theirs."""
+def as_parts(parts: LabelledParts, reading: Mapping[str, Any] = MappingProxyType({})
+             ) -> Parts[Part]:
+    """Return labelled parts as the training job takes them, with what was told of `reading`."""
+    kept = sum(map(len, filter(None, (parts.train, parts.validation, parts.test))))
     return Parts(parts.train, parts.validation, parts.test, parts.fingerprint, parts.description,
-                 parts.classes, "; ".join(filter(None, [parts.note, note])))
+                 parts.classes, "; ".join(filter(None, [parts.note, reading_notes(reading, kept)])),
+                 tuple(reading.get("bad_rows") or ()))
 
 
 def one_or_two(columns: tuple[str, ...]) -> str | tuple[str, ...]:

@@ -23,7 +23,8 @@ from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDatase
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
-from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions
+from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.run.predictor import TrainedModel, check_finite, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
@@ -211,7 +212,7 @@ class SimilarityTask(Task[Part]):
         parts = as_parts(read_parts(
             **options.files(), **reading, text_column=options.text_column,
             label_column=Number(*options.label_column), train_size=1 - options.val_size,
-            val_size=options.val_size, test_size=0, seed=options.seed), reading_notes(reading))
+            val_size=options.val_size, test_size=0, seed=options.seed), reading)
         labels = np.asarray(parts.train.labels)
         low, high = labels.min(), labels.max()
         return dataclasses.replace(parts, classes=(), train=Part(
@@ -294,7 +295,7 @@ class SimilarityTask(Task[Part]):
         texts = tuple(options.text_column or TEXTS)
         reading = options.reading()
         table = read_table(options.data_file, texts, label, **reading)
-        warn(reading_notes(reading))
+        tell_reading(reading, len(table.texts), options)
         label.check(table, texts)
         return Part(table.texts, np.asarray(table.labels))
 

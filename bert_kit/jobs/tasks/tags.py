@@ -27,6 +27,7 @@ from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
+from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
 from bert_kit.model import BERTForTokenClassification
@@ -229,11 +230,12 @@ class TagTask(Task[TaggedSentences]):
         two_ways = check_names(classes, lambda name: f"{parts['train'].path}")
         self._check_tags(parts, classes, options)
         counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+        told = reading_notes(reading, sum(map(len, parts.values())))
         return Parts(parts["train"], parts.get("validation"), parts.get("test"),
                      fingerprint_of({name: [part.words, tags_of(part)]
                                      for name, part in parts.items()}),
                      f"{counts} sentences; tags {', '.join(classes)}", classes,
-                     "; ".join(filter(None, [two_ways, reading_notes(reading)])))
+                     "; ".join(filter(None, [two_ways, told])), reading["bad_rows"] or ())
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
@@ -355,7 +357,7 @@ class TagTask(Task[TaggedSentences]):
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
         reading = options.row_reading()
         part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
-        warn(reading_notes(reading))
+        tell_reading(reading, len(part), options)
         if line := unknown_tags(part, predictor.classes):
             options.say(line)
         return part

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
-from bert_kit.data import ClassificationDataset, Part, like, limit, read_table
+from bert_kit.data import ClassificationDataset, Part, known_rows, limit, read_table
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter, plot_confidence_histogram, plot_reliability
 from bert_kit.evaluation.prediction_files import Cell
 from bert_kit.jobs.options.declare import Needs, Options, option
-from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import TableOptions, TrainOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
-from bert_kit.jobs.run.predictor import BATCH, TrainedModel, by_length, check_finite, warn
+from bert_kit.jobs.run.left_out import tell_reading
+from bert_kit.jobs.run.predictor import BATCH, TrainedModel, by_length, check_finite
 from bert_kit.jobs.run.randomness import seeded
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.calibration import (calibration_keys, format_calibration,
@@ -484,14 +485,9 @@ class TextTask(Task[Part]):
         kind, classes = self.label_kind(trained), predictor.classes
         reading = options.reading()
         table = read_table(options.data_file, one_or_two(trained.text_column), kind, **reading)
-        warn(reading_notes(reading))
-        for row, label in enumerate(table.labels):
-            for name in kind.names(label):
-                if name not in classes:
-                    raise DataError(
-                        f"{table.where(row)}: {name!r} is not a {kind.word} of the model"
-                        f"{like(name, classes)}; "
-                        f"expected one of {', '.join(classes)[:200]}")
+        table = known_rows(table, classes, kind, reading["bad_rows"],
+                           "{name!r:.40} is not a {word} of the model")
+        tell_reading(reading, len(table.texts), options)
         return Part(table.texts, kind.encode(table.labels, classes))
 
     def dataset_for(self, predictor: Predictor, part: Part) -> ClassificationDataset:

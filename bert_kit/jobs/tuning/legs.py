@@ -116,7 +116,8 @@ class BertStep:
             self.options.replace(max_length=options.max_length))[0].parts)
         training = job.build(rows, read_weights_once)
         data = job.task.fingerprint(rows.parts, rows.tokenizer)
-        open_folder(options, job.task.job, job.task.made_of(options, data, rows.tokenizer))
+        open_folder(options, job.task.job, job.task.made_of(options, data, rows.tokenizer),
+                    bad_rows=rows.parts.bad_rows)
         with threads(options.threads):
             baselines = job.baselines(training)
             _put_back_weights(training.model, left["model"], str(state))

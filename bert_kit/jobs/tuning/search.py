@@ -351,7 +351,7 @@ def read_rows(search: Search) -> tuple[Rows, str]:
     fingerprint = search.task.fingerprint(rows.parts, rows.tokenizer)
     open_folder(search.options, "tune", search.task.made_of(search.base, fingerprint,
                                                             rows.tokenizer),
-                search.folder, "manifest.json",
+                search.folder, "manifest.json", rows.parts.bad_rows,
                 chosen={name: getattr(search.base, name) for name in CHOSEN})
     return rows, fingerprint
 

@@ -1,0 +1,58 @@
+"""The rows that a job leaves out: told, listed in a file, and where they stood among the others."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bert_kit.data import BadRow
+from bert_kit.evaluation import write_rows
+from bert_kit.jobs.options.groups import RowOptions, reading_notes
+from bert_kit.jobs.run.predictor import warn
+
+T = TypeVar("T")
+
+
+def tell_reading(reading: Mapping[str, Any], kept: int | None, options: RowOptions) -> None:
+    """Warn of how files were read and which rows were left out, and list these in a file.
+
+    Parameters
+    ----------
+    reading
+        What the readers were given, see `RowOptions.row_reading`.
+    kept
+        The number of the other rows, where it is known.
+    """
+    bad, path = reading.get("bad_rows"), options.bad_rows_file()
+    listed = "" if not bad or path is None else f"; listed in {path}"
+    warn(reading_notes(reading, kept) + listed)
+    if path is not None:
+        write_bad_rows(bad or (), path)
+
+
+def write_bad_rows(bad: Sequence[BadRow], path: Path) -> None:
+    """Write a table of the rows that were left out; without any no file stays from before."""
+    if bad:
+        write_rows(path, [row._asdict() for row in bad])
+    else:
+        with contextlib.suppress(OSError):  # there is none, mostly
+            path.unlink()
+
+
+def in_place(rows: Iterable[T], bad: list[BadRow] | None) -> Iterator[T | BadRow]:
+    """Yield rows as a reader gives them, and each that it left out where it stood."""
+    seen = 0
+    for row in rows:
+        if bad is not None:
+            yield from bad[seen:]
+            seen = len(bad)
+        yield row
+    yield from (bad or [])[seen:]
+
+
+def by_lines(lines: Iterable[int], rows: Iterable[T],
+             bad: Sequence[BadRow] | None) -> list[T | BadRow]:
+    """Return the rows of a file, which begin on these lines, and those left out among them."""
+    every: list[tuple[Any, T | BadRow]] = [*zip(lines, rows, strict=True),
+                                           *((row.row, row) for row in bad or ())]
+    return [row for _, row in sorted(every, key=lambda pair: pair[0])]
