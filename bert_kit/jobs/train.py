@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from bert_kit.data import ClassificationDataset, Part, check_names
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
                                            with_defaults)
 from bert_kit.jobs.options.parser import config_value
@@ -76,7 +76,7 @@ def train_options(task: str) -> type[Any]:
     return composed(kind.__name__, (TunedOptions, kind))
 
 
-def train(task: str, settings: Mapping[str, Any]) -> Results:
+def train(task: str, settings: Mapping[str, Any], data: Any = None) -> Results:
     """Train a model for a task and return the results, which results.json holds too.
 
     Parameters
@@ -85,13 +85,48 @@ def train(task: str, settings: Mapping[str, Any]) -> Results:
         Its name, or "package.module:Class" of one of your own.
     settings
         Options of the task, under any of their spellings.
+    data
+        Rows in memory, instead of files; see `with_rows`.
 
     Raises
     ------
     BertKitError
         For input that cannot be used; before any training.
     """
-    return TrainingJob(task_named(task), train_options(task).from_names(settings)).run()
+    check_paths(settings)
+    options = train_options(task).from_names(settings)
+    return TrainingJob(task_named(task), with_rows(options, data, settings)).run()
+
+
+def check_paths(settings: Mapping[str, Any]) -> None:
+    """Refuse rows where the name of a file is expected, in one short line."""
+    for name in FILES:
+        value = settings.get(name)
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if path is not None and not isinstance(path, str | Path):
+                raise UsageError(f"{name} is a {type(value).__name__}; expected the name of a file "
+                                 "or folder (rows in memory are data=…)")
+
+
+def with_rows(options: Any, data: Any, settings: Mapping[str, Any]) -> Any:
+    """Return options that read their rows from memory, unless `data` is None.
+
+    Parameters
+    ----------
+    data
+        A dict of columns, a pandas or polars DataFrame, a Dataset, or a dict of such tables by
+        part, train, validation and test; see `rows_in_memory`.
+    settings
+        What the options were made of: files beside data are refused, but not those of an earlier
+        search.
+    """
+    if data is None:
+        return options
+    if not hasattr(options, "data"):
+        raise UsageError(f"the task {options.task} reads files only; expected a file, and no data")
+    given = named(type(options), settings)
+    return options.replace(data=data, **{
+        name: None for name in FILES if hasattr(options, name) and given.get(name) is None})
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -110,7 +145,7 @@ def run(options: Any) -> Results:
 
 
 def train_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
-                     data_path: str | Path | None = None,
+                     data_path: str | Path | None = None, data: Any = None,
                      **settings: "Unpack[TextKeywords]") -> Results:
     """Train one classifier and return its results, which results.json holds too.
 
@@ -122,6 +157,10 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         Folder or name of a BERT to start from.
     data_path
         File or folder with labelled texts; without it the docstring task.
+    data
+        Rows in memory instead, by their columns: {"text": […], "category": […]}, a DataFrame or a
+        Dataset; or such tables by part, {"train": …, "validation": …, "test": …}. They are what
+        the same rows in a CSV file would be.
     **settings
         Options of training, under any of their spellings; `task` may be multi_label or regression.
 
@@ -137,11 +176,11 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         For input that cannot be used; before any training.
     """
     return train(settings.get("task", "classification"), given_options(
-        settings, classifier=classifier_type, model=model_path, data_file=data_path))
+        settings, classifier=classifier_type, model=model_path, data_file=data_path), data)
 
 
 def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                 **settings: "Unpack[TagKeywords]") -> Results:
+                 data: Any = None, **settings: "Unpack[TagKeywords]") -> Results:
     """Train a tagger and return the results, which results.json holds too.
 
     Parameters
@@ -151,6 +190,9 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
     data_path
         File with one word a line and its tag in the last column, or a folder with the files
         train, dev and test (.txt, .conll, .tsv, .bio or .iob).
+    data
+        Rows in memory instead, as in `train_classifier`; with the columns tokens and tags, a list
+        of words and one of as many tags a row.
     **settings
         Options of training, under any of their spellings.
 
@@ -160,11 +202,11 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
         `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
         where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
     """
-    return train("tagging", given_options(settings, model=model_path, data_file=data_path))
+    return train("tagging", given_options(settings, model=model_path, data_file=data_path), data)
 
 
 def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                   **settings: "Unpack[AnswerKeywords]") -> Results:
+                   data: Any = None, **settings: "Unpack[AnswerKeywords]") -> Results:
     """Train on questions and return the results, which results.json holds too.
 
     Parameters
@@ -174,6 +216,9 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
     data_path
         JSON file in the format of SQuAD 1.1 or 2.0, or a folder with train.json and, where they
         exist, dev.json and test.json.
+    data
+        Rows in memory instead, as in `train_classifier`; with the columns question, context and
+        answers (a dict of the lists text and answer_start a row), and id where there is one.
     **settings
         Options of training, under any of their spellings.
 
@@ -183,11 +228,12 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
         `rows`, `validation` and `test` scores (see `answer_metrics`), `null_threshold`, `seconds`,
         `output_dir` and more.
     """
-    return train("answering", given_options(settings, model=model_path, data_file=data_path))
+    return train("answering", given_options(settings, model=model_path, data_file=data_path),
+                 data)
 
 
 def train_similarity(model_path: str | Path | None = None,
-                     train_file: str | Path | None = None,
+                     train_file: str | Path | None = None, data: Any = None,
                      **settings: "Unpack[SimilarityKeywords]") -> Results:
     """Train a sentence encoder on rated pairs and return the results, as in results.json.
 
@@ -198,6 +244,8 @@ def train_similarity(model_path: str | Path | None = None,
     train_file
         Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
         0, the highest to 1.
+    data
+        Rows in memory instead, as in `train_classifier`.
     **settings
         Options of training, under any of their spellings.
 
@@ -207,11 +255,12 @@ def train_similarity(model_path: str | Path | None = None,
         `validation` and `test` scores, those `before training` under `baselines`, `seconds`,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
-    return train("similarity", given_options(settings, model=model_path, train_file=train_file))
+    return train("similarity", given_options(settings, model=model_path, train_file=train_file),
+                 data)
 
 
 def pretrain(model_path: str | Path | None = None,
-             train_file: str | Path | Sequence[str | Path] | None = None,
+             train_file: str | Path | Sequence[str | Path] | None = None, data: Any = None,
              **settings: "Unpack[MaskedKeywords]") -> Results:
     """Pre-train a BERT and return the results, which results.json holds too.
 
@@ -221,6 +270,9 @@ def pretrain(model_path: str | Path | None = None,
         Folder or name of a BERT to go on from; without it a new one is made.
     train_file
         Text; by default the docstrings of the installed packages.
+    data
+        Text in memory instead, as in `train_classifier`: the column text, a document a row, each
+        line of it a passage; by part train and validation.
     **settings
         Options of training, under any of their spellings; for instance `max_steps`, `store`,
         `nsp`, `whole_word`, `output_dir`.
@@ -231,7 +283,8 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", given_options(settings, model=model_path, train_file=train_file))
+    return train("masked", given_options(settings, model=model_path, train_file=train_file),
+                 data)
 
 
 class TextClassificationTrainer:
@@ -283,7 +336,7 @@ class TextClassificationTrainer:
     def _job(self) -> TrainingJob[Part]:
         return TrainingJob(self.task, self.settings, self.processes)
 
-    def prepare_data(self, dataset_path: str | Path | None = None,
+    def prepare_data(self, dataset_path: str | Path | None = None, data: Any = None,
                      **changes: "Unpack[TextKeywords]") -> dict[str, ClassificationDataset]:
         """Read, split and tokenize; return the datasets `train`, `validation` and `test`.
 
@@ -291,12 +344,16 @@ class TextClassificationTrainer:
         ----------
         dataset_path
             As the option `data_file`.
+        data
+            Rows in memory instead, as in `train_classifier`.
         **changes
             Other options of the data, such as `text_column`, `label_column`, `train_size`,
             `val_size`, `test_size`, `random_state`.
         """
         given = given_options(changes, data_file=dataset_path)
-        self.settings = self.settings.replace(**named(self.task.options, given))
+        check_paths(given)
+        self.settings = with_rows(self.settings.replace(**named(self.task.options, given)), data,
+                                  given)
         return self.use_parts(self.processes.from_first(self._job().read))
 
     def use_parts(self, parts: Parts[Part]) -> dict[str, ClassificationDataset]:

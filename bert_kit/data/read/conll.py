@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_kit.cells import unguard
-from bert_kit.data.read.json_rows import refuser
-from bert_kit.data.read.text_lines import find_data, text_lines
+from bert_kit.data.read.json_rows import refuse_all, refuser
+from bert_kit.data.read.memory import RowsInMemory, as_cell
+from bert_kit.data.read.text_lines import find_data, is_clean, text_lines
 from bert_kit.errors import DataError
 
 DOCUMENT = "-DOCSTART-"  # the first column of the line between two documents of CoNLL-2003
@@ -61,7 +62,7 @@ class TaggedSentences:
         return [[number_of[tag] for tag in tags] for tags in self.tags or ()]
 
 
-def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = -1,
+def read_conll(path: str | Path | RowsInMemory, word_column: int = 0, tag_column: int | None = -1,
                encoding: str = "utf-8-sig",
                bad_rows: list[str] | None = None) -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
@@ -75,7 +76,8 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     Parameters
     ----------
     path
-        A relative path that does not exist is looked up in $DATADIR too.
+        A relative path that does not exist is looked up in $DATADIR too. Or rows in memory with
+        the columns `tokens` and `tags`, lists of as many.
     word_column, tag_column
         Numbers of the columns from 0, or from -1 at the end. With `tag_column=None` only the
         words are read.
@@ -90,6 +92,8 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     DataError
         If the file cannot be used; names the file and the line.
     """
+    if isinstance(path, RowsInMemory):
+        return _from_lists(path, tag_column is not None, bad_rows)
     path = find_data(path)
     chosen = [word_column] if tag_column is None else [word_column, tag_column]
     lines = [line.rstrip("\r\n") for line in text_lines(path, encoding)]
@@ -119,6 +123,42 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
                     for place in range(len(chosen)))
     _check_words(path, words, word_column)
     return TaggedSentences(path, words, tags[0] if tags else None, starts)
+
+
+def _from_lists(rows: RowsInMemory, labelled: bool,
+                bad_rows: list[str] | None) -> TaggedSentences:
+    """Return the sentences in memory; of an empty list, as of a blank line, there is none."""
+    wanted, refuse = ["tokens", "tags"][:1 + labelled], refuser(bad_rows)
+    sentences, numbers = [], array("q")
+    for row, cells in rows.rows(wanted, 0, refuse_all):
+        where = f"row {row} of {rows.name}"
+        try:
+            lists = [_names(f"{where}: {name!r}", cell)
+                     for name, cell in zip(wanted, cells, strict=True)]
+            if len(lists[0]) != len(lists[-1]):
+                raise DataError(f"{where}: {len(lists[0])} tokens and {len(lists[-1])} tags; "
+                                "expected a tag for each token")
+        except DataError as error:
+            refuse(error)
+            continue
+        if lists[0] and lists[0][0] != DOCUMENT:
+            sentences.append(lists)
+            numbers.append(row)
+    if not sentences:
+        raise DataError(f"{rows.name}: no sentence; expected lists of words in 'tokens'")
+    words, *tags = (list(column) for column in zip(*sentences, strict=True))
+    return TaggedSentences(Path(rows.name), words, tags[0] if tags else None, numbers)
+
+
+def _names(where: str, cell: object) -> list[str]:
+    """Return the words or the tags of a sentence."""
+    if not isinstance(cell, list):
+        raise DataError(f"{where} is {cell!r:.40}; expected a list of words or tags")
+    names = [as_cell(name) for name in cell]
+    for place, name in enumerate(names):
+        if not is_clean(name):
+            raise DataError(f"{where} has {cell[place]!r:.40} at place {place}; expected text")
+    return [name.strip() for name in names]
 
 
 def _check_words(path: Path, words: Sequence[Sequence[str]], column: int) -> None:
