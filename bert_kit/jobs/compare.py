@@ -23,6 +23,7 @@ from bert_kit.jobs.tasks.classes import ClassTask
 from bert_kit.jobs.tasks.rows import one_or_two
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEAD_OPTIONS, HEADS, TextTask
+from bert_kit.jobs.train import check_paths
 from bert_kit.training import choose_device, join_processes
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def train_all_classifiers(model_path: str | Path | None = None,
     given = given_options(settings, model=model_path, data_file=data_path,
                           classifiers=heads if named else None)
     kind = compare_options(settings.get("task", "classification"))
+    check_paths(given)
     options = kind.from_names(given)
     return run(options if data is None else options.replace(data=data))
 

@@ -4,6 +4,7 @@
 """
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bert_kit.data import ClassificationDataset, Part, check_names
+from bert_kit.data import ClassificationDataset, Part, check_names, stratified_split
 from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
                                            with_defaults)
+from bert_kit.jobs.options.groups import stops_early
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
 from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
@@ -22,6 +24,7 @@ from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
+from bert_kit.jobs.tasks.calibration import calibration_keys, read_calibration
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.jobs.run.best_configs import best_settings
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 
 FILES = ("data_file", "train_file", "validation_file", "test_file")
 # Options of a job that reads files or keeps something; training on texts in memory has neither.
-IN_FILES_ONLY = (*FILES, "max_train_samples", "overfit_batches", "fast_dev_run", "early_stopping",
-                 "trend_window", "regression", "resume", "output_dir", "task")
+IN_FILES_ONLY = (*FILES, "max_train_samples", "overfit_batches", "fast_dev_run", "resume",
+                 "output_dir", "task")
 
 
 @dataclass(frozen=True)
@@ -447,39 +450,91 @@ class TextClassificationTrainer:
         return None if self.rows is None else self.rows.parts
 
 
-def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str],
-              settings: Mapping[str, Any],
-              sample_weights: np.ndarray | None = None) -> Predictor:
-    """Train on texts in memory, keeping nothing on disk, and return the Predictor.
+def fit_texts(task: str, texts: Sequence[str], labels: Any, classes: Sequence[str],
+              settings: Mapping[str, Any], sample_weights: np.ndarray | None = None,
+              calibrated: bool = False) -> Predictor:
+    """Train on texts in memory, keeping nothing, and return the Predictor.
+
+    With a `val_size` above 0 a share of the rows is held out. It chooses the best epoch, whose
+    weights are kept, ends the training early where that is asked for, and chooses thresholds.
 
     Parameters
     ----------
+    task
+        classification, multi_label or regression.
     labels
-        Class numbers.
+        Class numbers; or float32, (N, C) of 0 and 1 for labels and (N,) for numbers.
     classes
-        Names of the classes.
+        Names of the classes or labels; of numbers one name.
     settings
         Options of training.
     sample_weights
         Factor on each row's loss (N,).
+    calibrated
+        Scale the logits as the rows that are held out say.
     """
-    task = task_named("classification")
-    given = named(task.options, settings)
+    kind: Any = task_named(task)
+    given = {"val_size": 0.0, **named(kind.options, settings)}
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    options: Any = within_positions(task, task.options(**{**given, "output_dir": None}))
-    check_options(task, options)
-    if len(classes) < 2:
-        raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
-    warn(check_names(classes))
-    job = TrainingJob(task, options)
-    rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
-                              tuple(classes)))
-    if sample_weights is not None:
-        rows = Rows(rows.parts, rows.tokenizer, {"train": ClassificationDataset(
-            texts, labels, rows.tokenizer, options.max_length, sample_weights, options.stride)})
-    training = job.build(rows)
-    with training.at_work() as trainer:
-        trainer.train()
+    with tempfile.TemporaryDirectory() as place:  # of checkpoints, to end with the best one
+        folder = str(Path(place) / "run") if given["val_size"] else None
+        options: Any = within_positions(kind, kind.options(**{**given, "output_dir": folder}))
+        check_options(kind, options)
+        if not folder and (stops_early(options) or calibrated):
+            raise ConfigError(f"{'calibrated' if calibrated else 'early stopping'} needs rows that "
+                              "are held out; give a validation_fraction above 0")
+        warn(check_names(classes))
+        whole = Part(list(texts), labels)
+        trained_on, held = _hold_out(labels, options.val_size, options.seed)
+        train = _some_rows(whole, trained_on)
+        parts = Parts(train, None if held is None else _some_rows(whole, held), None, "", "",
+                      tuple(classes))
+        job = TrainingJob(kind, options)
+        data = job.tokenize(parts)
+        if sample_weights is not None:
+            data = Rows(parts, data.tokenizer, {**data.datasets, "train": kind.dataset(
+                train, "train", parts, data.tokenizer, options, sample_weights[trained_on])})
+        training = job.build(data)
+        with training.at_work() as trainer:
+            trainer.train()
+        if parts.validation is not None:
+            _choose(training, parts.validation, calibrated)
     return training.predictor
+
+
+def _hold_out(labels: Any, size: float, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of the rows to train on, and of a share that is held out, if any.
+
+    The shares of the classes stay; a row with several labels counts as one of its rarest.
+    """
+    if not size:
+        return np.arange(len(labels)), None
+    groups = np.asarray(labels)
+    if groups.ndim == 2:  # (N, C) -> (N,)
+        rarest = np.where(groups > 0, groups.sum(0), np.inf).argmin(1)
+        groups = np.where(groups.any(1), rarest, -1)
+    elif groups.dtype.kind == "f":  # numbers to be learned
+        groups = np.zeros(len(groups), int)
+    train, held = stratified_split(groups.tolist(), (1 - size, size), seed)
+    return np.asarray(train), np.asarray(held)
+
+
+def _some_rows(whole: Part, rows: np.ndarray) -> Part:
+    labels = whole.labels
+    return Part([whole.texts[row] for row in rows],
+                [labels[row] for row in rows] if isinstance(labels, list) else labels[rows])
+
+
+def _choose(training: Training[Part], held: Part, calibrated: bool) -> None:
+    """Let the rows that were held out choose thresholds, and the scale of the probabilities."""
+    predictor, task = training.predictor, training.task
+    with threads(training.options.threads):
+        answers = predictor.answers(training.datasets["validation"])
+    training.score("validation", answers)  # the best epoch may not be the last
+    if calibrated:
+        fitted, _ = task.calibration((answers, held.labels), (answers, held.labels))
+        warn("" if fitted["not_kept"] is None else f"calibration not kept: {fitted['not_kept']}")
+        predictor.remember(**calibration_keys(fitted))
+        predictor.scaling = read_calibration(predictor.model.config)

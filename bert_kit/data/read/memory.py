@@ -147,7 +147,7 @@ def rows_in_memory(data: Any) -> InMemory:
                        else RowsInMemory(f"data[{key!r}]", table))
     if "train" not in parts:
         raise DataError(f"data has {listed(parts)} and no part 'train'; expected one")
-    return parts
+    return {part: parts[part] for part in PART_NAMES if part in parts}  # in one order
 
 
 def as_cell(value: Any) -> Any:
