@@ -202,9 +202,10 @@ def find_parts(data_file: str | Path | InMemory | None = None,
                           "or train_file with or without validation_file and test_file")
     if data_file is None:
         return given, False
-    if isinstance(data_file, RowsInMemory | dict):
-        return ({"train": data_file}, True) if isinstance(data_file, RowsInMemory) else (
-            dict(data_file), False)
+    if isinstance(data_file, RowsInMemory):
+        return {"train": data_file}, True
+    if isinstance(data_file, dict):
+        return dict(data_file), False
     place = find_data(data_file)
     return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
 

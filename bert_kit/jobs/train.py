@@ -103,8 +103,9 @@ def train(task: str, settings: Mapping[str, Any], data: Any = None) -> Results:
 
 def check_paths(settings: Mapping[str, Any]) -> None:
     """Refuse rows where the name of a file is expected, in one short line."""
-    for name in FILES:
-        value = settings.get(name)
+    for name, value in settings.items():
+        if not name.endswith(("_file", "_path")):
+            continue
         for path in value if isinstance(value, list | tuple) else [value]:
             if path is not None and not isinstance(path, str | Path):
                 raise UsageError(f"{name} is a {type(value).__name__}; expected the name of a file "

@@ -9,15 +9,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-
-from bert_kit import BertClassifier, BertRegressor, BertVectorizer, SentenceEncoder
-from bert_kit.errors import BertKitError, ConfigError, DataError
+from bert_kit import (BertClassifier, BertRegressor, BertVectorizer, Predictor, SentenceEncoder,
+                      train_classifier)
+from bert_kit.errors import BertKitError, DataError
 from bert_kit.estimator import _labels
 from tiny_jobs import table, tiny_bert
 
@@ -240,20 +239,22 @@ def test_what_does_not_go_together_is_one_line(given, y, words):
     assert "\n" not in str(caught.value)
 
 
-def test_rows_that_are_held_out_choose_the_epoch(estimator):
-    """With the rate of a search that went wrong the last epoch is not the best one."""
+@pytest.mark.parametrize("more", [{}, {"early_stopping": 1, "min_delta": 1.0},
+                                  {"metric": "accuracy", "class_weight": "balanced"}])
+def test_rows_that_are_held_out_do_what_they_do_in_a_job(estimator, tmp_path, more):
+    """The same rows are held out and choose the same epoch: the model is that of `train`."""
     texts, labels = table(90)
-    estimator.set_params(num_train_epochs=6, validation_fraction=0.3, learning_rate=0.01)
-    fitted = clone(estimator).fit(texts, labels)
-    held = fitted.predictor_.model.config
-    assert held.labels == ("cold", "green", "warm") and not held.extra.get("calibration")
-    last = clone(estimator).set_params(settings={"load_best_model_at_end": False,
-                                                 "precision": "float32"}).fit(texts, labels)
-    stopped = clone(estimator).set_params(settings={
-        "early_stopping": 1, "min_delta": 1.0, "precision": "float32"}).fit(texts, labels)
-    states = [one.predictor_.model.state_dict() for one in (fitted, last, stopped)]
-    assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
-    assert all(torch.isfinite(value).all() for value in states[1].values())
+    given = {"num_train_epochs": 5, "batch_size": 8, "learning_rate": 1e-2, "max_length": 24}
+    estimator.set_params(validation_fraction=0.3, **given,
+                         settings={"precision": "float32", **more})
+    ours = estimator.fit(texts, labels).predictor_.model.state_dict()
+    results = train_classifier("standard", estimator.model, data={
+        "text": texts, "category": labels}, val_size=0.3, test_size=0.0, baselines=False,
+        device="cpu", precision="float32", verbosity=0, plots=False, output_dir=tmp_path / "run",
+        **given, **more)
+    assert bool(results["stopped"]) == ("early_stopping" in more)
+    job = Predictor.load(tmp_path / "run", device="cpu").model.state_dict()
+    assert ours.keys() == job.keys() and all(torch.equal(ours[key], job[key]) for key in job)
 
 
 def test_calibrated_probabilities_change_no_answer(estimator, capsys):
