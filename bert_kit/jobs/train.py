@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibration_keys, read_calibration
 from bert_kit.jobs.tasks.table import task_named
-from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.jobs.tasks.texts import Predictor, TextTask
 from bert_kit.jobs.run.best_configs import best_settings
 from bert_kit.training import ALONE, Processes, TrainerState, choose_device
 
@@ -523,19 +523,21 @@ def _hold_out(labels: Any, size: float, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _some_rows(whole: Part, rows: np.ndarray) -> Part:
-    labels = whole.labels
-    return Part([whole.texts[row] for row in rows],
-                [labels[row] for row in rows] if isinstance(labels, list) else labels[rows])
+    labels, places = whole.labels, [int(row) for row in rows]
+    return Part([whole.texts[row] for row in places],
+                [labels[row] for row in places] if isinstance(labels, list) else labels[rows])
 
 
 def _choose(training: Training[Part], held: Part, calibrated: bool) -> None:
     """Let the rows that were held out choose thresholds, and the scale of the probabilities."""
-    predictor, task = training.predictor, training.task
+    predictor, task = training.predictor, cast(TextTask, training.task)
     with threads(training.options.threads):
         answers = predictor.answers(training.datasets["validation"])
     training.score("validation", answers)  # the best epoch may not be the last
     if calibrated:
-        fitted, _ = task.calibration((answers, held.labels), (answers, held.labels))
-        warn("" if fitted["not_kept"] is None else f"calibration not kept: {fitted['not_kept']}")
+        rows = answers, held.labels
+        fitted, _ = task.calibration(rows, rows) or ({}, {})
+        if fitted["not_kept"] is not None:
+            warn(f"calibration not kept: {fitted['not_kept']}")
         predictor.remember(**calibration_keys(fitted))
         predictor.scaling = read_calibration(predictor.model.config)

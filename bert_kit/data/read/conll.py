@@ -63,8 +63,7 @@ class TaggedSentences:
 
 
 def read_conll(path: str | Path | RowsInMemory, word_column: int = 0, tag_column: int | None = -1,
-               encoding: str = "utf-8-sig",
-               bad_rows: list[str] | None = None) -> TaggedSentences:
+               encoding: str = "utf-8-sig", bad_rows: list[str] | None = None) -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
 
     A blank line ends a sentence, and so does a line that begins with -DOCSTART-. The columns of a
