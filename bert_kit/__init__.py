@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from bert_kit.jobs.run.best_configs import load_best_config as load_best_config
     from bert_kit.jobs.tuning.search import (
         tune_all_classifiers as tune_all_classifiers, tune_classifier as tune_classifier)
-    from bert_kit.estimator import BertClassifier as BertClassifier
+    from bert_kit.estimator import (
+        BertClassifier as BertClassifier, BertRegressor as BertRegressor,
+        BertVectorizer as BertVectorizer)
 else:
     __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

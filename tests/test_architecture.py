@@ -25,6 +25,7 @@ FLOORS = {"options": 0, "run": 1, "tasks": 2, "train": 3, "commands": 3, "compar
 # Files of more than 400 lines or fewer than 40, and why they are one idea all the same.
 LONG_OR_SHORT = {
     "__main__.py": "what `python -m` asks for",
+    "estimator.py": "three estimators, which share their parameters and the checks of their input",
     "learn/trials.py": "what each rung is tried on, a short function each",
     "jobs/run/randomness.py": "two contexts that all jobs run in",
     "jobs/options/groups.py": "every group of options that several jobs share",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bert_kit.data.read.conll import (
         TaggedSentences as TaggedSentences, read_conll as read_conll)
     from bert_kit.data.read.documents import read_documents as read_documents
+    from bert_kit.data.read.memory import (
+        RowsInMemory as RowsInMemory, rows_in_memory as rows_in_memory)
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
         Reading as Reading, Table as Table, column_names as column_names, known_rows as known_rows,

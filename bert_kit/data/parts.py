@@ -23,14 +23,13 @@ from bert_kit.data.batches.seeding import check_seed
 from bert_kit.data.alike import check_names
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
 from bert_kit.data.read.bad_rows import BadRow
-from bert_kit.data.read.tables import Table, Text, known_rows, read_table, table_from_lists
+from bert_kit.data.read.memory import PART_NAMES, InMemory, RowsInMemory
+from bert_kit.data.read.tables import (Source, Table, Text, known_rows, read_table,
+                                       table_from_lists)
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.splits import split_rows
 from bert_kit.errors import ConfigError, DataError
 
-# The names of the files in a folder, without their suffixes.
-_STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation"),
-          "test": ("test",)}
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
@@ -82,7 +81,7 @@ class LabelledParts:
     note: str = ""
 
 
-def read_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
+def read_parts(data_file: str | Path | InMemory | None = None, train_file: str | Path | None = None,
                validation_file: str | Path | None = None, test_file: str | Path | None = None, *,
                text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind = "category", delimiter: str | None = None,
@@ -97,7 +96,7 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     ----------
     data_file
         One file, which is split, or a folder with train.csv (or .tsv, .jsonl) and, where they
-        exist, dev.* (or val.*, valid.*, validation.*) and test.*.
+        exist, dev.* (or val.*, valid.*, validation.*) and test.*. Or `rows_in_memory`.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
@@ -175,15 +174,17 @@ def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
     return _make_parts(tables, ratios, seed, split_file, "texts", kind)
 
 
-def find_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
+def find_parts(data_file: str | Path | InMemory | None = None,
+               train_file: str | Path | None = None,
                validation_file: str | Path | None = None, test_file: str | Path | None = None,
-               suffixes: Sequence[str] = _SUFFIXES) -> tuple[dict[str, str | Path], bool]:
+               suffixes: Sequence[str] = _SUFFIXES) -> tuple[dict[str, Source], bool]:
     """Return the path of each part that has a file, and whether it is one file to be split.
 
     Parameters
     ----------
     data_file
-        A file, or a folder with a file for "train" and maybe for "validation" and "test".
+        A file, or a folder with a file for "train" and maybe for "validation" and "test". Or
+        `rows_in_memory`, which stand in the place of paths.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     suffixes
@@ -194,7 +195,8 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     ConfigError, DataError
         If the arguments do not go together, or a folder has no file to train on.
     """
-    files = {"train": train_file, "validation": validation_file, "test": test_file}
+    files: dict[str, Source | None] = {
+        "train": train_file, "validation": validation_file, "test": test_file}
     given = {part: path for part, path in files.items() if path is not None}
     if data_file is not None and given or data_file is None and "train" not in given:
         names = [f"{part}_file" for part in given] + ["data_file"] * (data_file is not None)
@@ -202,18 +204,22 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
                           "or train_file with or without validation_file and test_file")
     if data_file is None:
         return given, False
+    if isinstance(data_file, RowsInMemory):
+        return {"train": data_file}, True
+    if isinstance(data_file, dict):
+        return dict(data_file), False
     place = find_data(data_file)
     return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, str | Path]:
+def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Source]:
     """Return the path of each part that has a file in a folder."""
     try:
         present = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
-    files: dict[str, str | Path] = {}
-    for part, stems in _STEMS.items():
+    files: dict[str, Source] = {}
+    for part, stems in PART_NAMES.items():
         names = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in present]
         if len(names) > 1:
             raise DataError(f"{folder}: holds {' and '.join(names)}; expected one file for {part}")
@@ -276,7 +282,7 @@ def _make_parts(tables: Mapping[str, Table], ratios: Mapping[str, float], seed: 
         classes = kind.classes(trained)
     parts: dict[str, Part] = {}
     notes = []
-    for part in _STEMS:
+    for part in PART_NAMES:
         if part in ratios or part in tables:
             table = tables.get(part, train)
             own = rows.get(part, range(len(table.texts)))

@@ -23,6 +23,7 @@ from bert_kit.jobs.tasks.classes import ClassTask
 from bert_kit.jobs.tasks.rows import one_or_two
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.tasks.texts import HEAD_OPTIONS, HEADS, TextTask
+from bert_kit.jobs.train import check_paths
 from bert_kit.training import choose_device, join_processes
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def options_class(arguments: Sequence[str]) -> type[Options]:
 
 def train_all_classifiers(model_path: str | Path | None = None,
                           data_path: str | Path | None = None,
-                          classifier_types: Sequence[str] = HEADS,
+                          classifier_types: Sequence[str] = HEADS, data: Any = None,
                           **settings: "Unpack[CompareKeywords]") -> Board:
     """Train several heads on the same rows and return the leaderboard, best first.
 
     Parameters
     ----------
-    model_path, data_path, **settings
+    model_path, data_path, data, **settings
         As in `train_classifier`; an option of one head does not concern the others.
     classifier_types
         Which heads; all seven by default.
@@ -94,7 +95,9 @@ def train_all_classifiers(model_path: str | Path | None = None,
     given = given_options(settings, model=model_path, data_file=data_path,
                           classifiers=heads if named else None)
     kind = compare_options(settings.get("task", "classification"))
-    return run(kind.from_names(given))
+    check_paths(given)
+    options = kind.from_names(given)
+    return run(options if data is None else options.replace(data=data))
 
 
 def run(options: Any) -> Board:
@@ -135,7 +138,7 @@ def _jobs(options: Any) -> list[Any]:
     """Return the options of the training of each head."""
     kind: Any = task_named(options.task).options
     one = kind(**{field.name: getattr(options, field.name) for field in fields_of(kind)
-                  if field.name != "classifier"})
+                  if field.name != "classifier"}, data=options.data)
     heads = dict.fromkeys("mlp" if head == "custom" else head for head in options.classifier)
     return [as_begun(one.with_head(head).replace(output_dir=str(Path(options.output_dir) / head)))
             for head in heads]

@@ -4,17 +4,19 @@
 """
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from bert_kit.data import ClassificationDataset, Part, check_names
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.data import ClassificationDataset, Part, check_names, stratified_split
+from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.jobs.options.declare import (Options, composed, given_options, named, option,
                                            with_defaults)
+from bert_kit.jobs.options.groups import stops_early
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, within_positions
 from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
@@ -22,8 +24,9 @@ from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import threads
 from bert_kit.jobs.run.task import Parts, Scores
+from bert_kit.jobs.tasks.calibration import calibration_keys, read_calibration
 from bert_kit.jobs.tasks.table import task_named
-from bert_kit.jobs.tasks.texts import Predictor
+from bert_kit.jobs.tasks.texts import Predictor, TextTask
 from bert_kit.jobs.run.best_configs import best_settings
 from bert_kit.training import ALONE, OnLog, Processes, TrainerState, choose_device
 
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 
 FILES = ("data_file", "train_file", "validation_file", "test_file")
 # Options of a job that reads files or keeps something; training on texts in memory has neither.
-IN_FILES_ONLY = (*FILES, "max_train_samples", "overfit_batches", "fast_dev_run", "early_stopping",
-                 "trend_window", "regression", "resume", "output_dir", "task")
+IN_FILES_ONLY = (*FILES, "max_train_samples", "overfit_batches", "fast_dev_run", "resume",
+                 "output_dir", "task")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def train_options(task: str) -> type[Any]:
     return composed(kind.__name__, (TunedOptions, kind))
 
 
-def train(task: str, settings: Mapping[str, Any], on_log: OnLog | None = None) -> Results:
+def train(task: str, settings: Mapping[str, Any], data: Any = None,
+          on_log: OnLog | None = None) -> Results:
     """Train a model for a task and return the results, which results.json holds too.
 
     Parameters
@@ -85,6 +89,8 @@ def train(task: str, settings: Mapping[str, Any], on_log: OnLog | None = None) -
         Its name, or "package.module:Class" of one of your own.
     settings
         Options of the task, under any of their spellings.
+    data
+        Rows in memory, instead of files; see `with_rows`.
     on_log
         Called with every row of the log, see `Trainer`.
 
@@ -93,8 +99,41 @@ def train(task: str, settings: Mapping[str, Any], on_log: OnLog | None = None) -
     BertKitError
         For input that cannot be used; before any training.
     """
-    return TrainingJob(task_named(task), train_options(task).from_names(settings),
-                       on_log=on_log).run()
+    check_paths(settings)
+    options = train_options(task).from_names(settings)
+    return TrainingJob(task_named(task), with_rows(options, data, settings), on_log=on_log).run()
+
+
+def check_paths(settings: Mapping[str, Any]) -> None:
+    """Refuse rows where the name of a file is expected, in one short line."""
+    for name, value in settings.items():
+        if not name.endswith(("_file", "_path")):
+            continue
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if path is not None and not isinstance(path, str | Path):
+                raise UsageError(f"{name} is a {type(value).__name__}; expected the name of a file "
+                                 "or folder (rows in memory are data=…)")
+
+
+def with_rows(options: Any, data: Any, settings: Mapping[str, Any]) -> Any:
+    """Return options that read their rows from memory, unless `data` is None.
+
+    Parameters
+    ----------
+    data
+        A dict of columns, a pandas or polars DataFrame, a Dataset, or a dict of such tables by
+        part, train, validation and test; see `rows_in_memory`.
+    settings
+        What the options were made of: files beside data are refused, but not those of an earlier
+        search.
+    """
+    if data is None:
+        return options
+    if not hasattr(options, "data"):
+        raise UsageError(f"the task {options.task} reads files only; expected a file, and no data")
+    given = named(type(options), settings)
+    return options.replace(data=data, **{
+        name: None for name in FILES if hasattr(options, name) and given.get(name) is None})
 
 
 def options_class(arguments: Sequence[str]) -> type[Options]:
@@ -113,7 +152,8 @@ def run(options: Any) -> Results:
 
 
 def train_classifier(classifier_type: str | None = None, model_path: str | Path | None = None,
-                     data_path: str | Path | None = None, on_log: OnLog | None = None,
+                     data_path: str | Path | None = None, data: Any = None,
+                     on_log: OnLog | None = None,
                      **settings: "Unpack[TextKeywords]") -> Results:
     """Train one classifier and return its results, which results.json holds too.
 
@@ -125,6 +165,10 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         Folder or name of a BERT to start from.
     data_path
         File or folder with labelled texts; without it the docstring task.
+    data
+        Rows in memory instead, by their columns: {"text": […], "category": […]}, a DataFrame or a
+        Dataset; or such tables by part, {"train": …, "validation": …, "test": …}. They are what
+        the same rows in a CSV file would be.
     on_log
         Called with every row of the log, see `Trainer`.
     **settings
@@ -142,11 +186,12 @@ def train_classifier(classifier_type: str | None = None, model_path: str | Path 
         For input that cannot be used; before any training.
     """
     return train(settings.get("task", "classification"), given_options(
-        settings, classifier=classifier_type, model=model_path, data_file=data_path), on_log)
+        settings, classifier=classifier_type, model=model_path, data_file=data_path), data, on_log)
 
 
 def train_tagger(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                 on_log: OnLog | None = None, **settings: "Unpack[TagKeywords]") -> Results:
+                 data: Any = None, on_log: OnLog | None = None,
+                 **settings: "Unpack[TagKeywords]") -> Results:
     """Train a tagger and return the results, which results.json holds too.
 
     Parameters
@@ -156,6 +201,9 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
     data_path
         File with one word a line and its tag in the last column, or a folder with the files
         train, dev and test (.txt, .conll, .tsv, .bio or .iob).
+    data
+        Rows in memory instead, as in `train_classifier`; with the columns tokens and tags, a list
+        of words and one of as many tags a row.
     on_log
         Called with every row of the log, see `Trainer`.
     **settings
@@ -167,11 +215,13 @@ def train_tagger(model_path: str | Path | None = None, data_path: str | Path | N
         `classes`, `rows`, `validation` and `test` scores (see `entity_metrics`; only `accuracy`
         where tags are no entities), `baselines`, `seconds`, `output_dir` and more.
     """
-    return train("tagging", given_options(settings, model=model_path, data_file=data_path), on_log)
+    return train("tagging", given_options(settings, model=model_path, data_file=data_path), data,
+                 on_log)
 
 
 def train_answerer(model_path: str | Path | None = None, data_path: str | Path | None = None,
-                   on_log: OnLog | None = None, **settings: "Unpack[AnswerKeywords]") -> Results:
+                   data: Any = None, on_log: OnLog | None = None,
+                   **settings: "Unpack[AnswerKeywords]") -> Results:
     """Train on questions and return the results, which results.json holds too.
 
     Parameters
@@ -181,6 +231,9 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
     data_path
         JSON file in the format of SQuAD 1.1 or 2.0, or a folder with train.json and, where they
         exist, dev.json and test.json.
+    data
+        Rows in memory instead, as in `train_classifier`; with the columns question, context and
+        answers (a dict of the lists text and answer_start a row), and id where there is one.
     on_log
         Called with every row of the log, see `Trainer`.
     **settings
@@ -193,11 +246,12 @@ def train_answerer(model_path: str | Path | None = None, data_path: str | Path |
         `output_dir` and more.
     """
     return train("answering", given_options(settings, model=model_path, data_file=data_path),
-                 on_log)
+                 data, on_log)
 
 
 def train_similarity(model_path: str | Path | None = None,
-                     train_file: str | Path | None = None, on_log: OnLog | None = None,
+                     train_file: str | Path | None = None, data: Any = None,
+                     on_log: OnLog | None = None,
                      **settings: "Unpack[SimilarityKeywords]") -> Results:
     """Train a sentence encoder on rated pairs and return the results, as in results.json.
 
@@ -208,6 +262,8 @@ def train_similarity(model_path: str | Path | None = None,
     train_file
         Table with the columns text_a, text_b and label. The lowest label is drawn to a cosine of
         0, the highest to 1.
+    data
+        Rows in memory instead, as in `train_classifier`.
     on_log
         Called with every row of the log, see `Trainer`.
     **settings
@@ -220,11 +276,11 @@ def train_similarity(model_path: str | Path | None = None,
         `output_dir` and more. The folder is one for SentenceEncoder.
     """
     return train("similarity", given_options(settings, model=model_path, train_file=train_file),
-                 on_log)
+                 data, on_log)
 
 
 def pretrain(model_path: str | Path | None = None,
-             train_file: str | Path | Sequence[str | Path] | None = None,
+             train_file: str | Path | Sequence[str | Path] | None = None, data: Any = None,
              on_log: OnLog | None = None, **settings: "Unpack[MaskedKeywords]") -> Results:
     """Pre-train a BERT and return the results, which results.json holds too.
 
@@ -234,6 +290,9 @@ def pretrain(model_path: str | Path | None = None,
         Folder or name of a BERT to go on from; without it a new one is made.
     train_file
         Text; by default the docstrings of the installed packages.
+    data
+        Text in memory instead, as in `train_classifier`: the column text, a document a row, each
+        line of it a passage; by part train and validation.
     on_log
         Called with every row of the log, see `Trainer`.
     **settings
@@ -246,7 +305,8 @@ def pretrain(model_path: str | Path | None = None,
         `model`, `parameters`, `vocabulary`, `rows`, `validation` scores, `baselines`, `seconds`,
         `peak_memory_mb`, `output_dir` and more.
     """
-    return train("masked", given_options(settings, model=model_path, train_file=train_file), on_log)
+    return train("masked", given_options(settings, model=model_path, train_file=train_file), data,
+                 on_log)
 
 
 class TextClassificationTrainer:
@@ -300,7 +360,7 @@ class TextClassificationTrainer:
     def _job(self) -> TrainingJob[Part]:
         return TrainingJob(self.task, self.settings, self.processes, on_log=self.on_log)
 
-    def prepare_data(self, dataset_path: str | Path | None = None,
+    def prepare_data(self, dataset_path: str | Path | None = None, data: Any = None,
                      **changes: "Unpack[TextKeywords]") -> dict[str, ClassificationDataset]:
         """Read, split and tokenize; return the datasets `train`, `validation` and `test`.
 
@@ -308,12 +368,16 @@ class TextClassificationTrainer:
         ----------
         dataset_path
             As the option `data_file`.
+        data
+            Rows in memory instead, as in `train_classifier`.
         **changes
             Other options of the data, such as `text_column`, `label_column`, `train_size`,
             `val_size`, `test_size`, `random_state`.
         """
         given = given_options(changes, data_file=dataset_path)
-        self.settings = self.settings.replace(**named(self.task.options, given))
+        check_paths(given)
+        self.settings = with_rows(self.settings.replace(**named(self.task.options, given)), data,
+                                  given)
         return self.use_parts(self.processes.from_first(self._job().read))
 
     def use_parts(self, parts: Parts[Part]) -> dict[str, ClassificationDataset]:
@@ -408,41 +472,95 @@ class TextClassificationTrainer:
         return None if self.rows is None else self.rows.parts
 
 
-def fit_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str],
+def fit_texts(task: str, texts: Sequence[str], labels: Any, classes: Sequence[str],
               settings: Mapping[str, Any], sample_weights: np.ndarray | None = None,
-              on_log: OnLog | None = None) -> Predictor:
-    """Train on texts in memory, keeping nothing on disk, and return the Predictor.
+              calibrated: bool = False, on_log: OnLog | None = None) -> Predictor:
+    """Train on texts in memory, keeping nothing, and return the Predictor.
+
+    With a `val_size` above 0 a share of the rows is held out. It chooses the best epoch, whose
+    weights are kept, ends the training early where that is asked for, and chooses thresholds.
 
     Parameters
     ----------
+    task
+        classification, multi_label or regression.
     labels
-        Class numbers.
+        Class numbers; or float32, (N, C) of 0 and 1 for labels and (N,) for numbers.
     classes
-        Names of the classes.
+        Names of the classes or labels; of numbers one name.
     settings
         Options of training.
     sample_weights
         Factor on each row's loss (N,).
+    calibrated
+        Scale the logits as the rows that are held out say.
     on_log
         Called with every row of the log, see `Trainer`.
     """
-    task = task_named("classification")
-    given = named(task.options, settings)
+    kind: Any = task_named(task)
+    given = {"val_size": 0.0, **named(kind.options, settings)}
     for name in IN_FILES_ONLY:
         if given.get(name):
             raise ConfigError(f"{name} has no meaning for texts in memory; leave it out")
-    options: Any = within_positions(task, task.options(**{**given, "output_dir": None}))
-    check_options(task, options)
-    if len(classes) < 2:
-        raise DataError(f"the labels hold {len(classes)} class; expected at least 2")
-    warn(check_names(classes))
-    job = TrainingJob(task, options, on_log=on_log)
-    rows = job.tokenize(Parts(Part(list(texts), list(labels)), None, None, "", "",
-                              tuple(classes)))
-    if sample_weights is not None:
-        rows = Rows(rows.parts, rows.tokenizer, {"train": ClassificationDataset(
-            texts, labels, rows.tokenizer, options.max_length, sample_weights, options.stride)})
-    training = job.build(rows)
-    with training.at_work() as trainer:
-        trainer.train()
+    with tempfile.TemporaryDirectory() as place:  # of checkpoints, to end with the best one
+        folder = str(Path(place) / "run") if given["val_size"] else None
+        options: Any = within_positions(kind, kind.options(**{**given, "output_dir": folder}))
+        check_options(kind, options)
+        if not folder and (stops_early(options) or calibrated):
+            raise ConfigError(f"{'calibrated' if calibrated else 'early stopping'} needs rows that "
+                              "are held out; give a validation_fraction above 0")
+        warn(check_names(classes))
+        whole = Part(list(texts), labels)
+        trained_on, held = _hold_out(labels, options.val_size, options.seed)
+        train = _some_rows(whole, trained_on)
+        parts = Parts(train, None if held is None else _some_rows(whole, held), None, "", "",
+                      tuple(classes))
+        job = TrainingJob(kind, options, on_log=on_log)
+        data = job.tokenize(parts)
+        if sample_weights is not None:
+            data = Rows(parts, data.tokenizer, {**data.datasets, "train": kind.dataset(
+                train, "train", parts, data.tokenizer, options, sample_weights[trained_on])})
+        training = job.build(data)
+        with training.at_work() as trainer:
+            trainer.train()
+        if parts.validation is not None:
+            _choose(training, parts.validation, calibrated)
     return training.predictor
+
+
+def _hold_out(labels: Any, size: float, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of the rows to train on, and of a share that is held out, if any.
+
+    The shares of the classes stay; a row with several labels counts as one of its rarest.
+    """
+    if not size:
+        return np.arange(len(labels)), None
+    groups = np.asarray(labels)
+    if groups.ndim == 2:  # (N, C) -> (N,)
+        rarest = np.where(groups > 0, groups.sum(0), np.inf).argmin(1)
+        groups = np.where(groups.any(1), rarest, -1)
+    elif groups.dtype.kind == "f":  # numbers to be learned
+        groups = np.zeros(len(groups), int)
+    train, held = stratified_split(groups.tolist(), (1 - size, size), seed)
+    return np.asarray(train), np.asarray(held)
+
+
+def _some_rows(whole: Part, rows: np.ndarray) -> Part:
+    labels, places = whole.labels, [int(row) for row in rows]
+    return Part([whole.texts[row] for row in places],
+                [labels[row] for row in places] if isinstance(labels, list) else labels[rows])
+
+
+def _choose(training: Training[Part], held: Part, calibrated: bool) -> None:
+    """Let the rows that were held out choose thresholds, and the scale of the probabilities."""
+    predictor, task = training.predictor, cast(TextTask, training.task)
+    with threads(training.options.threads):
+        answers = predictor.answers(training.datasets["validation"])
+    training.score("validation", answers)  # the best epoch may not be the last
+    if calibrated:
+        rows = answers, held.labels
+        fitted, _ = task.calibration(rows, rows) or ({}, {})
+        if fitted["not_kept"] is not None:
+            warn(f"calibration not kept: {fitted['not_kept']}")
+        predictor.remember(**calibration_keys(fitted))
+        predictor.scaling = read_calibration(predictor.model.config)

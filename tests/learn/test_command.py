@@ -34,7 +34,7 @@ def here(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "examined", in_this_process)
-    monkeypatch.setattr(published, "CARRIER", "no_such_package")  # random weights: small
+    monkeypatch.setattr(published, "NAMES", ())  # random weights: small
     monkeypatch.setattr(published, "NAMES", ())
     return tmp_path
 

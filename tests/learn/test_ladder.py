@@ -123,7 +123,7 @@ def test_the_last_rung_runs_published_weights(minilm):
 
 def test_the_last_rung_without_trained_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bert_kit.learn.published.CARRIER", "no_such_package")
+    monkeypatch.setattr("bert_kit.learn.published.NAMES", ())
     monkeypatch.setattr("bert_kit.learn.published.NAMES", ())
     wrong, says = judge_published(solution, None)
     assert wrong == "" and "a random BERT" in says

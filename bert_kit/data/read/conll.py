@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bert_kit.cells import unguard
 from bert_kit.data.read.bad_rows import WRONG_BYTES, WRONG_CELLS, BadRow, Refuser
-from bert_kit.data.read.text_lines import find_data, text_lines
+from bert_kit.data.read.memory import RowsInMemory, as_cell
+from bert_kit.data.read.text_lines import find_data, is_clean, text_lines
 from bert_kit.errors import DataError
 
 DOCUMENT = "-DOCSTART-"  # the first column of the line between two documents of CoNLL-2003
@@ -61,7 +62,7 @@ class TaggedSentences:
         return [[number_of[tag] for tag in tags] for tags in self.tags or ()]
 
 
-def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = -1,
+def read_conll(path: str | Path | RowsInMemory, word_column: int = 0, tag_column: int | None = -1,
                encoding: str = "utf-8-sig",
                bad_rows: list[BadRow] | None = None) -> TaggedSentences:
     """Read the words and tags of a file with one word a line.
@@ -75,7 +76,8 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     Parameters
     ----------
     path
-        A relative path that does not exist is looked up in $DATADIR too.
+        A relative path that does not exist is looked up in $DATADIR too. Or rows in memory with
+        the columns `tokens` and `tags`, lists of as many.
     word_column, tag_column
         Numbers of the columns from 0, or from -1 at the end. With `tag_column=None` only the
         words are read.
@@ -90,7 +92,14 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
     DataError
         If the file cannot be used; names the file and the line.
     """
-    path = find_data(path)
+    if isinstance(path, RowsInMemory):
+        return _from_lists(path, tag_column is not None, bad_rows)
+    return _from_lines(find_data(path), word_column, tag_column, encoding, bad_rows)
+
+
+def _from_lines(path: Path, word_column: int, tag_column: int | None, encoding: str,
+                bad_rows: list[BadRow] | None) -> TaggedSentences:
+    """Return the sentences of a file with one word a line."""
     chosen = [word_column] if tag_column is None else [word_column, tag_column]
     refuse, usable = Refuser(path, bad_rows), True
     lines = [line.rstrip("\r\n") for line in text_lines(path, encoding, unclean=refuse.unclean)]
@@ -119,6 +128,43 @@ def read_conll(path: str | Path, word_column: int = 0, tag_column: int | None = 
                     for place in range(len(chosen)))
     _check_words(path, words, word_column)
     return TaggedSentences(path, words, tags[0] if tags else None, starts)
+
+
+def _from_lists(rows: RowsInMemory, labelled: bool,
+                bad_rows: list[BadRow] | None) -> TaggedSentences:
+    """Return the sentences in memory; of an empty list, as of a blank line, there is none."""
+    wanted, refuse = ["tokens", "tags"][:1 + labelled], Refuser(rows.name, bad_rows)
+    sentences, numbers = [], array("q")
+    for row, cells in rows.rows(wanted, 0, refuse):
+        where = f"row {row} of {rows.name}"
+        try:
+            lists = [_names(f"{where}: {name!r}", cell)
+                     for name, cell in zip(wanted, cells, strict=True)]
+            if len(lists[0]) != len(lists[-1]):
+                raise DataError(f"{where}: {len(lists[0])} tokens and {len(lists[-1])} tags; "
+                                "expected a tag for each token")
+        except DataError as error:
+            refuse(row, "unusable lists", error, cells)
+            continue
+        if lists[0] and lists[0][0] != DOCUMENT:
+            sentences.append(lists)
+            numbers.append(row)
+    if not sentences:
+        raise DataError(f"{rows.name}: no sentence; expected lists of words in 'tokens'"
+                        + refuse.left_out())
+    words, *tags = (list(column) for column in zip(*sentences, strict=True))
+    return TaggedSentences(Path(rows.name), words, tags[0] if tags else None, numbers)
+
+
+def _names(where: str, cell: object) -> list[str]:
+    """Return the words or the tags of a sentence."""
+    if not isinstance(cell, list):
+        raise DataError(f"{where} is {cell!r:.40}; expected a list of words or tags")
+    names = [as_cell(name) for name in cell]
+    for place, name in enumerate(names):
+        if not is_clean(name):
+            raise DataError(f"{where} has {cell[place]!r:.40} at place {place}; expected text")
+    return [name.strip() for name in names]
 
 
 def _check_words(path: Path, words: Sequence[Sequence[str]], column: int) -> None:

@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from bert_kit.data.read.bad_rows import WRONG_BYTES, BadRow, Refuser
 from bert_kit.data.read.json_rows import JSON_SUFFIXES, json_rows
+from bert_kit.data.read.memory import RowsInMemory
 from bert_kit.data.read.tables import FIELD_LIMIT
 from bert_kit.data.read.text_lines import (check_file, codec_name, find_data,
                                            text_lines)
@@ -44,14 +45,16 @@ class ByteRange(NamedTuple):
     encoding: str = "utf-8"
 
 
-def read_documents(files: str | Path | Iterable[str | Path], encoding: str = "utf-8",
+def read_documents(files: str | Path | Iterable[str | Path | RowsInMemory],
+                   encoding: str = "utf-8",
                    bad_rows: list[BadRow] | None = None) -> Iterator[list[str]]:
     """Yield the documents of text files.
 
     Parameters
     ----------
     files
-        A relative path that does not exist is looked up in $DATADIR too.
+        A relative path that does not exist is looked up in $DATADIR too. Rows in memory are
+        read like a .jsonl file: their column "text" has the documents.
     encoding
         Of the files; never guessed.
     bad_rows
@@ -71,6 +74,10 @@ def read_documents(files: str | Path | Iterable[str | Path], encoding: str = "ut
         the file and the line.
     """
     for path in [files] if isinstance(files, str | Path) else files:
+        if isinstance(path, RowsInMemory):
+            refuse = Refuser(path.name, bad_rows)
+            yield from (_lines_of(text) for _, (text,) in path.rows(["text"], 1, refuse))
+            continue
         for part in cut_file(path, encoding=encoding):
             yield from read_range(part, bad_rows)
 
@@ -169,7 +176,7 @@ def _documents(part: ByteRange, refuse: Refuser) -> Iterator[list[str]]:
     lines = _lines(part, refuse)
     if part.path.suffix.lower() in JSON_SUFFIXES:
         for _, (text,) in json_rows(part.path, lines, ["text"], FIELD_LIMIT, refuse):
-            yield [line.strip() for line in text.splitlines() if line.strip()]
+            yield _lines_of(text)
         return
     document, size = [], 0
     for number, line in enumerate(lines, 1):
@@ -187,6 +194,10 @@ def _documents(part: ByteRange, refuse: Refuser) -> Iterator[list[str]]:
             document, size = [], 0
     if document:
         yield document
+
+
+def _lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _lines(part: ByteRange, refuse: Refuser) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bert_kit.data.read.bad_rows import NOT_JSON, WRONG_BYTES, BadRow, Refuser
 from bert_kit.data.read.json_rows import json_object
+from bert_kit.data.read.memory import RowsInMemory
 from bert_kit.data.read.text_lines import check_text, find_data, text_lines
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import JSON_LIMIT, check_readable
@@ -31,7 +32,7 @@ class Question(NamedTuple):
     answers: tuple[tuple[str, int], ...] | None = None
 
 
-def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-sig",
+def read_squad(path: str | Path | RowsInMemory, labelled: bool = True, encoding: str = "utf-8-sig",
                bad_rows: list[BadRow] | None = None) -> list[Question]:
     """Read the questions of a file.
 
@@ -43,7 +44,7 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
         `is_impossible`. Or flat, as the Hugging Face hub has it: a list of objects, or one a line
         (.jsonl), each with `context`, `question` and `answers` (a list of each `text` and each
         `answer_start`; empty where there is none), and with an `id` or without. A relative path
-        that does not exist is looked up in $DATADIR too.
+        that does not exist is looked up in $DATADIR too. Or rows in memory with these columns.
     labelled
         Whether each question must have answers or be impossible. Else those of others are None.
     encoding
@@ -58,11 +59,16 @@ def read_squad(path: str | Path, labelled: bool = True, encoding: str = "utf-8-s
         If the file has another format, two questions have one id, or an answer is not where it is
         said to be; names the question.
     """
-    path = find_data(path)
-    refuse = Refuser(path, bad_rows)
+    if isinstance(path, RowsInMemory):
+        content = path.objects(["context", "question", *["answers"] * labelled])
+        path = Path(path.name)
+        refuse = Refuser(path, bad_rows)
+    else:
+        path = find_data(path)
+        refuse = Refuser(path, bad_rows)
+        content = _read(path, encoding, refuse)
     questions: dict[str, Question] = {}
-    for number, (entry, paragraph) in enumerate(
-            _entries(_read(path, encoding, refuse), path, refuse), 1):
+    for number, (entry, paragraph) in enumerate(_entries(content, path, refuse), 1):
         reason = "unusable question"
         try:
             question = _question(entry, paragraph, path, labelled)

@@ -20,6 +20,7 @@ from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
 from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, UNKNOWN_LABEL, WRONG_BYTES,
                                          WRONG_LABEL, BadRow, Refuser)
 from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object, json_table
+from bert_kit.data.read.memory import RowsInMemory
 from bert_kit.data.read.text_lines import check_text, find_data, is_clean, text_lines
 from bert_kit.errors import ConfigError, DataError
 
@@ -27,6 +28,7 @@ FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never 
 UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
 
 Text = str | tuple[str, str]  # of a row: one, or a pair
+Source = str | Path | RowsInMemory  # of rows
 
 
 class Reading(TypedDict, total=False):
@@ -71,7 +73,8 @@ class Table:
         As their kind reads them: names, tuples of names or numbers. Empty where no column was
         asked for.
     lines
-        The line on which each row of the file starts; None for lists.
+        The line on which each row of the file starts, or the number of each row in memory; None
+        for lists.
     """
 
     path: Path | str
@@ -86,9 +89,7 @@ class Table:
 
     def where(self, row: int) -> str:
         """Return how a message names a row (counted from 0): by its line in the file."""
-        if self.lines is None:
-            return f"row {row} of {self.path}"
-        return f"{self.path} line {self.lines[row]}"
+        return row_name(self.path, row if self.lines is None else self.lines[row])
 
     def some(self, rows: Iterable[int]) -> "Table":
         """Return a table of some rows."""
@@ -98,7 +99,13 @@ class Table:
                      None if lines is None else array("q", map(lines.__getitem__, rows)))
 
 
-def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
+def row_name(source: Path | str | RowsInMemory, number: int) -> str:
+    """Return how a message names a row: by its line in a file, or by its number from 0."""
+    return (f"{source} line {number}" if isinstance(source, Path)
+            else f"row {number} of {source}")
+
+
+def read_table(path: Source, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | None = "category", delimiter: str | None = None,
                encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
                quotes: bool | None = None, columns: Sequence[str] | None = None,
@@ -110,7 +117,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     path
         Ending in .jsonl, .ndjson or .json: one JSON object a line, or one list of objects.
         Otherwise CSV, quoted by the usual rules (RFC 4180). A relative path that does not exist is
-        looked up in $DATADIR too. Excel's first line `sep=;` is followed.
+        looked up in $DATADIR too. Excel's first line `sep=;` is followed. Or rows in memory.
     text_column
         Header name, or key of the objects; two of them for pairs of texts. Other columns are
         ignored.
@@ -134,7 +141,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     ConfigError
         If the delimiter or the encoding is impossible.
     """
-    path = find_data(path)
+    path = path if isinstance(path, RowsInMemory) else find_data(path)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
     text_columns = [text_column] if isinstance(text_column, str) else list(text_column)
     wanted = [*text_columns, *(kind.columns if kind else ())]
@@ -146,7 +153,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
         for line, values in rows:
             if kind:
                 try:
-                    label = kind.read(f"{path} line {line}", values[len(text_columns):])
+                    label = kind.read(row_name(path, line), values[len(text_columns):])
                 except DataError as error:
                     refuse(line, _label_fault(values[len(text_columns):]), error, values)
                     continue
@@ -155,9 +162,9 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
             pair = values[:len(text_columns)]
             texts.append(pair[0] if len(pair) == 1 else tuple(pair))
     if not texts:
-        raise DataError(f"{path}: no rows; expected at least one below the header"
-                        + refuse.left_out())
-    return Table(path, texts, labels, starts)
+        below = " below the header" * isinstance(path, Path)
+        raise DataError(f"{path}: no rows; expected at least one{below}" + refuse.left_out())
+    return Table(path if isinstance(path, Path) else path.name, texts, labels, starts)
 
 
 def _label_fault(cells: Iterable[Any]) -> str:
@@ -236,7 +243,7 @@ def _full_lines(path: Path, encoding: str, refuse: Refuser) -> Iterator[str]:
             yield line.rstrip("\r\n")
 
 
-def column_names(path: str | Path, delimiter: str | None = None,
+def column_names(path: Source, delimiter: str | None = None,
                  encoding: str = "utf-8-sig") -> list[str]:
     """Return the columns of a file: the names in its header, or the keys of its first object.
 
@@ -245,6 +252,8 @@ def column_names(path: str | Path, delimiter: str | None = None,
     DataError, ConfigError
         As `read_table`.
     """
+    if isinstance(path, RowsInMemory):
+        return path.names
     path = find_data(path)
     with contextlib.closing(text_lines(path, encoding)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
@@ -326,13 +335,16 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
     return Table(name, texts, labels)
 
 
-def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, encoding: str,
-          field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
+def _rows(path: Path | RowsInMemory, wanted: Sequence[str], texts: int, delimiter: str | None,
+          encoding: str, field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
           refuse: Refuser, notes: list[str] | None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
     What is to be told of it at the end goes to `notes`.
     """
+    if isinstance(path, RowsInMemory):
+        yield from _with_text(path, path.rows(wanted, texts, refuse), wanted[:texts], refuse)
+        return
     file = None
     with contextlib.closing(text_lines(path, encoding, unclean=refuse.unclean)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
@@ -344,13 +356,19 @@ def _rows(path: Path, wanted: Sequence[str], texts: int, delimiter: str | None, 
             file = CsvFile(path, lines, delimiter, quotes, columns or (), field_limit)
             rows = csv_rows(file, wanted, refuse)
         with contextlib.closing(rows):
-            for line, values in rows:
-                for column, value in zip(wanted, values[:texts], strict=False):
-                    if not value or value.isspace():
-                        refuse(line, EMPTY_TEXT, DataError(
-                            f"{path} line {line}: {column!r} is empty; expected text"), values)
-                        break
-                else:
-                    yield line, values
+            yield from _with_text(path, rows, wanted[:texts], refuse)
         if file is not None and file.note and notes is not None:
             notes.append(file.note)
+
+
+def _with_text(path: Path | RowsInMemory, rows: Rows, columns: Sequence[str],
+               refuse: Refuser) -> Rows:
+    """Yield the rows whose first values, those of the text columns, are not empty."""
+    for line, values in rows:
+        for column, value in zip(columns, values, strict=False):
+            if not value or value.isspace():
+                refuse(line, EMPTY_TEXT, DataError(
+                    f"{row_name(path, line)}: {column!r} is empty; expected text"), values)
+                break
+        else:
+            yield line, values

@@ -18,8 +18,10 @@ from bert_kit.errors import ConfigError, DataError
 _SIGNATURES = {
     b"\x1f\x8b": "a gzip archive; expected the unpacked text",
     b"PK\x03\x04": "a zip archive or an Excel workbook (.xlsx); expected text, such as CSV",
-    b"PAR1\x15": "a Parquet file; expected text, such as CSV",
-    b"ARROW1\0": "an Arrow file; expected text, such as CSV",
+    b"PAR1\x15": "a Parquet file; expected text, such as CSV, or in Python data="
+                 "pandas.read_parquet(…) (its to_csv(…) writes one for the command line)",
+    b"ARROW1\0": "an Arrow file; expected text, such as CSV, or in Python data="
+                 "pandas.read_feather(…) (its to_csv(…) writes one for the command line)",
     b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls); expected text, such as CSV",
     b"BZh91AY&": "a bzip2 archive; expected the unpacked text",
     b"\xfd7zXZ\0": "an xz archive; expected the unpacked text",

@@ -65,8 +65,8 @@ def _yaml_reader(path: Path) -> Callable[[str], object]:
     try:
         import yaml
     except ImportError:
-        raise ConfigError(f"{path}: YAML needs the package pyyaml; install it, or write the same "
-                          "as .toml or .json") from None
+        raise ConfigError(f"{path}: YAML needs the package pyyaml (pip install -e '.[yaml]'); "
+                          "or write the same as .toml or .json") from None
 
     class Strict(yaml.SafeLoader):
         # With a few aliases, a page is a terabyte.

@@ -155,7 +155,7 @@ class Options:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain values."""
-        return dataclasses.asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields_of(type(self))}
 
     @classmethod
     def from_names(cls, values: Mapping[str, Any], source: str = "settings") -> Self:

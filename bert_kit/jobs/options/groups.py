@@ -5,6 +5,7 @@ the task, see `with_defaults`.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from bert_kit.checks import number, share, unique
+from bert_kit.data import rows_in_memory
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.files import numbered_folder
 from bert_kit.jobs.options.declare import Needs, Options, option
@@ -65,6 +67,8 @@ A_RULE = Needs("early_stopping, trend_window or regression", stops_early)
 FILES = ("data_file", "train_file", "validation_file", "test_file", "input_file", "pool_file")
 A_FILE = Needs("a data_file or another file of rows", lambda options: any(
     getattr(options, name, None) is not None for name in FILES))
+ROWS = Needs("a data_file or another file of rows, or data", lambda options: (
+    A_FILE.are_met(options) or getattr(options, "data", None) is not None))
 A_FOLDER = Needs("an output_dir, where checkpoints are kept",
                  lambda options: options.output_dir is not None)
 PATIENCE = Needs("early_stopping", lambda options: bool(options.early_stopping))
@@ -292,7 +296,7 @@ class RowOptions(ReadingOptions):
     bad_rows: str = option(
         "error", "what to do with a row that cannot be used, as one without a text: refuse the "
         "file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
-        once={"skip_bad_rows": ("error", "skip")}, needs=A_FILE)
+        once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
 
     def row_reading(self) -> dict[str, Any]:
         """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
@@ -362,6 +366,30 @@ def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
     return "; ".join(lines)
 
 
+def in_memory() -> Any:
+    """Return a field for rows that Python hands over instead of files.
+
+    It is no option: it has no flag, and stands in no config file or manifest.
+    """
+    return dataclasses.field(default=None, repr=False, compare=False)
+
+
+def take_rows(options: Any) -> None:
+    """Make `rows_in_memory` of the `data` of options, where there are some.
+
+    Raises
+    ------
+    UsageError
+        If there are files beside them.
+    """
+    if options.data is None:
+        return
+    for name in FILES:
+        if getattr(options, name, None) is not None:
+            raise UsageError(f"data and {name} are both given; expected one of them")
+    object.__setattr__(options, "data", rows_in_memory(options.data))
+
+
 @dataclass(frozen=True)
 class FileOptions(RowOptions):
     """The files of labelled rows, and how they are cut into parts."""
@@ -377,15 +405,18 @@ class FileOptions(RowOptions):
     test_file: str | None = option(None, "file to score once, at the end", may_change=True)
     val_size: float = option(0.1, "share to choose the best epoch on, where there is no file "
                              "for it; 0 for none")
+    data: Any = in_memory()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         share("val_size", self.val_size, below=True)
+        take_rows(self)
 
     def files(self) -> dict[str, Any]:
-        """Return the options that name files."""
-        return {name: getattr(self, name) for name in (
+        """Return the options that name files; rows in memory are the data_file."""
+        files = {name: getattr(self, name) for name in (
             "data_file", "train_file", "validation_file", "test_file")}
+        return files if self.data is None else {**files, "data_file": self.data}
 
 
 @dataclass(frozen=True)

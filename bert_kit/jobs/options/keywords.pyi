@@ -10,6 +10,7 @@ class TextKeywords(TypedDict, total=False):
     adam_epsilon: float
     asymmetric: bool
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     bert_hidden_size: int | None
@@ -135,6 +136,7 @@ class TextKeywords(TypedDict, total=False):
 class TagKeywords(TypedDict, total=False):
     adam_epsilon: float
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -240,6 +242,7 @@ class TagKeywords(TypedDict, total=False):
 class AnswerKeywords(TypedDict, total=False):
     adam_epsilon: float
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -341,6 +344,7 @@ class AnswerKeywords(TypedDict, total=False):
 class SimilarityKeywords(TypedDict, total=False):
     adam_epsilon: float
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -446,6 +450,7 @@ class SimilarityKeywords(TypedDict, total=False):
 class MaskedKeywords(TypedDict, total=False):
     adam_epsilon: float
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     betas: float | Sequence[float]
@@ -523,6 +528,7 @@ class MaskedKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     seed: int
+    skip_bad_rows: bool
     smoothing_window: int
     store: str | Path | None
     strict: bool
@@ -553,6 +559,7 @@ class ActiveKeywords(TypedDict, total=False):
     all_data: bool
     asymmetric: bool
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch: int | None
     batch_size: int
@@ -700,6 +707,7 @@ class CompareKeywords(TypedDict, total=False):
     adam_epsilon: float
     asymmetric: bool
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int
     bert_hidden_size: int | None
@@ -830,6 +838,7 @@ class SearchKeywords(TypedDict, total=False):
     all: bool
     asymmetric: bool
     attention_probs_dropout_prob: float | str | None
+    bad_rows: str
     baselines: bool
     batch_size: int | None
     bert_hidden_size: int | None

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,14 +20,15 @@ from tqdm import tqdm
 
 from bert_kit.checks import share
 from bert_kit.config import BertConfig
-from bert_kit.data import (BadRow, MLMDataset, NSPDataset, TokenStore, build_token_store, held_out,
-                           load_corpus, make_loader, read_documents)
+from bert_kit.data import (BadRow, MLMDataset, NSPDataset, TokenStore, build_token_store,
+                           find_parts, held_out, load_corpus, make_loader, read_documents)
 from bert_kit.data.rows.pieces import row_room
 from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.options.groups import BAD_ROWS, LEARNED, RowOptions, TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import (BAD_ROWS, LEARNED, RowOptions, TrainOptions, in_memory,
+                                          reading_notes, take_rows)
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
 from bert_kit.jobs.run.left_out import tell_reading, write_bad_rows
@@ -102,15 +103,27 @@ class MaskedOptions(TrainOptions, RowOptions, MaskingOptions):
     vocab_size: int = option(
         8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1,
         needs=LEARNED)
+    data: Any = in_memory()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        take_rows(self)
         if self.val_size is not None:
             share("val_size", self.val_size, below=True)
         share("mask_probability", self.mask_probability, above=True)
         if self.nsp and self.max_length < 5:
             raise ConfigError(f"max_length is {self.max_length}; expected at least 5 with nsp, for "
                               "two sentences")
+
+    def sources(self) -> tuple[Sequence[Any] | None, Sequence[Any] | None]:
+        """Return what to read to train on and to measure on: files, or rows in memory."""
+        if self.data is None:
+            return self.train_file, self.validation_file
+        parts, _ = find_parts(self.data)
+        if "test" in parts:
+            raise ConfigError("data has a part test, and a pre-training scores none; expected "
+                              "train, and validation or a val_size")
+        return [parts["train"]], [parts["validation"]] if "validation" in parts else None
 
 
 class MaskedModel(TrainedModel):
@@ -169,10 +182,12 @@ class MaskedTask(Task[list[Document]]):
     # ---- rows
 
     def check(self, options: Any, config: BertConfig) -> None:
-        if options.validation_file is not None and options.val_size is not None:
-            raise ConfigError("val_size and validation_file are both set; expected one of them")
+        held = options.sources()[1]
+        if held is not None and options.val_size is not None:
+            other = "validation_file" if options.data is None else "validation rows in data"
+            raise ConfigError(f"val_size and {other} are both set; expected one of them")
         _check_store(options)
-        if options.val_size == 0 and options.validation_file is None:
+        if options.val_size == 0 and held is None:
             check_unmeasured(options)
         for file in (*(options.train_file or ()), *(options.validation_file or ())):
             find_data(file)
@@ -375,17 +390,18 @@ def read_text(options: Any, bad_rows: list[BadRow] | None = None
     part: Any = options.val_size
     train: list[Document] = []
     held: list[Document] = []
-    if options.validation_file is not None:
-        part, held = 0.0, list(documents_of(options.validation_file, options.encoding, bad_rows))
+    files, held_files = options.sources()
+    if held_files is not None:
+        part, held = 0.0, list(documents_of(held_files, options.encoding, bad_rows))
     if options.store is not None:
         train = Stored(options.store)
-    elif options.train_file is None:
+    elif files is None:
         part = HELD_OUT_SOURCES if part is None else part
         for corpus, side in zip(load_corpus().split(part), (train, held), strict=True):
             side.extend(list(document.sentences) for document in corpus.documents)
     else:
         part, salt = HELD_OUT if part is None else part, str(options.seed)
-        for document in documents_of(options.train_file, options.encoding, bad_rows):
+        for document in documents_of(files, options.encoding, bad_rows):
             side = held if held_out("\n".join(document), part, salt) else train
             side.append(document)
     if part and not (train and held):
@@ -395,7 +411,7 @@ def read_text(options: Any, bad_rows: list[BadRow] | None = None
     return train, held[::-(-len(held) // options.max_eval_samples) or 1]
 
 
-def documents_of(files: Iterable[str | Path], encoding: str = "utf-8",
+def documents_of(files: Iterable[Any], encoding: str = "utf-8",
                  bad_rows: list[BadRow] | None = None) -> Iterator[Document]:
     """Yield the documents of text files; `bad_rows` as in `read_documents`.
 

@@ -19,7 +19,7 @@ from bert_kit.config import BertConfig
 from bert_kit.data import (TaggedSentences, TaggingDataset, WordCut, check_names, find_parts,
                            learn_cut, read_conll, word_spans)
 from bert_kit.data.read.conll import DOCUMENT
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
                                  format_invalid_tags, format_per_type, guess_scheme,
                                  invalid_tags, never_predicted, same_answers)
@@ -221,6 +221,10 @@ class TagTask(Task[TaggedSentences]):
     def read(self, options: Any) -> Parts[TaggedSentences]:
         files, _ = find_parts(**options.files(), suffixes=self.suffixes)
         reading = options.row_reading()
+        if options.data is not None and (options.word_column, options.tag_column) != (0, -1):
+            raise UsageError("word_column and tag_column number the columns of a file, which "
+                             "changes nothing for data, with columns tokens and tags; leave them "
+                             "out")
         parts = {name: read_conll(path, options.word_column, options.tag_column, **reading)
                  for name, path in files.items()}
         if "validation" not in parts and options.val_size:
