@@ -31,6 +31,7 @@ from bert_kit.errors import ConfigError, DataError
 _STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation"),
           "test": ("test",)}
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
+_EXPORTS = (".jsonl", ".json")  # of labelling tools; looked for where a folder has no other train
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
@@ -95,8 +96,8 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     Parameters
     ----------
     data_file
-        One file, which is split, or a folder with train.csv (or .tsv, .jsonl) and, where they
-        exist, dev.* (or val.*, valid.*, validation.*) and test.*.
+        One file, which is split, or a folder with train.csv (or .tsv, .jsonl, .json) and, where
+        they exist, dev.* (or val.*, valid.*, validation.*) and test.*.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
@@ -186,7 +187,8 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     suffixes
-        How the names of the files in a folder may end.
+        How the names of the files in a folder may end; .jsonl and .json, as of labelling tools,
+        where none for "train" ends so.
 
     Raises
     ------
@@ -211,6 +213,8 @@ def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, str | Path]:
         present = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
+    if not any(f"train{suffix}" in present for suffix in suffixes):
+        suffixes = (*suffixes, *(suffix for suffix in _EXPORTS if suffix not in suffixes))
     files: dict[str, str | Path] = {}
     for part, stems in _STEMS.items():
         names = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in present]
