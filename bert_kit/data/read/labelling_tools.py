@@ -96,6 +96,8 @@ def is_label_studio(row: Mapping[str, Any], texts: Iterable[str] = ()) -> bool:
 
 
 def _label_studio(row: Mapping[str, Any], where: str, line: int) -> Task:
+    if not isinstance(row.get("data"), dict):
+        raise DataError(f"{where}: no 'data'; expected a task of Label Studio, as the first is")
     answers, truth, why = [], [], UNLABELLED
     for annotation in _list(row.get("annotations", row.get("completions", [])), where):
         if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
@@ -240,6 +242,7 @@ def recognise(row: Mapping[str, Any], asked: Asked, path: Path) -> Tool | None:
     """
     found = [tool for tool in TOOLS if tool.fits(row, asked)]
     if len(found) > 1:
-        raise DataError(f"{path}: the first object may be of {' or of '.join(
-            tool.name for tool in found)} by its keys {listed(row)}; expected those of one")
+        names = " or of ".join(tool.name for tool in found)
+        raise DataError(f"{path}: the first object may be of {names} by its keys {listed(row)}; "
+                        "expected those of one")
     return found[0] if found else None

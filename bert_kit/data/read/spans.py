@@ -111,7 +111,8 @@ def _tagged(path: Path, tasks: Sequence[Task], tool: Tool, widen: bool,
         tags.append(own)
         lines.append(task.line)
     if not words:
-        raise DataError(f"{path}: no text can be used; expected one with labelled spans at least")
+        first = f" (the first that is left out: {bad_rows[0]})" if bad_rows else ""
+        raise DataError(f"{path}: no text can be used; expected labelled spans{first}")
     if utf16 and notes is not None:
         notes.append(f"{path.name}: {utf16:,} texts count characters in UTF-16 units, as browsers "
                      "do")

@@ -20,12 +20,8 @@ def read_tasks(path: Path, objects: Iterable[tuple[int, dict[str, Any]]], tool: 
     """Return the texts of a file, found by `text_of`; several objects about one are one Task."""
     tasks: dict[Hashable, Task] = {}
     for line, row in objects:
-        where = f"{path} line {line}"
         try:
-            if tool.name == "Label Studio" and not isinstance(row.get("data"), dict):
-                raise DataError(f"{where}: no 'data'; expected a task of Label Studio, as on the "
-                                "first row")
-            task = tool.parse(row, where, line)
+            task = tool.parse(row, f"{path} line {line}", line)
             key = line if task.key is None else (str(task.key), str(text_of(task)))
         except DataError as error:
             refuse(error)
