@@ -241,8 +241,8 @@ def test_parts_of_a_folder(tmp_path):
 def test_spans(tool):
     name, export = tool
     notes = []
-    path = export([(EMOJI, None, [(*CITY, "city"), (0, 2, "who")]), ("u.s. now", None, [(0, 4, "A")]),
-                   ("ice", None, []), ("fog", None, None)])
+    path = export([(EMOJI, None, [(*CITY, "city"), (0, 2, "who")]),
+                   ("u.s. now", None, [(0, 4, "A")]), ("ice", None, []), ("fog", None, None)])
     found = read_tagged(path, notes=notes)
     assert found.words[:3] == [["👩🏻", "met", "💩", "New", "York", "'", "s", "mayor", "😄"],
                                ["u", ".", "s", ".", "now"], ["ice"]]
@@ -287,7 +287,7 @@ def test_utf16_units_are_known_by_what_they_hold(tmp_path):
     assert read_tagged(browser).tags == right
     wrong = write(tmp_path / "w.json", [studio(EMOJI, annotation(region(
         start - 1, end - 1, "city", "New York")))])
-    with pytest.raises(DataError, match="11-19 city is 'New York' in the file, but \"w York's\" in"):
+    with pytest.raises(DataError, match="11-19 city is 'New York' in the file, but \"w York's"):
         read_tagged(wrong)
 
 
@@ -300,8 +300,8 @@ def one_span(*spans, text="New-Yorkers in Rome"):
 
 
 REFUSED = {
-    "cuts": (one_span((4, 8, "city")), r"line 1: the span 4-8 city 'York' cuts the word 'Yorkers' at "
-             r"4-11; expected whole words \(--widen_spans takes them whole\) \(--skip_bad_rows"),
+    "cuts": (one_span((4, 8, "city")), r"line 1: the span 4-8 city 'York' cuts the word 'Yorkers' "
+             r"at 4-11; expected whole words \(--widen_spans takes them whole\) \(--skip_bad_rows"),
     "overlap": (one_span((0, 11, "who"), (4, 14, "city")), "the spans 0-11 who and 4-14 city "
                 "'Yorkers in' share the word 'Yorkers'"),
     "nested": (one_span((0, 11, "who"), (0, 3, "city")), "0-3 city and 0-11 who .* share the word "

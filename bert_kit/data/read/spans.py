@@ -59,8 +59,8 @@ def read_tagged(path: str | Path, word_column: int = 0, tag_column: int = -1,
     if Path(path).suffix.lower() not in JSON_SUFFIXES:
         return read_conll(path, word_column, tag_column, encoding, bad_rows)
     if (word_column, tag_column) != (0, -1):
-        raise ConfigError(f"word_column and tag_column are of a file with a word a line, and {path} "
-                          "holds JSON; leave them out")
+        raise ConfigError("word_column and tag_column are of a file with a word a line, and "
+                          f"{path} holds JSON; leave them out")
     return read_spans(path, encoding, widen, bad_rows, notes)
 
 

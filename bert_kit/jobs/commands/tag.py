@@ -39,8 +39,8 @@ class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     text: tuple[str, ...] | None = option(None, "texts to tag", may_be_empty=True)
     input_file: str | None = option(None, "file to tag: .txt, a text a line, or a table")
     output_file: str | None = option(
-        None, ".csv, a line an entity; .conll, a line a word; .jsonl, spans as doccano imports them; "
-        "or .json, predictions as Label Studio does; without it, printed")
+        None, ".csv, a line an entity; .conll, a line a word; .jsonl, spans as doccano imports "
+        "them; or .json, predictions as Label Studio does; without it, printed")
     words: bool = option(False, "input_file has a word a line, as files to train on have")
     text_column: str = option("text", "column of the table", needs=Needs(
         "an input_file that is a table", lambda options: is_table(options.input_file)
@@ -57,8 +57,8 @@ class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
         if self.words and self.input_file is None:
             raise ConfigError("words says how an input_file is written; expected a file with it")
         if self.words and str(self.input_file).lower().endswith(JSON_SUFFIXES):
-            raise ConfigError(f"{self.input_file}: holds JSON, not a word a line; leave words out to "
-                              "tag its texts, or score labelled spans by evaluate --data_file")
+            raise ConfigError(f"{self.input_file}: holds JSON, not a word a line; leave words out "
+                              "to tag its texts, or score labelled spans by evaluate --data_file")
         if not self.words and (self.word_column, self.tag_column) != (0, None):
             raise ConfigError("word_column and tag_column are of a file with a word a line; "
                               "expected an input_file and words with them")
