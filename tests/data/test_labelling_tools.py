@@ -113,7 +113,7 @@ def test_classes(tool):
     assert (table.texts, table.labels) == (["sun", "ice"], ["warm", "cold"])
     assert list(table.lines) == ([1, 2] if path.suffix == ".jsonl" else [2, table.lines[1]])
     why = "1 ignored" if name == "Prodigy" else "1 not labelled"
-    assert f"1 texts left out ({why})" in notes[-1]
+    assert f"1 text left out ({why})" in notes[-1]
     assert [*stream_texts(path)] == ["sun", "ice", "fog"]
 
 
@@ -138,7 +138,7 @@ def test_a_class_in_a_list_of_one(tmp_path):
                                         {"text": "c", "kind": []}, {"text": "d", "kind": "z"}])
     notes = []
     assert read_table(path, label_column="kind", notes=notes).labels == ["x", "y", "z"]
-    assert notes == ["a.jsonl: 1 texts left out (1 not labelled)"]
+    assert notes == ["a.jsonl: 1 text left out (1 not labelled)"]
 
 
 def test_names_of_choices_are_not_guessed(tmp_path):
@@ -170,7 +170,7 @@ def test_several_annotators(tmp_path):
         read_table(path)
     left, notes = [], []
     assert read_table(path, bad_rows=left, notes=notes).texts == ["a"]
-    assert len(left) == 1 and "1 texts left out (1 skipped)" in notes[-1]
+    assert len(left) == 1 and "1 text left out (1 skipped)" in notes[-1]
 
 
 @pytest.mark.parametrize("second, labels", [
@@ -249,7 +249,7 @@ def test_spans(tool):
     assert found.tags[:3] == [["B-who", "O", "O", "B-city", "I-city", "O", "O", "O", "O"],
                               ["B-A", "I-A", "I-A", "I-A", "O"], ["O"]]
     assert len(found) == (4 if name == "doccano" else 3)  # which does not say who has looked
-    assert ("1 texts left out" in "".join(notes)) == (name != "doccano")
+    assert ("1 text left out" in "".join(notes)) == (name != "doccano")
 
 
 OTHER_FORMS = {
@@ -282,7 +282,7 @@ def test_utf16_units_are_known_by_what_they_hold(tmp_path):
     old = write(tmp_path / "old.json", [studio(EMOJI, annotation(region(start, end, "city",
                                                                         "New York")))])
     assert read_tagged(old, notes=notes).tags == right
-    assert notes == ["old.json: 1 texts count characters in UTF-16 units, as browsers do"]
+    assert notes == ["old.json: offsets in 1 text count UTF-16 units, as browsers do"]
     browser = write(tmp_path / "d.jsonl", [{"text": EMOJI, "label": [[start, end, "city"]]}])
     assert read_tagged(browser).tags == right
     wrong = write(tmp_path / "w.json", [studio(EMOJI, annotation(region(

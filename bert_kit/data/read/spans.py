@@ -114,8 +114,8 @@ def _tagged(path: Path, tasks: Sequence[Task], tool: Tool, widen: bool,
         first = f" (the first that is left out: {bad_rows[0]})" if bad_rows else ""
         raise DataError(f"{path}: no text can be used; expected labelled spans{first}")
     if utf16 and notes is not None:
-        notes.append(f"{path.name}: {utf16:,} texts count characters in UTF-16 units, as browsers "
-                     "do")
+        notes.append(f"{path.name}: offsets in {utf16:,} text{'s' * (utf16 > 1)} count UTF-16 "
+                     "units, as browsers do")
     tell_left_out(path, out, notes)
     return TaggedSentences(path, words, tags, lines)
 

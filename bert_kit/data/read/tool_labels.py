@@ -216,7 +216,8 @@ def _check_classes(path: Path, name: str, labels: Sequence[Any]) -> None:
 def tell_left_out(path: Path, out: Counter[str], notes: list[str] | None) -> None:
     """Add a note about texts that were left out, if there are some."""
     if out and notes is not None:
-        notes.append(f"{path.name}: {out.total():,} texts left out ({_counted(out)})")
+        count = out.total()
+        notes.append(f"{path.name}: {count:,} text{'s' * (count > 1)} left out ({_counted(out)})")
 
 
 def _counted(reasons: Counter[str]) -> str:
