@@ -125,7 +125,7 @@ def test_several_labels(tool):
     expected = [("light", "warm"), ("cold",), ()]
     # JSON-MIN has no key for what was not chosen; the others know a text without any.
     assert table.labels == expected[:2 if name == "JSON-MIN" else 3]
-    with pytest.raises(DataError, match="line .: '.*' has the labels light, warm; expected one "
+    with pytest.raises(DataError, match="line .*: '.*' has the labels light, warm; expected one "
                                         r"\(any number of labels a row is --task multi_label\)"):
         read_table(path, label_column="topic" if name == "JSON-MIN" else "category")
     left = []
@@ -289,6 +289,22 @@ def test_utf16_units_are_known_by_what_they_hold(tmp_path):
         start - 1, end - 1, "city", "New York")))])
     with pytest.raises(DataError, match="11-19 city is 'New York' in the file, but \"w York's"):
         read_tagged(wrong)
+
+
+def test_offsets_that_fit_both_ways_are_read_as_the_others_of_the_file(tmp_path):
+    """In 💩💩 a b, 5-6 is b in code points and a in UTF-16 units."""
+    both = {"text": "💩💩 a b", "label": [[5, 6, "x"]]}
+    points = {"text": "💩💩 abc", "label": [[3, 6, "x"]]}
+    units = {"text": "💩💩 abc", "label": [[5, 8, "x"]]}
+    for number, (others, second) in enumerate([([], 2), ([points], 2), ([units], 1),
+                                               ([points, units], 2)]):
+        path = write(tmp_path / f"{number}.jsonl", [both, *others])
+        found = read_tagged(path)
+        assert found.tags[0] == ["O", *("B-x" if word == second else "O" for word in (1, 2))]
+        assert all(tags == ["O", "B-x"] for tags in found.tags[1:])
+    spacy = {"text": "💩💩 abc", "spans": [{"start": 5, "end": 8, "label": "x"}]}
+    with pytest.raises(DataError, match="the span 5-8 x 'c' holds no word of the text"):
+        read_tagged(write(tmp_path / "s.jsonl", [spacy]))  # Prodigy and spaCy count as Python
 
 
 def read_words(text):

@@ -5,7 +5,8 @@ Studio since 2022 (its editor's `fixCodePointsInRange`; issues 1008, 1347 and 49
 UTF-16 units, in which an emoji is two, is that of older Label Studio and of doccano 1.5 to 1.8
 (doccano's issue 2290; before, since its pull request 108, code points). Where a text has such
 characters, code points are taken if the pieces then are what the file says they are, or whole
-words; else UTF-16 units if by these they are; and that is told.
+words; else UTF-16 units if by these they are, and then for all texts of the file that allow both;
+and that is told.
 """
 
 from array import array
@@ -13,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,21 +93,31 @@ def _tagged(path: Path, tasks: Sequence[Task], tool: Tool, widen: bool,
     """Return the texts that have an answer as sentences."""
     name, refuse = name_of_labels(tasks, "spans", "", tool, path), refuser(bad_rows)
     words, tags, lines, utf16 = [], [], array("q"), 0
-    out: Counter[str] = Counter()
+    out = Counter(task.why for task in tasks if not task.answers)
+    read: list[tuple[Task, str, list[_Reading]]] = []
     for task in tasks:
-        if not task.answers:
-            out[task.why] += 1
-            continue
         try:
-            text = check_text(task.where, "text", _text_of(task))
-            found = [_spans(text, answer.spans.get(name, []), task.where)
-                     for answer in task.answers]
-            cut, own = tag_words(text, agreed(task, [spans for spans, _ in found], _said),
-                                 task.where, widen)
+            text = check_text(task.where, "text", _text_of(task)) if task.answers else ""
+            read.append((task, text, [_reading(text, answer.spans.get(name, []), tool, task.where)
+                                      for answer in task.answers]))
+        except DataError as error:
+            refuse(error)
+    votes = {(reading.points_fit, reading.units_fit) for _, _, readings in read
+             for reading in readings if reading.units}
+    by_units = (False, True) in votes and (True, False) not in votes  # where both fit
+    for task, text, readings in read:
+        if not readings:
+            continue
+        moved = [reading.units_fit and (by_units or not reading.points_fit)
+                 for reading in readings]
+        spans = [reading.units if units else reading.points
+                 for reading, units in zip(readings, moved, strict=True)]
+        try:
+            cut, own = tag_words(text, agreed(task, spans, _said), task.where, widen)
         except DataError as error:
             refuse(error)
             continue
-        utf16 += any(by_units for _, by_units in found)
+        utf16 += any(moved)
         words.append(cut)
         tags.append(own)
         lines.append(task.line)
@@ -190,26 +201,33 @@ def _said(spans: Sequence[TextSpan]) -> str:
     return ", ".join(map(_in_words, spans))[:80] or "nothing"
 
 
-def _spans(text: str, marks: Sequence[Mark], where: str) -> tuple[list[TextSpan], bool]:
-    """Return marks as spans in code points, sorted, and whether they came in UTF-16 units."""
-    if not marks:
-        return [], False
+class _Reading(NamedTuple):
+    """The spans of an answer in code points and in UTF-16 units, and which of these fit.
+
+    `units` is empty where that makes no difference.
+    """
+
+    points: list[TextSpan]
+    units: list[TextSpan]
+    points_fit: bool = True
+    units_fit: bool = False
+
+
+def _reading(text: str, marks: Sequence[Mark], tool: Tool, where: str) -> _Reading:
     shown = {_span(mark, where): mark.text for mark in marks}  # equal ones once
-    if _fit(text, shown):
-        return sorted(shown), False
-    units = [0]
-    for character in text:
-        units.append(units[-1] + 1 + (character > "\uffff"))
-    place_of = {unit: place for place, unit in enumerate(units)}
-    moved = {TextSpan(place_of.get(span.start, -1), place_of.get(span.end, -1), span.label): said
-             for span, said in shown.items()}
-    if units[-1] > len(text) and _fit(text, moved):
-        return sorted(moved), True
+    fits = _fit(text, shown)
+    if tool.name != "Prodigy" and any(character > "\uffff" for character in text):
+        units = accumulate((1 + (character > "\uffff") for character in text), initial=0)
+        place_of = {unit: place for place, unit in enumerate(units)}
+        moved = {TextSpan(place_of.get(span.start, -1), place_of.get(span.end, -1), span.label): said
+                 for span, said in shown.items()}
+        if moved.keys() != shown.keys() and (fits or _fit(text, moved)):
+            return _Reading(sorted(shown), sorted(moved), fits, _fit(text, moved))
     for span, said in shown.items():
         if isinstance(said, str) and _even(said) != _even(text[span.start:span.end]):
             raise DataError(f"{where}: the span {_in_words(span)} is {said!r:.60} in the file, but "
                             f"{text[span.start:span.end]!r:.60} in the text")
-    return sorted(shown), False
+    return _Reading(sorted(shown), [])
 
 
 def _span(mark: Mark, where: str) -> TextSpan:
@@ -226,7 +244,7 @@ def _span(mark: Mark, where: str) -> TextSpan:
 
 
 def _fit(text: str, shown: dict[TextSpan, Any]) -> bool:
-    """Say whether spans are what the file says they are, or else whole words."""
+    """Say whether spans are what the file says they are, or else whole words to the character."""
     places = cut_at_signs(text)
     for span, said in shown.items():
         first, last = _words_under(places, span)
@@ -235,7 +253,7 @@ def _fit(text: str, shown: dict[TextSpan, Any]) -> bool:
         if isinstance(said, str):
             if _even(said) != _even(text[span.start:span.end]):
                 return False
-        elif places[first][0] < span.start or places[last - 1][1] > span.end:
+        elif (places[first][0], places[last - 1][1]) != (span.start, span.end):
             return False
     return True
 

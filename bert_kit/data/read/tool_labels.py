@@ -19,10 +19,11 @@ def read_tasks(path: Path, objects: Iterable[tuple[int, dict[str, Any]]], tool: 
                text_of: Callable[[Task], Any], refuse: Refuse) -> list[Task]:
     """Return the texts of a file, found by `text_of`; several objects about one are one Task."""
     tasks: dict[Hashable, Task] = {}
-    for line, row in objects:
+    for number, (line, row) in enumerate(objects):  # a whole export may be on one line
+        name = f", task {row['id']!s:.20}" if isinstance(row.get("id"), int | str) else ""
         try:
-            task = tool.parse(row, f"{path} line {line}", line)
-            key = line if task.key is None else (str(task.key), str(text_of(task)))
+            task = tool.parse(row, f"{path} line {line}{name}", line)
+            key = number if task.key is None else (str(task.key), str(text_of(task)))
         except DataError as error:
             refuse(error)
             continue

@@ -190,7 +190,8 @@ def write_label_studio(path: str | Path) -> Iterator[Write]:
     value="$text"/>`. (Its docs: "Import pre-annotated data".)
     """
     with _text_file(path) as file:
-        yield lambda number, tagged: file.write(("[\n" if number == 1 else ",\n") + json.dumps(
+        file.write("[")
+        yield lambda number, tagged: file.write("," * (number > 1) + "\n" + json.dumps(
             _label_studio_task(number, tagged), ensure_ascii=False))
         file.write("\n]\n")
 
