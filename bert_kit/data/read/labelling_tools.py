@@ -154,7 +154,7 @@ def _json_min(row: Mapping[str, Any], where: str, line: int) -> Task:
 
 
 def _is_prodigy(row: Mapping[str, Any], asked: Asked) -> bool:
-    if "answer" != asked.label and row.get("answer") in tuple(ANSWERS):
+    if asked.label != "answer" and row.get("answer") in tuple(ANSWERS):
         return True
     if asked.kind == "spans":
         return isinstance(row.get("spans"), list)

@@ -219,8 +219,8 @@ def _reading(text: str, marks: Sequence[Mark], tool: Tool, where: str) -> _Readi
     if tool.name != "Prodigy" and any(character > "\uffff" for character in text):
         units = accumulate((1 + (character > "\uffff") for character in text), initial=0)
         place_of = {unit: place for place, unit in enumerate(units)}
-        moved = {TextSpan(place_of.get(span.start, -1), place_of.get(span.end, -1), span.label): said
-                 for span, said in shown.items()}
+        moved = {span._replace(start=place_of.get(span.start, -1), end=place_of.get(span.end, -1)):
+                 said for span, said in shown.items()}
         if moved.keys() != shown.keys() and (fits or _fit(text, moved)):
             return _Reading(sorted(shown), sorted(moved), fits, _fit(text, moved))
     for span, said in shown.items():

@@ -79,9 +79,10 @@ class ToolFile(LabelFile):
         if row >= len(self.texts):
             raise DataError(f"{found.where}: row {row}; expected one of the {len(self.texts):,} of "
                             "this campaign, counted from 0")
-        if str(text).split() != self.texts[row].split():
+        expected = str(self.texts[row])
+        if str(text).split() != expected.split():
             raise DataError(f"{found.where}: row {row} is {text!r:.60}; expected "
-                            f"{self.texts[row]!r:.60}, as in this campaign")
+                            f"{expected!r:.60}, as in this campaign")
         return row
 
     def _cell(self, found: ToolAnswer) -> str:
