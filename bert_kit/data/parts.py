@@ -22,6 +22,7 @@ from bert_kit.checks import share, whole
 from bert_kit.data.batches.seeding import check_seed
 from bert_kit.data.alike import check_names, like
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
+from bert_kit.data.read.json_rows import JSON_SUFFIXES
 from bert_kit.data.read.tables import Table, Text, read_table, table_from_lists
 from bert_kit.data.read.text_lines import find_data
 from bert_kit.data.splits import split_rows
@@ -31,7 +32,6 @@ from bert_kit.errors import ConfigError, DataError
 _STEMS = {"train": ("train",), "validation": ("dev", "val", "valid", "validation"),
           "test": ("test",)}
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
-_EXPORTS = (".jsonl", ".json")  # of labelling tools; looked for where a folder has no other train
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
@@ -121,7 +121,8 @@ def read_parts(data_file: str | Path | None = None, train_file: str | Path | Non
         training row has is allowed: a model can only miss it.
     """
     seed = check_seed(seed)
-    files, single = find_parts(data_file, train_file, validation_file, test_file)
+    files, single = find_parts(data_file, train_file, validation_file, test_file,
+                               exports=JSON_SUFFIXES)
     sizes = {"train": train_size, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, files, single)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
@@ -177,7 +178,8 @@ def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
 
 def find_parts(data_file: str | Path | None = None, train_file: str | Path | None = None,
                validation_file: str | Path | None = None, test_file: str | Path | None = None,
-               suffixes: Sequence[str] = _SUFFIXES) -> tuple[dict[str, str | Path], bool]:
+               suffixes: Sequence[str] = _SUFFIXES,
+               exports: Sequence[str] = ()) -> tuple[dict[str, str | Path], bool]:
     """Return the path of each part that has a file, and whether it is one file to be split.
 
     Parameters
@@ -187,8 +189,9 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     suffixes
-        How the names of the files in a folder may end; .jsonl and .json, as of labelling tools,
-        where none for "train" ends so.
+        How the names of the files in a folder may end.
+    exports
+        How they may end too, as those of labelling tools, where none for "train" ends otherwise.
 
     Raises
     ------
@@ -204,17 +207,18 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     if data_file is None:
         return given, False
     place = find_data(data_file)
-    return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
+    return (_in_folder(place, suffixes, exports), False) if place.is_dir() else ({"train": place}, True)
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, str | Path]:
+def _in_folder(folder: Path, suffixes: Sequence[str],
+               exports: Sequence[str]) -> dict[str, str | Path]:
     """Return the path of each part that has a file in a folder."""
     try:
         present = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
     if not any(f"train{suffix}" in present for suffix in suffixes):
-        suffixes = (*suffixes, *(suffix for suffix in _EXPORTS if suffix not in suffixes))
+        suffixes = tuple(dict.fromkeys([*suffixes, *exports]))
     files: dict[str, str | Path] = {}
     for part, stems in _STEMS.items():
         names = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in present]

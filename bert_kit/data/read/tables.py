@@ -99,10 +99,9 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
     Parameters
     ----------
     path
-        Ending in .jsonl, .ndjson or .json: one JSON object a line, or one list of objects, also as
-        labelling tools export them (see `labelling_tools`). Otherwise CSV, quoted by the usual
-        rules (RFC 4180). A relative path that does not exist is looked up in $DATADIR too.
-        Excel's first line `sep=;` is followed.
+        Ending in .jsonl, .ndjson or .json: one JSON object a line, or one list of objects; see
+        `labelling_tools` too. Otherwise CSV, quoted by the usual rules (RFC 4180), with Excel's
+        first line `sep=;`. A relative path that does not exist is looked up in $DATADIR too.
     text_column
         Header name, or key of the objects; two of them for pairs of texts. Other columns are
         ignored.

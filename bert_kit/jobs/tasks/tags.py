@@ -221,7 +221,7 @@ class TagTask(Task[TaggedSentences]):
         return "tagger"
 
     def read(self, options: Any) -> Parts[TaggedSentences]:
-        files, _ = find_parts(**options.files(), suffixes=self.suffixes)
+        files, _ = find_parts(**options.files(), suffixes=self.suffixes, exports=JSON_SUFFIXES)
         reading = self._reading(options)
         if options.scheme not in (None, "IOB2") and any(map(_holds_spans, files.values())):
             raise ConfigError(f"scheme is {options.scheme}; labelled spans become tags of IOB2: "
