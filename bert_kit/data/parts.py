@@ -207,7 +207,9 @@ def find_parts(data_file: str | Path | None = None, train_file: str | Path | Non
     if data_file is None:
         return given, False
     place = find_data(data_file)
-    return (_in_folder(place, suffixes, exports), False) if place.is_dir() else ({"train": place}, True)
+    if place.is_dir():
+        return _in_folder(place, suffixes, exports), False
+    return {"train": place}, True
 
 
 def _in_folder(folder: Path, suffixes: Sequence[str],

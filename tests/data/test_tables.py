@@ -189,7 +189,7 @@ BAD = {
     "json over lines, of objects": ("a.json", b'{"data": [\n{"text": "a", "category": "x"}]}', {},
                                     "line 1: not valid JSON.*a list of objects"),
     "json rejected": ("a.jsonl", b'{"text": "a", "category": "x", "answer": "reject"}\n', {},
-                      r"no text has a label \(1 rejected\); expected texts that are labelled in Pro"),
+                      r"no text has a label \(1 rejected\); expected texts that are labelled"),
     "json label list": ("a.jsonl", b'{"text": "a", "category": ["x", "y"]}\n', {},
                         "line 1: 'category' has the labels x, y; expected one .*multi_label"),
     "git lfs": ("a.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", {},
