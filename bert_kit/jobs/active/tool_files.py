@@ -44,8 +44,8 @@ class ToolFile(LabelFile):
     @property
     def to_do(self) -> str:
         """What a person has to do, in words."""
-        return (f"import {self.path} into {NAMES[self.tool]}, label its texts, and put the export "
-                "in its place")
+        return (f"import {self.path} into {NAMES[self.tool]}, label its texts, put the export in "
+                "its place")
 
     def _write(self, rows: Sequence[int], answers: Answers) -> None:
         """Write the texts as tasks (Label Studio) or as objects with no label yet (doccano)."""
