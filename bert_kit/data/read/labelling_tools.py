@@ -149,7 +149,7 @@ def _json_min(row: Mapping[str, Any], where: str, line: int) -> Task:
             if value and all(kinds):
                 spans[name] = [_mark(each, kind)
                                for each, kind in zip(value, kinds, strict=True)]
-    answers = [Answer(classes, spans, columns)] if row.get("annotation_id") is not None else []
+    answers = [Answer(classes, spans, row)] if row.get("annotation_id") is not None else []
     return Task(where, line, columns, answers, key=row.get("id"))
 
 
