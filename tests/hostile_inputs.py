@@ -274,7 +274,7 @@ MALFORMED = [
     Malformed("latin-1 in json", "a.jsonl", json_with(b'{"text": "caf\xe9", "category": "x"}'), [],
               "byte 0xe9", 11),
     # Parts
-    Malformed("empty folder", "data", folder_of(), [], "no train.csv, train.tsv or train.jsonl"),
+    Malformed("empty folder", "data", folder_of(), [], "no train.csv, train.tsv, train.jsonl, "),
     Malformed("folder without train", "data", folder_of(test_csv=GOOD), [], "no train.csv"),
     Malformed("two files for a part", "data", folder_of(train_csv=GOOD, dev_csv=GOOD, val_tsv=GOOD),
               [], "holds dev.csv and val.tsv; expected one file for validation"),

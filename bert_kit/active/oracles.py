@@ -1,5 +1,7 @@
 """Who answers: labels that are known already, or a person, in a terminal or a spreadsheet.
 
+(In a labelling tool too: `bert_kit.jobs.active.tool_files`.)
+
 An oracle is `oracle(rows) -> labels`, one label a row: a class number, a list of them where a text
 may have several, or None for a text that cannot be labelled. None instead of the list says that
 the answers are not there yet.
@@ -50,6 +52,8 @@ class LabelFile:
     ConfigError
         If a class has a name that means something else in the file.
     """
+
+    may_lack_rows = False  # whether a row that is not in the file is an open one
 
     def __init__(self, path: str | Path, texts: Sequence[str], classes: Iterable[str],
                  multi_label: bool = False) -> None:
@@ -106,9 +110,15 @@ class LabelFile:
                 self._write(rows, answers)
         return self(rows)
 
+    @property
+    def to_do(self) -> str:
+        """What a person has to do, in words."""
+        return f"fill in {self.path}"
+
     def answered(self, rows: Sequence[int]) -> int:
         """Return how many of the rows that were asked for have an answer by now."""
-        return sum(cell != OPEN for cell, _ in self._answers(rows).values())
+        answers = self._answers(rows)
+        return sum(answers[row][0] != OPEN for row in rows)
 
     def _answers(self, rows: Sequence[int]) -> Answers:
         """Return {row: (what is written, where)}; the file is made anew if it is of other rows."""
@@ -117,10 +127,10 @@ class LabelFile:
             answers = {row: (OPEN, "") for row in rows}
             self._write(rows, answers)
         missing = [row for row in rows if row not in answers]
-        if missing:
+        if missing and not self.may_lack_rows:
             raise DataError(f"{self.path}: row {missing[0]} is missing; expected the "
                             f"{len(rows)} rows that were asked for")
-        return answers
+        return answers | {row: (OPEN, "") for row in missing}
 
     def _label(self, cell: str, where: str) -> Label:
         """Return a class number, a list of them, or None, as a cell says."""

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from bert_kit.data.read.documents import read_documents as read_documents
     from bert_kit.data.read.memory import (
         RowsInMemory as RowsInMemory, rows_in_memory as rows_in_memory)
+    from bert_kit.data.read.spans import read_tagged as read_tagged
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
         Reading as Reading, Table as Table, column_names as column_names, known_rows as known_rows,
         read_table as read_table, stream_texts as stream_texts)
     from bert_kit.data.read.text_lines import find_data as find_data
+    from bert_kit.data.read.tool_labels import (
+        ToolAnswer as ToolAnswer, read_tool_answers as read_tool_answers)
     from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset
     from bert_kit.data.rows.masking import mask_tokens as mask_tokens
     from bert_kit.data.rows.pieces import row_room as row_room

@@ -23,6 +23,7 @@ from bert_kit.data.batches.seeding import check_seed
 from bert_kit.data.alike import check_names
 from bert_kit.data.labels import AnyKind, Numbers, OneClass
 from bert_kit.data.read.bad_rows import BadRow
+from bert_kit.data.read.json_rows import JSON_SUFFIXES
 from bert_kit.data.read.memory import PART_NAMES, InMemory, RowsInMemory
 from bert_kit.data.read.tables import (Source, Table, Text, known_rows, read_table,
                                        table_from_lists)
@@ -95,8 +96,8 @@ def read_parts(data_file: str | Path | InMemory | None = None, train_file: str |
     Parameters
     ----------
     data_file
-        One file, which is split, or a folder with train.csv (or .tsv, .jsonl) and, where they
-        exist, dev.* (or val.*, valid.*, validation.*) and test.*. Or `rows_in_memory`.
+        One file, which is split, or a folder with train.csv (or .tsv, .jsonl, .json) and, where
+        they exist, dev.* (or val.*, valid.*, validation.*) and test.*. Or `rows_in_memory`.
     train_file, validation_file, test_file
         The parts file by file, instead of `data_file`.
     text_column, label_column, delimiter, encoding, quotes, columns, bad_rows, notes
@@ -120,7 +121,8 @@ def read_parts(data_file: str | Path | InMemory | None = None, train_file: str |
         training row has is allowed: a model can only miss it.
     """
     seed = check_seed(seed)
-    files, single = find_parts(data_file, train_file, validation_file, test_file)
+    files, single = find_parts(data_file, train_file, validation_file, test_file,
+                               exports=JSON_SUFFIXES)
     sizes = {"train": train_size, "validation": val_size, "test": test_size}
     ratios = _ratios(sizes, files, single)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
@@ -177,7 +179,8 @@ def parts_from_lists(texts: Iterable[Text], labels: Iterable[Any],
 def find_parts(data_file: str | Path | InMemory | None = None,
                train_file: str | Path | None = None,
                validation_file: str | Path | None = None, test_file: str | Path | None = None,
-               suffixes: Sequence[str] = _SUFFIXES) -> tuple[dict[str, Source], bool]:
+               suffixes: Sequence[str] = _SUFFIXES,
+               exports: Sequence[str] = ()) -> tuple[dict[str, Source], bool]:
     """Return the path of each part that has a file, and whether it is one file to be split.
 
     Parameters
@@ -189,6 +192,8 @@ def find_parts(data_file: str | Path | InMemory | None = None,
         The parts file by file, instead of `data_file`.
     suffixes
         How the names of the files in a folder may end.
+    exports
+        How they may end too, as those of labelling tools, where none for "train" ends otherwise.
 
     Raises
     ------
@@ -209,15 +214,20 @@ def find_parts(data_file: str | Path | InMemory | None = None,
     if isinstance(data_file, dict):
         return dict(data_file), False
     place = find_data(data_file)
-    return (_in_folder(place, suffixes), False) if place.is_dir() else ({"train": place}, True)
+    if place.is_dir():
+        return _in_folder(place, suffixes, exports), False
+    return {"train": place}, True
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Source]:
+def _in_folder(folder: Path, suffixes: Sequence[str],
+               exports: Sequence[str]) -> dict[str, Source]:
     """Return the path of each part that has a file in a folder."""
     try:
         present = set(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
+    if not any(f"train{suffix}" in present for suffix in suffixes):
+        suffixes = tuple(dict.fromkeys([*suffixes, *exports]))
     files: dict[str, Source] = {}
     for part, stems in PART_NAMES.items():
         names = [stem + suffix for stem in stems for suffix in suffixes if stem + suffix in present]

@@ -313,6 +313,20 @@ def test_a_person_with_a_spreadsheet(files, tmp_path, task):
                  "--plots", "false", "--baselines", "false"]) == 0
 
 
+def test_the_batch_goes_to_the_tool_that_is_named(files, tmp_path, capsys):
+    """What the tool makes of it, and the rounds after: tests/jobs/test_tool_files.py."""
+    given = settings(files, tmp_path, verbosity=1)
+    for oracle, name in (("label_studio", "to_label.json"), ("doccano", "to_label.jsonl")):
+        done = learn_actively(**given | {"oracle": oracle, "resume": "auto"})
+        path = tmp_path / "out" / name
+        assert done["waiting"] and not done["answered"]
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if (
+            oracle == "doccano") else [task["data"] for task in read_json(path, list)]
+        assert [row["row"] for row in rows] == read_json(
+            tmp_path / "out" / "beal-seed-0" / "state.json")["queried"]
+        assert f"import {path} into" in capsys.readouterr().out
+
+
 def test_labelled_rows_and_a_pool(files, tmp_path):
     given = settings(files, tmp_path, oracle="csv", pool_file=files["none"], rounds=1)
     given.pop("seeds")

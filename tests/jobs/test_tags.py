@@ -408,7 +408,7 @@ def test_a_training_that_cannot_start_writes_nothing(bert, tmp_path, change, mes
 
 def test_folders_without_files_to_train_on(bert, tmp_path):
     (tmp_path / "d").mkdir()
-    with pytest.raises(BertKitError, match="no train.txt, train.conll, .* or train.iob"):
+    with pytest.raises(BertKitError, match="no train.txt, train.conll, .* or train.json"):
         train_tagger(bert, tmp_path / "d", output_dir=tmp_path / "run", max_length=24)
     for name in ("train.txt", "train.conll"):
         (tmp_path / "d" / name).write_text("a O\n")

@@ -50,6 +50,8 @@ class Refuser:
     ----------
     bad_rows
         With None a row's error is raised. A list takes it as a `BadRow`, and the row is left out.
+    may_skip
+        Whether the job that reads has the option that leaves rows out: an error names it.
 
     Attributes
     ----------
@@ -58,8 +60,9 @@ class Refuser:
         line is part of a row, which is then left out. None where nothing is left out.
     """
 
-    def __init__(self, path: Path | str, bad_rows: list[BadRow] | None = None) -> None:
-        self.path, self.bad_rows = path, bad_rows
+    def __init__(self, path: Path | str, bad_rows: list[BadRow] | None = None,
+                 may_skip: bool = True) -> None:
+        self.path, self.bad_rows, self.may_skip = path, bad_rows, may_skip
         self.unclean: dict[int, DataError] | None = None if bad_rows is None else {}
 
     def __call__(self, row: int | str, reason: str, error: DataError, content: object = "") -> None:
@@ -71,7 +74,8 @@ class Refuser:
             As of a `BadRow`; what is no text is written as JSON.
         """
         if self.bad_rows is None:
-            raise DataError(f"{error} (--bad_rows skip leaves such rows out)") from None
+            advice = " (--bad_rows skip leaves such rows out)" * self.may_skip
+            raise DataError(f"{error}{advice}") from None
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
         self.bad_rows.append(BadRow(str(self.path), row, reason, str(error),
                                     spelled_out(text.strip()[:SHOWN])))

@@ -15,14 +15,55 @@ LIST_LIMIT = 2**30  # bytes of a file that is one list: its text is in memory as
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 Rows = Generator[tuple[int, list[Any]], None, None]  # line on which each begins, and its values
+Objects = Generator[tuple[int, dict[str, Any]], None, None]
 
 
 def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-              refuse: Refuser, texts: int | None = None, start: int = 1) -> Rows:
+              refuse: Refuser, texts: int | None = None) -> Rows:
     """Yield every object of a file with one a line.
 
-    The first `texts` of the values must be text; by default all. The first line is number `start`.
+    The first `texts` of the values must be text; by default all.
     """
+    return row_values(path, _objects_in_lines(path, lines, field_limit, refuse), columns, texts,
+                      refuse)
+
+
+def row_values(path: Path, objects: Iterable[tuple[int, dict[str, Any]]], columns: Sequence[str],
+               texts: int | None, refuse: Refuser) -> Rows:
+    """Yield of each (line, object) the values of some columns; see `json_rows`."""
+    for line, row in objects:
+        try:
+            values = _values(row, f"{path} line {line}", columns, texts)
+        except DataError as error:
+            refuse(line, WRONG_KEYS, error, row)
+        else:
+            yield line, values
+
+
+def json_objects(path: Path, lines: Iterable[str], field_limit: int, refuse: Refuser) -> Objects:
+    """Yield (line, object) of a file with one a line, or of a file that is one list of objects."""
+    lines, blank, first = iter(lines), "", ""
+    for first in lines:
+        if first.strip():
+            break
+        blank += "\n"
+    if not first.lstrip().startswith("["):
+        yield from _objects_in_lines(path, chain([first], lines), field_limit, refuse,
+                                     len(blank) + 1)
+        return
+    if path.stat().st_size > LIST_LIMIT:
+        raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
+                        "a line (.jsonl), of which any number is read")
+    for line, value in _listed_values(path, blank + first + "".join(lines)):
+        if isinstance(value, dict):
+            yield line, value
+        else:
+            refuse(line, NOT_JSON, _no_object(value, f"{path} line {line}"), value)
+
+
+def _objects_in_lines(path: Path, lines: Iterable[str], field_limit: int, refuse: Refuser,
+                      start: int = 1) -> Objects:
+    """Yield (line, object); the first line is number `start`."""
     for number, line in enumerate(lines, start):
         if not line.strip():
             continue
@@ -34,41 +75,11 @@ def json_rows(path: Path, lines: Iterable[str], columns: Sequence[str], field_li
             if len(line) > field_limit:
                 raise DataError(f"{where}: {len(line):,} characters; at most {field_limit:,} are "
                                 "read")
-            row, reason = json_object(line, where), WRONG_KEYS
-            values = _values(row, where, columns, texts)
+            row = json_object(line, where)
         except DataError as error:
             refuse(number, reason, error, line)
         else:
-            yield number, values
-
-
-def json_table(path: Path, lines: Iterable[str], columns: Sequence[str], field_limit: int,
-               texts: int, refuse: Refuser) -> Rows:
-    """Yield every object of a file with one a line, or of a file that is one list of objects."""
-    lines, blank, first = iter(lines), "", ""
-    for first in lines:
-        if first.strip():
-            break
-        blank += "\n"
-    if not first.lstrip().startswith("["):
-        yield from json_rows(path, chain([first], lines), columns, field_limit, refuse, texts,
-                             len(blank) + 1)
-        return
-    if path.stat().st_size > LIST_LIMIT:
-        raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
-                        "a line (.jsonl), of which any number is read")
-    text = blank + first + "".join(lines)
-    for line, value in _listed_values(path, text):
-        where, reason = f"{path} line {line}", NOT_JSON
-        try:
-            if not isinstance(value, dict):
-                raise _no_object(value, where)
-            reason = WRONG_KEYS
-            values = _values(value, where, columns, texts)
-        except DataError as error:
-            refuse(line, reason, error, value)
-        else:
-            yield line, values
+            yield number, row
 
 
 def first_object(path: Path, lines: Iterable[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TypeGuard
 from bert_kit.cells import FORBIDDEN
 from bert_kit.errors import ConfigError, DataError
 
+FIELD_LIMIT = 10_000_000  # characters; a longer field is a quote that is never closed
 # How files begin that are often given by mistake. What follows the letters is part of the format,
 # so that a header such as "PAR1,text" stays a header.
 _SIGNATURES = {

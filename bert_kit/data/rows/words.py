@@ -5,8 +5,10 @@ keep signs inside a word, "u.s." or "new-york", and only its first piece was giv
 training. `learn_cut` sees which signs those are, and `word_spans` joins such words again.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +20,9 @@ from bert_kit.tokenization.words import encode_with_offsets
 Span = tuple[int, int]
 
 ABBREVIATED = 2  # letters between the signs of an abbreviation: "u.s.", "Ph.D."
+# Blocks of Chinese characters, each a word to BERT (`_is_chinese_char` of its tokenization.py).
+_CHINESE = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+            (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
 
 
 class WordCut(NamedTuple):
@@ -84,6 +89,44 @@ def word_spans(text: str, tokenizer: Tokenizer, cut: WordCut = WordCut()) -> lis
             stretch = []
         stretch.append(span)
     return words + _joined(text, stretch, cut)
+
+
+def cut_at_signs(text: str) -> list[Span]:
+    """Return the (start, end) characters of the words of a text, without any tokenizer.
+
+    That is BERT's own cut: at spaces, and around each punctuation sign and Chinese character.
+    Control characters belong to no word. `word_spans` without signs to join gives the same.
+
+    Examples
+    --------
+    >>> cut_at_signs("It's  hot.")
+    [(0, 2), (2, 3), (3, 4), (6, 9), (9, 10)]
+    """
+    words, start, end = [], None, 0
+    for place, character in enumerate(text):
+        kind = _kind(character)
+        if kind == "letter":
+            start, end = place if start is None else start, place + 1
+        elif kind != "control":
+            if start is not None:
+                words.append((start, end))
+            start = None
+            if kind == "sign":
+                words.append((place, place + 1))
+    return words if start is None else [*words, (start, end)]
+
+
+@lru_cache(2**16)
+def _kind(character: str) -> str:
+    """Say what a character is to BERT's cleaning."""
+    if character in "\t\n\r":
+        return "space"
+    if character == "\ufffd" or unicodedata.category(character).startswith("C"):
+        return "control"
+    if character.isspace():
+        return "space"
+    chinese = any(first <= ord(character) <= last for first, last in _CHINESE)
+    return "sign" if chinese or is_punctuation(character) else "letter"
 
 
 def _spans(row: Encoding) -> list[Span]:

@@ -28,6 +28,7 @@ from bert_kit.files import atomic_file, atomic_folder, file_name, read_json, wri
 from bert_kit.jobs.active.options import PRESETS, options_class, options_for
 from bert_kit.jobs.active.report import ALL_DATA, Costs, Histories, report
 from bert_kit.jobs.active.rows import ActiveRows
+from bert_kit.jobs.active.tool_files import SUFFIXES, ToolFile
 from bert_kit.jobs.options.declare import given_options
 from bert_kit.jobs.run.build import (check_options, chosen_dropout, default_dropout, dropout_note,
                                      starting_config, within_positions)
@@ -230,8 +231,12 @@ class Campaigns:
         """Run the one campaign that a person answers; write the labels that there are."""
         options, rows = self.options, self.rows
         name, seed = options.acquisition[0], options.seeds[0]
-        file = LabelFile(self.folder / "to_label.csv", joined(rows.texts), rows.classes,
-                         rows.task.has_label_sets)
+        texts, many = joined(rows.texts), rows.task.has_label_sets
+        if options.oracle in SUFFIXES:
+            file = ToolFile(self.folder, texts, rows.classes, many, options.oracle,
+                            options.label_column[0])
+        else:
+            file = LabelFile(self.folder / "to_label.csv", texts, rows.classes, many)
         learner, reason = self.run_one(name, choose, seed,
                                         file.ask if options.oracle == "ask" else file)
         path, state = self.folder / "labelled.jsonl", learner.state
@@ -240,7 +245,7 @@ class Campaigns:
         done = file.answered(state.queried) if state.queried else 0
         if state.queried:
             options.say(f"answers   {done:,} of the {len(state.queried):,} of this round\n"
-                        f"to do     fill in {file.path}, and go on with --resume auto")
+                        f"to do     {file.to_do}, and go on with --resume auto")
         return {"ended": reason, "labels": len(state.labels),
                 "waiting": len(state.queried), "answered": done,
                 "output_dir": str(self.folder), "history": learner.history}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from bert_kit.active import StoppingRules
 from bert_kit.checks import number, unique
 from bert_kit.errors import ConfigError
+from bert_kit.jobs.active.tool_files import SUFFIXES
 from bert_kit.jobs.options.declare import Needs, Options, fields_of, option
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.tasks.numbers import NumberTask
@@ -49,8 +50,8 @@ class AskingOptions(Options):
     seeds: tuple[int, ...] | None = option(None, "a campaign of each method for each of these",
                                            may_change=True)
     oracle: str = option("simulated", "who has the labels: the file, a person at the terminal "
-                         "(ask), or in a spreadsheet (csv)", choices=("simulated", "ask", "csv"),
-                         may_change=True)
+                         "(ask), in a spreadsheet (csv), in Label Studio or in doccano",
+                         choices=("simulated", "ask", "csv", *SUFFIXES), may_change=True)
     pool_file: str | None = option(None, "texts to ask a person about; by default those of the "
                                    "training rows, whose labels are then not looked at",
                                    may_change=True)
@@ -137,7 +138,7 @@ class CampaignOptions(AskingOptions, RuleOptions):
             for name in ("pool_file", "classes"):
                 if getattr(self, name):
                     raise ConfigError(f"{name} is for labels that are not known; give an oracle, "
-                                      "ask or csv, with it")
+                                      "such as ask or csv, with it")
             return
         if len(options.acquisition) > 1 or len(options.seeds) > 1:
             raise ConfigError(f"acquisition is {', '.join(options.acquisition)} with the seeds "

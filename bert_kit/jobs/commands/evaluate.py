@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
 from bert_kit.jobs.options.declare import Needs, option
-from bert_kit.jobs.options.groups import FILES, OwnTaskOptions, TableReadingOptions, UseOptions
+from bert_kit.jobs.options.groups import (FILES, OwnTaskOptions, SpanOptions,
+                                          TableReadingOptions, UseOptions)
 from bert_kit.jobs.run.folder import check_place, known_settings, remove_split_on_error, stored_run
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
@@ -25,7 +26,7 @@ OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions):
+class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptions):
     """Which model to score, and on what."""
 
     title: ClassVar[str] = "data"

@@ -1,15 +1,17 @@
 """The command `tag`: texts in, tags and entities out; on a terminal, in colours."""
 
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from bert_kit.data import BadRow, read_conll, stream_texts
+from bert_kit.data.read.json_rows import JSON_SUFFIXES
 from bert_kit.errors import ConfigError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.files import atomic_file
@@ -37,8 +39,9 @@ class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
 
     text: tuple[str, ...] | None = option(None, "texts to tag", may_be_empty=True)
     input_file: str | None = option(None, "file to tag: .txt, a text a line, or a table")
-    output_file: str | None = option(None, ".csv, a line an entity, or .conll, a line a word; "
-                                     "without it, printed")
+    output_file: str | None = option(
+        None, ".csv, a line an entity; .conll, a line a word; .jsonl, spans as doccano imports "
+        "them; or .json, predictions as Label Studio does; without it, printed")
     words: bool = option(False, "input_file has a word a line, as files to train on have")
     text_column: str = option("text", "column of the table", needs=Needs(
         "an input_file that is a table", lambda options: is_table(options.input_file)
@@ -54,6 +57,9 @@ class UseTaggerOptions(UseOptions, PrecisionOptions, TableReadingOptions):
                               "one of the two")
         if self.words and self.input_file is None:
             raise ConfigError("words says how an input_file is written; expected a file with it")
+        if self.words and str(self.input_file).lower().endswith(JSON_SUFFIXES):
+            raise ConfigError(f"{self.input_file}: holds JSON, not a word a line; leave words out "
+                              "to tag its texts, or score labelled spans by evaluate --data_file")
         if not self.words and (self.word_column, self.tag_column) != (0, None):
             raise ConfigError("word_column and tag_column are of a file with a word a line; "
                               "expected an input_file and words with them")
@@ -161,11 +167,57 @@ def write_csv(path: str | Path) -> Iterator[Write]:
 @contextmanager
 def write_conll(path: str | Path) -> Iterator[Write]:
     """Yield `write(number, tagged)`, which writes a line for each word, and one between texts."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
-                                              errors="backslashreplace") as file:
+    with _text_file(path) as file:
         yield lambda number, tagged: file.write(word_lines(path, (
             (tagged.text[start:end], tag) for (start, end), tag in zip(
                 tagged.spans, tagged.tags, strict=True))) + "\n")
 
 
-WRITERS = {".csv": write_csv, ".conll": write_conll, ".tsv": write_conll}
+@contextmanager
+def write_doccano(path: str | Path) -> Iterator[Write]:
+    """Yield `write(number, tagged)`, which writes a text with its spans as a JSON object.
+
+    As doccano imports them to a project of sequence labeling (JSONL): spans are [start, end, type],
+    in Python's characters.
+    """
+    with _text_file(path) as file:
+        yield lambda number, tagged: file.write(json.dumps(
+            {"text": tagged.text, "label": [[found.start, found.end, found.type]
+                                            for found in tagged.entities]},
+            ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def write_label_studio(path: str | Path) -> Iterator[Write]:
+    """Yield `write(number, tagged)`, which writes a text as one task of a JSON list.
+
+    Entities are predictions, for people to accept or change, by the names of Label Studio's
+    template for entities: `<Labels name="label" toName="text">` and `<Text name="text"
+    value="$text"/>`. (Its docs: "Import pre-annotated data".)
+    """
+    with _text_file(path) as file:
+        file.write("[")
+        between = itertools.chain([""], itertools.repeat(","))
+        yield lambda number, tagged: file.write(next(between) + "\n" + json.dumps(
+            _label_studio_task(number, tagged), ensure_ascii=False))
+        file.write("\n]\n")
+
+
+def _label_studio_task(number: int, tagged: TaggedText) -> dict[str, Any]:
+    result = [{"id": f"{number}-{place}", "from_name": "label", "to_name": "text", "type": "labels",
+               "value": {"start": found.start, "end": found.end, "text": found.text,
+                         "labels": [found.type]}}
+              for place, found in enumerate(tagged.entities, 1)]
+    return {"data": {"text": tagged.text},
+            "predictions": [{"model_version": "bert_kit", "result": result}]}
+
+
+@contextmanager
+def _text_file(path: str | Path) -> Iterator[TextIO]:
+    with atomic_file(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8",
+                                              errors="backslashreplace") as file:
+        yield file
+
+
+WRITERS = {".csv": write_csv, ".conll": write_conll, ".tsv": write_conll,
+           ".jsonl": write_doccano, ".json": write_label_studio}

@@ -420,6 +420,17 @@ class FileOptions(RowOptions):
 
 
 @dataclass(frozen=True)
+class SpanOptions(Options):
+    """How labelled pieces of a text become tagged words."""
+
+    title: ClassVar[str] = "data"
+
+    widen_spans: bool = option(
+        False, "take words whole that a labelled span of a tool's file cuts; else its text is "
+        "refused", needs=A_FILE)
+
+
+@dataclass(frozen=True)
 class TableOptions(FileOptions, TableReadingOptions):
     """The columns of a table of texts."""
 

@@ -236,6 +236,7 @@ class TagKeywords(TypedDict, total=False):
     warmup_steps: float
     weight_decay: float
     weights: str | Path | None
+    widen_spans: bool
     word_column: int
 
 
@@ -999,6 +1000,7 @@ class SearchKeywords(TypedDict, total=False):
     weights: str | Path | None
     whole_word: bool
     whole_word_mask: bool
+    widen_spans: bool
     window_pooling: str
     word_column: int
     workers: int

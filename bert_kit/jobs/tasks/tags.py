@@ -17,8 +17,10 @@ from bert_kit.checks import one_of
 from bert_kit.cells import MARK, guard_line, is_word
 from bert_kit.config import BertConfig
 from bert_kit.data import (TaggedSentences, TaggingDataset, WordCut, check_names, find_parts,
-                           learn_cut, read_conll, word_spans)
+                           learn_cut, read_tagged, word_spans)
 from bert_kit.data.read.conll import DOCUMENT
+from bert_kit.data.read.json_rows import JSON_SUFFIXES
+from bert_kit.data.read.memory import RowsInMemory
 from bert_kit.errors import ConfigError, DataError, UsageError
 from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entities,
                                  format_invalid_tags, format_per_type, guess_scheme,
@@ -26,7 +28,8 @@ from bert_kit.evaluation import (Finding, entity_metrics, few_rows, find_entitie
 from bert_kit.evaluation.scores.entities import MARKS, SCHEMES
 from bert_kit.files import write_text
 from bert_kit.jobs.options.declare import Options, option, with_defaults
-from bert_kit.jobs.options.groups import FileOptions, TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import (FileOptions, SpanOptions, TrainOptions,
+                                          reading_notes)
 from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.run.predictor import TrainedModel, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows, fingerprint_of, rows_to_keep
@@ -55,14 +58,15 @@ class TagLossOptions(Options):
 
 
 @dataclass(frozen=True)
-@with_defaults({"data_file": "file with a word a line, or a folder with the files train, dev and "
-                "test", "max_length": "tokens in a row; a longer sentence fills several rows",
+@with_defaults({"data_file": "file with a word a line, or of labelled spans (.json, .jsonl), or a "
+                "folder with the files train, dev and test",
+                "max_length": "tokens in a row; a longer sentence fills several rows",
                 "learning_rate": "peak rate; 1e-4 with weights, 5e-4 from scratch; auto finds one "
                 "by a range test", "metric": "what decides which epoch is best; f1 of the "
                 "entities, or accuracy where tags are no entities",
                 "val_size": "share to choose the best epoch on, from the end of the training "
                 "file, where there is no file for it; 0 for none"}, task="tagging")
-class TagOptions(TrainOptions, FileOptions, TagLossOptions):
+class TagOptions(TrainOptions, FileOptions, SpanOptions, TagLossOptions):
     """What to train a tagger on and how; checked when it is made, before any work."""
 
     examples = ("bert-kit train --task tagging --data_file entities/ --model minilm",
@@ -219,14 +223,16 @@ class TagTask(Task[TaggedSentences]):
         return "tagger"
 
     def read(self, options: Any) -> Parts[TaggedSentences]:
-        files, _ = find_parts(**options.files(), suffixes=self.suffixes)
-        reading = options.row_reading()
+        files, _ = find_parts(**options.files(), suffixes=self.suffixes, exports=JSON_SUFFIXES)
+        reading = self._reading(options)
         if options.data is not None and (options.word_column, options.tag_column) != (0, -1):
             raise UsageError("word_column and tag_column number the columns of a file, which "
                              "changes nothing for data, with columns tokens and tags; leave them "
                              "out")
-        parts = {name: read_conll(path, options.word_column, options.tag_column, **reading)
-                 for name, path in files.items()}
+        if options.scheme not in (None, "IOB2") and any(map(_holds_spans, files.values())):
+            raise ConfigError(f"scheme is {options.scheme}; labelled spans become tags of IOB2: "
+                              "leave it out")
+        parts = {name: read_tagged(path, **reading) for name, path in files.items()}
         if "validation" not in parts and options.val_size:
             parts["train"], parts["validation"] = _cut(parts["train"], options.val_size)
         classes = tuple(sorted({tag for name in ("train", "validation") if name in parts
@@ -240,6 +246,11 @@ class TagTask(Task[TaggedSentences]):
                                      for name, part in parts.items()}),
                      f"{counts} sentences; tags {', '.join(classes)}", classes,
                      "; ".join(filter(None, [two_ways, told])), reading["bad_rows"] or ())
+
+    def _reading(self, options: Any) -> dict[str, Any]:
+        """Return how `read_tagged` is to read; `bad_rows` and `notes` take what is to be told."""
+        return {**options.row_reading(), "word_column": options.word_column, "notes": [],
+                "tag_column": options.tag_column, "widen": options.widen_spans}
 
     def _check_tags(self, parts: Mapping[str, TaggedSentences], classes: Sequence[str],
                     options: Any) -> None:
@@ -359,8 +370,8 @@ class TagTask(Task[TaggedSentences]):
     # ---- the command `evaluate`
 
     def read_to_score(self, options: Any, predictor: Tagger, folder: Path) -> TaggedSentences:
-        reading = options.row_reading()
-        part = read_conll(options.data_file, options.word_column, options.tag_column, **reading)
+        reading = self._reading(options)
+        part = read_tagged(options.data_file, **reading)
         tell_reading(reading, len(part), options)
         if line := unknown_tags(part, predictor.classes):
             options.say(line)
@@ -383,6 +394,10 @@ def tell_guessed_scheme(config: BertConfig) -> None:
     if "tagging_scheme" not in config.extra and are_entities(config.labels):
         warn("note: the model does not say how its tags mark entities; "
              f"{guess_scheme(config.labels)} by its tags")
+
+
+def _holds_spans(path: str | Path | RowsInMemory) -> bool:
+    return not isinstance(path, RowsInMemory) and Path(path).suffix.lower() in JSON_SUFFIXES
 
 
 def _scheme_of(options: Any, classes: Sequence[str]) -> str:
