@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Number as Number, OneClass as OneClass)
     from bert_kit.data.parts import (
         LabelledParts as LabelledParts, Part as Part, find_parts as find_parts, limit as limit,
-        parts_from_lists as parts_from_lists, read_parts as read_parts)
+        parts_from_lists as parts_from_lists, read_parts as read_parts, text_key as text_key)
     from bert_kit.data.read.conll import (
         TaggedSentences as TaggedSentences, read_conll as read_conll)
     from bert_kit.data.read.documents import read_documents as read_documents
