@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bert_kit.data.read.documents import read_documents as read_documents
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
-        Reading as Reading, Table as Table, column_names as column_names, read_table as read_table,
-        stream_texts as stream_texts)
+        OtherCells as OtherCells, Reading as Reading, Table as Table, column_names as column_names,
+        read_table as read_table, stream_texts as stream_texts)
     from bert_kit.data.read.text_lines import find_data as find_data
     from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset
     from bert_kit.data.rows.masking import mask_tokens as mask_tokens

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bert_kit.data import read_table, stream_texts
+from bert_kit.checks import unique
+from bert_kit.data import OtherCells, read_table, stream_texts
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
-from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.declare import Needs, option, with_defaults
 from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
                                           UseOptions, check_output, reading_notes)
 from bert_kit.jobs.run.folder import stored_run
@@ -50,6 +51,10 @@ class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingO
         None, "column with the texts, two for pairs; by default as in training")
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
+    keep_columns: tuple[str, ...] | None = option(
+        None, "columns of the table, as id, to write before each answer; others are left out",
+        needs=Needs("a data_file that is a table", lambda options: (
+            options.data_file not in (None, "-") and not _has_lines(options))))
     raw_cells: bool = option(False, "leave cells alone that a spreadsheet would run as formulas")
 
     def __post_init__(self) -> None:
@@ -95,11 +100,13 @@ def _has_lines(options: PredictOptions) -> bool:
         (options.delimiter, options.columns, options.text_column))
 
 
-def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]:
-    """Return the texts of a file, or its pairs of texts; say how many rows were left out."""
-    path, reading = str(options.data_file), options.reading()
+def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequence[Any], Any]:
+    """Return the texts of a file, or its pairs, and the cells to keep; say what was left out."""
+    path, reading, kept = str(options.data_file), options.reading(), None
     if not _has_lines(options):
-        texts = read_table(path, one_or_two(columns), None, **reading).texts
+        others = None if options.keep_columns is None else OtherCells(options.keep_columns)
+        table = read_table(path, one_or_two(columns), others, **reading)
+        texts, kept = table.texts, table.labels if others else None
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
@@ -107,7 +114,21 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]
         raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
                           "expected a table with both (or its --text_column, for one in a .txt)")
     warn(reading_notes(reading))
-    return texts
+    return texts, kept
+
+
+def _written(options: PredictOptions, predictor: Predictor,
+             columns: tuple[str, ...]) -> list[str]:
+    """Return the columns to write; one that is kept must not be there already."""
+    names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
+    written = predictor.task.cell_names(predictor.config, False, names)
+    kept = unique("keep_columns", options.keep_columns or ())
+    for name in kept:
+        if name in columns or name in written:
+            what = ("holds texts, which are written anyway" if name in columns
+                    else "is what a column of the answers is called")
+            raise ConfigError(f"keep_columns names {name!r:.60}, which {what}; leave it out")
+    return [*kept, *written]
 
 
 def run(options: PredictOptions) -> int:
@@ -119,7 +140,7 @@ def run(options: PredictOptions) -> int:
         predictor = Predictor.load(options.model, options.device, options.download, processes,
                                    options.precision, options.calibrated)
         folder = find_folder(options.model, WEIGHT_FILES, options.download)
-        columns, texts = text_columns(folder, options.text_column), options.text
+        columns, texts, kept = text_columns(folder, options.text_column), options.text, None
         if options.text is not None:
             texts = (options.text if options.text_b is None
                      else list(zip(options.text, options.text_b, strict=True)))
@@ -130,20 +151,21 @@ def run(options: PredictOptions) -> int:
         elif options.data_file == "-":
             texts = _standard_input(options.row_reading()["encoding"])
         else:
-            texts = processes.from_first(lambda: _of_file(options, columns))
+            _written(options, predictor, columns)  # or an error, before the file is read
+            texts, kept = processes.from_first(lambda: _of_file(options, columns))
             if _has_lines(options):
                 columns = ("text",)
         rows, count = iter(texts or ()), 0
-        names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
         with (PredictionWriter(
                 sys.stdout if options.output_file is None else options.output_file,
-                predictor.task.cell_names(predictor.config, False, names),
-                guard_formulas=not options.raw_cells)
+                _written(options, predictor, columns), guard_formulas=not options.raw_cells)
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 logits, count = predictor.logits(chunk), count + len(chunk)
                 if writer is not None:
-                    predictor.task.write_cells(writer, chunk, logits, predictor.config)
+                    first = None if kept is None else kept[count - len(chunk):count]
+                    predictor.task.write_cells(writer, chunk, logits, predictor.config,
+                                               first=first)
             if not count:
                 raise DataError("no text to classify; expected at least one line")
         if processes.first and options.output_file is not None:

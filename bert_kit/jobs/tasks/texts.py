@@ -476,13 +476,19 @@ class TextTask(Task[Part]):
             self.write_cells(writer, texts, logits, config, labels)
 
     def write_cells(self, writer: PredictionWriter, texts: Sequence[Any], logits: Tensor,
-                    config: BertConfig, labels: Any = None) -> None:
-        """Write the answers to texts, so many at a time that their cells fit into memory."""
+                    config: BertConfig, labels: Any = None,
+                    first: Sequence[Sequence[Cell]] | None = None) -> None:
+        """Write the answers to texts, so many at a time that their cells fit into memory.
+
+        `first` are cells of each row to write before them.
+        """
         step = max(1, CELLS_AT_ONCE // config.num_labels)
         for start in range(0, len(texts), step):
             part = slice(start, start + step)
-            writer.write(self.cells(texts[part], logits[part], config,
-                                    None if labels is None else labels[part]))
+            cells = self.cells(texts[part], logits[part], config,
+                               None if labels is None else labels[part])
+            writer.write(cells if first is None else [
+                [*own, *row] for own, row in zip(first[part], cells, strict=True)])
 
     def draw_confidence(self, path: Path, logits: Tensor, labels: Any) -> None:
         """Draw the probabilities of right answers and of wrong ones."""
