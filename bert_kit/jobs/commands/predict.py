@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bert_kit.checks import unique
-from bert_kit.data import OtherCells, read_table, stream_texts
+from bert_kit.data import OtherCells, column_names, read_table, stream_texts
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import Needs, option, with_defaults
@@ -107,6 +107,11 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
         others = None if options.keep_columns is None else OtherCells(options.keep_columns)
         table = read_table(path, one_or_two(columns), others, **reading)
         texts, kept = table.texts, table.labels if others else None
+        names = options.columns or column_names(path, options.delimiter, options.encoding)
+        left_out = [name for name in names if name and name not in columns]
+        if left_out and others is None:
+            warn(f"{path}: columns left out: {', '.join(left_out):.200} (--keep_columns "
+                 "keeps them)")
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
