@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from bert_kit.checks import unique
 from bert_kit.data import OtherCells, column_names, read_table, stream_texts
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
 from bert_kit.jobs.options.declare import Needs, option, with_defaults
 from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
@@ -107,11 +107,8 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
         others = None if options.keep_columns is None else OtherCells(options.keep_columns)
         table = read_table(path, one_or_two(columns), others, **reading)
         texts, kept = table.texts, table.labels if others else None
-        names = options.columns or column_names(path, options.delimiter, options.encoding)
-        left_out = [name for name in names if name and name not in columns]
-        if left_out and others is None:
-            warn(f"{path}: columns left out: {', '.join(left_out):.200} (--keep_columns "
-                 "keeps them)")
+        if others is None:
+            warn(_left_out(options, columns))
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
@@ -120,6 +117,16 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
                           "expected a table with both (or its --text_column, for one in a .txt)")
     warn(reading_notes(reading))
     return texts, kept
+
+
+def _left_out(options: PredictOptions, columns: tuple[str, ...]) -> str:
+    """Return a line on the columns of a table that nobody asked for, "" for none."""
+    names = list(options.columns or ())
+    with contextlib.suppress(BertKitError):  # the rows could be read, if not by these rules
+        names = names or column_names(str(options.data_file), options.delimiter, options.encoding)
+    others = ", ".join(name for name in names if name and name not in columns)
+    return (f"{options.data_file}: columns left out: {others:.200} (--keep_columns keeps them)"
+            if others else "")
 
 
 def _written(options: PredictOptions, predictor: Predictor,
