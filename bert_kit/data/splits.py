@@ -106,7 +106,7 @@ def stratified_folds(labels: Sequence[int] | np.ndarray | Tensor, folds: int = 7
     Examples
     --------
     >>> stratified_folds([0, 0, 0, 1, 1], 2, groups=["a", "b", "a", "c", "d"]).tolist()
-    [1, 0, 1, 0, 1]
+    [0, 1, 0, 0, 1]
     """
     labels = np.asarray(labels)
     if groups is not None:

@@ -1,4 +1,4 @@
-"""How many wrong labels does `evaluate --labels` find? A tenth of the labels are replaced at random.
+"""How many wrong labels does `evaluate --labels` find, of those that were put in at random?
 
     python examples/benchmarks/suspect_labels.py --model MINILM --data trec6 tweet_emotion
 

@@ -25,10 +25,14 @@ def planted(rows=240, wrong=24, classes=3, width=5, seed=0):
 def test_probabilities_are_those_of_cross_validation():
     vectors, labels, _ = planted()
     folds = stratified_folds(labels, 5, seed=3)
-    want = cross_val_predict(LogisticRegression(C=10, max_iter=1_000), vectors, labels,
+    scale = np.sqrt(np.mean([np.dot(row, row) for row in vectors - vectors.mean(0)]))
+    want = cross_val_predict(LogisticRegression(C=1, max_iter=1_000),
+                             (vectors - vectors.mean(0)) / scale, labels,
                              cv=PredefinedSplit(folds), method="predict_proba")
     found = unseen_probabilities(vectors, labels, folds)
     np.testing.assert_allclose(found, want, atol=1e-9)
+    np.testing.assert_allclose(unseen_probabilities(7 * vectors + 3, labels, folds), found,
+                               atol=1e-5)  # the length of vectors says nothing
     np.testing.assert_array_equal(unseen_probabilities(vectors, labels.tolist(), folds), found)
 
 
@@ -93,6 +97,6 @@ def test_the_table_names_the_place_both_classes_and_the_text():
     ranked = rank_labels(np.array([[0.75, 0.25], [np.nan, 1.0]]), [1, 0])
     head, first, second = format_suspects(ranked, ["one\ntext", "two"], ["ham", "spam"],
                                           [17, 4]).splitlines()
-    assert head.split() == "line given probable most likely probable text".split()
+    assert " ".join(head.split()) == "line given probable most likely probable text"
     assert first.split() == ["17", "spam", "0.2500", "ham", "0.7500", "one", "text"]
     assert second.split() == ["4", "ham", "spam", "1.0000", "two"]

@@ -10,9 +10,9 @@ from bert_kit.jobs.tasks.classes import ClassTask
 
 RESULTS = {"task": "classification", "model": "google/bert_uncased_L-2_H-128_A-2",
            "parameters": 1_000, "classifier": "standard", "steps": 3, "seconds": 1.0,
-           "classes": ["no: really", 'a "quoted" one', "two\nlines"], "rows": {"train": 8, "test": 2},
-           "baselines": {}, "test": {"accuracy": 0.91239, "f1_macro": 0.5,
-                                     "matthews_correlation": float("nan")}}
+           "classes": ["no: really", 'a "quoted" one', "two\nlines"],
+           "rows": {"train": 8, "test": 2}, "baselines": {},
+           "test": {"accuracy": 0.91239, "f1_macro": 0.5, "matthews_correlation": float("nan")}}
 
 
 def card(folder, model_type="bert", **changes):

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
-from tiny_jobs import table, tiny_bert
+from tiny_jobs import WORDS, tiny_bert
 from tiny_tasks import training_of
 
 from bert_kit.data import read_table
@@ -13,7 +13,7 @@ from bert_kit.errors import BertKitError
 from bert_kit.jobs.commands.evaluate import EvaluateOptions, run
 from bert_kit.jobs.train import train
 
-WRONG = range(0, 120, 12)
+WRONG = range(0, 120, 11)
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,10 @@ def bert(tmp_path_factory):
 
 
 def write_rows(path, header=("text", "category")):
-    """Write a table of which every twelfth row has another class; return its texts and classes."""
-    texts, labels = table(120)
-    kinds = sorted(set(labels))
-    labels = [kinds[(kinds.index(label) + 1) % 3] if row in WRONG else label
-              for row, label in enumerate(labels)]
+    """Write a table of which every eleventh row has another class; return its texts and classes."""
+    kinds, other = sorted(WORDS), ["the", "a", "thing", "of", "old", "new", "very", "small"]
+    texts = [f"{WORDS[kinds[row % 3]][row // 3 % 4]} {other[row % 8]} {row}" for row in range(120)]
+    labels = [kinds[(row + (row in WRONG)) % 3] for row in range(120)]
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *zip(texts, labels)])
     return texts, labels
@@ -55,7 +54,7 @@ def test_wrong_labels_stand_first_and_the_file_is_one_to_train_on(bert, tmp_path
     assert all((row["text"], row["category"]) == (texts[line - 2], labels[line - 2])
                for row, line in zip(rows, lines))
     assert average_precision_score([line - 2 in WRONG for line in lines],
-                                   -np.arange(120)) > 0.5  # chance is a twelfth
+                                   -np.arange(120)) > 0.5  # chance is .09
     assert found["doubted"] == sum(row["most_likely"] != row["category"] for row in rows)
     assert f"{found['doubted']} of 120 rows have another class" in out
     assert rows[0]["text"][:20] in out and "suspects.csv: all rows" in out
@@ -80,9 +79,15 @@ def test_a_run_is_checked_by_the_weights_that_it_began_with(bert, tmp_path, caps
                     label_column="kind", folds=4, output_dir=tmp_path / "alone", verbosity=0)
     rows = rows_of(tmp_path / "run" / "evaluation" / "suspects.csv")
     assert rows == rows_of(alone["file"]) and "question" in rows[0] and "kind" in rows[0]
-    (tmp_path / "rows.csv").write_text("question,kind\na,b\nc,d\n")
-    with pytest.raises(BertKitError, match="hold other rows than it was trained with"):
-        checked(tmp_path / "run")
+    text = (tmp_path / "rows.csv").read_text("utf-8")
+    (tmp_path / "rows.csv").write_text(text.replace("the", "another"), "utf-8")
+    (tmp_path / "run" / "evaluation" / "suspects.csv").unlink()
+    for stored, message in ((True, "made for other data"), (False, "hold other rows than it was")):
+        if not stored:
+            (tmp_path / "run" / "split.json").unlink()
+        with pytest.raises(BertKitError, match=message):
+            checked(tmp_path / "run")
+    assert not (tmp_path / "run" / "evaluation" / "suspects.csv").exists()
 
 
 def test_what_has_no_honest_vectors_or_no_classes_is_one_line(bert, tmp_path):

@@ -109,8 +109,9 @@ class OtherCells:
 
 
 def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
-               label_column: str | AnyKind | OtherCells | None = "category", delimiter: str | None = None,
-               encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
+               label_column: str | AnyKind | OtherCells | None = "category",
+               delimiter: str | None = None, encoding: str = "utf-8-sig",
+               field_limit: int = FIELD_LIMIT, *,
                quotes: bool | None = None, columns: Sequence[str] | None = None,
                bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.

@@ -134,8 +134,8 @@ def check_labels(folder: Path, output: Path, options: Any,
         names = {classes[row["label"]] for row in ranked if row["probability"] is None}
         options.say(f"note      {unknown:,} rows stand last, with a class that no other text has: "
                     f"{', '.join(sorted(names)):.200}")
-    options.say(f"saved in {output / SUSPECTS}: all rows, those to look at first on top; correct the "
-                f"column {label} there and train on it")
+    options.say(f"saved in {output / SUSPECTS}: all rows, those to look at first on top; correct "
+                f"the column {label} there and train on it")
     return {"model": str(place), "data_file": str(table.path), "rows": len(labels),
             "doubted": doubted, "unknown": unknown, "seconds": seconds,
             "file": str(output / SUSPECTS)}

@@ -102,9 +102,11 @@ def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
     if re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", start, re.ASCII) and not Path(start).exists():
         about["base_model"] = start
     about["tags"] = list(dict.fromkeys(["bert", "bert_kit", *([task] if task else [])]))
-    part = next((part for part in ("test", "validation") if results.get(part)), None)
-    found = [{"type": HUB_METRICS.get(key, key), "name": heading, "value": round(float(results[part][key]), 4)}
-             for key, heading, *_ in columns if part and is_number(results[part].get(key))]
+    part = "test" if results.get("test") else "validation"
+    scores = results.get(part) or {}
+    found = [{"type": HUB_METRICS.get(key, key), "name": heading,
+              "value": round(float(scores[key]), 4)}
+             for key, heading, *_ in columns if is_number(scores.get(key))]
     if not found:
         return about
     about["metrics"] = list(dict.fromkeys(score["type"] for score in found))
