@@ -111,9 +111,9 @@ class OtherCells:
 def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
                label_column: str | AnyKind | OtherCells | None = "category",
                delimiter: str | None = None, encoding: str = "utf-8-sig",
-               field_limit: int = FIELD_LIMIT, *,
-               quotes: bool | None = None, columns: Sequence[str] | None = None,
-               bad_rows: list[str] | None = None, notes: list[str] | None = None) -> Table:
+               field_limit: int = FIELD_LIMIT, *, quotes: bool | None = None,
+               columns: Sequence[str] | None = None, bad_rows: list[str] | None = None,
+               notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
@@ -123,8 +123,7 @@ def read_table(path: str | Path, text_column: str | Sequence[str] = "text",
         Otherwise CSV, quoted by the usual rules (RFC 4180). A relative path that does not exist is
         looked up in $DATADIR too. Excel's first line `sep=;` is followed.
     text_column
-        Header name, or key of the objects; two of them for pairs of texts. Other columns are
-        ignored.
+        Header name, or key of the objects; two of them for pairs of texts.
     label_column
         A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`; or
         `OtherCells`. With None only the texts are read.

@@ -121,7 +121,8 @@ def check_labels(folder: Path, output: Path, options: Any,
     place, encoder = unseen_encoder(folder, options.device, options.download)
     options.say(f"labels    {len(labels):,} rows of {table.path}, {len(classes)} classes; vectors "
                 f"of {place}, {options.folds} folds")
-    ranked = rank_labels(unseen_probabilities(encoder.encode(table.texts), labels, folds), labels)
+    rows: Any = table.texts  # or pairs
+    ranked = rank_labels(unseen_probabilities(encoder.encode(rows), labels, folds), labels)
     seconds = time.perf_counter() - started
     _write(output / SUSPECTS, table, ranked, classes, (*texts, label))
     unknown = sum(row["probability"] is None for row in ranked)
@@ -146,7 +147,7 @@ def _read(options: Any, trained: ClassOptions | None) -> tuple[Table, tuple[str,
     given = {name: getattr(options, name) for name in ("text_column", "label_column")
              if getattr(options, name) is not None}
     columns = (trained or ClassOptions()).replace(**given)
-    label, = columns.label_column or ()
+    label = (columns.label_column or ("category",))[0]
     if options.data_file is not None:
         path, reading = options.data_file, options.reading()
     elif trained is None:
@@ -168,11 +169,11 @@ def _write(path: Path, table: Table, ranked: Sequence[dict[str, Any]], classes: 
     with PredictionWriter(path, ["line", *columns, "most_likely", "probability",
                                  "probability_of_most_likely"]) as writer:
         lines = table.lines or range(len(table.texts))
-        writer.write([[lines[row["row"]], *_cells(table.texts[row["row"]]), classes[row["label"]],
-                       classes[row["prediction"]],
-                       "" if row["probability"] is None else round(row["probability"], DIGITS),
-                       round(row["confidence"], DIGITS)] for row in ranked])
+        for row in ranked:
+            text, given = table.texts[row["row"]], row["probability"]
+            writer.write([[lines[row["row"]], *([text] if isinstance(text, str) else text),
+                           classes[row["label"]], classes[row["prediction"]],
+                           "" if given is None else round(given, DIGITS),
+                           round(row["confidence"], DIGITS)]])
 
 
-def _cells(text: Any) -> Sequence[str]:
-    return [text] if isinstance(text, str) else text
