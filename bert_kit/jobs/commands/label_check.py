@@ -171,9 +171,8 @@ def _write(path: Path, table: Table, ranked: Sequence[dict[str, Any]], classes: 
         lines = table.lines or range(len(table.texts))
         for row in ranked:
             text, given = table.texts[row["row"]], row["probability"]
-            writer.write([[lines[row["row"]], *([text] if isinstance(text, str) else text),
-                           classes[row["label"]], classes[row["prediction"]],
+            texts: Any = [text] if isinstance(text, str) else text
+            writer.write([[lines[row["row"]], *texts, classes[row["label"]],
+                           classes[row["prediction"]],
                            "" if given is None else round(given, DIGITS),
                            round(row["confidence"], DIGITS)]])
-
-

@@ -107,8 +107,6 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
         others = None if options.keep_columns is None else OtherCells(options.keep_columns)
         table = read_table(path, one_or_two(columns), others, **reading)
         texts, kept = table.texts, table.labels if others else None
-        if others is None:
-            warn(_left_out(options, columns))
     elif len(columns) == 1:
         texts = [*stream_texts(path, **reading)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
@@ -121,6 +119,8 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
 
 def _left_out(options: PredictOptions, columns: tuple[str, ...]) -> str:
     """Return a line on the columns of a table that nobody asked for, "" for none."""
+    if options.data_file in (None, "-") or _has_lines(options) or options.keep_columns:
+        return ""
     names = list(options.columns or ())
     with contextlib.suppress(BertKitError):  # the rows could be read, if not by these rules
         names = names or column_names(str(options.data_file), options.delimiter, options.encoding)
@@ -180,6 +180,8 @@ def run(options: PredictOptions) -> int:
                                                first=first)
             if not count:
                 raise DataError("no text to classify; expected at least one line")
+        if processes.first:
+            warn(_left_out(options, columns))
         if processes.first and options.output_file is not None:
             show(f"{count:,} rows: {options.output_file}")
         return count if processes.first else 0
