@@ -133,7 +133,7 @@ def check_labels(folder: Path, output: Path, options: Any,
                 f"{seconds:.1f} s, {1_000 * seconds / len(labels):.1f} s a thousand rows")
     if unknown:
         names = {classes[row["label"]] for row in ranked if row["probability"] is None}
-        options.say(f"note      {unknown:,} rows stand last, with a class that no other text has: "
+        options.say(f"note      last come the rows whose class no other text has ({unknown:,}): "
                     f"{', '.join(sorted(names)):.200}")
     options.say(f"saved in {output / SUSPECTS}: all rows, those to look at first on top; correct "
                 f"the column {label} there and train on it")
@@ -171,8 +171,7 @@ def _write(path: Path, table: Table, ranked: Sequence[dict[str, Any]], classes: 
         lines = table.lines or range(len(table.texts))
         for row in ranked:
             text, given = table.texts[row["row"]], row["probability"]
-            texts: Any = [text] if isinstance(text, str) else text
-            writer.write([[lines[row["row"]], *texts, classes[row["label"]],
-                           classes[row["prediction"]],
+            writer.write([[lines[row["row"]], *([text] if isinstance(text, str) else text),
+                           *(classes[int(row[name])] for name in ("label", "prediction")),
                            "" if given is None else round(given, DIGITS),
                            round(row["confidence"], DIGITS)]])
