@@ -170,7 +170,8 @@ def _write(path: Path, table: Table, ranked: Sequence[dict[str, Any]], classes: 
                                  "probability_of_most_likely"]) as writer:
         lines = table.lines or range(len(table.texts))
         for row in ranked:
-            text, given = table.texts[row["row"]], row["probability"]
+            text: Any = table.texts[row["row"]]
+            given = row["probability"]
             writer.write([[lines[row["row"]], *([text] if isinstance(text, str) else text),
                            *(classes[int(row[name])] for name in ("label", "prediction")),
                            "" if given is None else round(given, DIGITS),
