@@ -17,7 +17,7 @@ ABOUT = ("architectures", "problem_type", "sentence_transformers",
 
 # Keys of what the kit does not do, and the only values with which they ask for nothing else.
 ONLY: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert",),
+    "model_type": ("bert", "bert_kit"),  # the latter under a head that only the kit has
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),

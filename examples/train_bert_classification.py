@@ -17,14 +17,16 @@ from pathlib import Path
 import pretrain_mlm
 import torch
 
-from bert_kit import (BERTForSequenceClassification, BertKitError, ClassificationDataset, Trainer,
-                      TrainingArguments, compute_classification_loss, create_model_config,
+from bert_kit import (BERTForSequenceClassification, BertKitError, ClassificationDataset, Predictor,
+                      Trainer, TrainingArguments, compute_classification_loss, create_model_config,
                       evaluate_classification_metrics, get_tokenizer, load_pretrained,
                       save_pretrained, train_tokenizer)
 from bert_kit.data import (first_of_each_class, library_task, make_loader, read_table,
                            stratified_split)
 from bert_kit.evaluation import (classification_metrics, format_per_class, majority_baseline,
-                                 not_above, predict_logits, same_answers, tfidf_baseline)
+                                 not_above, predict_logits, same_answers, tfidf_baseline,
+                                 vector_baseline)
+from bert_kit.evaluation.trust.baselines import FROZEN_VECTORS
 from bert_kit.files import numbered_folder
 from bert_kit.model import CLASSIFIERS
 from bert_kit.training import best_precision, check_new_run
@@ -131,18 +133,22 @@ def main(args):
             max_position_embeddings=args.max_length))
     model.to(device)
     max_length = min(args.max_length, model.config.max_position_embeddings)
+    train_rows = ClassificationDataset(train_texts, train_labels, tokenizer, max_length)
+    test_rows = ClassificationDataset(test_texts, test_labels, tokenizer, max_length)
+    beaten = {"majority class": {"accuracy": majority}, "TF-IDF + regression": tfidf}
+    if args.weights is not None:  # what the weights know before this training
+        encoder = Predictor(model, tokenizer, device)
+        guesses = vector_baseline(encoder.vectors(train_rows), train_labels,
+                                  encoder.vectors(test_rows))
+        beaten[FROZEN_VECTORS] = classification_metrics(guesses, test_labels, len(classes))
     print(f"model        {sum(p.numel() for p in model.parameters()):,} parameters, "
           f"{tokenizer.vocab_size:,} pieces, "
           + (f"weights from {args.weights}" if args.weights else "random weights"))
     print(f"expect       a loss of about ln C = {math.log(len(classes)):.2f} at the start")
 
     # 4. Batches.
-    train_loader = make_loader(
-        ClassificationDataset(train_texts, train_labels, tokenizer, max_length),
-        args.batch_size, seed=args.seed, group_by_length=True)
-    test_loader = make_loader(
-        ClassificationDataset(test_texts, test_labels, tokenizer, max_length),
-        args.batch_size, shuffle=False)
+    train_loader = make_loader(train_rows, args.batch_size, seed=args.seed, group_by_length=True)
+    test_loader = make_loader(test_rows, args.batch_size, shuffle=False)
 
     # 5. Training.
     rate = RATE * (256 / model.config.hidden_size)**2 if args.weights else RATE
@@ -160,11 +166,12 @@ def main(args):
     # 6. The score, once, beside the baselines.
     metrics = evaluate_classification_metrics(model, test_loader, device, len(classes))
     print(f"\n{format_per_class(metrics, classes)}")
-    print(f"\n{'':24}accuracy  macro F1\n{'majority class':24}{majority:8.3f}")
-    for name, scores in (("TF-IDF + regression", tfidf), ("BERT", metrics)):
-        print(f"{name:24}{scores['accuracy']:8.3f}{scores['f1_macro']:10.3f}")
+    width = max(map(len, beaten)) + 2
+    print(f"\n{'':{width}}accuracy  macro F1")
+    for name, scores in {**beaten, "BERT": metrics}.items():
+        macro = f"{scores['f1_macro']:10.3f}" if "f1_macro" in scores else ""
+        print(f"{name:{width}}{scores['accuracy']:8.3f}{macro}")
     logits, _ = predict_logits(model, test_loader, device)
-    beaten = {"the majority class": {"accuracy": majority}, "TF-IDF": tfidf}
     findings = [*not_above(metrics, beaten, ["accuracy"], lambda name: True),
                 *same_answers(logits.argmax(1).tolist(), test_labels, "test rows")]
     print("\nverdict    " + ("; ".join(finding.says for finding in findings)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Number as Number, OneClass as OneClass)
     from bert_kit.data.parts import (
         LabelledParts as LabelledParts, Part as Part, find_parts as find_parts, limit as limit,
-        parts_from_lists as parts_from_lists, read_parts as read_parts)
+        parts_from_lists as parts_from_lists, read_parts as read_parts, text_key as text_key)
     from bert_kit.data.read.bad_rows import BadRow as BadRow
     from bert_kit.data.read.conll import (
         TaggedSentences as TaggedSentences, read_conll as read_conll)
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from bert_kit.data.read.spans import read_tagged as read_tagged
     from bert_kit.data.read.squad import Question as Question, read_squad as read_squad
     from bert_kit.data.read.tables import (
-        Reading as Reading, Table as Table, column_names as column_names, known_rows as known_rows,
+        OtherCells as OtherCells, Reading as Reading, Table as Table, column_names as column_names,
+        known_rows as known_rows,
         read_table as read_table, stream_texts as stream_texts)
     from bert_kit.data.read.text_lines import find_data as find_data
     from bert_kit.data.read.tool_labels import (

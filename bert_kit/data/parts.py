@@ -343,16 +343,16 @@ def _fingerprint(tables: Mapping[str, Table], kind: AnyKind) -> str:
 
 def _in_train_too(train: Part, test: Part | None) -> int:
     """Count the test texts that the training part holds too."""
-    keys = [_key(text) for text in test.texts] if test else []
+    keys = [text_key(text) for text in test.texts] if test else []
     tested = set(keys)
-    shared = {key for key in map(_key, train.texts) if key in tested} if keys else set()
+    shared = {key for key in map(text_key, train.texts) if key in tested} if keys else set()
     return sum(key in shared for key in keys)
 
 
-def _key(text: Text) -> Hashable:
+def text_key(text: Text) -> Hashable:
     """Return a number that texts share when they differ in case, spaces and marks only."""
     if not isinstance(text, str):
-        return hash(tuple(map(_key, text)))
+        return hash(tuple(map(text_key, text)))
     return hash(_NOT_ALPHANUMERIC.sub("", text.casefold()) or text)  # "!" and "?" stay different
 
 

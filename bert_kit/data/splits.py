@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bert_kit.checks import share as check_share, whole
+from bert_kit.checks import same_length, share as check_share, whole
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json, write_text
 
@@ -85,19 +85,39 @@ def stratified_split(labels: Iterable[Any], ratios: Iterable[float] = (0.8, 0.1,
 
 
 def stratified_folds(labels: Sequence[int] | np.ndarray | Tensor, folds: int = 7,
-                     seed: int = 0) -> np.ndarray:
+                     seed: int = 0, groups: Sequence[Hashable] | None = None) -> np.ndarray:
     """Return the fold (N,) of each row, from 0; folds are of one size, and so are their classes.
 
     Sizes differ by at most one row, in total and within each class.
+
+    Parameters
+    ----------
+    groups
+        The group of each row (N,), as of equal texts. A group stands in one fold, as a row of the
+        class of its first row would; then it is groups of which each fold has as many.
 
     Raises
     ------
     ConfigError
         If there are fewer than 2 folds.
     DataError
-        If there are fewer rows than folds.
+        If there are fewer rows, or groups, than folds.
+
+    Examples
+    --------
+    >>> stratified_folds([0, 0, 0, 1, 1], 2, groups=["a", "b", "a", "c", "d"]).tolist()
+    [0, 1, 0, 0, 1]
     """
     labels = np.asarray(labels)
+    if groups is not None:
+        same_length(labels=labels, groups=groups)
+        number: dict[Hashable, int] = {}
+        of = np.array([number.setdefault(group, len(number)) for group in groups], dtype=np.int64)
+        first = np.unique(of, return_index=True)[1]
+        if len(first) < whole("folds", folds, 2):
+            raise DataError(f"{len(first)} groups of rows for {folds} folds; expected at least one "
+                            "a fold")
+        return stratified_folds(labels[first], folds, seed)[of]
     if len(labels) < whole("folds", folds, 2):
         raise DataError(f"{len(labels)} rows for {folds} folds; expected at least one row a fold")
     mixed = np.random.default_rng(seed).permutation(len(labels))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.trust.baselines import (
         majority_baseline as majority_baseline, tfidf_baseline as tfidf_baseline,
         tfidf_label_probabilities as tfidf_label_probabilities, unigram_loss as unigram_loss,
-        vector_baseline as vector_baseline)
+        vector_baseline as vector_baseline,
+        vector_label_probabilities as vector_label_probabilities)
     from bert_kit.evaluation.trust.calibration import (
         brier_score as brier_score, confidence_coverage as confidence_coverage,
         expected_calibration_error as expected_calibration_error,
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
         scaled_losses as scaled_losses)
     from bert_kit.evaluation.scores.spans import (
         Answer as Answer, NBest as NBest, best_spans as best_spans)
+    from bert_kit.evaluation.trust.suspects import (
+        format_suspects as format_suspects, rank_labels as rank_labels,
+        unseen_probabilities as unseen_probabilities)
     from bert_kit.evaluation.scores.thresholds import (
         fit_thresholds as fit_thresholds, format_sweep as format_sweep,
         threshold_sweep as threshold_sweep, threshold_warning as threshold_warning)

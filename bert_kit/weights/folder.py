@@ -18,7 +18,8 @@ from bert_kit.errors import WeightsError
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
 from bert_kit.printing import spelled_out
-from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
+from bert_kit.weights.names import (hugging_face_name, is_published, standard_names,
+                                    to_hugging_face)
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
 
@@ -38,12 +39,16 @@ ARCHITECTURES = {
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
+OWN_TYPE = "bert_kit"  # the model_type of a folder with a head that only the kit has
 FREE = 2**24  # numbers that a model may have beyond its file: 64 MB
 ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
 
 def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
     """Save a model as a folder that this kit and the Hugging Face library read.
+
+    That library reads no more of a folder than its classes have: a head that it lacks it would fill
+    at random, and answer. Of such a model config.json has a `model_type` that it refuses.
 
     Each file is replaced atomically, and only the files named here; config.json comes last, so
     a new folder that has it is complete.
@@ -71,8 +76,9 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
     own, config = type(model).__name__, config_of(model)
-    # A head that the other library does not have keeps the kit's name.
-    about = {"architectures": [own if config.classifier else ARCHITECTURES.get(own, own)],
+    ours = bool(config.classifier) or not all(map(is_published, tensors))
+    about = {"architectures": [own if ours else ARCHITECTURES.get(own, own)],
+             **({"model_type": OWN_TYPE} if ours else {}),
              "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
              "tie_word_embeddings": True}
     values = {key: value for key, value in config.to_dict().items()

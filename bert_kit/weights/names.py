@@ -62,6 +62,17 @@ def _is_encoder(name: str) -> bool:
     return _pattern(name)[0] in _ENCODER_NAMES
 
 
+def is_published(name: str) -> bool:
+    """Say whether a tensor of a Hugging Face file is of BERT or a head that was published with it.
+
+    Examples
+    --------
+    >>> is_published("bert.pooler.dense.bias"), is_published("classifier.convolutions.0.weight")
+    (True, False)
+    """
+    return _is_encoder(name.removeprefix("bert.")) or name in _HEAD_NAMES
+
+
 def hugging_face_name(name: str) -> str:
     """Return the name that a Hugging Face file has for one of the kit's tensors.
 
@@ -219,7 +230,7 @@ def from_google(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
             path, leaf = [*path, leaf], "output_weights"
         module = re.sub(r"layer_(\d+)", r"layer.\1", ".".join(path))
         new = f"{_GOOGLE_HEADS.get(module, module)}.{_GOOGLE_LEAVES.get(leaf)}"
-        if not _is_encoder(new.removeprefix("bert.")) and new not in _HEAD_NAMES:
+        if not is_published(new):
             raise WeightsError(f"{name} is not a tensor of BERT")
         array = np.asarray(array)
         _put(result, new, torch.tensor(array.T if leaf == "kernel" else array))

@@ -3,10 +3,14 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 
 from bert_kit.errors import DataError
-from bert_kit.evaluation.trust.baselines import majority_baseline, tfidf_baseline
+from bert_kit.evaluation.trust.baselines import (majority_baseline, tfidf_baseline,
+                                                 vector_label_probabilities)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -24,6 +28,19 @@ def test_tfidf_learns_words():
     labels = ["good", "bad"] * 10
     assert tfidf_baseline(texts, labels, ["a bad day", "so good"]) == ["bad", "good"]
     assert tfidf_baseline(texts, labels, []) == []
+
+
+def test_labels_of_vectors_are_one_regression_each():
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(40, 3)), rng.integers(0, 2, (40, 4))
+    labels[:, 2], labels[:, 3] = 1, 0
+    found = vector_label_probabilities(vectors[:30], labels[:30], vectors[30:])
+    want = OneVsRestClassifier(LogisticRegression(C=10, max_iter=1_000)).fit(
+        vectors[:30], labels[:30, :2]).predict_proba(vectors[30:])
+    np.testing.assert_allclose(found, np.hstack([want, np.ones((10, 1)), np.zeros((10, 1))]),
+                               atol=1e-9)
+    with pytest.raises(DataError, match="30 train_vectors but 29"):
+        vector_label_probabilities(vectors[:30], labels[:29], vectors[30:])
 
 
 @pytest.mark.parametrize("texts, labels, message", [

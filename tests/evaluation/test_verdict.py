@@ -36,6 +36,9 @@ def with_interval(low, **scores):
     ({"loss": 6.4, "accuracy": 0.04}, {"token counts alone": {"loss": 6.3}},
      ["no better than token counts alone: loss 6.4000 against 6.3000"]),
     ({"loss": 6.2}, {"token counts alone": {"loss": 6.3}}, []),
+    ({"accuracy": 0.8}, {"frozen vectors + logistic regression": {"accuracy": 0.85}},
+     ["no better than frozen vectors + logistic regression: accuracy 0.8000 against 0.8500 (its "
+      "weights knew as much before the training)"]),
     ({"accuracy": float("nan")}, MAJORITY, []),  # nothing to compare
     ({"accuracy": 0.5}, {}, []),
 ])

@@ -271,7 +271,7 @@ def test_a_folder_whose_name_is_no_utf_8(models, tmp_path):
     (tmp_path / "train.txt").write_text("\n\n".join(["\n".join(lines)] * 12))
     train_tagger(models / "bert", train_file=tmp_path / "train.txt", output_dir=folder,
                  plots=False, **QUICK)
-    assert (folder / "README.md").read_text("utf-8").startswith("# caf \\*x\\*\n")
+    assert "---\n\n# caf \\*x\\*\n" in (folder / "README.md").read_text("utf-8")
     assert read_json(folder / "manifest.json")["settings"]["output_dir"] == str(folder)
     assert Tagger.load(folder, "cpu").tag(["the sun"])
     assert read_conll(folder / "validation_predictions.tsv").words

@@ -1,6 +1,8 @@
 """What every predictor does with rows and weights: order, the same bits, and nothing stale."""
 
 import copy
+import csv
+import json
 import pickle
 
 import numpy as np
@@ -13,6 +15,8 @@ from torch import nn
 from bert_kit import (BERTForSequenceClassification, BERTForTokenClassification, Predictor, Tagger,
                       load_pretrained)
 from bert_kit.data import BatchSampler
+from bert_kit.errors import BertKitError
+from bert_kit.jobs.commands.predict import PredictOptions, run
 from bert_kit.jobs.tasks import texts as texts_file
 
 TEXTS = make_texts(23, longest=20, seed=3)
@@ -155,3 +159,39 @@ def test_what_a_head_of_ones_own_is_told_later_counts(predictor):
 def test_a_predictor_can_be_copied_and_pickled_after_use(predictor, again):
     expected = predictor.logits(TEXTS)
     assert torch.equal(again(predictor).logits(TEXTS), expected)
+
+
+def test_columns_that_are_asked_for_are_written_before_the_answers(predictor, tmp_path, capsys):
+    predictor.save(tmp_path / "model")
+    rows = [("007", "ka to", "=1+1"), ("8,5", "mi", ""), ("x", "re su", "no")]
+    with open(tmp_path / "in.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("id", "text", "note"), *rows])
+
+    def predicted(**options):
+        return run(PredictOptions(model=tmp_path / "model", device="cpu", **options))
+
+    given = {"data_file": tmp_path / "in.csv", "output_file": tmp_path / "out.csv"}
+    predicted(**given)
+    assert "columns left out: id, note (--keep_columns keeps them)" in capsys.readouterr().err
+    with open(given["output_file"], newline="") as file:
+        plain = list(csv.reader(file))
+    predicted(**given, keep_columns=("note", "id"))
+    assert "id" not in capsys.readouterr().err
+    with open(given["output_file"], newline="") as file:
+        kept = list(csv.reader(file))
+    assert [row[2:] for row in kept] == plain
+    assert [row[:2] for row in kept] == [["note", "id"], ["'\\=1+1", "007"], ["", "8,5"],
+                                         ["no", "x"]]
+    (tmp_path / "in.jsonl").write_text('{"text": "ka", "id": 7, "tags": ["a"]}\n'
+                                       '{"text": "to", "id": null, "tags": true}\n')
+    predicted(data_file=tmp_path / "in.jsonl", output_file=tmp_path / "out.jsonl",
+              keep_columns=("id", "tags"))
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["tags"]) for row in told] == [(7, '["a"]'), (None, "true")]
+    for names, message in (("text", "'text', which holds texts"), ("ids", "no column 'ids'"),
+                           ("confidence", "'confidence', which is what a column of the answers"),
+                           (("id", "id"), "keep_columns has 'id' twice")):
+        with pytest.raises(BertKitError, match=message):
+            predicted(**given, keep_columns=names)
+    with pytest.raises(BertKitError, match="keep_columns is id, which changes nothing without"):
+        PredictOptions(model="x", text=("a",), keep_columns=("id",)).check_use()

@@ -65,6 +65,29 @@ def test_the_reference_opens_our_folder_completely(tmp_path, name, capsys):
     assert capsys.readouterr().out == "" and not again.training
 
 
+def test_a_head_that_only_the_kit_has_is_refused_by_the_reference(tmp_path, config):
+    """Else it would be filled at random, and the reference's pipeline would answer with it."""
+    transformers = pytest.importorskip("transformers")
+    ours = saved(tmp_path / "cnn", classifier={"type": "cnn"}, max_position_embeddings=40)
+    saved(tmp_path / "own", OwnHead)
+    for name in ("cnn", "own"):
+        with pytest.raises(ValueError, match="model type `bert_kit`"):
+            transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / name)
+        with pytest.raises(ValueError, match="model type `bert_kit`"):
+            transformers.pipeline("text-classification", model=str(tmp_path / name))
+    # The kit reads it, and what it wrote before; saved under a published head it is as before.
+    path = tmp_path / "cnn" / "config.json"
+    for model_type in ("bert_kit", "bert"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": model_type}))
+        again = load_pretrained(BERTForSequenceClassification, tmp_path / "cnn")
+        assert same(again.state_dict(), ours.state_dict())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "bert_kit"}))
+    save_pretrained(load_pretrained(BERTForSequenceClassification, tmp_path / "cnn",
+                                    classifier={}), tmp_path / "plain")
+    assert json.loads((tmp_path / "plain" / "config.json").read_text())["model_type"] == "bert"
+    transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain")
+
+
 def test_the_file_of_a_tied_model_has_the_reference_s_names(tmp_path):
     saved(tmp_path, BERTForPreTraining)
     names = set(read_safetensors(tmp_path / "model.safetensors"))

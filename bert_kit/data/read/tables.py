@@ -6,6 +6,7 @@ two rows, or a byte that became another letter, would only show up as a slightly
 
 import contextlib
 import itertools
+import json
 import re
 from array import array
 from collections import Counter
@@ -108,11 +109,31 @@ def row_name(source: Path | str | RowsInMemory, number: int) -> str:
             else f"row {number} of {source}")
 
 
+@dataclass(frozen=True)
+class OtherCells:
+    """Columns that are read in place of a label, to be kept beside what a model says of the text.
+
+    Examples
+    --------
+    >>> OtherCells(("id", "tags")).read("line 2", ["007", ["a", "b"]])
+    ('007', '["a", "b"]')
+    """
+
+    columns: tuple[str, ...]
+
+    def read(self, where: str, values: Sequence[object]) -> tuple[str | int | float | None, ...]:
+        """Return the cells of a row as they stand; lists, objects and true as JSON has them."""
+        return tuple(value if value is None or isinstance(value, str | int | float)
+                     and not isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
+                     for value in values)
+
+
 def read_table(path: Source, text_column: str | Sequence[str] = "text",
-               label_column: str | AnyKind | None = "category", delimiter: str | None = None,
-               encoding: str = "utf-8-sig", field_limit: int = FIELD_LIMIT, *,
-               quotes: bool | None = None, columns: Sequence[str] | None = None,
-               bad_rows: list[BadRow] | None = None, notes: list[str] | None = None) -> Table:
+               label_column: str | AnyKind | OtherCells | None = "category",
+               delimiter: str | None = None, encoding: str = "utf-8-sig",
+               field_limit: int = FIELD_LIMIT, *, quotes: bool | None = None,
+               columns: Sequence[str] | None = None, bad_rows: list[BadRow] | None = None,
+               notes: list[str] | None = None) -> Table:
     """Read the texts and labels of a CSV file, or of a file of JSON objects.
 
     Parameters
@@ -123,11 +144,10 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
         first line `sep=;`. A relative path that does not exist is looked up in $DATADIR too. Or
         rows in memory.
     text_column
-        Header name, or key of the objects; two of them for pairs of texts. Other columns are
-        ignored.
+        Header name, or key of the objects; two of them for pairs of texts.
     label_column
-        A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`. With None
-        only the texts are read.
+        A name for one class a row, or one of `LabelList`, `LabelColumns` and `Number`; or
+        `OtherCells`. With None only the texts are read.
     delimiter, encoding, quotes, columns, bad_rows, notes
         See `Reading`.
     field_limit

@@ -13,6 +13,8 @@ from bert_kit.checks import same_length
 from bert_kit.errors import DataError
 from bert_kit.evaluation.outputs import Batches
 
+FROZEN_VECTORS = "frozen vectors + logistic regression"  # the name of `vector_baseline` in results
+
 
 def majority_baseline(train_labels: Iterable[Any], test_labels: Iterable[Any]) -> float:
     """Return the accuracy on the test labels of always answering the commonest training label.
@@ -86,16 +88,33 @@ def tfidf_label_probabilities(train_texts: Iterable[str], train_labels: ArrayLik
     DataError
         If texts and labels do not match in number, or there is no word.
     """
-    from sklearn.linear_model import LogisticRegression
-
     texts, labels = list(train_texts), np.asarray(train_labels) == 1
     if labels.ndim != 2 or len(texts) != len(labels) or not len(texts):
         raise DataError(f"{len(texts)} training texts but labels of shape {labels.shape}; expected "
                         "a row of 0 and 1 a text")
-    result = np.tile(labels.mean(axis=0), (len(test_texts), 1))
     if not len(test_texts):
-        return result
+        return np.empty((0, labels.shape[1]))
     features, test_features = _tfidf(texts, test_texts)
+    return _label_by_label(features, labels, test_features)
+
+
+def vector_label_probabilities(train_vectors: np.ndarray, train_labels: ArrayLike,
+                               test_vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D), labels of 0 and 1 (N, C), vectors (M, D) -> probabilities (M, C).
+
+    A logistic regression a label, as `vector_baseline` has one for all classes. A label that all
+    training rows have, or none, keeps that share.
+    """
+    labels = np.asarray(train_labels) == 1
+    same_length(train_vectors=train_vectors, train_labels=labels)
+    return _label_by_label(train_vectors, labels, test_vectors)
+
+
+def _label_by_label(features: Any, labels: np.ndarray, test_features: Any) -> np.ndarray:
+    """Features of N and of M rows, labels (N, C) -> probabilities (M, C), each label by itself."""
+    from sklearn.linear_model import LogisticRegression
+
+    result = np.tile(labels.mean(axis=0), (test_features.shape[0], 1))
     for label, holds in enumerate(labels.T):
         if holds.any() and not holds.all():
             model = LogisticRegression(C=10, max_iter=1_000).fit(features, holds)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bert_kit.checks import is_number
+from bert_kit.evaluation.trust.baselines import FROZEN_VECTORS
 from bert_kit.evaluation.trust.resampling import wilson_interval
 
 FEW_ROWS = 100  # below, an accuracy of .5 is known to no more than about .1
@@ -85,9 +86,11 @@ def not_above(scores: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
         constant = baseline.get("matthews_correlation") == 0
         if low > 0 if constant and low is not None else above:
             continue
+        before = (f" (its weights knew {'nearly ' * above}as much before the training)"
+                  if name == FROZEN_VECTORS else "")
         found.append(Finding(
             "not_above_baseline", f"{'hardly' if above else 'no'} better than {name}: {key} "
-            f"{scores[key]:.4f} against {baseline[key]:.4f}",
+            f"{scores[key]:.4f} against {baseline[key]:.4f}{before}",
             not (above and count is not None and count < FEW_ROWS),
             ("weights", "optimizer", "steps", "rate", "labels")))
     return found

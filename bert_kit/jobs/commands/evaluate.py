@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from bert_kit.errors import ConfigError
 from bert_kit.files import read_json, write_json
+from bert_kit.jobs.commands.label_check import SUSPECTS, check_labels, classifier_options
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (FILES, OwnTaskOptions, SpanOptions,
                                           TableReadingOptions, UseOptions)
@@ -14,6 +15,7 @@ from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, setting_of,
                                        verdict_text)
+from bert_kit.jobs.tasks.classes import ClassTask
 from bert_kit.jobs.tasks.table import task_named, task_of_folder
 from bert_kit.jobs.tasks.texts import Predictor
 from bert_kit.lookup import find_folder
@@ -22,6 +24,7 @@ from bert_kit.training import Processes, choose_device, join_processes
 from bert_kit.weights import WEIGHT_FILES
 
 RUN_FILES = ("manifest.json", "training_args.json", *WEIGHT_FILES)  # a folder with one is a run's
+SCORES = Needs("scores (no labels)", lambda options: not options.labels)
 OF_FILES = Needs("a data_file", lambda options: options.data_file is not None)
 
 
@@ -31,12 +34,16 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptio
 
     title: ClassVar[str] = "data"
     examples = ("bert-kit evaluate --model runs/standard",
-                "bert-kit evaluate --model runs/tagger --data_file test.conll")
-    main = ("model", "data_file", "other", "output_dir", "folds")
+                "bert-kit evaluate --model runs/tagger --data_file test.conll",
+                "bert-kit evaluate --labels --model minilm --data_file rows.csv --output_dir check")
+    main = ("model", "data_file", "other", "output_dir", "labels")
 
     data_file: str | None = option(None, "labelled rows; the run's own test rows without it",
                                    "input_file")
-    other: str | None = option(None, "a second model to compare with on the same rows")
+    labels: bool = option(False, "list training rows whose class is probably wrong, by logistic "
+                          "regression on the vectors of the weights before training; no scores")
+    other: str | None = option(None, "a second model to compare with on the same rows",
+                               needs=SCORES)
     output_dir: str | None = option(None, "by default evaluation in the model's; no run's folder",
                                     "output_root")
     text_column: tuple[str, ...] | None = option(
@@ -45,13 +52,15 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptio
         None, "column with the label; by default as in training", needs=OF_FILES)
     word_column: int = option(0, "of tagged words, from 0", needs=OF_FILES)
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
-    folds: int = option(7, "parts to score the fixed model on", least=0)
-    mistakes: int = option(20, "most confident ones to show", least=0)
+    folds: int = option(7, "parts to score the fixed model on; of labels, each told by the others",
+                        least=0)
+    mistakes: int = option(20, "most confident ones to show; of labels, the least probable",
+                           least=0)
     seed: int = option(0, "of intervals and folds", least=0)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
-                              "answers stay the same")
+                              "answers stay the same", needs=SCORES)
     strict: bool = option(False, "end with exit code 3 where the model is no better than what has "
-                          "to be beaten")
+                          "to be beaten", needs=SCORES)
     plots: bool = option(True, "draw pictures where matplotlib is installed")
     verbosity: int = option(1, "0 warnings, 1 progress, 2 every detail", choices=(0, 1, 2))
 
@@ -74,7 +83,7 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
     dict
         Every score of the task; of classes and labels also `calibration_error` and
         `brier_score`, of classes `intervals`, `folds`, `coverage`, and `mcnemar` with another
-        model.
+        model. With `labels` what `check_labels` found.
 
     Raises
     ------
@@ -84,6 +93,9 @@ def run(options: EvaluateOptions, task: Task | None = None) -> dict[str, Any]:
     options.check_use()
     place = find_run(options.model, options.output_dir)
     folder = find_folder(place, (*WEIGHT_FILES, "modules.json"), options.download)
+    if options.labels:
+        with join_processes(choose_device(options.device)) as processes:
+            return processes.from_first(lambda: _check_labels(folder, options))
     task = task or (task_named(options.task) if options.task else task_of_folder(folder))
     output = output_folder(options.output_dir, folder)
     with join_processes(choose_device(options.device)) as processes:
@@ -138,20 +150,38 @@ def _rows(task: Task, predictor: Any, folder: Path, options: EvaluateOptions) ->
     """Return the rows to score: of the file, or the run's own test rows."""
     if options.data_file is not None:
         return task.read_to_score(options, predictor, folder)
+    return _own_rows(task, predictor.tokenizer, folder, options, "test")
+
+
+def _own_rows(task: Task, tokenizer: Any, folder: Path, options: EvaluateOptions,
+              name: str) -> Any:
+    """Return the part of a run's rows called `name`, from the files that its manifest names."""
     settings = _trained(task, folder)
-    files = ", ".join(one_line(path, 200) for name in FILES
-                      if isinstance(path := getattr(settings, name, None), str))
+    files = ", ".join(one_line(path, 200) for option_name in FILES
+                      if isinstance(path := getattr(settings, option_name, None), str))
     if files:  # a manifest may be anyone's
         options.say(f"rows      of {files}, as {folder / 'manifest.json'} says")
     with remove_split_on_error(folder):
         parts = TrainingJob(task, settings).read()
-        if parts.test is None:
-            raise ConfigError(f"{folder}: was trained without test rows; give a --data_file")
-        if files and task.fingerprint(parts, predictor.tokenizer) != read_json(
+        part = parts.present().get(name)
+        if part is None:
+            raise ConfigError(f"{folder}: was trained without {name} rows; give a --data_file")
+        if files and task.fingerprint(parts, tokenizer) != read_json(
                 folder / "manifest.json").get("data"):
             raise ConfigError(f"{folder}: {files} hold other rows than it was trained with; "
                               "give a --data_file")
-    return parts.test
+    return part
+
+
+def _check_labels(folder: Path, options: EvaluateOptions) -> dict[str, Any]:
+    """Do what `check_labels` does, for rows of a file or those that a run was trained with."""
+    trained = classifier_options(folder, options.task)
+    if trained is None and options.output_dir is None:
+        raise ConfigError(f"output_dir is missing; expected a folder for {SUSPECTS} ({folder} is "
+                          "no classifier's run)")
+    if trained is not None and options.data_file is None:
+        _own_rows(ClassTask(), None, folder, options, "train")  # or an error, if they changed
+    return check_labels(folder, output_folder(options.output_dir, folder), options, trained)
 
 
 def _trained(task: Task, folder: Path) -> Any:

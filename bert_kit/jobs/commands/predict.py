@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bert_kit.cells import FORBIDDEN
-from bert_kit.data import BadRow, read_table, stream_texts
+from bert_kit.checks import unique
+from bert_kit.data import BadRow, OtherCells, column_names, read_table, stream_texts
 from bert_kit.data.read.bad_rows import WRONG_BYTES, Refuser
 from bert_kit.data.read.text_lines import not_clean
-from bert_kit.errors import ConfigError, DataError
+from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.evaluation import PredictionWriter
-from bert_kit.jobs.options.declare import option, with_defaults
+from bert_kit.jobs.options.declare import Needs, option, with_defaults
 from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
                                           UseOptions, check_output)
 from bert_kit.jobs.run.folder import stored_run
@@ -55,6 +56,10 @@ class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingO
         None, "column with the texts, two for pairs; by default as in training")
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
+    keep_columns: tuple[str, ...] | None = option(
+        None, "columns of the table, as id, to write before each answer; others are left out",
+        needs=Needs("a data_file that is a table", lambda options: (
+            options.data_file not in (None, "-") and not _has_lines(options))))
     raw_cells: bool = option(False, "leave cells alone that a spreadsheet would run as formulas")
 
     def __post_init__(self) -> None:
@@ -105,13 +110,16 @@ def _has_lines(options: PredictOptions) -> bool:
         (options.delimiter, options.columns, options.text_column))
 
 
-def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]:
-    """Return the texts of a file, or its pairs of texts, and each row that cannot be used."""
-    path, reading = str(options.data_file), options.reading()
+def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequence[Any], Any]:
+    """Return the texts of a file, or its pairs, and each row that cannot be used; and the cells to
+    keep beside the texts."""
+    path, reading, kept = str(options.data_file), options.reading(), None
     bad = reading["bad_rows"]
     if not _has_lines(options):
-        table = read_table(path, one_or_two(columns), None, **reading)
+        others = None if options.keep_columns is None else OtherCells(options.keep_columns)
+        table = read_table(path, one_or_two(columns), others, **reading)
         rows = by_lines(table.lines or (), table.texts, bad)
+        kept = table.labels if others else None
     elif len(columns) == 1:
         rows = [*in_place(stream_texts(path, **reading), bad)]
         warn(f"{path}: read as a text a line (a table in a .txt has a --delimiter)")
@@ -119,22 +127,53 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> Sequence[Any]
         raise ConfigError(f"{path}: a text a line, but {options.model} was trained on pairs; "
                           "expected a table with both (or its --text_column, for one in a .txt)")
     tell_reading(reading, len(rows) - len(bad or ()), options)
-    return rows
+    return rows, kept
 
 
-def _answer(predictor: Predictor, writer: PredictionWriter | None, rows: Sequence[Any]) -> int:
-    """Write a line for each row, empty for one that cannot be used; return how many others."""
+def _answer(predictor: Predictor, writer: PredictionWriter | None, rows: Sequence[Any],
+            kept: Sequence[Any] | None) -> int:
+    """Write a line for each row, empty for one that cannot be used; return how many others.
+
+    `kept` are cells to write before each answer.
+    """
     texts = [row for row in rows if not isinstance(row, BadRow)]
     logits, done = predictor.logits(texts) if texts else None, 0
     for bad, group in itertools.groupby(rows, lambda row: isinstance(row, BadRow)):
         some = list(group)
+        part = slice(done, done + len(some))
         if writer is not None and bad:
             writer.write([[None] * len(writer.columns)] * len(some))
         elif writer is not None and logits is not None:
-            predictor.task.write_cells(writer, some, logits[done:done + len(some)],
-                                       predictor.config)
+            predictor.task.write_cells(writer, some, logits[part], predictor.config,
+                                       first=None if kept is None else kept[part])
         done += len(some) * (not bad)
     return len(texts)
+
+
+def _left_out(options: PredictOptions, columns: tuple[str, ...]) -> str:
+    """Return a line on the columns of a table that nobody asked for, "" for none."""
+    if options.data_file in (None, "-") or _has_lines(options) or options.keep_columns:
+        return ""
+    names = list(options.columns or ())
+    with contextlib.suppress(BertKitError):  # the rows could be read, if not by these rules
+        names = names or column_names(str(options.data_file), options.delimiter, options.encoding)
+    others = ", ".join(name for name in names if name and name not in columns)
+    return (f"{options.data_file}: columns left out: {others:.200} (--keep_columns keeps them)"
+            if others else "")
+
+
+def _written(options: PredictOptions, predictor: Predictor,
+             columns: tuple[str, ...]) -> list[str]:
+    """Return the columns to write; one that is kept must not be there already."""
+    names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
+    written = predictor.task.cell_names(predictor.config, False, names)
+    kept = unique("keep_columns", options.keep_columns or ())
+    for name in kept:
+        if name in columns or name in written:
+            what = ("holds texts, which are written anyway" if name in columns
+                    else "is what a column of the answers is called")
+            raise ConfigError(f"keep_columns names {name!r:.60}, which {what}; leave it out")
+    return [*kept, *written]
 
 
 def run(options: PredictOptions) -> int:
@@ -146,7 +185,7 @@ def run(options: PredictOptions) -> int:
         predictor = Predictor.load(options.model, options.device, options.download, processes,
                                    options.precision, options.calibrated)
         folder = find_folder(options.model, WEIGHT_FILES, options.download)
-        columns, texts = text_columns(folder, options.text_column), options.text
+        columns, texts, kept = text_columns(folder, options.text_column), options.text, None
         reading = options.row_reading() if options.data_file == "-" else {}
         if options.text is not None:
             texts = (options.text if options.text_b is None
@@ -158,18 +197,18 @@ def run(options: PredictOptions) -> int:
         elif options.data_file == "-":
             texts = in_place(_standard_input(**reading), reading["bad_rows"])
         else:
-            texts = processes.from_first(lambda: _of_file(options, columns))
+            _written(options, predictor, columns)  # or an error, before the file is read
+            texts, kept = processes.from_first(lambda: _of_file(options, columns))
             if _has_lines(options):
                 columns = ("text",)
         rows, count, answered = iter(texts or ()), 0, 0
-        names = ("text_a", "text_b") if len(columns) == 2 else ("text",)
         with (PredictionWriter(
                 sys.stdout if options.output_file is None else options.output_file,
-                predictor.task.cell_names(predictor.config, False, names),
-                guard_formulas=not options.raw_cells)
+                _written(options, predictor, columns), guard_formulas=not options.raw_cells)
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
-                answered += _answer(predictor, writer, chunk)
+                cells = None if kept is None else kept[answered:answered + len(chunk)]
+                answered += _answer(predictor, writer, chunk, cells)
                 count += len(chunk)
             if not answered:
                 found = Refuser("standard input", reading.get("bad_rows"))
@@ -177,6 +216,8 @@ def run(options: PredictOptions) -> int:
                                 + found.left_out())
         if processes.first and options.data_file == "-":
             tell_reading(reading, answered, options)
+        if processes.first:
+            warn(_left_out(options, columns))
         if processes.first and options.output_file is not None:
             silent = f", {count - answered:,} without an answer" * (count > answered)
             show(f"{count:,} rows{silent}: {options.output_file}")

@@ -1,14 +1,34 @@
-"""README.md of a run: the model card, with the measured numbers."""
+"""README.md of a run: the model card, with the measured numbers.
 
+Its head is the metadata that the Hugging Face hub reads, as
+https://github.com/huggingface/hub-docs/blob/main/modelcard.md has it: each value is written as
+JSON, which is YAML too.
+"""
+
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_kit import __version__
-from bert_kit.files import write_text
-from bert_kit.printing import Column, markdown, results_rows
+from bert_kit.checks import is_number
+from bert_kit.files import read_json, write_text
+from bert_kit.printing import Column, markdown, one_line, results_rows
+from bert_kit.weights.folder import OWN_TYPE
 
 SHOWN_CLASSES = 200
+# What the hub calls a task, and the library that opens a folder of it.
+HUB_TASKS = {"classification": "text-classification", "multi_label": "text-classification",
+             "regression": "text-classification", "tagging": "token-classification",
+             "answering": "question-answering", "similarity": "sentence-similarity",
+             "masked": "fill-mask"}
+HUB_METRICS = {"f1_macro": "f1", "f1_micro": "f1", "spearman": "spearmanr", "pearson": "pearsonr"}
+SHARE = """Upload the weights (model.safetensors), config.json, the files of the tokenizer,
+label_mapping.json, of a sentence encoder also modules.json and what it names, and this card, to
+which you add a license and the language. Leave the rest here: test_predictions.csv and its like
+hold the texts of your rows, manifest.json, training_args.json and results.json the names of your
+files, and checkpoint-*/ the state of the training."""
 
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],
@@ -26,11 +46,17 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     use
         The command line that uses the model.
     """
+    ours = read_json(folder / "config.json").get("model_type") == OWN_TYPE
     origin = markdown(results["model"]) if results["model"] else "random weights"
     head = f"{results['classifier']} head, " if "classifier" in results else ""
-    lines = [f"# {markdown(folder.resolve().name)}", "",
+    lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in
+                      _metadata(folder, results, columns, ours).items()), "---", "",
+             f"# {markdown(folder.resolve().name)}", "",
              f"A BERT ({head}{results['parameters']:,} parameters) that {what}, trained with "
              f"bert_kit {__version__} from {origin}.", ""]
+    if ours:
+        lines += ["It opens in bert_kit only: other libraries have no such head, and are told so "
+                  "by config.json.", ""]
     if classes := results.get("classes"):
         more = f" and {len(classes) - SHOWN_CLASSES:,} more" * (len(classes) > SHOWN_CLASSES)
         lines += [f"Output: {', '.join(map(markdown, classes[:SHOWN_CLASSES]))}{more}.", ""]
@@ -56,5 +82,36 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     lines += [f"Rows: {rows}. Training took {results['steps']:,} steps, "
               f"{results['seconds']:.0f} s.{scored}", "",
               "## Use", "", "```bash", f"python -m bert_kit {use}", "```", "",
-              "The settings are in manifest.json, all scores in results.json.", ""]
+              "The settings are in manifest.json, all scores in results.json.", "",
+              "## Share", "", SHARE, ""]
     write_text(folder / "README.md", "\n".join(lines))
+
+
+def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
+              ours: bool) -> dict[str, Any]:
+    """Return what the hub is to know of a run, in plain values.
+
+    The weights that it began with are named where they have a name: a folder is of this machine.
+    """
+    task, start = HUB_TASKS.get(str(results["task"])), str(results["model"] or "")
+    ours = ours or task is None
+    about: dict[str, Any] = {"library_name": "bert_kit" if ours else "sentence-transformers"
+                             if task == "sentence-similarity" else "transformers"}
+    if task is not None:
+        about["pipeline_tag"] = task
+    if re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", start, re.ASCII) and not Path(start).exists():
+        about["base_model"] = start
+    about["tags"] = list(dict.fromkeys(["bert", "bert_kit", *([task] if task else [])]))
+    part = "test" if results.get("test") else "validation"
+    scores = results.get(part) or {}
+    found = [{"type": HUB_METRICS.get(key, key), "name": heading,
+              "value": round(float(scores[key]), 4)}
+             for key, heading, *_ in columns if is_number(scores.get(key))]
+    if not found:
+        return about
+    about["metrics"] = list(dict.fromkeys(score["type"] for score in found))
+    about["model-index"] = [{"name": one_line(folder.resolve().name), "results": [{
+        "task": {"type": task or "other"},
+        "dataset": {"type": "unpublished", "name": f"the {part} rows of the training"},
+        "metrics": found}]}]
+    return about

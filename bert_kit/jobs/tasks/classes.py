@@ -20,6 +20,7 @@ from bert_kit.evaluation import (Finding, bootstrap_intervals, brier_score, clas
                                  plot_confusion_matrix, same_answers, tfidf_baseline,
                                  vector_baseline, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
+from bert_kit.evaluation.trust.baselines import FROZEN_VECTORS
 from bert_kit.jobs.options.declare import Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
@@ -31,9 +32,7 @@ from bert_kit.training import Loss, balanced_class_weights, classification_loss
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
 
-VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
 MOST_CLASSES = 1_000  # of a regression: its weights are classes times words, many times over
-MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 
 
 @dataclass(frozen=True)
@@ -117,17 +116,15 @@ class ClassTask(TextTask):
         yield "TF-IDF + logistic regression", {key: tfidf[key] for key, *_ in self.columns}
 
     def vector_baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
-        parts, options, predictor = training.parts, training.options, training.predictor
-        held_out = parts.present()[name]
-        if options.model is None or options.stride or len(held_out.labels) > MOST_VECTORS:
+        classes = len(training.predictor.classes)
+        found = self.frozen_vectors(training, name) if classes <= MOST_CLASSES else None
+        if found is None:
             return
-        few = self.subset(parts.train, VECTORS_TO_FIT, options.seed)
-        rows = self.dataset(few, "train", parts, predictor.tokenizer, options)
+        few, vectors, held_out = found
         labels: Any = few.labels
-        guesses = vector_baseline(predictor.vectors(rows), labels,
-                                  predictor.vectors(training.datasets[name]))
-        scores = classification_metrics(guesses, held_out.labels, len(predictor.classes))
-        yield "frozen vectors + logistic regression", {key: scores[key] for key, *_ in self.columns}
+        scores = classification_metrics(vector_baseline(vectors, labels, held_out),
+                                        training.parts.present()[name].labels, classes)
+        yield FROZEN_VECTORS, {key: scores[key] for key, *_ in self.columns}
 
     def _constant(self, labels: Any, held_out: Any, classes: int) -> Scores:
         """Return the scores of always answering the commonest of some labels."""

@@ -19,13 +19,14 @@ from bert_kit.evaluation import (Finding, brier_score, expected_calibration_erro
                                  multilabel_metrics, never_predicted, plot_threshold_sweep,
                                  predict_label_sets, same_answers,
                                  tfidf_label_probabilities, threshold_sweep, threshold_warning,
-                                 write_rows)
+                                 vector_label_probabilities, write_rows)
 from bert_kit.evaluation.prediction_files import Cell
+from bert_kit.evaluation.trust.baselines import FROZEN_VECTORS
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.calibration import calibrate
 from bert_kit.jobs.tasks.rows import joined
-from bert_kit.jobs.tasks.texts import Predictor, TextOptions, TextTask
+from bert_kit.jobs.tasks.texts import MOST_VECTORS, Predictor, TextOptions, TextTask
 from bert_kit.model import BERTForMultiLabel
 from bert_kit.training import (Loss, multi_label_loss, positive_weights, prior_logits,
                                set_output_bias)
@@ -171,6 +172,20 @@ class LabelTask(TextTask):
                      if chosen_on and np.any(chosen_on.labels) else TFIDF_THRESHOLD)
         yield "TF-IDF + logistic regression", self._headline(probabilities, held_out.labels,
                                                              threshold)
+
+    def vector_baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
+        found = self.frozen_vectors(training, name)
+        if found is None:
+            return
+        few, vectors, held_out = found
+        chosen_on, threshold = training.parts.validation, TFIDF_THRESHOLD
+        if chosen_on and np.any(chosen_on.labels) and len(chosen_on) <= MOST_VECTORS:
+            threshold = fit_thresholds(vector_label_probabilities(
+                vectors, few.labels, training.predictor.vectors(training.datasets["validation"])),
+                chosen_on.labels)
+        probabilities = vector_label_probabilities(vectors, few.labels, held_out)
+        yield FROZEN_VECTORS, self._headline(
+            probabilities, training.parts.present()[name].labels, threshold)
 
     def _headline(self, probabilities: np.ndarray, labels: Any, thresholds: Any) -> Scores:
         scores = multilabel_metrics(probabilities, labels, thresholds)

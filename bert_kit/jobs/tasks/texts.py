@@ -1,6 +1,7 @@
 """What the tasks on whole texts share: one class, any number of labels, or a number a text."""
 
 import inspect
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 HEADS = ("standard", "mlp", "bilstm", "attention", "cnn", "fourier_kan", "wavelet_kan")
 HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", "kernel_sizes",
                 "num_filters", "num_frequencies", "num_wavelets", "wavelet_type")
+VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
+MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
 CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
@@ -391,9 +394,27 @@ class TextTask(Task[Part]):
             return
         try:
             yield from self.text_baselines(training.parts, training.parts.present()[name])
-            yield from self.vector_baselines(training, name)
         except DataError as error:  # texts without words, for instance
             training.options.say(f"no TF-IDF baseline: {error}")
+        yield from self.vector_baselines(training, name)
+
+    def frozen_vectors(self, training: "Training",
+                       name: str) -> tuple[Part, np.ndarray, np.ndarray] | None:
+        """Return rows to fit a baseline on, their vectors, and those of the part called `name`.
+
+        The vectors are those of the weights before the training. None of random weights, whose
+        vectors know nothing, and where rows are windows or there are too many of them.
+        """
+        parts, options, predictor = training.parts, training.options, training.predictor
+        held_out, started = training.datasets[name], time.perf_counter()
+        if options.model is None or options.stride or len(held_out) > MOST_VECTORS:
+            return None
+        few = self.subset(parts.train, VECTORS_TO_FIT, options.seed)
+        rows = self.dataset(few, "train", parts, predictor.tokenizer, options)
+        vectors = predictor.vectors(rows), predictor.vectors(held_out)
+        options.say(f"baseline  frozen vectors of {len(few):,} of {len(parts.train):,} training "
+                    f"rows, {time.perf_counter() - started:.1f} s")
+        return few, *vectors
 
     # ---- what a finished run leaves
 
@@ -456,13 +477,19 @@ class TextTask(Task[Part]):
             self.write_cells(writer, texts, logits, config, labels)
 
     def write_cells(self, writer: PredictionWriter, texts: Sequence[Any], logits: Tensor,
-                    config: BertConfig, labels: Any = None) -> None:
-        """Write the answers to texts, so many at a time that their cells fit into memory."""
+                    config: BertConfig, labels: Any = None,
+                    first: Sequence[Sequence[Cell]] | None = None) -> None:
+        """Write the answers to texts, so many at a time that their cells fit into memory.
+
+        `first` are cells of each row to write before them.
+        """
         step = max(1, CELLS_AT_ONCE // config.num_labels)
         for start in range(0, len(texts), step):
             part = slice(start, start + step)
-            writer.write(self.cells(texts[part], logits[part], config,
-                                    None if labels is None else labels[part]))
+            cells = self.cells(texts[part], logits[part], config,
+                               None if labels is None else labels[part])
+            writer.write(cells if first is None else [
+                [*own, *row] for own, row in zip(first[part], cells, strict=True)])
 
     def draw_confidence(self, path: Path, logits: Tensor, labels: Any) -> None:
         """Draw the probabilities of right answers and of wrong ones."""
