@@ -13,7 +13,7 @@ from bert_kit.jobs import compare
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.train import FILES, train, with_rows
-from tiny_jobs import table, tiny_bert
+from tiny_jobs import table, tiny_bert, write_table
 from tiny_tasks import training_of
 
 
@@ -71,7 +71,7 @@ def test_every_task_reads_the_rows_that_it_reads_from_files(task, tmp_path, bert
 
 def test_a_job_leaves_the_same_bits_and_goes_on_with_the_same_rows_only(tmp_path, bert):
     given = {**training_of("classification", tmp_path, bert), "max_steps": 2, "baselines": False}
-    path = given.pop("data_file")
+    path = write_table(given.pop("data_file"), 30)
     columns = columns_of("classification", path)
     one, two = (bert_kit.train_classifier(**source, **given, output_dir=tmp_path / name)
                 for name, source in (("a", {"data_path": path}), ("b", {"data": columns})))

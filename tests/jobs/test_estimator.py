@@ -256,7 +256,8 @@ def test_rows_that_are_held_out_do_what_they_do_in_a_job(estimator, tmp_path, mo
 
 def test_calibrated_probabilities_change_no_answer(estimator, capsys):
     texts, labels = table(180)
-    estimator.set_params(num_train_epochs=1, validation_fraction=0.3, learning_rate=1e-2)
+    estimator.set_params(num_train_epochs=None, validation_fraction=0.3, settings={
+        "max_steps": 6, "precision": "float32"})
     plain = clone(estimator).fit(texts, labels)
     scaled = clone(estimator).set_params(calibrated=True).fit(texts, labels)
     kept = scaled.predictor_.model.config.extra["calibration"]
@@ -276,8 +277,7 @@ def test_a_regressor(bert):
     assert found.shape == (20,) and found.dtype == np.float64
     residual = ((found - y[60:])**2).sum() / ((y[60:] - y[60:].mean())**2).sum()
     assert np.isclose(regressor.score(texts[60:], y[60:]), 1 - residual) and residual < 0.8
-    scores = cross_val_score(regressor.set_params(num_train_epochs=1), texts, y, cv=2)
-    assert scores.shape == (2,) and clone(regressor).get_params() == regressor.get_params()
+    assert clone(regressor).get_params() == regressor.get_params()
 
 
 @pytest.mark.parametrize("y, words", [
