@@ -18,6 +18,7 @@ from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
 from bert_kit.printing import show
+from bert_kit.weights import SentenceLayout
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     query: tuple[str, ...] | None = option(None, "find the texts nearest to these",
                                            may_be_empty=True)
     pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
+    prompt: str | None = option(
+        None, "what stands before each query, or before each text where none is searched for, "
+        "instead of the prompt that the model's folder stores", may_be_empty=True)
+    document_prompt: str | None = option(
+        None, "what stands before each text that is searched, instead of the stored prompt",
+        may_be_empty=True, needs=Needs("a query, or pairs", lambda options: (
+            bool(options.query) or options.pairs)))
     vectors: str | None = option(None, "what output_file wrote before, to search in")
     top_k: int = option(10, "texts to find for a query", least=1,
                         needs=Needs("a query", lambda options: bool(options.query)))
@@ -52,11 +60,21 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
         if self.vectors is not None and not self.query:
             raise ConfigError("vectors are to be searched in; expected a query with them")
 
+    def with_prompts(self, layout: SentenceLayout) -> SentenceLayout:
+        """Return a layout with the prompts that are given instead of the stored ones."""
+        if self.output_file is not None:
+            return layout.with_prompts(document=self.prompt)
+        layout = layout.with_prompts(query=self.prompt, document=self.document_prompt)
+        if self.pairs and self.prompt is not None:  # rated ones are alike: neither is a query
+            layout = layout._replace(default_prompt="query")
+        return layout
+
 
 def run(options: EmbedOptions) -> str:
     """Do one of three things with the texts of a file; print and return what was done, as text."""
     encoder = SentenceEncoder(options.model, options.precision, options.device, options.pooling,
                               options.download)
+    encoder.layout = options.with_prompts(encoder.layout)
     rows = options.reading()
     if options.pairs:
         scores = evaluate_similarity(encoder, str(options.data_file), **rows)
@@ -95,6 +113,7 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
                text_column: str = "text", **reading: Unpack[Reading]) -> int:
     """Write the vectors of a file's texts as a .npy file (N, D), and return N.
 
+    The texts are documents, to be searched: before each stands the encoder's prompt for these.
     Beside it a .npy.json says of which texts and model they are; `search` looks there. Neither the
     texts nor the vectors are in memory all at once; nor need they be afterwards:
     ``numpy.load(output_file, mmap_mode="r")``.
@@ -125,7 +144,7 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
             "descr": np.dtype(np.float32).str, "fortran_order": False,
             "shape": (count, encoder.dimension)})
         for chunk in chunks_of(texts(**reading)):
-            encoder.encode(chunk).tofile(file)
+            encoder.encode_document(chunk).tofile(file)
         origin_file(output_file).unlink(missing_ok=True)  # it is about what stood here before
     write_json(origin_file(output_file), origin)
     return count

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bert_kit.config import BertConfig
 from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDataset, limit,
                            pad_batch, read_parts, read_table, split_pairs)
-from bert_kit.errors import ConfigError
+from bert_kit.errors import ConfigError, DataError
 from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
@@ -32,6 +32,7 @@ from bert_kit.lookup import find_folder
 from bert_kit.model import POOLINGS, BERTModel, encoder_without_pooler
 from bert_kit.modes import to_device
 from bert_kit.tokenization import Tokenizer, get_tokenizer
+from bert_kit.tokenization.tokenizer import check_texts
 from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, keep_freed_memory,
                                mean_over_rows, model_inputs)
 from bert_kit.weights import (WEIGHT_FILES, SentenceLayout, load_pretrained, read_sentence_folder,
@@ -118,6 +119,15 @@ class SentenceEncoder(TrainedModel):
         self._set(_load_encoder(place), tokenizer, layout, where, ALONE, precision)
 
     @classmethod
+    def load(cls, folder: str | Path, device: str = "auto", download: bool = False,
+             processes: Processes = ALONE, precision: str = "float32",
+             pooling: str | None = None) -> Self:
+        """Return the encoder in a folder; see the class itself."""
+        encoder = cls(folder, precision, device, pooling, download)
+        encoder.processes = processes
+        return encoder
+
+    @classmethod
     def of(cls, model: nn.Module, tokenizer: Tokenizer, layout: SentenceLayout,
            device: torch.device, processes: Processes = ALONE) -> "SentenceEncoder":
         """Return the encoder of a model at hand."""
@@ -133,10 +143,24 @@ class SentenceEncoder(TrainedModel):
         self.max_length = min(layout.max_length or tokenizer.max_length or longest, longest)
         self.dimension: int = self.model.config.hidden_size * len(layout.pooling)
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts (N) -> vectors (N, D), a float32 array; a number that is none is an error."""
+    def encode(self, texts: Sequence[str], prompt_name: str | None = None,
+               prompt: str | None = None) -> np.ndarray:
+        """Texts (N) -> vectors (N, D), a float32 array; a number that is none is an error.
+
+        Parameters
+        ----------
+        prompt_name
+            Of a prompt that the folder stores, to stand before each text; by default its
+            `default_prompt_name`, and nothing where it has none.
+        prompt
+            What stands before each text instead; "" for nothing.
+        """
+        prompt = self._prompt(prompt_name, prompt)
+        if prompt:
+            texts = [prompt + text for text in check_texts(texts, "texts", DataError)]
         if not len(texts):
             return np.empty((0, self.dimension), np.float32)
+        unpooled = (self.unpooled(prompt),)
         dataset = ClassificationDataset(texts, [0] * len(texts), self.tokenizer, self.max_length)
         # Rows of one length fill a batch best.
         order = np.argsort(-np.asarray(dataset.lengths), kind="stable")
@@ -145,9 +169,46 @@ class SentenceEncoder(TrainedModel):
         with self.answering() as model:
             for rows in torch.from_numpy(order).split(BATCH):
                 batch = pad_batch([dataset[row] for row in rows.tolist()], dataset.pad_id)
-                vectors[rows] = self.pool(model, batch).cpu()
+                vectors[rows] = self.pool(model, batch, unpooled).cpu()
         check_finite(vectors)
         return vectors.numpy()
+
+    def encode_query(self, texts: Sequence[str], prompt_name: str | None = None,
+                     prompt: str | None = None) -> np.ndarray:
+        """As `encode`, of texts to search for: with the stored prompt "query", if there is one."""
+        if prompt_name is None and prompt is None:
+            prompt = self.layout.query_prompt or ""
+        return self.encode(texts, prompt_name, prompt)
+
+    def encode_document(self, texts: Sequence[str], prompt_name: str | None = None,
+                        prompt: str | None = None) -> np.ndarray:
+        """As `encode`, of texts to search in: with the first prompt that is stored of "document",
+        "passage" and "corpus", if there is one."""
+        if prompt_name is None and prompt is None:
+            prompt = self.layout.document_prompt or ""
+        return self.encode(texts, prompt_name, prompt)
+
+    def _prompt(self, name: str | None, prompt: str | None) -> str:
+        """Return what stands before each text: as given, or as stored under a name."""
+        if name is not None and prompt is not None:
+            raise ConfigError(f"prompt_name is {name!r:.60}, and there is a prompt too; expected "
+                              "one of them")
+        if prompt is None:
+            prompt = self.layout.prompt(self.layout.default_prompt if name is None else name)
+        if prompt is None and name is not None:
+            raise ConfigError(f"prompt_name is {name!r:.60}; expected one of the stored prompts "
+                              f"({', '.join(dict(self.layout.prompts)) or 'there are none'})")
+        return prompt or ""
+
+    def unpooled(self, prompt: str) -> int:
+        """Return how many tokens at the start of a row with this prompt are not pooled.
+
+        They are [CLS] and the prompt's, counted as the prompt alone has them, where the folder
+        says so (`include_prompt`, of instruction models; Su et al. 2023); else none.
+        """
+        if self.layout.pools_prompt or not prompt:
+            return 0
+        return len(self.tokenizer.encode(prompt, max_length=self.max_length).ids) - 1  # [SEP]
 
     def answers(self, dataset: Sequence[Any]) -> np.ndarray:
         """Pairs of texts (N) -> the cosines of their vectors (N,)."""
@@ -157,18 +218,33 @@ class SentenceEncoder(TrainedModel):
         first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
         return (first * second).sum(1).numpy()
 
-    def pool(self, model: Any, batch: Any) -> Tensor:
-        """Return the vectors (B, D) of a batch, a tensor with gradients; `model` is the encoder."""
+    def pool(self, model: Any, batch: Any, unpooled: Sequence[int] = (0,)) -> Tensor:
+        """Return the vectors (B, D) of a batch, a tensor with gradients; `model` is the encoder.
+
+        The rows are in as many equal parts as `unpooled` has numbers: so many tokens at the start
+        of a part's rows are not pooled.
+        """
         hidden = model(**model_inputs(model, batch)).last_hidden_state.float()
         mask = batch["attention_mask"].to(hidden.device).bool()
-        pooled = [POOLINGS[name](hidden, mask) for name in self.layout.pooling]
-        vectors = torch.cat(pooled, -1)  # (B, S, D) -> (B, D)
+        if not any(unpooled):
+            vectors = self._pooled(hidden, mask)  # (B, S, D) -> (B, D)
+        else:
+            count, starts = len(unpooled), [min(start, mask.shape[1] - 1) for start in unpooled]
+            vectors = torch.cat([self._pooled(part[:, start:], real[:, start:])
+                                 for part, real, start in zip(
+                hidden.chunk(count), mask.chunk(count), starts, strict=True)])
         return F.normalize(vectors, dim=-1) if self.layout.normalize else vectors
 
+    def _pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return torch.cat([POOLINGS[name](hidden, mask) for name in self.layout.pooling], -1)
+
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all that a text's vector depends on, but for rounding."""
+        """Return the SHA-256 of all that a text's vector depends on, but for rounding and prompts.
+        """
+        pools = () if self.layout.pools_prompt else ("include_prompt", False)
         digest = hashlib.sha256(repr((self.tokenizer.fingerprint(), self.max_length,
-                                      self.layout.pooling, self.layout.normalize)).encode())
+                                      self.layout.pooling, self.layout.normalize,
+                                      *pools)).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -204,7 +280,13 @@ class SimilarityTask(Task[Part]):
 
     def start_config(self, options: Any) -> dict[str, Any]:
         _, layout = find_layout(options.model, options.pooling, options.download)
-        return {**super().start_config(options), **layout._asdict()}
+        told = layout._asdict()
+        del told["prompts"], told["default_prompt"]  # as of runs from before they were all read
+        told |= {"query_prompt": layout.query_prompt or "",
+                 "text_prompt": layout.document_prompt or ""}
+        if layout.default_prompt is not None:
+            told["default_prompt"] = layout.prompt(layout.default_prompt)
+        return {**super().start_config(options), **told}
 
     def read(self, options: Any) -> Parts[Part]:
         reading = options.reading()
