@@ -7,7 +7,7 @@ from typing import ClassVar, Unpack
 
 import numpy as np
 
-from bert_kit.data import Part, Reading, read_table, stream_texts
+from bert_kit.data import Reading, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
@@ -15,8 +15,8 @@ from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
                                           is_table, reading_notes)
 from bert_kit.jobs.run.predictor import warn
-from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
-                                            chunks_of)
+from bert_kit.jobs.tasks.pairs import LABEL, TEXTS, read_pairs
+from bert_kit.jobs.tasks.similarity import SentenceEncoder, SimilarityTask, chunks_of
 from bert_kit.printing import show
 from bert_kit.weights import SentenceLayout
 
@@ -34,7 +34,8 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     output_file: str | None = option(None, ".npy to write: a vector for each text")
     query: tuple[str, ...] | None = option(None, "find the texts nearest to these",
                                            may_be_empty=True)
-    pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
+    pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a "
+                         "number; without one, on finding each text_b by its text_a")
     prompt: str | None = option(
         None, "what stands before each query, or before each text where none is searched for, "
         "instead of the prompt that the model's folder stores", may_be_empty=True)
@@ -78,7 +79,8 @@ def run(options: EmbedOptions) -> str:
     rows = options.reading()
     if options.pairs:
         scores = evaluate_similarity(encoder, str(options.data_file), **rows)
-        text = "Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores)
+        text = "  ".join(f"{heading} {scores[key]:.4f}"
+                         for key, heading, *_ in SimilarityTask.columns if key in scores)
     elif options.query:
         text = format_matches(options.query, search(
             encoder, options.query, str(options.data_file), options.vectors, options.top_k,
@@ -94,19 +96,19 @@ def run(options: EmbedOptions) -> str:
 
 def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
                         **reading: Unpack[Reading]) -> dict[str, float]:
-    """Return how well the cosines of a file's pairs follow its scores.
+    """Return how well the cosines of a file's pairs follow its scores, or find what is right.
 
-    The file is a table with the columns text_a, text_b and label, a number.
+    The file is a table with the columns text_a, text_b and label, a number. Without label each
+    text_b is right for its text_a, and is searched for among all of text_b (and text_c).
 
     Returns
     -------
     dict
-        `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`.
+        `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`;
+        or what `bert_kit.evaluation.ranking_metrics` gives.
     """
-    table = read_table(data_file, TEXTS, LABEL, **reading)
-    LABEL.check(table, TEXTS)
-    part = Part(table.texts, np.asarray(table.labels))
-    return SimilarityTask().scores(encoder.answers(part.texts), part, encoder)
+    task, part = SimilarityTask(), read_pairs(data_file, TEXTS, LABEL, reading)
+    return task.scores(encoder.answers(task.scored(part)), part, encoder)
 
 
 def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str | Path,

@@ -1,5 +1,7 @@
 """How alike two texts are: sentence vectors, near by angle where texts are alike in meaning.
 
+What it learns from are pairs with a score each, or without one, see `pairs`.
+
 The vector of a text is pooled from the encoder's token vectors (Reimers & Gurevych 2019, section
 3), in the way that the model's folder declares.
 """
@@ -9,6 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,20 +20,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bert_kit.checks import number
 from bert_kit.config import BertConfig
-from bert_kit.data import (ClassificationDataset, Number, Part, SimilarityDataset, limit,
-                           pad_batch, read_parts, read_table, split_pairs)
-from bert_kit.errors import ConfigError, DataError
-from bert_kit.evaluation import Finding, few_rows, pearson_correlation, spearman_correlation
+from bert_kit.data import (ClassificationDataset, Part, RankingDataset, SimilarityDataset,
+                           find_parts, limit, pad_batch, read_parts, split_pairs)
+from bert_kit.errors import ConfigError, DataError, UsageError
+from bert_kit.evaluation import (Finding, Ranks, Searched, few_rows, pearson_correlation,
+                                 rank_right, ranking_metrics, spearman_correlation, tfidf_ranks)
 from bert_kit.jobs.options.declare import option, with_defaults
 from bert_kit.jobs.options.groups import TableOptions, TrainOptions, reading_notes
+from bert_kit.jobs.run.folder import known_settings, stored_run
 from bert_kit.jobs.run.predictor import TrainedModel, check_finite, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task
 from bert_kit.jobs.tasks.answers import encoder_dropout
+from bert_kit.jobs.tasks.pairs import (LABEL, RANKED, RATED, TEXTS, column_prompts, is_rated,
+                                       ranking_loss, read_pairs, same_columns)
 from bert_kit.jobs.tasks.rows import as_parts, joined
 from bert_kit.lookup import find_folder
 from bert_kit.model import POOLINGS, BERTModel, encoder_without_pooler
 from bert_kit.modes import to_device
+from bert_kit.printing import Column
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.tokenization.tokenizer import check_texts
 from bert_kit.training import (ALONE, Loss, Processes, autocast, choose_device, keep_freed_memory,
@@ -44,12 +53,16 @@ if TYPE_CHECKING:
 BATCH = 32
 FLAT = 0.01  # a smaller spread of cosines tells no pair from another
 CHUNK = 128 * BATCH  # texts of a file, and vectors, held at a time
-TEXTS, LABEL = ("text_a", "text_b"), Number("label")  # the columns of the files
 
 
 @dataclass(frozen=True)
 @with_defaults({"model": "sentence encoder, or a BERT with a pooling: folder or name",
-                "data_file": "pairs: a table with the columns text_a, text_b and label, a number",
+                "data_file": "pairs: a table with the columns text_a, text_b and label, a number; "
+                "or without label, where each text_b is right for its text_a",
+                "text_column": "columns of the two texts; a third has one that is wrong for the "
+                "first, in rows without a label (by default text_c, if there is one)",
+                "metric": "what decides which epoch is best: of pairs with a label spearman, or "
+                "pearson; of others ndcg@10, or mrr@10, recall@1, recall@10",
                 "num_train_epochs": "passes over the pairs",
                 "learning_rate": "peak rate; auto finds one by a range test"},
                task="similarity", num_train_epochs=4, learning_rate=5e-5, val_size=0.0,
@@ -58,9 +71,11 @@ class SimilarityOptions(TrainOptions, TableOptions):
     """What to train a sentence encoder on and how; checked when it is made, before any work.
 
     The files are tables with the columns text_a, text_b and label, a number. The lowest label is
-    drawn to a cosine of 0, the highest to 1.
+    drawn to a cosine of 0, the highest to 1. Without label each text_b is right for its text_a,
+    and is to be nearer to it than the others of the batch.
     """
 
+    MOST_TEXTS: ClassVar[int] = 3
     examples = ("bert-kit train --task similarity --train_file pairs.csv --model minilm",
                 "bert-kit train --task similarity --train_file p.csv --model bert --pooling mean")
     title: ClassVar[str] = "data"
@@ -68,8 +83,16 @@ class SimilarityOptions(TrainOptions, TableOptions):
     max_length: int | None = option(None, "tokens of a text; by default the model's own",
                                     "max_seq_len", "max_seq_length", least=3)
     label_column: tuple[str, ...] = option(("label",), "name of the column with the label")
+    scale: float = option(20.0, "of pairs without a label: what their cosines are multiplied by in "
+                          "the loss")
+    symmetric: bool = option(False, "of pairs without a label: each text_b also looks for its "
+                             "text_a")
     pooling: str | None = option(None, "how token vectors become one, where the model's folder "
                                  "does not say", choices=("cls", "mean", "max"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("scale", self.scale, 0, above=True)
 
 
 class SentenceEncoder(TrainedModel):
@@ -210,9 +233,13 @@ class SentenceEncoder(TrainedModel):
             return 0
         return len(self.tokenizer.encode(prompt, max_length=self.max_length).ids) - 1  # [SEP]
 
-    def answers(self, dataset: Sequence[Any]) -> np.ndarray:
-        """Pairs of texts (N) -> the cosines of their vectors (N,)."""
+    def answers(self, dataset: Any) -> Any:
+        """Pairs of texts (N) -> the cosines of their vectors (N,); `Searched` -> its `Ranks`."""
         self.layout.check_comparable()
+        if isinstance(dataset, Searched):
+            queries = directions(self.encode_query(dataset.queries)).numpy()
+            documents = directions(self.encode_document(dataset.documents)).numpy()
+            return rank_right(dataset, lambda part: queries[part] @ documents.T)
         vectors = directions(self.encode([text for side in zip(*dataset, strict=True)
                                           for text in side]))
         first, second = vectors.chunk(2)  # (2 N, D) -> (N, D) each
@@ -257,13 +284,15 @@ class SentenceEncoder(TrainedModel):
 
 
 class SimilarityTask(Task[Part]):
-    """Pairs of texts with a number each that says how alike they are."""
+    """Pairs of texts with a number each that says how alike they are, or texts and a right one."""
 
     name, what = "similarity", "gives a text a vector, near those of texts alike in meaning"
     use = "embed --model {model} --data_file texts.txt --output_file vectors.npy"
     options, predictor_class = SimilarityOptions, SentenceEncoder
-    metrics, has_head, drops_in_head = ("spearman", "pearson"), False, False
-    columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"))
+    metrics, has_head, drops_in_head = ("spearman", *RANKED, "pearson"), False, False
+    columns = (("spearman", "Spearman", 10, ".4f"), ("pearson", "Pearson", 10, ".4f"),
+               ("ndcg@10", "NDCG@10", 10, ".4f"), ("mrr@10", "MRR@10", 10, ".4f"),
+               ("recall@1", "recall@1", 10, ".4f"), ("recall@10", "recall@10", 11, ".4f"))
 
     def check(self, options: Any, config: BertConfig) -> None:
         if options.head_learning_rate is not None:
@@ -272,7 +301,7 @@ class SimilarityTask(Task[Part]):
         if options.model is None:
             raise ConfigError("model is missing; expected a sentence encoder, or a BERT with a "
                               "pooling")
-        if len(options.text_column) != 2 or len(options.label_column) != 1:
+        if len(options.text_column) < 2 or len(options.label_column) != 1:
             raise ConfigError("similarity needs two text columns and one label_column")
 
     def start_folder(self, options: Any) -> Path:
@@ -290,14 +319,18 @@ class SimilarityTask(Task[Part]):
 
     def read(self, options: Any) -> Parts[Part]:
         reading = options.reading()
+        files, _ = find_parts(**options.files())
+        texts, kind = same_columns(files, options.text_column, options.label_column[0], reading)
         parts = as_parts(read_parts(
-            **options.files(), **reading, text_column=options.text_column,
-            label_column=Number(*options.label_column), train_size=1 - options.val_size,
-            val_size=options.val_size, test_size=0, seed=options.seed), reading_notes(reading))
-        labels = np.asarray(parts.train.labels)
-        low, high = labels.min(), labels.max()
-        return dataclasses.replace(parts, classes=(), train=Part(
-            parts.train.texts, (labels - low) / (high - low)))  # cosines
+            **options.files(), **reading, text_column=texts, label_column=kind,
+            train_size=1 - options.val_size, val_size=options.val_size, test_size=0,
+            seed=options.seed), reading_notes(reading))
+        rated, labels = is_rated(parts.train), np.asarray(parts.train.labels)
+        _check_options(options, rated)
+        if rated:
+            low, high = labels.min(), labels.max()
+            labels = (labels - low) / (high - low)  # cosines
+        return dataclasses.replace(parts, classes=(), train=Part(parts.train.texts, labels))
 
     def subset(self, part: Part, count: int, seed: int) -> Part:
         return limit(part, count, seed)
@@ -312,13 +345,21 @@ class SimilarityTask(Task[Part]):
                 options: Any) -> Any:
         """Return rows to train on; pairs to score stay texts, which are encoded one by one."""
         if name != "train":
-            return part.texts
+            return self.scored(part)
         _, layout = find_layout(options.model, options.pooling, options.download)
         longest = self._config(options).max_position_embeddings
         length = options.max_length or min(
             layout.max_length or tokenizer.max_length or longest, longest)
         pairs: Any = part.texts
-        return SimilarityDataset(pairs, part.labels, tokenizer, length)
+        prompts = column_prompts(layout, part)
+        if is_rated(part):
+            return SimilarityDataset(pairs, part.labels, tokenizer, length, prompts)
+        return RankingDataset(pairs, tokenizer, length, prompts)
+
+    def scored(self, part: Part) -> Any:
+        """Return the rows of a part as the encoder answers them."""
+        pairs: Any = part.texts
+        return pairs if is_rated(part) else Searched.of(pairs)
 
     def _config(self, options: Any) -> BertConfig:
         return BertConfig.load(self.start_folder(options))
@@ -345,26 +386,72 @@ class SimilarityTask(Task[Part]):
         return encoder
 
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
-        return cosine_loss(training.predictor.pool if training else lambda model, batch: model)
+        if training is None:
+            return cosine_loss(lambda model, batch: model)
+        encoder, part = training.predictor, training.parts.train
+        prompts = column_prompts(encoder.layout, part)
+        pool = partial(encoder.pool, unpooled=[encoder.unpooled(prompt) for prompt in prompts])
+        if is_rated(part):
+            return cosine_loss(pool)
+        return ranking_loss(pool, len(prompts), options.scale, options.symmetric)
 
-    def scores(self, answers: np.ndarray, part: Part, predictor: SentenceEncoder) -> Scores:
+    def metric(self, options: Any, parts: Parts[Part] | None) -> str:
+        usual = RATED if parts is None or is_rated(parts.train) else RANKED
+        return options.metric or usual[0]
+
+    def describe(self, training: "Training", baselines: Mapping[str, Scores]) -> list[str]:
+        part, size = training.parts.train, training.processes.size
+        prompts = column_prompts(training.predictor.layout, part)
+        lines = [f"prompts   {', '.join(map(repr, prompts))} before the texts of a row"]
+        shared = f", of which each of {size} processes sees its own rows" if size > 1 else ""
+        if not is_rated(part):
+            lines.append("pairs     without a label: wrong for a text is what is right for others "
+                         f"in its batch of {training.options.batch_size}{shared}")
+        return lines if any(prompts) else lines[1:]
+
+    def scores(self, answers: Any, part: Part, predictor: SentenceEncoder) -> Scores:
         """Return how the cosines follow the labels: ranks, the usual one (section 4), and values.
+
+        Of pairs without labels: how a search finds the right text.
         """
+        if isinstance(answers, Ranks):
+            return ranking_metrics(answers)
         return {"spearman": spearman_correlation(answers, part.labels),
                 "pearson": pearson_correlation(answers, part.labels)}
 
-    def findings(self, answers: np.ndarray, part: Part, predictor: SentenceEncoder,
+    def findings(self, answers: Any, part: Part, predictor: SentenceEncoder,
                  scores: Scores, rows: str) -> list[Finding]:
-        spread = float(np.std(answers))
+        spread = answers.spread if isinstance(answers, Ranks) else float(np.std(answers))
         return [*few_rows(len(part), rows), *([] if spread >= FLAT else [Finding(
             "flat_answers", f"the cosines of the {rows} hardly differ: they spread by "
             f"{spread:.2g}", False, ("weights", "rate", "steps"))])]
+
+    def table_columns(self, results: Scores) -> Sequence[Column]:
+        held_out = results.get("test", results.get("validation", {}))
+        return [column for column in self.columns if column[0] in held_out]
+
+    def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
+        yield from self.constant_baseline(training.parts.present()[name]).items()
+
+    def constant_baseline(self, part: Part) -> dict[str, Scores]:
+        """Return how a search by words, which needs no training, finds what is right."""
+        if is_rated(part):
+            return {}
+        try:
+            return {"TF-IDF": ranking_metrics(tfidf_ranks(self.scored(part)))}
+        except DataError:  # texts without words
+            return {}
 
     def untrained_scores(self, options: Any) -> bool:
         return True
 
     def facts(self, training: "Training") -> dict[str, Any]:
-        return {"pooling": list(training.predictor.layout.pooling)}
+        return {"pooling": list(training.predictor.layout.pooling),
+                "rated": is_rated(training.parts.train)}
+
+    def use_of(self, training: "Training") -> str:
+        searches = 'embed --model {model} --data_file texts.txt --query "…"'
+        return self.use if is_rated(training.parts.train) else searches
 
     # ---- the command `evaluate`
 
@@ -372,13 +459,27 @@ class SimilarityTask(Task[Part]):
         return SentenceEncoder(folder, device=device)
 
     def read_to_score(self, options: Any, predictor: SentenceEncoder, folder: Path) -> Part:
-        label = Number(*(options.label_column or ("label",)))
-        texts = tuple(options.text_column or TEXTS)
+        settings: dict[str, Any] = {}
+        if (folder / "manifest.json").is_file():
+            settings = known_settings(self.options, stored_run(folder)[1])
+        texts = options.text_column or settings.get("text_column", TEXTS)
+        label, = options.label_column or settings.get("label_column", (LABEL,))
         reading = options.reading()
-        table = read_table(options.data_file, texts, label, **reading)
+        part = read_pairs(options.data_file, texts, label, reading)
         warn(reading_notes(reading))
-        label.check(table, texts)
-        return Part(table.texts, np.asarray(table.labels))
+        return part
+
+
+def _check_options(options: Any, rated: bool) -> None:
+    """Refuse what has no meaning for the pairs that were found."""
+    what, metrics = ("with", RATED) if rated else ("without", RANKED)
+    if options.metric not in (None, *metrics):
+        raise ConfigError(f"metric is {options.metric!r}; expected one of {', '.join(metrics)} for "
+                          f"pairs {what} a label")
+    for name in ("scale", "symmetric") if rated and options.resume is None else ():
+        if getattr(options, name) != getattr(type(options), name):
+            raise UsageError(f"{name} is {getattr(options, name)}, which changes nothing for pairs "
+                             "with a label; leave it out")
 
 
 def cosine_loss(pool: Callable[[Any, Any], Tensor]) -> Loss:
