@@ -57,6 +57,7 @@ def test_columns_say_whether_pairs_have_scores(tmp_path, names, asked, texts, ra
 @pytest.mark.parametrize("header, change, message", [
     ("text_a,text_b,score", {}, "no column 'label', but 'score'.*--label_column score"),
     ("text_a,text_b,Label", {}, "no column 'label', but 'Label'"),
+    ("text_a,text_b,lable", {}, "no column 'label', but 'lable'"),
     ("text_a,text_b", {"label_column": "rank"}, "no column 'rank' in the header"),
     ("text_a,text", {}, "no column 'text_b' in the header"),
     ("text_a,text_b,label", {"text_column": ("text_a", "text_b", "x")}, "expected two"),

@@ -296,7 +296,8 @@ def test_prompts_of_the_command_line(bert, folder, tmp_path, capsys):
         return said.out if code == 0 else said.err
     wanted = embed(stored, "--query", "sun")
     assert wanted != embed(folder, "--query", "sun")
-    assert wanted == embed(folder, "--query", "sun", "--prompt", "red ", "--document_prompt", "old ")
+    typed = ["--prompt", "red ", "--document_prompt", "old "]
+    assert wanted == embed(folder, "--query", "sun", *typed)
     embed(folder, "--output_file", vectors, "--prompt", "old ")
     encoder = SentenceEncoder(stored, device="cpu")
     assert np.array_equal(np.load(vectors), encoder.encode_document(TEXTS[:9]))

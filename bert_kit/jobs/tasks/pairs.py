@@ -4,6 +4,7 @@ The columns say which. Without a score a row is a text and one that is right for
 its answer, two texts that mean the same. A third column holds one that is wrong, and hard to tell.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ def pair_columns(path: str | Path, text_columns: Sequence[str], label_column: st
                             "columns are asked for, of which the third is of rows without scores; "
                             "expected two")
         return texts, Number(label_column)
-    likely = next((name for name in names if name.strip().lower() in (LABEL, *SCORES)
-                   and name not in texts), None)
+    likely = next((name for name in names if name not in texts and (
+        name.lower() in SCORES or difflib.get_close_matches(name.lower(), [LABEL], 1, 0.75))), None)
     if likely is not None:
         raise DataError(f"{path}: no column {label_column!r}, but {likely!r}; expected a score "
                         f"there (--label_column {likely}), or a file without it, whose pairs are "
