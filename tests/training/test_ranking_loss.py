@@ -43,7 +43,7 @@ def test_loss_is_the_sum_written_out(asked, told, symmetric):
     found = in_batch_losses(queries, documents, torch.tensor(asked), torch.tensor(told), 3.0,
                             symmetric)
     assert found.tolist() == pytest.approx(
-        written_out(queries, documents, asked, told, 3.0, symmetric), abs=1e-5)
+        written_out(queries, documents, asked, told, 3.0, symmetric), abs=1e-12)
 
 
 def test_no_rows_and_sixteen_bits():
