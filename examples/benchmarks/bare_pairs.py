@@ -53,7 +53,8 @@ def by_class(path, rng):
 
 def make_pairs(classes, count, rng):
     """Return up to `count` pairs of texts of one class; no text is in two of them."""
-    pairs = [pair for texts in classes.values() for pair in zip(texts[::2], texts[1::2])]
+    pairs = [pair for texts in classes.values()
+             for pair in zip(texts[::2], texts[1::2], strict=False)]
     return [pairs[i] for i in rng.permutation(len(pairs))[:count].tolist()]
 
 
@@ -61,9 +62,10 @@ def make_queries(classes, count, rng):
     """Return pairs of a text and the first one of its class; every class has some."""
     rows = [(text, texts[0]) for texts in classes.values() for text in texts[1:]]
     order = rng.permutation(len(rows)).tolist()
-    first = {rows[i][1]: i for i in reversed(order)}.values()  # or a document would be missing
-    rest = [i for i in order if i not in {*first}]
-    return [rows[i] for i in [*first, *rest[:max(0, count - len(first))]]]
+    first = {rows[i][1]: i for i in reversed(order)}  # of each class, or a document is missing
+    one_each = set(first.values())
+    rest = [i for i in order if i not in one_each][:max(0, count - len(one_each))]
+    return [rows[i] for i in [*first.values(), *rest]]
 
 
 def ours(args, pairs, queries, place):
@@ -88,7 +90,7 @@ def theirs(args, pairs, queries, place):
                                        SentenceTransformerTrainingArguments, losses)
     model = SentenceTransformer(str(args.model), device="cpu")
     model.max_seq_length = args.max_length
-    columns = dict(zip(("anchor", "positive"), map(list, zip(*pairs))))
+    columns = dict(zip(("anchor", "positive"), map(list, zip(*pairs, strict=True)), strict=True))
     SentenceTransformerTrainer(
         model=model, train_dataset=Dataset.from_dict(columns),
         loss=losses.MultipleNegativesRankingLoss(model),

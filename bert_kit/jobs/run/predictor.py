@@ -67,9 +67,9 @@ def check_beside(folder: Path) -> None:
     values = read_json(path) if path.is_file() else {}
     activation, name = values.get("activation_fn"), values.get("default_prompt_name")
     if activation is not None and not str(activation).endswith(".Identity"):
-        raise ConfigError(f"{path}: activation_fn is {activation!r:.100}, to be put on each answer; "
-                          "the kit does only torch.nn.Identity: without the key it gives the "
-                          "numbers before it")
+        raise ConfigError(f"{path}: activation_fn is {activation!r:.100}, to be put on each "
+                          "answer; the kit does only torch.nn.Identity: without the key it gives "
+                          "the numbers before it")
     prompts = values.get("prompts")
     if name is not None and (not isinstance(prompts, dict) or prompts.get(str(name)) != ""):
         raise ConfigError(f"{path}: default_prompt_name is {name!r:.60}; the kit puts a prompt "
