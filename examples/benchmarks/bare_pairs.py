@@ -119,21 +119,22 @@ def main(args):
     print(f"{len(pairs):,} pairs of {len(train)} classes, {args.epochs} epochs of batches of "
           f"{args.batch_size} at {args.learning_rate:g}; {len(queries):,} queries, "
           f"{len(test)} documents\n\n| | {' | '.join(SHOWN)} | s |\n|---|{'---|' * 5}")
-    figures, sides = {}, {}
+    figures = {}
+
+    def show(name, scores, seconds=""):
+        figures[name] = scores
+        print(f"| {name} | {' | '.join(f'{scores[key]:.3f}' for key in SHOWN)} | {seconds} |",
+              flush=True)
     with tempfile.TemporaryDirectory() as place:
         begin = monotonic()
-        before, words, sides["bert_kit"], steps = ours(args, pairs, queries, Path(place))
-        seconds = {"bert_kit": monotonic() - begin}
+        before, words, after, steps = ours(args, pairs, queries, Path(place))
+        show("TF-IDF", words)
+        show("before", before)
+        show(f"bert_kit, {steps} steps", after, f"{monotonic() - begin:.0f}")
         if not args.ours_only:
             begin = monotonic()
-            sides["sentence-transformers"] = theirs(args, pairs, queries, Path(place))
-            seconds["sentence-transformers"] = monotonic() - begin
-    for name, scores in {"TF-IDF": words, "before": before, **{
-            f"{side}, {steps} steps": found for side, found in sides.items()}}.items():
-        took = seconds.get(name.partition(",")[0])
-        print(f"| {name} | {' | '.join(f'{scores[key]:.3f}' for key in SHOWN)} | "
-              f"{'' if took is None else f'{took:.0f}'} |", flush=True)
-        figures[name.partition(",")[0]] = scores
+            after = theirs(args, pairs, queries, Path(place))
+            show("sentence-transformers", after, f"{monotonic() - begin:.0f}")
     if args.json is not None:
         Path(args.json).write_text(json.dumps(figures, indent=1))
 
