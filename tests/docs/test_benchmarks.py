@@ -301,7 +301,8 @@ def test_bare_pairs(benchmark, tmp_path):
     for seed, part in enumerate(("train", "test")):
         write_table(tmp_path / "data" / f"{part}.csv", 60, seed)
     figures = run(bare, "--model", encoder, "--data", tmp_path / "data", "--pairs", 20,
-                  "--batch_size", 8, "--queries", 30, "--ours_only", tmp_path / "x.json")
+                  "--batch_size", 8, "--queries", 30, "--max_length", 20, "--ours_only",
+                  tmp_path / "x.json")
     assert [*figures] == ["TF-IDF", "before", "bert_kit, 3 steps"]
     rng = np.random.default_rng(0)
     train, test = (bare.by_class(tmp_path / "data" / f"{part}.csv", rng)
