@@ -278,6 +278,10 @@ def test_prompts_by_name_and_at_hand(bert, tmp_path):
         encoder.encode_query(texts, "query", "x")
     with pytest.raises(BertKitError, match="row 1 of texts is '3'"):
         encoder.encode_query(["a", 3])
+    encoder.layout = encoder.layout.with_prompts(query="say ", passage=None, corpus="x ")
+    encoder.save(tmp_path / "told")
+    assert SentenceEncoder(tmp_path / "told").layout.prompts == (
+        ("query", "say "), ("passage", "the old "), ("none", ""), ("corpus", "x "))
     change(tmp_path / "e" / ABOUT, prompts={"query": None, "corpus": "x "})
     layout = SentenceEncoder(tmp_path / "e", device="cpu").layout
     assert (layout.query_prompt, layout.document_prompt) == ("", "x ")

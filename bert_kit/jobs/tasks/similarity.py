@@ -126,8 +126,9 @@ class SentenceEncoder(TrainedModel):
     --------
     ::
 
-        encoder = SentenceEncoder("all-MiniLM-L6-v2")
+        encoder = SentenceEncoder.load("all-MiniLM-L6-v2")
         a, b = encoder.encode(["A man plays the guitar.", "Someone makes music."])
+        question = encoder.encode_query(["Who makes music?"])  # with the folder's prompt, if any
     """
 
     model_class, command = BERTModel, "embed"
@@ -205,8 +206,10 @@ class SentenceEncoder(TrainedModel):
 
     def encode_document(self, texts: Sequence[str], prompt_name: str | None = None,
                         prompt: str | None = None) -> np.ndarray:
-        """As `encode`, of texts to search in: with the first prompt that is stored of "document",
-        "passage" and "corpus", if there is one."""
+        """As `encode`, of texts to search in: with their stored prompt, if there is one.
+
+        That is the first of "document", "passage" and "corpus".
+        """
         if prompt_name is None and prompt is None:
             prompt = self.layout.document_prompt or ""
         return self.encode(texts, prompt_name, prompt)
@@ -463,9 +466,9 @@ class SimilarityTask(Task[Part]):
         if (folder / "manifest.json").is_file():
             settings = known_settings(self.options, stored_run(folder)[1])
         texts = options.text_column or settings.get("text_column", TEXTS)
-        label, = options.label_column or settings.get("label_column", (LABEL,))
+        labels = options.label_column or settings.get("label_column", (LABEL,))
         reading = options.reading()
-        part = read_pairs(options.data_file, texts, label, reading)
+        part = read_pairs(options.data_file, texts, labels[0], reading)
         warn(reading_notes(reading))
         return part
 
