@@ -55,7 +55,7 @@ def main(args):
           f"vectors of {encoder.dimension} numbers")
 
     # 2. How often the right page is the nearest to its query, or among the nearest ten.
-    asked, stored = encoder.encode(queries), encoder.encode(pages)
+    asked, stored = encoder.encode_query(queries), encoder.encode_document(pages)
     own = np.arange(len(pages))[:, None]
     print(f"\n{'':18}{'first':>8}{'in ten':>8}")
     print(f"{'chance':18}{1 / len(pages):8.3f}{min(1, 10 / len(pages)):8.3f}")
@@ -67,7 +67,7 @@ def main(args):
     # 3. A few searches to look at.
     for query in ("sort a list", "random numbers that are normally distributed",
                   "compress a file"):
-        cosines, rows = nearest(encoder.encode([query]), [stored], 3)
+        cosines, rows = nearest(encoder.encode_query([query]), [stored], 3)
         print(f"\n{query}")
         for cosine, row in zip(cosines[0], rows[0], strict=True):
             print(f"  {cosine:.2f}  {queries[row][:80]}")

@@ -32,6 +32,7 @@ LONG_OR_SHORT = {
     "jobs/commands/corpus.py": "a command of one function",
     "jobs/tasks/texts.py": "what three tasks share, and their predictor",
     "jobs/tasks/tags.py": "a task is one file: options, predictor, task and its scores",
+    "jobs/tasks/similarity.py": "a task is one file: options, encoder, task and its scores",
     "jobs/tasks/masked.py": "a task is one file: documents and stores are its own",
     "jobs/train.py": "the functions that train, and the classification job in steps",
     "jobs/tuning/search.py": "one job, from its command line to its best configuration",

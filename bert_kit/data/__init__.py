@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bert_kit.data.rows.answering import AnsweringDataset as AnsweringDataset
     from bert_kit.data.rows.masking import mask_tokens as mask_tokens
     from bert_kit.data.rows.pieces import row_room as row_room
+    from bert_kit.data.rows.ranked_pairs import (
+        RankingDataset as RankingDataset, Unrated as Unrated)
     from bert_kit.data.rows.scored_pairs import (
         SimilarityDataset as SimilarityDataset, split_pairs as split_pairs)
     from bert_kit.data.rows.sentence_pairs import (

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.pictures.bands import plot_bands as plot_bands
     from bert_kit.evaluation.trust.baselines import (
         majority_baseline as majority_baseline, tfidf_baseline as tfidf_baseline,
-        tfidf_label_probabilities as tfidf_label_probabilities, unigram_loss as unigram_loss,
-        vector_baseline as vector_baseline,
+        tfidf_label_probabilities as tfidf_label_probabilities, tfidf_ranks as tfidf_ranks,
+        unigram_loss as unigram_loss, vector_baseline as vector_baseline,
         vector_label_probabilities as vector_label_probabilities)
     from bert_kit.evaluation.trust.calibration import (
         brier_score as brier_score, confidence_coverage as confidence_coverage,
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from bert_kit.evaluation.pictures.runs import (
         plot_comparison as plot_comparison, plot_learning_curves as plot_learning_curves)
     from bert_kit.figures import PlotsMissing as PlotsMissing, require_plots as require_plots
+    from bert_kit.evaluation.scores.ranking import (
+        Ranks as Ranks, Searched as Searched, rank_right as rank_right,
+        ranking_metrics as ranking_metrics)
     from bert_kit.evaluation.scores.numbers import (
         pearson_correlation as pearson_correlation, regression_metrics as regression_metrics,
         spearman_correlation as spearman_correlation)

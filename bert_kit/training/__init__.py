@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         layerwise_rates as layerwise_rates, make_optimizer as make_optimizer,
         make_schedule as make_schedule, parameter_groups as parameter_groups,
         schedule_factor as schedule_factor)
+    from bert_kit.training.ranking_loss import in_batch_losses as in_batch_losses
     from bert_kit.training.speed import planned_steps as planned_steps
     from bert_kit.training.state import (
         LogRow as LogRow, OnLog as OnLog, TrainerState as TrainerState,

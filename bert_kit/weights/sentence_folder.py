@@ -29,7 +29,7 @@ _FLAGS = {"cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens",
           "mean": "pooling_mode_mean_tokens"}
 _SEQUENCES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-_PROMPTS = {"query_prompt": ("query",), "text_prompt": ("document", "passage", "corpus")}
+DOCUMENTS = ("document", "passage", "corpus")  # names of a prompt for texts to search, in order
 # As the library looks for it: a folder may still have the name of what it was made from.
 _ABOUT = tuple(f"sentence_{kind}_config.json" for kind in (
     "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
@@ -68,10 +68,12 @@ class SentenceLayout(NamedTuple):
         Whether texts are lower-cased whatever the tokenizer does.
     similarity
         How vectors are meant to be compared; the kit compares by "cosine" only.
-    query_prompt, text_prompt
-        What stands before a query that is searched for, and before a text that is searched.
+    prompts
+        What may stand before a text: pairs of a name and the prompt itself.
+    default_prompt
+        The name of the one that stands there if nothing else is said, if any.
     pools_prompt
-        Whether the tokens of such a prompt are pooled with the others.
+        Whether the tokens of a prompt are pooled with the others.
     """
 
     pooling: tuple[str, ...]
@@ -79,12 +81,32 @@ class SentenceLayout(NamedTuple):
     max_length: int | None = None
     lowercase: bool = False
     similarity: str = "cosine"
-    query_prompt: str = ""
-    text_prompt: str = ""
+    prompts: tuple[tuple[str, str], ...] = ()
+    default_prompt: str | None = None
     pools_prompt: bool = True
 
-    def check_comparable(self, searching: bool = False) -> None:
-        """Refuse to compare vectors otherwise than the folder asks for, or to search so.
+    def prompt(self, *names: str | None) -> str | None:
+        """Return the prompt of the first of some names that has one, "" included, or None."""
+        stored = dict(self.prompts)
+        return next((stored[name] for name in names if name in stored), None)
+
+    @property
+    def query_prompt(self) -> str | None:
+        """What stands before a query that is searched for; None if the folder does not say."""
+        return self.prompt("query")
+
+    @property
+    def document_prompt(self) -> str | None:
+        """What stands before a text that is searched; None if the folder does not say."""
+        return self.prompt(*DOCUMENTS)
+
+    def with_prompts(self, **prompts: str | None) -> "SentenceLayout":
+        """Return a layout with some prompts instead of the stored ones; None leaves one out."""
+        given = {name: prompt for name, prompt in prompts.items() if prompt is not None}
+        return self._replace(prompts=tuple({**dict(self.prompts), **given}.items()))
+
+    def check_comparable(self) -> None:
+        """Refuse to compare vectors otherwise than the folder asks for.
 
         Raises
         ------
@@ -94,12 +116,6 @@ class SentenceLayout(NamedTuple):
         if self.similarity != "cosine":
             raise WeightsError(f"similarity_fn_name is {self.similarity!r}; the kit compares "
                                "vectors by 'cosine' only, and writes them with --output_file")
-        if searching and self.text_prompt:
-            raise WeightsError(f"prompts has {self.text_prompt!r:.100} to stand before each text; "
-                               "the kit puts nothing before the texts that it searches")
-        if searching and self.query_prompt and not self.pools_prompt:
-            raise WeightsError("include_prompt is false, and prompts has "
-                               f"{self.query_prompt!r:.100} for queries; the kit pools all tokens")
 
 
 def read_sentence_folder(folder: StrPath) -> tuple[Path, SentenceLayout]:
@@ -170,9 +186,8 @@ def save_sentence_folder(model: nn.Module, folder: StrPath, tokenizer: Saves,
     write_json(folder / "sentence_bert_config.json", {
         "max_seq_length": layout.max_length, "do_lower_case": layout.lowercase})
     write_json(folder / "config_sentence_transformers.json", {
-        "prompts": {names[0]: getattr(layout, field) for field, names in _PROMPTS.items()
-                    if getattr(layout, field)},
-        "default_prompt_name": None, "similarity_fn_name": layout.similarity})
+        "prompts": dict(layout.prompts), "default_prompt_name": layout.default_prompt,
+        "similarity_fn_name": layout.similarity})
     save_pretrained(model, folder, tokenizer)
 
 
@@ -199,22 +214,23 @@ def _read_values(path: Path, allowed: Mapping[str, tuple]) -> dict[str, Any]:
     return values
 
 
-def _read_comparison(path: Path, normalize: bool) -> dict[str, str]:
+def _read_comparison(path: Path, normalize: bool) -> dict[str, Any]:
     """Return what config_sentence_transformers.json says of prompts and of comparing vectors."""
     values = read_json(path) if path.exists() else {}
     prompts = {} if values.get("prompts") is None else values["prompts"]
     if not isinstance(prompts, dict) or not all(
             isinstance(text, str | None) for text in prompts.values()):
         raise WeightsError(f"{path}: prompts is {str(prompts)[:60]!r}; expected texts by name")
-    if prompts.get(str(values.get("default_prompt_name"))) != "":  # nothing before any text
-        _read_values(path, {"default_prompt_name": (None,)})
+    default = values.get("default_prompt_name")
+    if default is not None and default not in [*prompts]:
+        raise WeightsError(f"{path}: default_prompt_name is {default!r:.60}; expected one of the "
+                           f"prompts ({', '.join(prompts)[:100] or 'there are none'})")
     _read_values(path, _WHOLE)
     similarity = values.get("similarity_fn_name") or "cosine"
     if similarity == "dot" and normalize:
         similarity = "cosine"  # of vectors of length 1 it is the same
-    return {"similarity": similarity, **{
-        field: next((prompts[name] for name in names if prompts.get(name)), "")
-        for field, names in _PROMPTS.items()}}
+    return {"similarity": similarity, "default_prompt": default,
+            "prompts": tuple((name, text or "") for name, text in prompts.items())}
 
 
 def _read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:

@@ -9,11 +9,15 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_jobs import tiny_bert, write_table
 
-from bert_kit import BERTForMaskedLM, BertConfig, save_pretrained
+from bert_kit import (BERTForMaskedLM, BertConfig, SentenceEncoder, get_tokenizer,
+                      load_pretrained, save_pretrained)
+from bert_kit.model import encoder_without_pooler
+from bert_kit.weights import SentenceLayout, save_sentence_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "benchmarks"
 
@@ -285,6 +289,32 @@ def test_pretraining_gain(benchmark, monkeypatch, capsys, seeds, spread):
     first, second = (0.5, 0.75) if seeds == 1 else (0.55, 0.8)
     assert lines[2] == f"| 50 | {first:.3f}{spread} | {second:.3f}{spread} | +0.250 |"
     assert len(lines) == 6 and lines[-1].startswith("| all |")
+
+
+def test_bare_pairs(benchmark, tmp_path):
+    """Two texts of a class a pair; the one document of each class is to be found."""
+    bare, encoder = benchmark("bare_pairs"), tmp_path / "encoder"
+    bert = tiny_bert(tmp_path / "bert")
+    save_sentence_folder(load_pretrained(encoder_without_pooler, bert), encoder,
+                         get_tokenizer(bert), SentenceLayout(("mean",), True))
+    (tmp_path / "data").mkdir()
+    for seed, part in enumerate(("train", "test")):
+        write_table(tmp_path / "data" / f"{part}.csv", 60, seed)
+    figures = run(bare, "--model", encoder, "--data", tmp_path / "data", "--pairs", 20,
+                  "--batch_size", 8, "--queries", 30, "--max_length", 20, "--ours_only",
+                  tmp_path / "x.json")
+    assert [*figures] == ["TF-IDF", "before", "bert_kit, 3 steps"]
+    rng = np.random.default_rng(0)
+    train, test = (bare.by_class(tmp_path / "data" / f"{part}.csv", rng)
+                   for part in ("train", "test"))
+    pairs, queries = bare.make_pairs(train, 20, rng), bare.make_queries(test, 30, rng)
+    assert len({*sum(pairs, ())}) == 40 and len(queries) == 30
+    assert all(any({*pair} <= {*texts} for texts in train.values()) for pair in pairs)
+    documents = [texts[0] for texts in test.values()]
+    model = SentenceEncoder(encoder, device="cpu")
+    near = (model.encode([text for text, _ in queries]) @ model.encode(documents).T).argmax(1)
+    assert figures["before"]["recall@1"] == pytest.approx(np.mean(
+        [documents[place] == right for place, (_, right) in zip(near, queries)]))
 
 
 def test_soak_measures_memory_and_open_files(benchmark, tmp_path):

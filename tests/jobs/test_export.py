@@ -90,7 +90,7 @@ def test_the_lines_of_the_guide_serve_it(labels, monkeypatch, capsys):
 @NEEDS_ONNX
 def test_vectors_are_those_of_embed(tmp_path, tokenizer):
     import onnxruntime
-    layout = SentenceLayout(("mean", "max"), True, 9, query_prompt="the ")
+    layout = SentenceLayout(("mean", "max"), True, 9, prompts=(("query", "the "),))
     model = BERTModel(config(num_hidden_layers=0))
     save_sentence_folder(model, tmp_path / "model", tokenizer, layout)
     done = here("export", "--model", "model", "--output_file", "x.onnx", folder=tmp_path)

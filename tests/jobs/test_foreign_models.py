@@ -69,6 +69,16 @@ def test_the_activation_of_a_cross_encoder_is_not_dropped(bert, tmp_path):
             else:
                 with pytest.raises(ConfigError, match=f"{name}.*Sigmoid"):
                     Predictor.load(folder, "cpu")
+    change(folder, sentence_transformers=None, sbert_ce_default_activation_function=None)
+    beside = folder / "config_sentence_transformers.json"  # where versions from 5 on have it
+    for values, message in (({"activation_fn": SIGMOID}, "activation_fn is '.*Sigmoid'"),
+                            ({"default_prompt_name": "q", "prompts": {"q": "rank: "}},
+                             "default_prompt_name is 'q'")):
+        beside.write_text(json.dumps(values))
+        with pytest.raises(ConfigError, match=message):
+            Predictor.load(folder, "cpu")
+    beside.write_text(json.dumps({"activation_fn": IDENTITY, "prompts": {"q": "rank: "}}))
+    assert Predictor.load(folder, "cpu").predict(["the sun"]) == [number]
     options = NumberOptions(data_file="x.csv", model=str(folder))
     trained = NumberTask().config(options, SimpleNamespace(classes=("number",)),
                                   BertConfig.load(folder))

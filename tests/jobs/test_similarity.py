@@ -16,13 +16,19 @@ from tiny_tasks import write_rated
 from bert_kit import (BERTForMaskedLM, BertKitError, SentenceEncoder, Tokenizer,
                       get_tokenizer, load_pretrained, train_similarity)
 from bert_kit.cli import main
-from bert_kit.data import SimilarityDataset, make_loader, pad_batch, split_pairs, stream_texts
+from bert_kit.data import (RankingDataset, SimilarityDataset, make_loader, pad_batch, split_pairs,
+                           stream_texts)
 from bert_kit.data.samples.corpus import Corpus, Document
-from bert_kit.evaluation import pearson_correlation, spearman_correlation
+from bert_kit.evaluation import (Searched, pearson_correlation, ranking_metrics,
+                                 spearman_correlation)
 from bert_kit.model import encoder_without_pooler
 from bert_kit.jobs.commands.embed import embed_file, evaluate_similarity
 from bert_kit.jobs.commands.search import nearest, search
+from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.tasks.pairs import ranking_loss
 from bert_kit.jobs.tasks.similarity import cosine_loss
+from bert_kit.jobs.tasks.table import task_named
+from bert_kit.training import in_batch_losses
 from bert_kit.weights import (SentenceLayout, read_safetensors, read_sentence_folder,
                               save_sentence_folder, write_safetensors)
 
@@ -253,22 +259,95 @@ def test_vectors_are_compared_as_the_folder_asks_or_not_at_all(bert, tmp_path):
     assert len(search(SentenceEncoder(same, device="cpu"), ["red"], lines)[0]) == 9
 
 
-def test_prompts_that_search_does_not_do_are_refused_by_it_alone(folder, tmp_path):
-    lines = write_lines(tmp_path / "texts.txt", TEXTS[:9])
-    for name in ("document", "passage", "corpus"):
-        change(folder / ABOUT, prompts={"query": "", name: "text: "})
-        with pytest.raises(BertKitError, match="prompts has 'text: ' to stand before each text"):
-            search(SentenceEncoder(folder, device="cpu"), ["red"], lines)
-    change(folder / ABOUT, prompts={"query": "seek: "}, default_prompt_name=None)
-    change(folder / "1_Pooling/config.json", include_prompt=False)
-    encoder = SentenceEncoder(folder, device="cpu")
-    assert encoder.encode(["red"]).shape == (1, 24)
-    with pytest.raises(BertKitError, match="include_prompt is false"):
-        search(encoder, ["red"], lines)
-    encoder.save(tmp_path / "again")
-    assert SentenceEncoder(tmp_path / "again", device="cpu").layout == encoder.layout
-    change(folder / ABOUT, prompts={"query": "", "document": ""}, default_prompt_name="document")
-    assert SentenceEncoder(folder, device="cpu").layout.query_prompt == ""
+def test_prompts_by_name_and_at_hand(bert, tmp_path):
+    layout = LAYOUT._replace(prompts=(("query", "seek "), ("passage", "the old "), ("none", "")))
+    encoder = SentenceEncoder.load(write(bert, tmp_path / "e", layout), "cpu")
+    texts = TEXTS[:5]
+
+    def typed(prompt):
+        return SentenceEncoder.encode(encoder, [prompt + text for text in texts], prompt="")
+    for found, prompt in (
+            (encoder.encode_query(texts), "seek "), (encoder.encode_document(texts), "the old "),
+            (encoder.encode(texts), ""), (encoder.encode(texts, "passage"), "the old "),
+            (encoder.encode_query(texts, "none"), ""),
+            (encoder.encode_document(texts, prompt="a new "), "a new ")):
+        assert np.array_equal(found, typed(prompt)), prompt
+    with pytest.raises(BertKitError, match="prompt_name is 'document'; .*query, passage, none"):
+        encoder.encode(texts, "document")
+    with pytest.raises(BertKitError, match="'query', and there is a prompt too"):
+        encoder.encode_query(texts, "query", "x")
+    with pytest.raises(BertKitError, match="row 1 of texts is '3'"):
+        encoder.encode_query(["a", 3])
+    encoder.layout = encoder.layout.with_prompts(query="say ", passage=None, corpus="x ")
+    encoder.save(tmp_path / "told")
+    assert SentenceEncoder(tmp_path / "told").layout.prompts == (
+        ("query", "say "), ("passage", "the old "), ("none", ""), ("corpus", "x "))
+    change(tmp_path / "e" / ABOUT, prompts={"query": None, "corpus": "x "})
+    layout = SentenceEncoder(tmp_path / "e", device="cpu").layout
+    assert (layout.query_prompt, layout.document_prompt) == ("", "x ")
+
+
+def test_prompts_of_the_command_line(bert, folder, tmp_path, capsys):
+    """What is typed is what a folder could store; vectors know theirs."""
+    prompts = (("query", "red "), ("document", "old "))
+    stored = write(bert, tmp_path / "stored", LAYOUT._replace(prompts=prompts))
+    lines, vectors = write_lines(tmp_path / "texts.txt", TEXTS[:9]), str(tmp_path / "v.npy")
+
+    def embed(model, *arguments, code=0):
+        assert main(["embed", "--model", str(model), "--device", "cpu", "--data_file", str(lines),
+                     *arguments]) == code
+        said = capsys.readouterr()
+        return said.out if code == 0 else said.err
+    wanted = embed(stored, "--query", "sun")
+    assert wanted != embed(folder, "--query", "sun")
+    typed = ["--prompt", "red ", "--document_prompt", "old "]
+    assert wanted == embed(folder, "--query", "sun", *typed)
+    embed(folder, "--output_file", vectors, "--prompt", "old ")
+    encoder = SentenceEncoder(stored, device="cpu")
+    assert np.array_equal(np.load(vectors), encoder.encode_document(TEXTS[:9]))
+    for model, more in ((folder, ["--prompt", "red "]), (stored, [])):
+        assert embed(model, "--query", "sun", "--vectors", vectors, *more) == wanted
+    assert "made with 'old ' before each text, as v.npy.json says; expected 'new '" in embed(
+        folder, "--query", "sun", "--vectors", vectors, "--document_prompt", "new ", code=1)
+    embed(folder, "--output_file", vectors)
+    assert "made with '' before each text" in embed(stored, "--query", "x", "--vectors", vectors,
+                                                    code=1)
+    change(tmp_path / "v.npy.json", prompt=None)  # as vectors were before
+    assert "expected 'old '" in embed(stored, "--query", "x", "--vectors", vectors, code=1)
+    assert embed(folder, "--query", "sun", "--vectors", vectors) == embed(folder, "--query", "sun")
+    assert "nothing without a query, or pairs" in embed(
+        folder, "--output_file", vectors, "--document_prompt", "x", code=2)
+
+
+def test_training_keeps_prompts_and_learns_with_them(bert, tmp_path):
+    layout = LAYOUT._replace(prompts=(("query", "red "), ("document", "old ")),
+                             default_prompt="query", pools_prompt=False)
+    start, rated = write(bert, tmp_path / "e", layout), write_rated(tmp_path / "rated.csv", 20)
+    bare = write_lines(tmp_path / "bare.csv", [line.rpartition(",")[0] for line in
+                                               rated.read_text().splitlines()])
+    encoder = SentenceEncoder(start, device="cpu")
+    for file, prompts in ((rated, ("red ", "red ")), (bare, ("red ", "old "))):
+        task = task_named("similarity")
+        job = TrainingJob(task, task.options(train_file=str(file), model=str(start), device="cpu",
+                                             output_dir=None, precision="float32"))
+        training = job.build(job.tokenize(job.read()))
+        texts = training.parts.train.texts
+        batch, = make_loader(training.datasets["train"], len(texts), shuffle=False)
+        sides = split_pairs(batch)
+        for ids, mask, text in zip(sides["input_ids"], sides["attention_mask"], [
+                prompt + text for prompt, side in zip(prompts, zip(*texts)) for text in side]):
+            assert ids[mask.bool()].tolist() == encoder.tokenizer.encode(text, max_length=12).ids
+        found = training.trainer.loss(training.model.eval(), batch, {"labels": len(texts)})
+        first, second = (encoder.encode(list(side), prompt=prompt)
+                         for side, prompt in zip(zip(*texts), prompts))
+        if file == rated:
+            wanted = np.mean(((first * second).sum(1) - training.parts.train.labels)**2)
+        else:
+            numbers = torch.from_numpy(training.datasets["train"].numbers)
+            wanted = in_batch_losses(*map(torch.from_numpy, (first, second)), *numbers.T).mean()
+        assert found.item() == pytest.approx(float(wanted), abs=1e-5)
+        training.save(tmp_path / "after")
+        assert SentenceEncoder(tmp_path / "after").layout == layout
 
 
 # ---- beside the library
@@ -299,15 +378,79 @@ def test_minilm_is_the_librarys(library, minilm, capsys):
     np.testing.assert_allclose(ours.encode(texts), theirs.encode(texts), atol=1e-5)
 
 
-def test_the_prompt_of_a_query_is_the_librarys(library, folder, tmp_path):
-    change(folder / ABOUT, prompts={"query": "the old red thing: ", "document": ""})
-    lines, queries = write_lines(tmp_path / "texts.txt", TEXTS[:40]), ["blue ice", "sun"]
-    found = search(SentenceEncoder(folder, device="cpu"), queries, lines, top_k=40)
-    theirs = library(str(folder), device="cpu")
-    scores = theirs.similarity(theirs.encode_query(queries), theirs.encode_document(TEXTS[:40]))
-    for matches, row in zip(found, scores.tolist(), strict=True):
+@pytest.mark.parametrize("pooling, pools_prompt", [
+    (("mean",), True), (("mean",), False), (("cls", "max"), False)])
+def test_prompts_are_the_librarys(library, bert, tmp_path, pooling, pools_prompt):
+    if not hasattr(library, "encode_query"):
+        pytest.skip("this version of sentence-transformers has no encode_query")
+    layout = SentenceLayout(pooling, True, 12, prompts=(
+        ("query", "the old red thing: "), ("document", "text of "), ("cluster", "a new ")),
+        default_prompt="cluster", pools_prompt=pools_prompt)
+    write(bert, tmp_path / "e", layout)
+    theirs = library(str(tmp_path / "e"), device="cpu")
+    theirs.save(str(tmp_path / "again"))
+    ours, again = (SentenceEncoder.load(tmp_path / name, device="cpu") for name in ("e", "again"))
+    assert dict(again.layout.prompts) == dict(ours.layout.prompts)
+    assert again.layout[-2:] == ours.layout[-2:] and again.max_length == ours.max_length == 12
+    texts = TEXTS[-7:]  # one of them empty, one longer than the encoder reads
+    for method in ("encode", "encode_query", "encode_document"):
+        for more in ({}, {"prompt_name": "query"}, {"prompt": "the "}, {"prompt": ""}):
+            np.testing.assert_allclose(getattr(ours, method)(texts, **more),
+                                       getattr(theirs, method)(texts, **more), atol=1e-5)
+    lines, queries = write_lines(tmp_path / "texts.txt", TEXTS[:9]), ["blue ice", "sun"]
+    scores = theirs.similarity(theirs.encode_query(queries), theirs.encode_document(TEXTS[:9]))
+    for matches, row in zip(search(ours, queries, lines, top_k=9), scores.tolist(), strict=True):
         np.testing.assert_allclose([match.score for match in matches],
                                    [row[match.row] for match in matches], atol=1e-5)
+
+
+@pytest.mark.parametrize("texts, symmetric", [(2, False), (2, True), (3, False)])
+def test_the_loss_without_scores_is_the_librarys(library, folder, tmp_path, texts, symmetric):
+    """The same value and the same gradient, of vectors in float64 and of all weights."""
+    losses = pytest.importorskip("sentence_transformers.losses")
+    rows = list(zip(*(TEXTS[start:start + 7] for start in range(0, 7 * texts, 7))))
+    ours, theirs = SentenceEncoder(folder, device="cpu"), library(str(folder), device="cpu").eval()
+    kind = (losses.MultipleNegativesSymmetricRankingLoss if symmetric
+            else losses.MultipleNegativesRankingLoss)(theirs)
+    vectors = [torch.randn(7, 5, dtype=torch.float64, requires_grad=True) for _ in range(texts)]
+    numbers = torch.arange(7 * texts)
+    value = in_batch_losses(vectors[0], torch.cat(vectors[1:]), numbers[:7], numbers[7:], 20.0,
+                            symmetric).mean()
+    wanted = kind.compute_loss_from_embeddings(vectors, None)
+    assert value.item() == pytest.approx(wanted.item(), abs=1e-9)
+    for found, right in zip(torch.autograd.grad(value, vectors),
+                            torch.autograd.grad(wanted, vectors), strict=True):
+        torch.testing.assert_close(found, right, rtol=0, atol=1e-9)
+    batch, = make_loader(RankingDataset(rows, ours.tokenizer, 12), 7, shuffle=False)
+    value = ranking_loss(ours.pool, texts, 20.0, symmetric)(ours.model.eval(), batch)
+    wanted = kind([theirs.tokenize(list(side)) for side in zip(*rows)], None)
+    assert value.item() == pytest.approx(wanted.item(), abs=1e-6)
+    for loss, model in ((value, ours.model), (wanted, theirs)):
+        loss.backward()
+        with torch.no_grad():  # a step of plain descent leads to the same weights
+            for weight in model.parameters():
+                weight -= 0 if weight.grad is None else weight.grad
+    ours.save(tmp_path / "ours")
+    theirs.save(str(tmp_path / "theirs"))
+    found, wanted, before = (read_safetensors(place / "model.safetensors") for place in (
+        tmp_path / "ours", tmp_path / "theirs", folder))
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=5e-6)  # in float32
+    assert any(not torch.equal(found[name], before[name]) for name in found)
+
+
+def test_a_search_has_the_librarys_scores(library, folder):
+    evaluation = pytest.importorskip("sentence_transformers.evaluation")
+    rows = [(TEXTS[i], TEXTS[20 + (i * 7 + j) % 20]) for i in range(9) for j in range(i % 3 + 1)]
+    queries = {text: text for text, _ in rows}
+    right = {text: {other for query, other in rows if query == text} for text in queries}
+    evaluator = evaluation.InformationRetrievalEvaluator(
+        queries, {text: text for text in TEXTS[20:40]}, right)
+    wanted = evaluator(library(str(folder), device="cpu"))
+    searched = Searched.of([*rows, *((TEXTS[0], rows[0][1], text) for text in TEXTS[20:40])])
+    found = ranking_metrics(SentenceEncoder(folder, device="cpu").answers(searched))
+    assert found == pytest.approx({name: wanted[f"cosine_{name}"] for name in found})
+    assert 0 < found["ndcg@10"] < 1
 
 
 # ---- files
@@ -354,7 +497,7 @@ def test_memory_does_not_grow_with_the_file(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("bert_kit.jobs.tasks.similarity.CHUNK", 8)
     encoder, sizes = SentenceEncoder(folder, device="cpu"), []
     encode = encoder.encode
-    encoder.encode = lambda texts: sizes.append(len(texts)) or encode(texts)
+    encoder.encode = lambda texts, *more: sizes.append(len(texts)) or encode(texts, *more)
     path = write_lines(tmp_path / "t.txt", TEXTS[:40] * 2)
     assert embed_file(encoder, path, tmp_path / "v.npy") == 80 and sizes == [8] * 10
 

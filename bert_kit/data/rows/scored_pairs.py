@@ -17,6 +17,7 @@ from bert_kit.data.read.tables import Text
 from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
 from bert_kit.errors import DataError
 from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.tokenizer import check_texts
 
 
 class SimilarityDataset(RowDataset):
@@ -28,29 +29,37 @@ class SimilarityDataset(RowDataset):
     ----------
     max_length
         Longest row of one text, [CLS] and [SEP] included; the rest of a longer text is cut off.
+    prompts
+        What stands before the first text of each pair and before the second; nothing by default.
     """
 
     def __init__(self, pairs: Sequence[Text], scores: ArrayLike, tokenizer: Tokenizer,
-                 max_length: int = 128) -> None:
+                 max_length: int = 128, prompts: Sequence[str] = ()) -> None:
         if not pairs:
             raise DataError("no pairs; expected at least one")
         self.labels, self.pad_id = row_labels(pairs, np.asarray(scores, float)), tokenizer.pad_id
-        first, second = zip(*pairs, strict=True)
+        sides = list(zip(*pairs, strict=True))
+        if any(prompts):
+            sides = [[prompt + text for text in check_texts(side, "texts", DataError)]
+                     for prompt, side in zip(prompts, sides, strict=True)]
         room = row_room(max_length, texts=1)
         self.rows = Ragged([tokenizer.cls_id, *ids[tokenizer.kept(len(ids), room)],
                             tokenizer.sep_id]
-                           for ids in piece_ids([*first, *second], tokenizer))
-        self.lengths = self.rows.lengths.reshape(2, -1).sum(0)  # (2 N,) -> (N,)
+                           for ids in piece_ids([text for side in sides for text in side],
+                                                tokenizer))
+        self.lengths = self.rows.lengths.reshape(len(sides), -1).sum(0)  # (2 N,) -> (N,)
 
     def make_row(self, row: int, epoch: int) -> Row:
-        first, second = self.rows[row], self.rows[len(self) + row]
-        segments = np.repeat([0, 1], [len(first), len(second)])
-        return {"input_ids": np.concatenate([first, second]).astype(np.int64),
+        texts = [self.rows[place] for place in range(row, len(self.rows), len(self))]
+        segments = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+        return {"input_ids": np.concatenate(texts).astype(np.int64),
                 "token_type_ids": segments, "labels": self.labels[row]}
 
 
-def split_pairs(batch: Mapping[str, Tensor]) -> Batch:
+def split_pairs(batch: Mapping[str, Tensor], texts: int = 2) -> Batch:
     """Make a batch of 2 B texts of a batch of B pairs: all first texts, then all second ones.
+
+    Or of as many more as a row has `texts`.
 
     Examples
     --------
@@ -61,12 +70,11 @@ def split_pairs(batch: Mapping[str, Tensor]) -> Batch:
     [[2, 7, 3, 0], [2, 8, 9, 3]]
     """
     ids, segments = batch["input_ids"], batch["token_type_ids"]
-    second = segments.sum(1)
-    first = batch["attention_mask"].sum(1) - second
-    lengths = torch.cat([first, second])  # (2 B,)
+    real = batch["attention_mask"].bool()
+    sides = torch.stack([(real & (segments == side)).sum(1) for side in range(texts)])  # (2, B)
+    starts, lengths = (sides.cumsum(0) - sides).flatten(), sides.flatten()  # (2 B,) each
     places = torch.arange(int(lengths.max()) if len(lengths) else 1)  # (S',)
-    starts = torch.cat([torch.zeros_like(first), first])
     columns = (starts[:, None] + places).clamp(max=ids.shape[1] - 1)  # (2 B, S')
     mask = (places < lengths[:, None]).long()
-    return {"input_ids": ids.repeat(2, 1).gather(1, columns) * mask, "attention_mask": mask,
+    return {"input_ids": ids.repeat(texts, 1).gather(1, columns) * mask, "attention_mask": mask,
             "token_type_ids": torch.zeros_like(mask)}  # (B, S) -> (2 B, S')

@@ -12,6 +12,7 @@ from torch import Tensor
 from bert_kit.checks import same_length
 from bert_kit.errors import DataError
 from bert_kit.evaluation.outputs import Batches
+from bert_kit.evaluation.scores.ranking import Ranks, Searched, rank_right
 
 FROZEN_VECTORS = "frozen vectors + logistic regression"  # the name of `vector_baseline` in results
 
@@ -59,6 +60,18 @@ def tfidf_baseline(train_texts: Iterable[str], train_labels: Iterable[Any],
     features, test_features = _tfidf(texts, test_texts)
     model = LogisticRegression(C=10, max_iter=1_000).fit(features, labels)
     return model.predict(test_features).tolist()
+
+
+def tfidf_ranks(searched: Searched) -> Ranks:
+    """Return how a search by words ranks: by the cosines of TF-IDF, learned on the documents.
+
+    Raises
+    ------
+    DataError
+        If there is no word in them.
+    """
+    documents, queries = _tfidf(searched.documents, searched.queries)
+    return rank_right(searched, lambda part: (queries[part] @ documents.T).toarray())
 
 
 def vector_baseline(train_vectors: np.ndarray, train_labels: Sequence[Any],

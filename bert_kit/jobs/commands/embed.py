@@ -7,7 +7,7 @@ from typing import ClassVar, Unpack
 
 import numpy as np
 
-from bert_kit.data import Part, Reading, read_table, stream_texts
+from bert_kit.data import Reading, stream_texts
 from bert_kit.errors import ConfigError
 from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
@@ -15,9 +15,10 @@ from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
                                           is_table)
 from bert_kit.jobs.run.left_out import tell_reading
-from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
-                                            chunks_of)
+from bert_kit.jobs.tasks.pairs import LABEL, TEXTS, read_pairs
+from bert_kit.jobs.tasks.similarity import SentenceEncoder, SimilarityTask, chunks_of
 from bert_kit.printing import show
+from bert_kit.weights import SentenceLayout
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,15 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     output_file: str | None = option(None, ".npy to write: a vector for each text")
     query: tuple[str, ...] | None = option(None, "find the texts nearest to these",
                                            may_be_empty=True)
-    pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a number")
+    pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a "
+                         "number; without one, on finding each text_b by its text_a")
+    prompt: str | None = option(
+        None, "what stands before each query, or before each text where none is searched for, "
+        "instead of the prompt that the model's folder stores", may_be_empty=True)
+    document_prompt: str | None = option(
+        None, "what stands before each text that is searched, instead of the stored prompt",
+        may_be_empty=True, needs=Needs("a query, or pairs", lambda options: (
+            bool(options.query) or options.pairs)))
     vectors: str | None = option(None, "what output_file wrote before, to search in")
     top_k: int = option(10, "texts to find for a query", least=1,
                         needs=Needs("a query", lambda options: bool(options.query)))
@@ -52,15 +61,26 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
         if self.vectors is not None and not self.query:
             raise ConfigError("vectors are to be searched in; expected a query with them")
 
+    def with_prompts(self, layout: SentenceLayout) -> SentenceLayout:
+        """Return a layout with the prompts that are given instead of the stored ones."""
+        if self.output_file is not None:
+            return layout.with_prompts(document=self.prompt)
+        layout = layout.with_prompts(query=self.prompt, document=self.document_prompt)
+        if self.pairs and self.prompt is not None:  # rated ones are alike: neither is a query
+            layout = layout._replace(default_prompt="query")
+        return layout
+
 
 def run(options: EmbedOptions) -> str:
     """Do one of three things with the texts of a file; print and return what was done, as text."""
     encoder = SentenceEncoder(options.model, options.precision, options.device, options.pooling,
                               options.download)
+    encoder.layout = options.with_prompts(encoder.layout)
     rows, count = options.reading(), None
     if options.pairs:
         scores = evaluate_similarity(encoder, str(options.data_file), **rows)
-        text = "Spearman {spearman:.4f}  Pearson {pearson:.4f}".format(**scores)
+        text = "  ".join(f"{heading} {scores[key]:.4f}"
+                         for key, heading, *_ in SimilarityTask.columns if key in scores)
     elif options.query:
         text = format_matches(options.query, search(
             encoder, options.query, str(options.data_file), options.vectors, options.top_k,
@@ -76,25 +96,26 @@ def run(options: EmbedOptions) -> str:
 
 def evaluate_similarity(encoder: SentenceEncoder, data_file: str | Path,
                         **reading: Unpack[Reading]) -> dict[str, float]:
-    """Return how well the cosines of a file's pairs follow its scores.
+    """Return how well the cosines of a file's pairs follow its scores, or find what is right.
 
-    The file is a table with the columns text_a, text_b and label, a number.
+    The file is a table with the columns text_a, text_b and label, a number. Without label each
+    text_b is right for its text_a, and is searched for among all of text_b (and text_c).
 
     Returns
     -------
     dict
-        `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`.
+        `spearman` (of ranks, the usual one; Reimers & Gurevych 2019, section 4) and `pearson`;
+        or what `bert_kit.evaluation.ranking_metrics` gives.
     """
-    table = read_table(data_file, TEXTS, LABEL, **reading)
-    LABEL.check(table, TEXTS)
-    part = Part(table.texts, np.asarray(table.labels))
-    return SimilarityTask().scores(encoder.answers(part.texts), part, encoder)
+    task, part = SimilarityTask(), read_pairs(data_file, TEXTS, LABEL, reading)
+    return task.scores(encoder.answers(task.scored(part)), part, encoder)
 
 
 def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str | Path,
                text_column: str = "text", **reading: Unpack[Reading]) -> int:
     """Write the vectors of a file's texts as a .npy file (N, D), and return N.
 
+    The texts are documents, to be searched: before each stands the encoder's prompt for these.
     Beside it a .npy.json says of which texts and model they are; `search` looks there. Neither the
     texts nor the vectors are in memory all at once; nor need they be afterwards:
     ``numpy.load(output_file, mmap_mode="r")``.
@@ -125,7 +146,7 @@ def embed_file(encoder: SentenceEncoder, data_file: str | Path, output_file: str
             "descr": np.dtype(np.float32).str, "fortran_order": False,
             "shape": (count, encoder.dimension)})
         for chunk in chunks_of(texts(**reading)):
-            encoder.encode(chunk).tofile(file)
+            encoder.encode_document(chunk).tofile(file)
         origin_file(output_file).unlink(missing_ok=True)  # it is about what stood here before
     write_json(origin_file(output_file), origin)
     return count

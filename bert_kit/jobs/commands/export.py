@@ -89,6 +89,7 @@ def run(options: ExportOptions) -> str:
             raise ConfigError(f"{path}: is there already; expected an output_file in a folder "
                               "that is new or holds other files")
     model = _load(options)
+    _check_prompts(model)
     network = exported_network(model)
     with atomic_file(target) as temporary:
         with quiet_exporter():
@@ -117,6 +118,14 @@ def _load(options: ExportOptions) -> Any:
         return SentenceEncoder(folder, device="cpu", pooling=options.pooling)
     task = task_of_folder(folder) if options.task is None else task_named(options.task)
     return task.load(folder, "cpu", ALONE)
+
+
+def _check_prompts(model: TrainedModel) -> None:
+    """Refuse a sentence encoder that does not pool its prompts: ids do not say where they end."""
+    if (isinstance(model, SentenceEncoder) and not model.layout.pools_prompt
+            and any(dict(model.layout.prompts).values())):
+        raise ConfigError("include_prompt is false, so the tokens of a prompt are not pooled; the "
+                          "exported program would pool all, and give other vectors")
 
 
 class SentenceVectors(nn.Module):
@@ -243,8 +252,12 @@ def _shape(value: Any) -> str:
 
 def _more(model: TrainedModel) -> dict[str, Any]:
     """Return what config.json has to say besides, where rows are made of texts elsewhere."""
-    prompt = model.layout.query_prompt if isinstance(model, SentenceEncoder) else ""
-    return {"query_prompt": prompt} if prompt else {}
+    if not isinstance(model, SentenceEncoder):
+        return {}
+    layout = model.layout
+    prompts = {"query_prompt": layout.query_prompt, "document_prompt": layout.document_prompt,
+               "default_prompt": layout.prompt(layout.default_prompt)}
+    return {name: prompt for name, prompt in prompts.items() if prompt}
 
 
 def served_tokenizer(tokenizer: Tokenizer, max_length: int) -> Tokenizer:

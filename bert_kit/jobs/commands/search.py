@@ -31,7 +31,7 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
            **reading: Unpack[Reading]) -> list[list[Match]]:
     """Return for each query the texts of a file that are nearest in meaning.
 
-    What the encoder's folder has as a prompt for queries stands before each.
+    What the encoder's folder has as prompts for queries and for documents stands before each.
 
     Parameters
     ----------
@@ -51,21 +51,21 @@ def search(encoder: SentenceEncoder, queries: Sequence[str], data_file: str | Pa
     Raises
     ------
     DataError
-        If the vectors are of other texts, in another order, or of another model.
+        If the vectors are of other texts, in another order, of another model, or made with
+        another prompt.
     WeightsError
-        If the encoder's vectors are meant to be compared otherwise, or with prompts before texts.
+        If the encoder's vectors are meant to be compared otherwise.
     """
-    encoder.layout.check_comparable(searching=True)
+    encoder.layout.check_comparable()
     texts = partial(stream_texts, data_file, text_column)
     if vectors_file is None:
-        blocks = map(encoder.encode, chunks_of(texts(**reading)))
+        blocks = map(encoder.encode_document, chunks_of(texts(**reading)))
     else:
         now = origin_of(encoder, texts(**reading))
         vectors = open_vectors(vectors_file, now["rows"], encoder.dimension)
-        check_origin(vectors_file, now)
+        check_origin(vectors_file, now, encoder.layout.document_prompt)
         blocks = (vectors[start:start + CHUNK] for start in range(0, len(vectors), CHUNK))
-    prompt = encoder.layout.query_prompt
-    scores, rows = nearest(encoder.encode([prompt + query for query in queries]), blocks, top_k)
+    scores, rows = nearest(encoder.encode_query(queries), blocks, top_k)
     wanted = set(rows.flatten().tolist())
     found = {row: text for row, text in enumerate(texts(**again(reading))) if row in wanted}
     return [[Match(score, row, found[row]) for score, row in zip(*pair, strict=True)]
@@ -118,13 +118,17 @@ def nearest(queries: Any, blocks: Iterable[Any],
 
 
 def origin_of(encoder: SentenceEncoder, texts: Iterable[str]) -> dict[str, Any]:
-    """Return what vectors are made of: the number of texts, and SHA-256s of them and the model."""
+    """Return what vectors of documents are made of.
+
+    That is the number of texts, SHA-256s of them and the model, and the prompt before each.
+    """
     digest, rows = hashlib.sha256(), 0
     for text in texts:
         line = text.encode("utf-8", "surrogatepass")
         digest.update(len(line).to_bytes(8, "little") + line)
         rows += 1
-    return {"rows": rows, "texts": digest.hexdigest(), "model": encoder.fingerprint()}
+    return {"rows": rows, "texts": digest.hexdigest(), "model": encoder.fingerprint(),
+            "prompt": encoder.layout.document_prompt or ""}
 
 
 def origin_file(vectors_file: str | Path) -> Path:
@@ -132,8 +136,12 @@ def origin_file(vectors_file: str | Path) -> Path:
     return Path(f"{vectors_file}.json")
 
 
-def check_origin(vectors_file: str | Path, now: Mapping[str, Any]) -> None:
-    """Refuse vectors of other texts or of another model than `now`; older ones do not say."""
+def check_origin(vectors_file: str | Path, now: Mapping[str, Any],
+                 prompt: str | None = None) -> None:
+    """Refuse vectors of other texts or of another model than `now`, or with another prompt.
+
+    Older vectors do not say, and were made with no prompt. Any prompt is right where none is known.
+    """
     path = origin_file(vectors_file)
     before = read_json(path) if path.exists() else {}
     for name, what in (("texts", "other texts, or the same in another order"),
@@ -141,6 +149,10 @@ def check_origin(vectors_file: str | Path, now: Mapping[str, Any]) -> None:
         if before.get(name, now[name]) != now[name]:
             raise DataError(f"{vectors_file}: vectors of {what}, as {path.name} says; expected "
                             "those of this model and file: write them anew with --output_file")
+    if before and prompt is not None and before.get("prompt", "") != prompt:
+        raise DataError(f"{vectors_file}: made with {before.get('prompt', '')!r:.60} before each "
+                        f"text, as {path.name} says; expected {prompt!r:.60}: write them anew with "
+                        "--output_file, or give the --document_prompt")
 
 
 def open_vectors(path: str | Path, count: int, dimension: int) -> np.ndarray:

@@ -434,12 +434,14 @@ class SpanOptions(Options):
 class TableOptions(FileOptions, TableReadingOptions):
     """The columns of a table of texts."""
 
+    MOST_TEXTS: ClassVar[int] = 2  # in a row
+
     text_column: tuple[str, ...] = option(
         ("text",), "name of the column with the texts; two of them for pairs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= len(self.text_column) <= 2 or "" in self.text_column:
+        if not 1 <= len(self.text_column) <= self.MOST_TEXTS or "" in self.text_column:
             raise ConfigError(f"text_column names {len(self.text_column)} columns; expected one, "
                               "or two for pairs")
         unique("text_column", self.text_column)

@@ -427,11 +427,13 @@ class SimilarityKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scale: float
     seed: int
     skip_bad_rows: bool
     smoothing_window: int
     strict: bool
     strip_accents: bool | None
+    symmetric: bool
     task: str
     test_file: str | Path | None
     text_column: str | Sequence[str]
@@ -962,6 +964,7 @@ class SearchKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scale: float
     scheme: str | None
     seed: int
     skip_bad_rows: bool
@@ -972,6 +975,7 @@ class SearchKeywords(TypedDict, total=False):
     stride: int
     strip_accents: bool | None
     study_name: str | None
+    symmetric: bool
     tag_column: int
     task: str
     test_file: str | Path | None

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from bert_kit.config import BertConfig
 from bert_kit.data import BatchSampler, make_loader
 from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
 from bert_kit.model import prepare_for_inference
 from bert_kit.modes import evaluation_mode
@@ -52,6 +53,27 @@ def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
         what, use = KINDS.get(str(name), ("", command))
         if use != command:
             raise ConfigError(f"{folder}: is {what}; use {use}")
+
+
+def check_beside(folder: Path) -> None:
+    """Refuse what a cross-encoder of sentence-transformers does besides, as a file there says.
+
+    Raises
+    ------
+    ConfigError
+        For a prompt before each text, or a function that is put on each answer.
+    """
+    path = folder / "config_sentence_transformers.json"
+    values = read_json(path) if path.is_file() else {}
+    activation, name = values.get("activation_fn"), values.get("default_prompt_name")
+    if activation is not None and not str(activation).endswith(".Identity"):
+        raise ConfigError(f"{path}: activation_fn is {activation!r:.100}, to be put on each "
+                          "answer; the kit does only torch.nn.Identity: without the key it gives "
+                          "the numbers before it")
+    prompts = values.get("prompts")
+    if name is not None and (not isinstance(prompts, dict) or prompts.get(str(name)) != ""):
+        raise ConfigError(f"{path}: default_prompt_name is {name!r:.60}; the kit puts a prompt "
+                          "before the texts of a sentence encoder only")
 
 
 def check_pieces(tokenizer: Tokenizer, config: BertConfig, what: object) -> None:
@@ -119,6 +141,7 @@ class TrainedModel:
         folder = find_folder(folder, WEIGHT_FILES, download)
         config = BertConfig.load(folder)
         check_kind(folder, config, cls.command)
+        check_beside(folder)
         tokenizer = get_tokenizer(folder)
         check_pieces(tokenizer, config, folder)
         model = load_pretrained(cls.class_of(config), folder, strict=True, report=warn)
