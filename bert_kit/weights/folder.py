@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
+from bert_kit.families import FAMILIES, bert_names, family_names
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
 from bert_kit.printing import spelled_out
@@ -32,12 +33,14 @@ class Saves(Protocol):
     def save(self, folder: Path, /) -> object: ...
 
 
-# What config.json calls a class; a class that is not here keeps its own name.
+# What config.json calls a class of BERT; a class that is not here keeps its own name.
 ARCHITECTURES = {
     "BERTForMultiLabel": "BertForSequenceClassification",  # there problem_type tells them apart
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
+# The library has no such classes but for BERT.
+_ONLY_BERT = ("BertForPreTraining", "BertForNextSentencePrediction")
 FREE = 2**24  # numbers that a model may have beyond its file: 64 MB
 ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
@@ -45,7 +48,7 @@ ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
     """Save a model as a folder that this kit and the Hugging Face library read.
 
-    Each file is replaced atomically, and only the files named here; config.json comes last, so
+    Its names are those of the model's family, `config.model_type`. Each file is replaced atomically, and only the files named here; config.json comes last, so
     a new folder that has it is complete.
 
     Parameters
@@ -65,19 +68,27 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file; expected a folder")
-    tensors, _ = _own_tensors(model)
-    write_safetensors(folder / "model.safetensors", tensors)
+    config, (tensors, _) = config_of(model), _own_tensors(model)
+    write_safetensors(folder / "model.safetensors", dict(zip(
+        family_names(tensors, config.model_type), tensors.values(), strict=True)))
     if tokenizer is not None:
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
-    own, config = type(model).__name__, config_of(model)
-    # A head that the other library does not have keeps the kit's name.
-    about = {"architectures": [own if config.classifier else ARCHITECTURES.get(own, own)],
+    about = {"architectures": [_architecture(type(model).__name__, config)],
              "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
              "tie_word_embeddings": True}
     values = {key: value for key, value in config.to_dict().items()
               if key not in about and key != "torch_dtype"}
     write_json(folder / "config.json", {**about, **values})
+
+
+def _architecture(own: str, config: BertConfig) -> str:
+    """Return the library's name for a class of the kit, or its own where there is none."""
+    theirs = ARCHITECTURES.get(own, own)
+    if config.classifier or theirs == own or (
+            config.model_type != "bert" and theirs in _ONLY_BERT):
+        return own
+    return FAMILIES[config.model_type].classes + theirs.removeprefix("Bert")
 
 
 def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: StrPath,
@@ -138,7 +149,8 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
-            report(spelled_out(f"{path}: {what}: {_listed(names)}"))
+            named = family_names(names, config.model_type)
+            report(spelled_out(f"{path}: {what}: {_listed(named)}"))
     return model.eval()
 
 
@@ -152,7 +164,9 @@ def load_weights(model: nn.Module, folder: StrPath) -> None:
         unchanged.
     """
     path = Path(folder) / "model.safetensors"
-    found, (targets, _) = read_safetensors(path), _own_tensors(model)
+    stored, (targets, _) = read_safetensors(path), _own_tensors(model)
+    found = dict(zip(bert_names(stored, config_of(model).model_type), stored.values(),
+                     strict=True))
     for problem, names in (("is missing", targets.keys() - found.keys()),
                            ("has no place in the model", found.keys() - targets.keys())):
         if names:
@@ -180,7 +194,8 @@ def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: P
         raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
                            f"{reprlib.repr(next(iter(found), 'none'))})")
     rows = {word: config.vocab_size,
-            "bert.embeddings.position_embeddings.weight": config.max_position_embeddings}
+            "bert.embeddings.position_embeddings.weight": (config.position_offset
+                                                           + config.max_position_embeddings)}
     for layer in range(min(stored.num_hidden_layers, config.num_hidden_layers)):
         rows[f"bert.encoder.layer.{layer}.intermediate.dense.weight"] = config.intermediate_size
     for name, count in rows.items():

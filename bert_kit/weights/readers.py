@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bert_kit.digests import file_digest
 from bert_kit.errors import WeightsError
+from bert_kit.families import FAMILIES, bert_names
 from bert_kit.files import StrPath, read_json
 from bert_kit.foreign import ADAPTER, merge_command
 from bert_kit.torch_files import read_saved
@@ -32,7 +33,8 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path
         The file that was read; of a sharded model, the index.
     tensors
-        On the CPU, under the names that the file has, but for what `unwrapped` takes away.
+        On the CPU, under the names that the file has, but for what `unwrapped` takes away, and
+        under BERT's where the config.json beside it says that they are those of another family.
 
     Raises
     ------
@@ -42,7 +44,15 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path = _weights_file(folder)
     tensors = _READERS[path.name](path)
     _refuse_adapter(path, tensors)
-    return path, unwrapped(tensors)
+    return path, unwrapped(dict(zip(bert_names(tensors, _family(path.parent)), tensors.values(),
+                                    strict=True)))
+
+
+def _family(folder: Path) -> str:
+    """Return the `model_type` of config.json; that it is a known one, `BertConfig` sees to."""
+    path = folder / "config.json"
+    kind = read_json(path).get("model_type") if path.is_file() else None
+    return kind if isinstance(kind, str) and kind in FAMILIES else "bert"
 
 
 def _refuse_adapter(path: Path, tensors: dict[str, Tensor]) -> None:
