@@ -8,7 +8,7 @@ import numpy as np
 from bert_kit.checks import whole
 from bert_kit.errors import DataError
 from bert_kit.tokenization import Tokenizer
-from bert_kit.tokenization.tokenizer import check_texts
+from bert_kit.tokenization.encoding import check_texts
 from bert_kit.tokenization.words import word_pieces
 
 

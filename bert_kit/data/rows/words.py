@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.encoding import Encoding
 from bert_kit.tokenization.guesses import is_punctuation
-from bert_kit.tokenization.tokenizer import Encoding
 from bert_kit.tokenization.words import encode_with_offsets
 
 Span = tuple[int, int]

@@ -31,7 +31,7 @@ from bert_kit.lookup import find_folder
 from bert_kit.printing import show
 from bert_kit.model import BERTForMaskedLM, TransformerEncoderBlock, encoder_without_pooler
 from bert_kit.tokenization import Tokenizer, get_tokenizer
-from bert_kit.tokenization.tokenizer import Encoding
+from bert_kit.tokenization.encoding import Encoding
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, read_weights
 
 PAGE = Path(__file__).with_suffix(".html")
