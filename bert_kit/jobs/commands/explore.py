@@ -79,7 +79,8 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
         Folder or name of a model. What it was saved for decides what there is to see: masked
         places need a masked-token head, probabilities and attributions a classifier.
     text, text_b
-        A text, or a pair. With a masked-token head, "[MASK]" in it is a masked place.
+        A text, or a pair. With a masked-token head, "[MASK]" in it is a masked place, or
+        whatever the tokenizer calls it.
     mask
         Also mask every token in turn.
     output_file
@@ -104,6 +105,9 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
         raise ConfigError(f"{model}: holds no masked-token head to fill places in; leave mask out")
     if hasattr(network, "classifier") and text_b is None and len(text_columns(folder)) > 1:
         raise ConfigError(f"{model}: was trained on pairs; give the second text too (text_b)")
+    if fills_in:  # a RoBERTa calls it <mask>
+        text, text_b = (side and side.replace("[MASK]", tokenizer.special_tokens["mask"])
+                        for side in (text, text_b))
     # Only there is "[MASK]" a request; to a classifier it is text, as when it predicts.
     row = tokenizer.encode(text, text_b, sys.maxsize, allow_special_tokens=fills_in)
     most = min(MOST_TOKENS, network.config.max_position_embeddings,
@@ -142,10 +146,11 @@ def _load(folder: Path) -> Any:
 def _tokens(row: Encoding, tokenizer: Tokenizer,
             texts: Sequence[str | None]) -> list[str]:
     """Return the pieces of a row, and with an unknown one the characters that it stands for."""
-    texts = [text or "" for text in texts]
-    return [piece if number != tokenizer.unk_id else f"{piece} {texts[segment][slice(*span)]}"
-            for piece, number, segment, span in zip(
-                tokenizer.tokens(row.ids), row.ids, row.type_ids, row.offsets, strict=True)]
+    texts, second = [text or "" for text in texts], row.ids.index(tokenizer.sep_id)
+    return [piece if number != tokenizer.unk_id else (
+                f"{piece} {texts[place > second][slice(*span)]}")
+            for place, (piece, number, span) in enumerate(zip(
+                tokenizer.tokens(row.ids), row.ids, row.offsets, strict=True))]
 
 
 def _inside(encoder: Any, row: Encoding) -> dict[str, Any]:
