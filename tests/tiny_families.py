@@ -80,8 +80,8 @@ CLASSES = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "distilbert": "Dis
            "bert": "Bert"}
 
 
-def write_model(folder, family, task, **changes):
-    """Save a random model of the library into a folder, and return it."""
+def make_model(family, task, **changes):
+    """A random model of the library."""
     transformers = library()
     name, more = CONFIGS[family]
     config = getattr(transformers, name)(**{**SIZES, **more, **changes})
@@ -90,5 +90,11 @@ def write_model(folder, family, task, **changes):
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms too, which begin as 0 and 1
             parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+def write_model(folder, family, task, **changes):
+    """Save such a model into a folder, and return it."""
+    model = make_model(family, task, **changes)
     model.save_pretrained(folder)
     return model
