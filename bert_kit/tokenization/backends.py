@@ -131,11 +131,16 @@ def make_backend(content: Mapping[str, Any], tokens: Sequence[AddedToken],
                                  f"{role}_token in tokenizer_config.json")
     backend.add_special_tokens(list(dict.fromkeys(roles.values())))
     if own.get("post_processor") is None:
-        sep, cls = ((roles[role], int(backend.token_to_id(roles[role]) or 0))
-                    for role in ("sep", "cls"))
-        backend.post_processor = (processors.RobertaProcessing if separators == 2
-                                  else processors.BertProcessing)(sep, cls)
+        set_row_form(backend, roles, separators)
     return backend
+
+
+def set_row_form(backend: Backend, roles: Mapping[str, str], separators: int) -> None:
+    """Put the form of rows into a tokenizer, for readers of its file."""
+    sep, cls = ((roles[role], int(backend.token_to_id(roles[role]) or 0))
+                for role in ("sep", "cls"))
+    form = processors.RobertaProcessing if separators == 2 else processors.BertProcessing
+    backend.post_processor = form(sep, cls)
 
 
 def space_mark(content: Mapping[str, Any]) -> str | None:

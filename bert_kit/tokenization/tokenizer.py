@@ -18,13 +18,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from bert_kit.checks import one_of, whole
 from bert_kit.errors import TokenizerError
 from bert_kit.lookup import find_folder
-from bert_kit.tokenization.backends import OtherVocabulary, space_mark, text_tokens
+from bert_kit.tokenization.backends import OtherVocabulary, set_row_form, space_mark, text_tokens
 from bert_kit.tokenization.encoding import Encoding, check_texts, encoded
 from bert_kit.tokenization.vocabulary import SPECIAL_TOKENS, read_vocabulary, write_vocabulary
 
@@ -122,9 +122,7 @@ class Tokenizer:
         plain, markers = text_tokens(added_tokens, set(special.values()), split_special_tokens)
         backend.add_tokens(plain)
         backend.add_special_tokens(list(dict.fromkeys(special.values())))
-        sep, cls = ((special[role], _id_of(backend, special[role])) for role in ("sep", "cls"))
-        backend.post_processor = (  # for readers of the file
-            processors.RobertaProcessing if separators == 2 else processors.BertProcessing)(sep, cls)
+        set_row_form(backend, special, separators)
         self._take(backend, special, max_length, markers, truncation_side, second_segment,
                    split_special_tokens, separators)
 

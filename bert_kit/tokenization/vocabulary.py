@@ -86,8 +86,7 @@ def read_vocabulary(folder: str | Path) -> Vocabulary | OtherVocabulary:
     path = folder / "tokenizer_config.json"
     config, names = (_read_settings(folder / name, known) for name, known in (
         (path.name, TOKENIZER_CONFIG), ("special_tokens_map.json", SPECIAL_TOKENS_MAP)))
-    content: dict[str, Any] | None = None
-    added: list[dict] = []
+    content, added = {}, []
     said: dict[str, Any] = {}
     kind = _class_of(folder, config)
     if (folder / "tokenizer.json").exists():
@@ -100,7 +99,7 @@ def read_vocabulary(folder: str | Path) -> Vocabulary | OtherVocabulary:
     # As transformers reads them: the map is of older versions, which have no added_tokens_decoder.
     order = (names, config) if "added_tokens_decoder" in config else (config, names)
     special = _named(folder, *order)
-    is_other = content is not None and model_kind(content) != "WordPiece"
+    is_other = model_kind(content) != "WordPiece"
     for key, (_, allowed) in _CLEANING.items():
         if key in config and not (kind in _BARE and key in said):
             said[key] = _flag(config[key], allowed, path, key)
@@ -118,7 +117,7 @@ def read_vocabulary(folder: str | Path) -> Vocabulary | OtherVocabulary:
     split = bool(_flag(config.get("split_special_tokens"), (True, False, None), path,
                        "split_special_tokens"))
     separators = said.get("separators", 2 if kind in _ROBERTA else 1)
-    if content is not None and is_other:
+    if is_other:
         space = bool(config.get("add_prefix_space")) if kind == "RobertaTokenizer" else None
         plain, markers = text_tokens(tokens, set(roles.values()), split)
         backend = make_backend(content, plain, roles, space, separators, folder / "tokenizer.json")

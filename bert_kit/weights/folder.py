@@ -48,8 +48,9 @@ ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
     """Save a model as a folder that this kit and the Hugging Face library read.
 
-    Its names are those of the model's family, `config.model_type`. Each file is replaced atomically, and only the files named here; config.json comes last, so
-    a new folder that has it is complete.
+    Its names are those of the model's family, `config.model_type`. Each file is replaced
+    atomically, and only the files named here; config.json comes last, so a new folder that has it
+    is complete.
 
     Parameters
     ----------
@@ -134,8 +135,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     config = stored.replace(num_labels=num_labels, **config_overrides)
     path, tensors = read(folder)
     _check_sizes(standard_names(tensors), stored, config, path)
-    model = task_class(config)
-    targets, aliases = _own_tensors(model)
+    targets, aliases = _own_tensors(model := task_class(config))
     prefixed = any(name.startswith("bert.") for name in targets)
     found = standard_names(tensors, prefixed)
     if prefixed:
@@ -149,8 +149,8 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
-            named = family_names(names, config.model_type)
-            report(spelled_out(f"{path}: {what}: {_listed(named)}"))
+            report(spelled_out(f"{path}: {what}: "
+                               f"{_listed(family_names(names, config.model_type))}"))
     return model.eval()
 
 

@@ -173,7 +173,7 @@ REFUSED = {
         type="BPE", vocab={"a": 0}, merges=[], end_of_word_suffix="</w>"), "end_of_word_suffix is"),
     "random": (lambda c: c["model"].update(type="BPE", vocab={"a": 0}, merges=[], dropout=0.1),
                "model.dropout is 0.1; the kit does only null"),
-    "no mark": (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "expected ByteLevel or M"),
+    "no mark": (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "expected ByteLevel or"),
     "no mask": (lambda c: c.update(added_tokens=[]), "has no '<mask>'; expected it as the mask"),
     "twice": (lambda c: c["model"]["vocab"].append(["<s>", 0.0]), "differ; expected each once"),
     "level": (lambda c: c["model"].update(type="WordLevel"), "model is 'WordLevel'; expected"),

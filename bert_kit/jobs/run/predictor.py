@@ -28,7 +28,7 @@ SAMPLE = 64  # numbers of a weight that are looked at, about
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 CHUNK = BatchSampler.STRETCH * BATCH  # rows of a file held, and sorted by length, at a time
 
-# What the architectures of config.json are, by BERT's names, and the command that uses such a model.
+# What the architectures of config.json are, by BERT's names, and the command that uses each.
 PRETRAINED = ("a model that was pre-trained only", "train, to fine-tune it first")
 KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BERTForSequenceClassification": ("a text classifier", "predict"),
