@@ -266,7 +266,7 @@ class Tokenizer:
         forbidden = frozenset() if reads_special_tokens else self._roles
         for row in encoded(backend, texts):
             ids = row.ids
-            if not forbidden.isdisjoint(ids):
+            if forbidden and not forbidden.isdisjoint(ids):
                 ids = [self.unk_id if number in forbidden else number for number in ids]
             yield Encoding(ids, row.type_ids, row.word_ids, row.offsets if with_offsets else ())
 

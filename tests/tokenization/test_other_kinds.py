@@ -142,10 +142,9 @@ def test_whole_words_are_masked_between_spaces(folder):
     stretch = np.cumsum([char in " ,()" or text[place - 1:place] in tuple(" ,()")
                          for place, char in enumerate(text)])
     (pieces,) = encode_with_offsets([text], tokenizer)
-    assert [text[start:end].strip() != "" for start, end in pieces.offsets].count(True) >= 8
     for (start, end), number, (after, _), following in zip(
             pieces.offsets, numbers[1:], pieces.offsets[1:], numbers[2:], strict=False):
-        if stretch[end - 1] == stretch[after] and text[start:end] not in "(":
+        if stretch[end - 1] == stretch[after]:
             assert number == following
         if " " in text[start:after + 1].strip():
             assert number != following

@@ -37,6 +37,7 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BertForQuestionAnswering": ("an answerer", "answer"),
          "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED,
          "BertForNextSentencePrediction": PRETRAINED, "BertLMHeadModel": PRETRAINED,
+         "BERTForPreTraining": PRETRAINED, "BERTForNextSentencePrediction": PRETRAINED,
          "BertForMultipleChoice": ("a model of multiple choice", "train, for a task of the kit")}
 
 
