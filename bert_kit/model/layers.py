@@ -158,9 +158,8 @@ class Embeddings(nn.Module):
         # RoBERTa's table has rows in front in which no token stands; elsewhere the offset is 0.
         self.position = nn.Embedding(config.position_offset + config.max_position_embeddings,
                                      config.hidden_size)
-        self.segment = None  # as in DistilBERT
-        if config.type_vocab_size:
-            self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.segment = (nn.Embedding(config.type_vocab_size, config.hidden_size)
+                        if config.type_vocab_size else None)  # DistilBERT has none
         self.norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
 
