@@ -129,7 +129,8 @@ def make_backend(content: Mapping[str, Any], tokens: Sequence[AddedToken],
                                  f"{backend.get_vocab_size(with_added_tokens=True)} pieces has no "
                                  f"{token!r:.40}; expected it as the {role} token, or a "
                                  f"{role}_token in tokenizer_config.json")
-    backend.add_special_tokens(list(dict.fromkeys(roles.values())))
+    known = {token.content for token in tokens}  # with flags, such as a space that <mask> takes
+    backend.add_special_tokens([*{*roles.values()} - known])
     if own.get("post_processor") is None:
         set_row_form(backend, roles, separators)
     return backend

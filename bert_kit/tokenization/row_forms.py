@@ -53,9 +53,10 @@ def read_row_form(content: Any, path: Path, bare: bool) -> dict[str, Any]:
         segment, separators = rows["pair"][-1][1], len(rows["pair"]) - 4
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise TokenizerError(f"{path}: post_processor is damaged; {_FORMS}") from None
+    known = segment in (0, 1) and separators in (1, 2)
     for name, expected in (("single", _row(cls, sep)),
-                           ("pair", _row(cls, sep, segment, separators))):
-        if rows[name] != expected or segment not in (0, 1) or separators not in (1, 2):
+                           ("pair", _row(cls, sep, segment, separators) if known else None)):
+        if rows[name] != expected:
             shown = " ".join(f"{what}:{number}" for what, number in rows[name])
             raise TokenizerError(f"{path}: post_processor's {name} is {shown:.80}; {_FORMS}")
     return {"cls_token": cls, "sep_token": sep, "second_segment": segment,

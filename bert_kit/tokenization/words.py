@@ -55,16 +55,20 @@ def begins_word(tokenizer: Tokenizer) -> list[bool]:
     """Return of each piece of a vocabulary whether a word begins with it.
 
     In a WordPiece all pieces but those with "##". Elsewhere words are what stands between spaces,
-    but a punctuation sign begins one too, and a letter of a script that has no spaces.
+    but a punctuation sign begins one too, and a letter of a script that has no spaces; what is
+    unknown there is a character, and goes on with its word.
     """
     ids = range(tokenizer.vocab_size)
     pieces = tokenizer.tokens(ids)
     if tokenizer.is_wordpiece:
         return [not piece.startswith("##") for piece in pieces]
     plain = tokenizer.backend.decode_batch([[number] for number in ids], skip_special_tokens=False)
-    return [piece.startswith(tokenizer.space) or number in tokenizer.special_ids
-            or any(is_punctuation(sign) or is_unspaced(sign) for sign in text[:1])
-            for number, piece, text in zip(ids, pieces, plain, strict=True)]
+    begins = [piece.startswith(tokenizer.space)
+              or any(is_punctuation(sign) or is_unspaced(sign) for sign in text[:1])
+              for piece, text in zip(pieces, plain, strict=True)]
+    for number in tokenizer.special_ids:
+        begins[number] = number != tokenizer.unk_id
+    return begins
 
 
 def encode_with_offsets(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Encoding]:

@@ -19,6 +19,12 @@ PAIRS = [*zip(TEXTS, TEXTS[4:] + TEXTS[:4], strict=True)]
 KINDS = {"unigram": unigram, "bytes": byte_bpe, "bytes after a space": lambda: byte_bpe(True)}
 
 
+def rows_of(reference, text, pair):
+    """The ids that the library gives; it takes a second text of "" for none, but in a list."""
+    row, = reference([text], [pair])["input_ids"]
+    return row
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def folder(request, tmp_path_factory):
     return write_tokenizer(tmp_path_factory.mktemp("kinds") / "theirs", KINDS[request.param](),
@@ -33,13 +39,13 @@ def test_rows_are_those_of_transformers(folder, tmp_path):
     again, written = Tokenizer.load(tmp_path), library().AutoTokenizer.from_pretrained(tmp_path)
     copied = pickle.loads(pickle.dumps(ours))
     assert again.fingerprint() == ours.fingerprint() == copied.fingerprint()
-    for limit in (6, 7, 12, 300):
-        for texts in (*((text,) for text in TEXTS), *PAIRS):
-            rows = {tuple(tokenizer(*texts, truncation="longest_first", max_length=limit)
-                          ["input_ids"]) for tokenizer in (reference, written)}
-            rows |= {tuple(tokenizer.encode(*texts, max_length=limit).ids)
-                     for tokenizer in (ours, again, copied)}
-            assert len(rows) == 1, (limit, texts, rows)
+    for limit, texts in itertools.product((6, 7, 12, 300), ((TEXTS,), [*zip(*PAIRS)])):
+        texts = [list(side) for side in texts]
+        expected = [tokenizer(*texts, truncation="longest_first", max_length=limit)["input_ids"]
+                    for tokenizer in (reference, written)]
+        for tokenizer in (ours, again, copied):
+            found = [row.ids for row in tokenizer.encode_batch(*texts, max_length=limit)]
+            assert found == expected[0] == expected[1]
     assert ours.encode("a", "b").type_ids == [0] * len(ours.encode("a", "b").ids)
     for text in TEXTS:
         assert ours.decode(ours.encode(text).ids) == reference.decode(
@@ -53,13 +59,14 @@ def test_a_class_with_rows_of_its_own(tmp_path):
         path = write_tokenizer(tmp_path / str(number), byte_bpe(prefix),
                                tokenizer_class="RobertaTokenizer", **more)
         reference = library().AutoTokenizer.from_pretrained(path)
+        ours = Tokenizer.load(path)
         for text in TEXTS:
-            assert Tokenizer.load(path).encode(text).ids == reference(text)["input_ids"]
+            assert ours.encode(text).ids == reference(text)["input_ids"]
     path = write_tokenizer(tmp_path / "xlm", unigram(clean=False),
                            tokenizer_class="XLMRobertaTokenizer")
     reference = library().AutoTokenizer.from_pretrained(path)
     for pair in PAIRS:
-        assert Tokenizer.load(path).encode(*pair).ids == reference(*pair)["input_ids"]
+        assert Tokenizer.load(path).encode(*pair).ids == rows_of(reference, *pair)
 
 
 def test_no_class_and_no_names_as_old_folders_have_it(tmp_path):
@@ -68,7 +75,7 @@ def test_no_class_and_no_names_as_old_folders_have_it(tmp_path):
     (path / "config.json").write_text('{"model_type": "roberta"}')
     reference = library().AutoTokenizer.from_pretrained(path)
     for pair in PAIRS:
-        assert get_tokenizer(path).encode(*pair).ids == reference(*pair)["input_ids"]
+        assert get_tokenizer(path).encode(*pair).ids == rows_of(reference, *pair)
 
 
 def test_datasets_make_the_same_rows(folder):
@@ -85,7 +92,7 @@ def test_datasets_make_the_same_rows(folder):
 
 def test_questions_are_asked_in_rows_with_both_separators(folder):
     context = "The bridge over the old river is wide.  Der Fluß fließt ins Meer."
-    asked = [Question("", "What is wide?", context, [("the old river", context.index("the old"))])]
+    asked = [Question("", "wide?", context, [("the old river", context.index("the old"))])]
     tokenizer = Tokenizer.load(folder)
     dataset = AnsweringDataset(asked, tokenizer, 28, 8)
     assert len(dataset) > 1
@@ -148,7 +155,7 @@ def test_whole_words_are_masked_between_spaces(folder):
             assert number == following
         if " " in text[start:after + 1].strip():
             assert number != following
-    assert begins[list(tokenizer.special_ids)].all()
+    assert begins[[tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]].all()
 
 
 def test_no_text_forges_a_role(folder):
