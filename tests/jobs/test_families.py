@@ -117,12 +117,14 @@ def test_every_task_on_every_family(task, family, folders, tmp_path, capsys):
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert"])
 def test_sentence_folders_are_read_and_written_as_the_library_has_them(family, folders, tmp_path):
     """paraphrase-multilingual-MiniLM and multilingual-e5 are of the first kind."""
+    library()
     sentences = pytest.importorskip("sentence_transformers")
+    from sentence_transformers import models
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parts = [sentences.models.Transformer(str(folders / family), max_seq_length=16)]
-        parts += [sentences.models.Pooling(parts[0].get_embedding_dimension(), "mean"),
-                  sentences.models.Normalize()]
+        parts = [models.Transformer(str(folders / family), max_seq_length=16)]
+        parts += [models.Pooling(parts[0].get_embedding_dimension(), "mean"),
+                  models.Normalize()]
         reference = sentences.SentenceTransformer(modules=parts, device="cpu")
         reference.save(str(tmp_path / "theirs"))
         expected = reference.encode(TEXTS)
