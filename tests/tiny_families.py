@@ -14,7 +14,7 @@ TRAINING = ["The river runs to the sea, and the sea is wide.", "a bridge over th
             "Der Fluß fließt ins Meer.", "Ein Haus am Meer; zwei Häuser.", "日本語の本", "x = 3.14",
             "don't you see?", "houses, bridges & rivers", "la rivière coule vers la mer"] * 3
 TEXTS = ["The river runs.", "  two  spaces ", "", " ", "\ta tab\nand a line", "ﬁne café — naïve",
-         "日本の本", "unknown \u2603 sign \U0001f600", "don't", "aaaaaaaaaaaaaaaaaaaa bridgesbridges",
+         "日本の本", "unknown \u2603 sign \U0001f600", "don't", "aaaaaaaaaaaaaa bridgesbridges",
          "x=3.14;y", "Fluß und Häuser " * 9, "\u00a0no-break\u200bzero", "a", "(houses)"]
 ROLES = {f"{role}_token": token for role, token in ROBERTA_TOKENS.items()}
 SPECIAL = [ROBERTA_TOKENS[role] for role in ("cls", "pad", "sep", "unk")]  # with the ids 0 to 3

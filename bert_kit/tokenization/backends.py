@@ -67,6 +67,7 @@ def read_other_model(content: Mapping[str, Any], path: Path) -> tuple[Any, str |
         return vocabulary, model.get("unk_token")
     try:
         pieces = {piece: number for number, (piece, _) in enumerate(vocabulary)}
+        "".join(pieces)
     except (TypeError, ValueError):
         raise TokenizerError(f"{path}: vocab is not a list of pieces with a number each") from None
     if len(pieces) != len(vocabulary):

@@ -6,7 +6,6 @@ library, or in tokenizer.json. Byte-level BPE and Unigram clean as their tokeniz
 `backends`. Every other kind of tokenizer is refused; `keys` lists every key.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple

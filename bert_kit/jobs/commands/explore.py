@@ -106,8 +106,9 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
     if hasattr(network, "classifier") and text_b is None and len(text_columns(folder)) > 1:
         raise ConfigError(f"{model}: was trained on pairs; give the second text too (text_b)")
     if fills_in:  # a RoBERTa calls it <mask>
-        text, text_b = (side and side.replace("[MASK]", tokenizer.special_tokens["mask"])
-                        for side in (text, text_b))
+        mask_token = tokenizer.special_tokens["mask"]
+        text = text.replace("[MASK]", mask_token)
+        text_b = None if text_b is None else text_b.replace("[MASK]", mask_token)
     # Only there is "[MASK]" a request; to a classifier it is text, as when it predicts.
     row = tokenizer.encode(text, text_b, sys.maxsize, allow_special_tokens=fills_in)
     most = min(MOST_TOKENS, network.config.max_position_embeddings,
