@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer as Backend
 from tiny_families import TEXTS, byte_bpe, library, unigram, write_model, write_tokenizer
 from tiny_jobs import here, table
 from tiny_tasks import training_of
@@ -13,6 +14,7 @@ from tiny_tasks import training_of
 from bert_kit import Predictor, SentenceEncoder, get_tokenizer, train_tokenizer
 from bert_kit.cli import main
 from bert_kit.jobs.commands.explore import explore
+from bert_kit.jobs.commands.export import served_tokenizer
 from bert_kit.jobs.tasks.tags import Tagger
 
 FAMILIES = ("roberta", "xlm-roberta", "distilbert", "bert")  # bert: as multilingual MiniLM
@@ -150,3 +152,16 @@ def test_vectors_do_not_depend_on_what_config_json_says_of_padding(folders, tmp_
         vectors.append(encoder.encode(TEXTS))
         assert encoder.tokenizer.pad_id == 1 == get_tokenizer(folders / "bert").pad_id
     assert np.array_equal(*vectors)
+
+
+@pytest.mark.parametrize("backend", [byte_bpe, unigram])
+def test_an_exported_tokenizer_makes_the_rows_by_itself(backend, tmp_path):
+    tokenizer = get_tokenizer(write_tokenizer(tmp_path / "theirs", backend()))
+    served_tokenizer(tokenizer, 9).save(tmp_path / "served")
+    alone = Backend.from_file(str(tmp_path / "served" / "tokenizer.json"))
+    alone.no_padding()
+    for text, pair in zip(TEXTS, TEXTS[3:] + TEXTS[:3], strict=True):
+        assert alone.encode(text).ids == tokenizer.encode(text, max_length=9).ids
+        row = alone.encode(text, pair)
+        assert row.ids == tokenizer.encode(text, pair, max_length=9).ids
+        assert row.type_ids == [0] * len(row.ids)

@@ -48,7 +48,7 @@ def ours(model, ids, mask, types=None):
     return found if found.ndim == 2 else found[mask.bool()]
 
 
-def close(a, b):
+def assert_same(a, b):
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
@@ -63,16 +63,16 @@ def test_numbers_are_the_library_s_and_go_back(family, task, tmp_path, rows):
     for fused in (True, False):
         model = load_pretrained(kind, tmp_path / "theirs", fused=fused, report=said.append,
                                 strict=True)
-        close(ours(model, *rows), expected)
+        assert_same(ours(model, *rows), expected)
         # There is no second segment to be in.
         assert torch.equal(ours(model, *rows, torch.ones_like(rows[0])), ours(model, *rows))
     assert not said
-    close(ours(prepare_for_inference(model.eval()), *rows), expected)
+    assert_same(ours(prepare_for_inference(model.eval()), *rows), expected)
     save_pretrained(model, tmp_path / "ours")
     opened, info = getattr(library(), CLASSES[family] + task).from_pretrained(
         tmp_path / "ours", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
-    close(theirs(opened.eval(), *rows), expected)
+    assert_same(theirs(opened.eval(), *rows), expected)
     stored, back = (read_safetensors(tmp_path / name / "model.safetensors")
                     for name in ("theirs", "ours"))
     assert back.keys() <= stored.keys()  # the library may store a tied tensor twice
@@ -87,16 +87,16 @@ def test_numbers_are_the_library_s_and_go_back(family, task, tmp_path, rows):
 def test_the_pooler_of_an_encoder(tmp_path, rows):
     reference = write_model(tmp_path, "roberta", "Model")
     with torch.no_grad():
-        close(load_pretrained(BERTModel, tmp_path)(*rows).pooler_output,
-              reference(rows[0], attention_mask=rows[1]).pooler_output)
+        assert_same(load_pretrained(BERTModel, tmp_path)(*rows).pooler_output,
+                    reference(rows[0], attention_mask=rows[1]).pooler_output)
 
 
 def test_padding_in_front_is_not_counted_by_roberta(tmp_path, rows):
     ids, mask = (tensor.flip(1) for tensor in rows)
     reference = write_model(tmp_path, "xlm-roberta", "Model")
     for fused in (True, False):
-        close(ours(load_pretrained(BERTModel, tmp_path, fused=fused), ids, mask),
-              theirs(reference, ids, mask))
+        assert_same(ours(load_pretrained(BERTModel, tmp_path, fused=fused), ids, mask),
+                    theirs(reference, ids, mask))
 
 
 def test_the_longest_row(tmp_path):
@@ -104,7 +104,7 @@ def test_the_longest_row(tmp_path):
     model = load_pretrained(BERTForMaskedLM, tmp_path)
     assert model.config.max_position_embeddings == SIZES["max_position_embeddings"] - 2 == 21
     ids = torch.randint(2, 97, (2, 21))
-    close(model(ids).flatten(0, 1), theirs(reference, ids, torch.ones_like(ids)))
+    assert_same(model(ids).flatten(0, 1), theirs(reference, ids, torch.ones_like(ids)))
     with pytest.raises(ValueError, match="22 tokens a row; expected 1 to .* 21"):
         model(torch.randint(2, 97, (2, 22)))
 
