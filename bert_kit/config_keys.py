@@ -81,7 +81,7 @@ def followed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If a key asks for what the kit does not do, or the family of the model is none of its own.
+        If a key asks for what the kit does not do, or the model is of a family that it has not.
 
     Examples
     --------

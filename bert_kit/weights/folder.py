@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
-from bert_kit.families import FAMILIES, bert_names, family_names
+from bert_kit.families import FAMILIES, family_names
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
 from bert_kit.printing import spelled_out
-from bert_kit.weights.names import hugging_face_name, standard_names, to_hugging_face
+from bert_kit.weights.names import (from_family, hugging_face_name, standard_names, to_family,
+                                    to_hugging_face)
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
 
@@ -70,8 +71,7 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file; expected a folder")
     config, (tensors, _) = config_of(model), _own_tensors(model)
-    write_safetensors(folder / "model.safetensors", dict(zip(
-        family_names(tensors, config.model_type), tensors.values(), strict=True)))
+    write_safetensors(folder / "model.safetensors", to_family(tensors, config.model_type))
     if tokenizer is not None:
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
@@ -164,9 +164,8 @@ def load_weights(model: nn.Module, folder: StrPath) -> None:
         unchanged.
     """
     path = Path(folder) / "model.safetensors"
-    stored, (targets, _) = read_safetensors(path), _own_tensors(model)
-    found = dict(zip(bert_names(stored, config_of(model).model_type), stored.values(),
-                     strict=True))
+    found = from_family(read_safetensors(path), config_of(model).model_type)
+    targets, _ = _own_tensors(model)
     for problem, names in (("is missing", targets.keys() - found.keys()),
                            ("has no place in the model", found.keys() - targets.keys())):
         if names:

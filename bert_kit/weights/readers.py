@@ -15,11 +15,11 @@ from torch import Tensor
 
 from bert_kit.digests import file_digest
 from bert_kit.errors import WeightsError
-from bert_kit.families import FAMILIES, bert_names
+from bert_kit.families import FAMILIES
 from bert_kit.files import StrPath, read_json
 from bert_kit.foreign import ADAPTER, merge_command
 from bert_kit.torch_files import read_saved
-from bert_kit.weights.names import unwrapped
+from bert_kit.weights.names import from_family, unwrapped
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
@@ -44,8 +44,7 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path = _weights_file(folder)
     tensors = _READERS[path.name](path)
     _refuse_adapter(path, tensors)
-    return path, unwrapped(dict(zip(bert_names(tensors, _family(path.parent)), tensors.values(),
-                                    strict=True)))
+    return path, unwrapped(from_family(tensors, _family(path.parent)))
 
 
 def _family(folder: Path) -> str:

@@ -12,8 +12,10 @@ from bert_kit import (BERTForMaskedLM, BERTForNextSentencePrediction, BERTForQue
                       BERTModel, load_pretrained, save_pretrained)
 from bert_kit.errors import ConfigError, WeightsError
 from bert_kit.families import FAMILIES, bert_names, family_names
-from bert_kit.model import DenseClassifier, encoder_without_pooler, prepare_for_inference
-from bert_kit.weights import load_weights, read_safetensors
+from bert_kit.model import (DenseClassifier, TransformerEncoderBlock, encoder_without_pooler,
+                            prepare_for_inference)
+from bert_kit.model.fast.prepared import can_prepare
+from bert_kit.weights import load_weights, read_safetensors, write_safetensors
 
 OTHERS = ("roberta", "xlm-roberta", "distilbert")
 TASKS = {"Model": BERTModel, "ForMaskedLM": BERTForMaskedLM,
@@ -60,14 +62,17 @@ def test_numbers_are_the_library_s_and_go_back(family, task, tmp_path, rows):
     kind = TASKS[task]
     if family == "distilbert" and task == "Model":
         kind = encoder_without_pooler
-    for fused in (True, False):
+    for fused in (False, True):
         model = load_pretrained(kind, tmp_path / "theirs", fused=fused, report=said.append,
                                 strict=True)
         assert_same(ours(model, *rows), expected)
         # There is no second segment to be in.
         assert torch.equal(ours(model, *rows, torch.ones_like(rows[0])), ours(model, *rows))
     assert not said
-    assert_same(ours(prepare_for_inference(model.eval()), *rows), expected)
+    ready = prepare_for_inference(model)
+    assert_same(ours(ready, *rows), expected)
+    blocks = [part for part in ready.modules() if isinstance(part, TransformerEncoderBlock)]
+    assert all((block.prepared is not None) == can_prepare("float32") for block in blocks)
     save_pretrained(model, tmp_path / "ours")
     opened, info = getattr(library(), CLASSES[family] + task).from_pretrained(
         tmp_path / "ours", output_loading_info=True)
@@ -171,6 +176,22 @@ def test_every_name_goes_both_ways():
         assert not any(name.split(".")[0] in ("roberta", "distilbert", "lm_head")
                        for name in bert_names(names, family))
     assert len(FAMILIES) == len(OTHERS) + 1
+
+
+def test_wrappers_and_tensors_under_two_names(tmp_path, rows):
+    for family in OTHERS:
+        reference = write_model(tmp_path / family, family, "ForSequenceClassification")
+        path = tmp_path / family / "model.safetensors"
+        stored = read_safetensors(path)
+        write_safetensors(path, {f"module.{name}": value for name, value in stored.items()})
+        assert_same(ours(load_pretrained(BERTForSequenceClassification, tmp_path / family,
+                                         strict=True), *rows), theirs(reference, *rows))
+        name = "classifier.dense.weight"
+        pair = {"pre_classifier.weight", name} if family == "distilbert" else {
+            "roberta.embeddings.LayerNorm.bias", "bert.embeddings.LayerNorm.bias"}
+        write_safetensors(path, {**stored, **dict.fromkeys(pair, torch.ones(2))})
+        with pytest.raises(WeightsError, match="two tensors would both be called"):
+            load_pretrained(BERTForSequenceClassification, tmp_path / family)
 
 
 @pytest.mark.parametrize("kind", ["mpnet", "deberta-v2", "electra", "modernbert", "camembert", 3])
