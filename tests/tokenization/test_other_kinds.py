@@ -52,6 +52,24 @@ def test_rows_are_those_of_transformers(folder, tmp_path):
             reference(text)["input_ids"], skip_special_tokens=True)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_added_tokens_and_sides_are_followed(kind, tmp_path):
+    backend = KINDS[kind]()
+    backend.add_tokens(["bridges"])  # not special: a word that stays whole
+    path = write_tokenizer(tmp_path / "theirs", backend, truncation_side="left",
+                           additional_special_tokens=["<e1>", "</e1>"], model_max_length=9)
+    ours, reference = Tokenizer.load(path), library().AutoTokenizer.from_pretrained(path)
+    ours.save(tmp_path / "ours")
+    assert ours.max_length == reference.model_max_length == 9
+    assert set(reference.all_special_ids) == ours.special_ids
+    texts = ["The <e1>river</e1> runs", "old bridges, bridgess <e1> </e1>x", *TEXTS]
+    pairs = texts[1:] + texts[:1]
+    for found in (ours, Tokenizer.load(tmp_path / "ours")):
+        for sides, limit in (([texts], 9), ([texts, pairs], 11)):
+            rows = reference(*sides, truncation=True, max_length=limit)["input_ids"]
+            assert [row.ids for row in found.encode_batch(*sides, max_length=limit)] == rows
+
+
 def test_a_class_with_rows_of_its_own(tmp_path):
     """RobertaTokenizer decides whether a text begins with a space, whatever its file says."""
     for number, (prefix, says) in enumerate(itertools.product((False, True), (None, False, True))):
