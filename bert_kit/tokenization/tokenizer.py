@@ -34,9 +34,9 @@ class Tokenizer:
 
     Text stays text: "[MASK]" or "[SEP]" inside a text is read as brackets and a word, unless
     `allow_special_tokens` says otherwise; where a vocabulary would make "</s>" of it all the same,
-    it counts as unknown. Any other token that a model's files add stays whole in
-    a text, such as the "<e1>" that marks an entity. Half characters (lone surrogates), which
-    UTF-8 cannot hold, count as U+FFFD, which BERT's cleaning drops.
+    it counts as unknown. Any other token that a model's files add stays whole in a text, such as
+    the "<e1>" that marks an entity. Half characters (lone surrogates), which UTF-8 cannot hold,
+    count as U+FFFD, which BERT's cleaning drops.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ class Tokenizer:
             ids = row.ids
             if forbidden and not forbidden.isdisjoint(ids):
                 ids = [self.unk_id if number in forbidden else number for number in ids]
-            yield Encoding(ids, row.type_ids, row.word_ids, row.offsets if with_offsets else ())
+            yield Encoding(ids, [0] * len(ids), row.word_ids, row.offsets if with_offsets else ())
 
     def _single(self, first: Encoding, limit: int | None) -> Encoding:
         """Build [CLS] A [SEP]."""
