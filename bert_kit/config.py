@@ -1,7 +1,7 @@
 """The shape of a model: one frozen dataclass, the published presets, and config.json.
 
 The field names and the file are those of the Hugging Face library, so that a folder written
-by either side is read by the other.
+by either side is read by the other; `families` has the names of models that are not called BERT.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 from bert_kit.checks import is_number, number, one_of, share, unique, whole
 from bert_kit.config_keys import LABELS, followed
 from bert_kit.errors import ConfigError
+from bert_kit.families import FAMILIES
 from bert_kit.files import StrPath, read_json, write_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "tanh")
@@ -27,7 +28,7 @@ _WHOLE = {
     "num_attention_heads": (1, 65_536),
     "intermediate_size": (1, 1_000_000),
     "max_position_embeddings": (1, 1_000_000),
-    "type_vocab_size": (1, 1_000),
+    "type_vocab_size": (0, 1_000),
     "pad_token_id": (0, 10_000_000),
     "window_stride": (0, 1_000_000),
 }
@@ -46,7 +47,8 @@ class BertConfig:
     ----------
     vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size,
     max_position_embeddings, type_vocab_size
-        V, D, L, H, inner width of the feed-forward layer, longest S, number of segments.
+        V, D, L, H, inner width of the feed-forward layer, longest S, number of segments. With one
+        segment, or none as in DistilBERT, the two texts of a pair are not told apart.
     hidden_act
         One of "gelu" (exact), "gelu_new" (tanh form), "relu", "silu", "tanh".
     hidden_dropout_prob, attention_probs_dropout_prob
@@ -71,6 +73,9 @@ class BertConfig:
         Id written into padding. It never changes a result.
     labels
         Names of the C classes, in the order of the logits.
+    model_type
+        "bert", "distilbert", "roberta" or "xlm-roberta": whose names a folder has, and whose
+        standard classifier the model; see `bert_kit.families`.
     fused
         True takes the fast paths, False runs each formula line by line. On a CPU the fast paths
         have first derivatives only, and are not for torch.func. A choice of this process: it is
@@ -103,6 +108,7 @@ class BertConfig:
     window_pooling: str = "mean"
     pad_token_id: int = 0
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+    model_type: str = "bert"
     fused: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -117,6 +123,11 @@ class BertConfig:
         number("layer_norm_eps", self.layer_norm_eps, 0, 1e3, above=True)
         one_of("hidden_act", self.hidden_act, ACTIVATIONS)
         one_of("window_pooling", self.window_pooling, ("mean", "max"))
+        one_of("model_type", self.model_type, FAMILIES)
+        for name, value in FAMILIES[self.model_type].only.items():
+            if getattr(self, name) != value:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; every {self.model_type} has "
+                                  f"{value!r}")
         if not isinstance(self.fused, bool):
             raise ConfigError(f"fused is {self.fused!r}; expected True or False")
         if self.hidden_size % self.num_attention_heads:
@@ -160,6 +171,11 @@ class BertConfig:
     def head_size(self) -> int:
         """Width W of one attention head, D / H."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def position_offset(self) -> int:
+        """Position of the first token: 0, or of RoBERTa the one after the id of padding."""
+        return self.pad_token_id + 1 if FAMILIES[self.model_type].counts_from_padding else 0
 
     @property
     def num_labels(self) -> int:
@@ -207,7 +223,9 @@ class BertConfig:
                  for name, value in known.items()}
         known = {name: value for name, value in known.items()
                  if name not in _OWN or value != _OWN[name]}
-        return {**self.extra, "model_type": "bert", **known,
+        # In the file these are positions of the table, of which the first ones have no token.
+        known["max_position_embeddings"] += self.position_offset
+        return {**self.extra, **_in_words_of(self.model_type, known),
                 "id2label": {str(i): name for i, name in self.id2label.items()},
                 "label2id": self.label2id}
 
@@ -221,15 +239,18 @@ class BertConfig:
             If a value is impossible or the file describes something other than BERT.
         """
         values = followed(values, source)
-        values.pop("model_type", None)
+        values["model_type"] = kind = values.get("model_type") or "bert"
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
+        known = {**FAMILIES[kind].missing, **FAMILIES[kind].only, **known}
         if (labels := _read_labels(values, source)) is not None:
             known["labels"] = labels
         for key in ("pad_token_id", "classifier"):
             if key in known and known[key] is None:
                 del known[key]
         try:
+            if FAMILIES[kind].counts_from_padding:
+                known["max_position_embeddings"] = _usable_positions(**known)
             return cls(**known, extra=values)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
@@ -250,6 +271,22 @@ class BertConfig:
             path = path / "config.json"
             path = older if older.is_file() and not path.is_file() else path
         return cls.from_dict(read_json(path), source=str(path))
+
+
+def _usable_positions(pad_token_id: Any = 1, max_position_embeddings: Any = 512,
+                      **others: Any) -> int:
+    """Return how many tokens have a position where the first has the one after padding's id."""
+    first = whole("pad_token_id", pad_token_id, *_WHOLE["pad_token_id"]) + 1
+    return whole("max_position_embeddings", max_position_embeddings, first + 1,
+                 _WHOLE["max_position_embeddings"][1]) - first
+
+
+def _in_words_of(model_type: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of BertConfig by the keys of a family."""
+    keys = {field: key for key, field in FAMILIES[model_type].keys.items()}
+    if "classifier_dropout" in keys and fields["classifier_dropout"] is None:
+        fields["classifier_dropout"] = fields["hidden_dropout_prob"]  # there it is always a number
+    return {keys.get(name, name): value for name, value in fields.items()}
 
 
 def _read_labels(values: dict[str, Any], source: str) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_kit.errors import ConfigError
+from bert_kit.families import FAMILIES, OWN_FAMILY, family_of
 
 LABELS = ("id2label", "label2id", "num_labels", "_num_labels")
 ABOUT = ("architectures", "problem_type", "sentence_transformers",
@@ -17,7 +18,6 @@ ABOUT = ("architectures", "problem_type", "sentence_transformers",
 
 # Keys of what the kit does not do, and the only values with which they ask for nothing else.
 ONLY: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert", "bert_kit"),  # the latter under a head that only the kit has
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
@@ -29,7 +29,7 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "tokenizer_class": tuple(f"{name}Tokenizer{fast}" for name in (
         "Bert", "DistilBert", "Electra", "MobileBert", "MPNet", "ConvBert", "Funnel", "LayoutLM",
         "DPRQuestionEncoder", "DPRContextEncoder", "SqueezeBert", "Lxmert", "RetriBert", "Splinter",
-        "PreTrained") for fast in ("", "Fast")) + ("TokenizersBackend",),  # all cut into WordPieces
+        "PreTrained", "Roberta", "XLMRoberta") for fast in ("", "Fast")) + ("TokenizersBackend",),
 }
 
 # Other names of an activation, for the same formula; Hugging Face's `ACT2FN`.
@@ -68,28 +68,39 @@ IGNORED = {
                      "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"),
                     "in Google's multilingual folders, never read by any program"),
     "function_to_apply": "the library applies it to no model that has labels",
+    "sinusoidal_pos_embds": "how positions began, which the file holds as they are now",
+    "qa_dropout": "of the library's training",
+    "tie_weights_": "as tie_word_embeddings",
     "tie_word_embeddings": "the decoder is tied; one in the file that differs is reported",
 }
 
 
 def followed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return what is to be followed or kept of a config.json.
+    """Return what is to be followed or kept of a config.json, by the names of BERT's keys.
 
     Raises
     ------
     ConfigError
-        If a key asks for what the kit does not do.
+        If a key asks for what the kit does not do, or the model is of a family that it has not.
 
     Examples
     --------
     >>> followed({"hidden_act": "swish", "auto_map": {"AutoModel": "x.Y"}}, "config.json")
     {'hidden_act': 'silu'}
     """
+    kind = family_of(values)
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ConfigError(f"{source}: model_type is {kind!r:.200}; the kit does only "
+                          f"{', '.join(map(repr, FAMILIES))}")
     for key, allowed in ONLY.items():
         if values.get(key) not in (None, *allowed):
             raise ConfigError(f"{source}: {key} is {values[key]!r:.200}; the kit does only "
                               f"{allowed[0]!r}")
-    kept = {key: value for key, value in values.items() if key not in CODE}
+    own = FAMILIES[kind].keys
+    kept = {own.get(key, key): value for key, value in values.items()
+            if key not in (*CODE, OWN_FAMILY)}
+    if "model_type" in kept:
+        kept["model_type"] = kind
     act = kept.get("hidden_act")
     if isinstance(act, str) and act in SAME_ACTIVATION:
         kept["hidden_act"] = SAME_ACTIVATION[act]

@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bert_kit.files import StrPath, read_json
 from bert_kit.errors import BertKitError
+from bert_kit.families import bert_class
+from bert_kit.files import StrPath, read_json
 
 ADAPTER = "adapter_config.json"
 _ADAPTED = {"SEQ_CLS": "ForSequenceClassification", "TOKEN_CLS": "ForTokenClassification",
             "QUESTION_ANS": "ForQuestionAnswering", "FEATURE_EXTRACTION": "ForFeatureExtraction"}
+_OTHER_VOCABULARIES = ("sentencepiece.bpe.model", "vocab.json", "spiece.model")
 _OTHER_TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*")
 
 
@@ -43,6 +45,11 @@ def what_it_is(folder: StrPath, wanted: Sequence[str]) -> str | None:
     if newest is not None:
         return ("holds checkpoints of a training and no model beside them; give the newest, "
                 f"{os.path.join(folder, f'checkpoint-{newest}')}")
+    older = next((name for name in _OTHER_VOCABULARIES if name in names), None)
+    if "tokenizer.json" in wanted and older is not None:
+        return (f"{older} is a vocabulary that only transformers reads; make tokenizer.json of it: "
+                "python -c \"from transformers import AutoTokenizer as T; "
+                f"T.from_pretrained('{folder}').save_pretrained('{folder}')\"")
     if "model.safetensors" not in wanted:
         return None
     for pattern, describe in _KINDS:
@@ -99,7 +106,8 @@ def _convert(folder: Path, package: str, option: str) -> str:
     except BertKitError:
         named = None
     kind = re.sub(r"^(TF|Flax)", "", str(named[0])) if isinstance(named, list) and named else ""
-    kind = kind if re.fullmatch(r"Bert[A-Za-z]{1,60}", kind) else "BertModel"
+    known = re.fullmatch(r"Bert[A-Za-z]{1,60}", bert_class(kind))
+    kind = kind if known and kind.isascii() and kind.isalpha() else "BertModel"
     return (f"convert them, where transformers<5, {package} and torch are installed: python -c "
             f"\"from transformers import {kind} as M; "
             f"M.from_pretrained('{folder}', {option}=True).save_pretrained('{folder}')\"")

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bert_kit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {"tokenization", "model", "weights", "data", "training", "evaluation", "tuner", "active"}
-GROUND = {"errors", "files", "config", "config_keys", "foreign", "lookup", "faces", "printing",
-          "figures", "checks", "modes", "digests", "torch_files", "cells", "parsing"}
+GROUND = {"errors", "files", "config", "config_keys", "families", "foreign", "lookup", "faces",
+          "printing", "figures", "checks", "modes", "digests", "torch_files", "cells", "parsing"}
 # Rows are made of a tokenizer's pieces, and a folder of weights holds a tokenizer.
 ALSO = {"data": {"tokenization"}, "weights": {"tokenization"}}
 # The floors of jobs/: a file imports from its own and those below it.

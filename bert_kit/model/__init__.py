@@ -7,8 +7,9 @@ from bert_kit.faces import lazy_face
 if TYPE_CHECKING:
     from bert_kit.model.attention import MultiHeadAttention as MultiHeadAttention, attend as attend
     from bert_kit.model.classifiers.classifiers import (
-        CLASSIFIERS as CLASSIFIERS, LinearClassifier as LinearClassifier,
-        MLPClassifier as MLPClassifier, make_classifier as make_classifier)
+        CLASSIFIERS as CLASSIFIERS, DenseClassifier as DenseClassifier,
+        LinearClassifier as LinearClassifier, MLPClassifier as MLPClassifier,
+        make_classifier as make_classifier)
     from bert_kit.model.encoder import (
         BERTModel as BERTModel, EncoderOutput as EncoderOutput,
         TransformerEncoderBlock as TransformerEncoderBlock,

@@ -115,7 +115,8 @@ class BERTModel(nn.Module):
             when the rest is on an accelerator, which saves a wait. A row without any real token
             has hidden states of zero and finite logits.
         token_type_ids
-            (B, S), 0 for the first sentence, 1 for the second; default 0.
+            (B, S), 0 for the first sentence, 1 for the second; default 0, and 0 in a model that
+            has fewer than two segments.
         output_attentions, output_hidden_states
             Return these too. Attention weights are computed by the formula, whatever
             `config.fused` says.
@@ -127,9 +128,11 @@ class BERTModel(nn.Module):
             checked on the CPU only; on an accelerator the check would stall every step.
         """
         mask = check_inputs(self.config, input_ids, attention_mask, token_type_ids)
-        if token_type_ids is None:
+        if token_type_ids is None or self.config.type_vocab_size < 2:
             token_type_ids = torch.zeros_like(input_ids)
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        if self.config.position_offset:
+            positions = positions_after_padding(input_ids, self.config)
         packing = None
         if self.config.fused and not output_attentions:
             packing = Packing.of(mask, input_ids.shape, input_ids.device,
@@ -158,6 +161,23 @@ class BERTModel(nn.Module):
             hidden_states=(tuple(to_grid(state).to(last.dtype) for state in states)
                            if output_hidden_states else None),
             attentions=tuple(attentions) if output_attentions else None)
+
+
+def positions_after_padding(input_ids: Tensor, config: BertConfig) -> Tensor:
+    """(B, S) -> (B, S): RoBERTa's positions, which count what is not padding.
+
+    They begin after the id of padding, and padding stands at that id (fairseq's code,
+    `make_positions`; Ott et al. 2019).
+
+    Examples
+    --------
+    >>> config = BertConfig(model_type="roberta", pad_token_id=1)
+    >>> positions_after_padding(torch.tensor([[0, 7, 2, 1], [1, 0, 2, 1]]), config)
+    tensor([[2, 3, 4, 1],
+            [1, 2, 3, 1]])
+    """
+    real = (input_ids != config.pad_token_id).long()
+    return real.cumsum(1) * real + config.position_offset - 1
 
 
 def encoder_without_pooler(config: BertConfig) -> BERTModel:
@@ -200,7 +220,8 @@ def check_inputs(config: BertConfig, input_ids: Tensor, attention_mask: Tensor |
         if token_type_ids.shape != input_ids.shape or token_type_ids.is_floating_point():
             raise DataError(f"token_type_ids is {_describe(token_type_ids)}; expected whole "
                             f"numbers ({rows}, {length}) like input_ids")
-        _check_range("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size")
+        _check_range("token_type_ids", token_type_ids, max(2, config.type_vocab_size),
+                     "type_vocab_size")
     if attention_mask is None:
         return None
     if attention_mask.shape != input_ids.shape:

@@ -155,15 +155,20 @@ class Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        # RoBERTa's table has rows in front in which no token stands; elsewhere the offset is 0.
+        self.position = nn.Embedding(config.position_offset + config.max_position_embeddings,
+                                     config.hidden_size)
+        self.segment = (nn.Embedding(config.type_vocab_size, config.hidden_size)
+                        if config.type_vocab_size else None)  # DistilBERT has none
         self.norm = LayerNorm(config)
         self.dropout = Dropout(config.hidden_dropout_prob, config.fused)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, positions: Tensor) -> Tensor:
         """(…) whole numbers, three times (any shapes that broadcast) -> (…, D)."""
-        summed = self.word(input_ids) + self.segment(token_type_ids) + self.position(positions)
-        return self.dropout(self.norm(summed))
+        summed = self.word(input_ids)
+        if self.segment is not None:
+            summed = summed + self.segment(token_type_ids)
+        return self.dropout(self.norm(summed + self.position(positions)))
 
 
 def init_weights(module: nn.Module, config: BertConfig) -> None:

@@ -64,6 +64,20 @@ def _bodies(pieces: Sequence[str]) -> list[str]:
     return [body for body in bodies if len(body) == 1 or not any(map(is_punctuation, body))]
 
 
+# Chinese and Japanese, Thai and Lao, Burmese, Khmer.
+_UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF),
+             (0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+
+
+def is_unspaced(character: str) -> bool:
+    """Say whether a letter is of a script that puts no spaces between words.
+
+    >>> is_unspaced("語"), is_unspaced("ก"), is_unspaced("한")
+    (True, True, False)
+    """
+    return any(first <= ord(character) <= last for first, last in _UNSPACED)
+
+
 def is_punctuation(character: str) -> bool:
     """Say whether BERT cuts a text at a character: as in its BasicTokenizer.
 

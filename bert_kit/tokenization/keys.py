@@ -47,6 +47,7 @@ TOKENIZER_JSON: dict[str, Key] = {
     "padding": Key(_PADDING),  # but for the spelling of [PAD], where no other file has it
     "added_tokens": FOLLOWED,
     "normalizer": FOLLOWED,
+    # The keys of these three are for WordPiece; of the others the library has the file as it is.
     "normalizer.type": Key(only=("BertNormalizer",)),
     **dict.fromkeys(("normalizer.clean_text", "normalizer.handle_chinese_chars",
                      "normalizer.strip_accents", "normalizer.lowercase"), FOLLOWED),
@@ -92,9 +93,11 @@ TOKENIZER_CONFIG: dict[str, Key] = {
                     Key(_TEXT)),
     **dict.fromkeys(("chat_template", "response_template", "response_schema",
                      "chat_control_tokens"), Key(_CHAT)),
-    **dict.fromkeys(("add_prefix_space", "legacy", "sp_model_kwargs", "fix_mistral_regex",
+    "add_prefix_space": FOLLOWED,  # of a RobertaTokenizer; elsewhere the pre_tokenizer says it
+    **dict.fromkeys(("trim_offsets", "errors"), Key("offsets are trimmed here; text from ids")),
+    **dict.fromkeys(("legacy", "sp_model_kwargs", "fix_mistral_regex",
                      "use_default_system_prompt", "mecab_kwargs", "sudachi_kwargs",
-                     "jumanpp_kwargs"), Key("of tokenizers that are not BERT's")),
+                     "jumanpp_kwargs"), Key("of tokenizers of other kinds")),
     "auto_map": Key("code of a stranger is never run"),
     "processor_class": Key("of images and sound"),
     **dict.fromkeys(("name_or_path", "tokenizer_file", "vocab_file", "special_tokens_map_file",

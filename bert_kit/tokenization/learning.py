@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from bert_kit.checks import whole
 from bert_kit.errors import TokenizerError
-from bert_kit.tokenization.tokenizer import SURROGATE, Tokenizer, check_texts
+from bert_kit.tokenization.encoding import SURROGATE, check_texts
+from bert_kit.tokenization.tokenizer import Tokenizer
 from bert_kit.tokenization.vocabulary import SPECIAL_TOKENS
 from bert_kit.tokenization.wordpiece import count_words, train_wordpiece
 

@@ -1,64 +1,42 @@
-"""From text to ids and back: BERT's WordPiece, loaded and saved.
+"""From text to ids and back: BERT's WordPiece, loaded and saved, and what other models have.
 
 A text is cleaned and split into words at white space and punctuation; each word becomes the
 longest pieces that the vocabulary holds, from the left ("##" marks a piece inside a word). The
-Hugging Face `tokenizers` library does that part, in Rust. What a row looks like is written here:
+Hugging Face `tokenizers` library does that part, in Rust; that of RoBERTa and XLM-R, which cut
+otherwise (see `backends`), too. What a row looks like is written here:
 
     [CLS] A [SEP]             segment 0
     [CLS] A [SEP] B [SEP]     segment 0 up to the first [SEP], then segment 1
+
+RoBERTa puts two [SEP] between A and B, and all is segment 0. What [CLS] and [SEP] are called, and
+which ids they have, the files say.
 """
 
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
-from tokenizers import Encoding as BackendEncoding
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from bert_kit.checks import one_of, whole
-from bert_kit.errors import BertKitError, TokenizerError
+from bert_kit.errors import TokenizerError
 from bert_kit.lookup import find_folder
+from bert_kit.tokenization.backends import OtherVocabulary, set_row_form, space_mark, text_tokens
+from bert_kit.tokenization.encoding import Encoding, check_texts, encoded
 from bert_kit.tokenization.vocabulary import SPECIAL_TOKENS, read_vocabulary, write_vocabulary
-
-_CHUNK = 1_024  # texts handed to the library at a time: enough for its threads, little memory
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, as broken JSON escapes leave it
-
-
-class Encoding(NamedTuple):
-    """One row, as lists of one length.
-
-    Attributes
-    ----------
-    ids
-        Numbers of the pieces.
-    type_ids
-        Segment, 0 or 1.
-    word_ids
-        Number of the word in its text, counted from 0 in A and again in B; None at a special
-        token. Pieces with the same number are one word.
-    offsets
-        The characters of the text that the piece stands for, as in `text[start:end]`; (0, 0) at
-        a special token. Empty where they were not asked for.
-    """
-
-    ids: list[int]
-    type_ids: list[int]
-    word_ids: list[int | None]
-    offsets: Sequence[tuple[int, int]]
 
 
 class Tokenizer:
-    """A WordPiece tokenizer with BERT's rows.
+    """A WordPiece tokenizer with BERT's rows; `load` gives one of another kind too.
 
     Text stays text: "[MASK]" or "[SEP]" inside a text is read as brackets and a word, unless
-    `allow_special_tokens` says otherwise. Any other token that a model's files add stays whole in
-    a text, such as the "<e1>" that marks an entity. Half characters (lone surrogates), which
-    UTF-8 cannot hold, count as U+FFFD, which BERT's cleaning drops.
+    `allow_special_tokens` says otherwise; where a vocabulary would make "</s>" of it all the same,
+    it counts as unknown. Any other token that a model's files add stays whole in a text, such as
+    the "<e1>" that marks an entity. Half characters (lone surrogates), which UTF-8 cannot hold,
+    count as U+FFFD, which BERT's cleaning drops.
 
     Parameters
     ----------
@@ -86,6 +64,8 @@ class Tokenizer:
         Characters of a word beyond which it becomes [UNK].
     split_special_tokens
         Whether added tokens that are marked special are text too.
+    separators
+        How many [SEP] stand between the two texts of a pair: 1, or 2 as in RoBERTa.
 
     Attributes
     ----------
@@ -97,6 +77,10 @@ class Tokenizer:
         The five ids `pad_id` to `mask_id`, and the added tokens that are marked special.
     markers
         Spellings of these added tokens.
+    is_wordpiece
+        Whether "##" marks what continues a word; else `space` marks what begins one.
+    space
+        What stands in a piece for a space in front of it; "" in a WordPiece.
 
     Raises
     ------
@@ -117,7 +101,7 @@ class Tokenizer:
                  added_tokens: Sequence[AddedToken] = (), max_length: int | None = None,
                  truncation_side: str = "right", second_segment: int = 1,
                  clean_text: bool = True, longest_word: int = 100,
-                 split_special_tokens: bool = False) -> None:
+                 split_special_tokens: bool = False, separators: int = 1) -> None:
         special = {**SPECIAL_TOKENS, **(special_tokens or {})}
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         if len(vocabulary) != len(pieces):
@@ -135,21 +119,16 @@ class Tokenizer:
             strip_accents=strip_accents, lowercase=lowercase)
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         backend.decoder = decoders.WordPiece(prefix="##")
-        roles = set(special.values())
-        markers = tuple(token.content for token in added_tokens
-                        if token.special and token.content not in roles)
-        # What the library takes for special is text to it, see `_take`.
-        backend.add_tokens([_added(token, token.content in roles or (
-            token.special and split_special_tokens)) for token in added_tokens])
+        plain, markers = text_tokens(added_tokens, set(special.values()), split_special_tokens)
+        backend.add_tokens(plain)
         backend.add_special_tokens(list(dict.fromkeys(special.values())))
-        sep, cls = ((special[role], _id_of(backend, special[role])) for role in ("sep", "cls"))
-        backend.post_processor = processors.BertProcessing(sep, cls)  # for readers of the file
+        set_row_form(backend, special, separators)
         self._take(backend, special, max_length, markers, truncation_side, second_segment,
-                   split_special_tokens)
+                   split_special_tokens, separators)
 
     def _take(self, backend: Backend, special_tokens: dict[str, str], max_length: int | None,
               markers: tuple[str, ...], truncation_side: str, second_segment: int,
-              split_special_tokens: bool) -> None:
+              split_special_tokens: bool, separators: int = 1) -> None:
         """Set every attribute from these, which are also what a pickle holds."""
         backend.encode_special_tokens = True  # "[SEP]" in a text is text; pickles forget this
         self.backend, self.special_tokens, self.markers = backend, special_tokens, markers
@@ -160,20 +139,29 @@ class Tokenizer:
                                       error=TokenizerError)
         self.second_segment = whole("second_segment", second_segment, 0, 1, error=TokenizerError)
         self.split_special_tokens = split_special_tokens
+        self.separators = whole("separators", separators, 1, 2, error=TokenizerError)
+        self.is_wordpiece = isinstance(backend.model, models.WordPiece)
+        self.space = "" if self.is_wordpiece else space_mark(
+            {"pre_tokenizer": json.loads(backend.pre_tokenizer.__getstate__())}) or ""
         self.vocab_size = backend.get_vocab_size(with_added_tokens=True)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             _id_of(backend, special_tokens[role]) for role in SPECIAL_TOKENS)
         self.special_ids = frozenset(_id_of(backend, token)
                                      for token in (*special_tokens.values(), *markers))
-        for role, token in special_tokens.items():
+        roles = {role: token for role, token in special_tokens.items() if role != "unk"}
+        for role, token in roles.items() if self.is_wordpiece else ():
             as_text = backend.encode(token, add_special_tokens=False).ids
-            if role != "unk" and backend.token_to_id(token) in as_text:
+            if backend.token_to_id(token) in as_text:
                 raise TokenizerError(f"the {role} token {token!r} can be part of a text; expected "
                                      "a spelling with punctuation, such as '[PAD]'")
+        # Pieces of other kinds, among which "</s>" may be one, are looked through for these.
+        self._roles = frozenset(() if self.is_wordpiece else (
+            _id_of(backend, token) for token in roles.values()))
 
     def __getstate__(self) -> tuple:
         return (self.backend.to_str(), self.special_tokens, self.max_length, self.markers,
-                self.truncation_side, self.second_segment, self.split_special_tokens)
+                self.truncation_side, self.second_segment, self.split_special_tokens,
+                self.separators)
 
     def __setstate__(self, state: tuple) -> None:
         backend, *more = state
@@ -181,7 +169,8 @@ class Tokenizer:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all that decides which ids a text has, 64 hexadecimal digits."""
-        content, _, _, *more = self.__getstate__()
+        content, _, _, *more, separators = self.__getstate__()
+        more += [separators] * (separators != 1)
         if more != [(), "right", 1, False]:  # else it is that of versions which knew no other
             content += repr(more)
         return hashlib.sha256(content.encode()).hexdigest()
@@ -225,20 +214,22 @@ class Tokenizer:
         ------
         TokenizerError
             If a row (counted from 0) is not a string, the two sequences differ in length, or
-            `max_length` is below 3 (5 for pairs).
+            `max_length` is below 3 (for pairs 5, or 6 with two separators).
         """
-        backend = self._reads_special_tokens if allow_special_tokens else self.backend
         limit = self.max_length if max_length is None else max_length
         if limit is not None:
-            whole("max_length", limit, 3 if pairs is None else 5, error=TokenizerError)
+            whole("max_length", limit, 3 if pairs is None else self.specials(2) + 2,
+                  error=TokenizerError)
         texts = list(check_texts(texts, "texts"))
         if pairs is None:
-            return [self._single(first, limit) for first in _split(backend, texts)]
+            return [self._single(first, limit)
+                    for first in self._split(texts, allow_special_tokens)]
         pairs = list(check_texts(pairs, "pairs"))
         if len(texts) != len(pairs):
             raise TokenizerError(f"{len(texts)} texts but {len(pairs)} pairs; expected as many")
-        return [self._pair(first, second, limit) for first, second
-                in zip(_split(backend, texts), _split(backend, pairs), strict=True)]
+        return [self._pair(first, second, limit) for first, second in zip(
+            self._split(texts, allow_special_tokens), self._split(pairs, allow_special_tokens),
+            strict=True)]
 
     def encode_pieces(self, texts: Iterable[str], with_offsets: bool = False) -> list[Encoding]:
         """Encode texts without special tokens and without a limit, to pack or to window them.
@@ -248,8 +239,15 @@ class Tokenizer:
         with_offsets
             Fill in the offsets; they take most of the memory, and packing needs none.
         """
-        return [Encoding(row.ids, row.type_ids, row.word_ids, row.offsets if with_offsets else ())
-                for row in _split(self.backend, list(check_texts(texts, "texts")))]
+        return list(self._split(list(check_texts(texts, "texts")), with_offsets=with_offsets))
+
+    def specials(self, texts: int) -> int:
+        """Return how many special tokens a row of one text, or of two, has."""
+        return 2 if texts == 1 else 2 + self.separators
+
+    def pair_ids(self, first: Iterable[int], second: Iterable[int]) -> list[int]:
+        """Return the ids of a row of two texts; behind the first [SEP] begins B's segment."""
+        return [self.cls_id, *first, *[self.sep_id] * self.separators, *second, self.sep_id]
 
     def kept(self, count: int, room: int | None) -> slice:
         """Return which of the pieces of a text stay in a row that has room for so many.
@@ -261,25 +259,36 @@ class Tokenizer:
         end = count if room is None else min(count, room)
         return slice(0, end) if self.truncation_side == "right" else slice(count - end, count)
 
-    def _single(self, first: BackendEncoding, limit: int | None) -> Encoding:
+    def _split(self, texts: Sequence[str], reads_special_tokens: bool = False,
+               with_offsets: bool = True) -> Iterator[Encoding]:
+        """Yield the pieces of each text, without special tokens."""
+        backend = self._reads_special_tokens if reads_special_tokens else self.backend
+        forbidden = frozenset() if reads_special_tokens else self._roles
+        for row in encoded(backend, texts):
+            ids = row.ids
+            if forbidden and not forbidden.isdisjoint(ids):
+                ids = [self.unk_id if number in forbidden else number for number in ids]
+            yield Encoding(ids, [0] * len(ids), row.word_ids, row.offsets if with_offsets else ())
+
+    def _single(self, first: Encoding, limit: int | None) -> Encoding:
         """Build [CLS] A [SEP]."""
         own = self.kept(len(first.ids), None if limit is None else limit - 2)
         ids = [self.cls_id, *first.ids[own], self.sep_id]
         return Encoding(ids, [0] * len(ids), [None, *first.word_ids[own], None],
                         [(0, 0), *first.offsets[own], (0, 0)])
 
-    def _pair(self, first: BackendEncoding, second: BackendEncoding,
-              limit: int | None) -> Encoding:
+    def _pair(self, first: Encoding, second: Encoding, limit: int | None) -> Encoding:
         """Build [CLS] A [SEP] B [SEP]."""
         a, b = len(first.ids), len(second.ids)
         if limit is not None:
-            a, b = fit_pair(a, b, limit - 3)
+            a, b = fit_pair(a, b, limit - self.specials(2))
         own, other = self.kept(len(first.ids), a), self.kept(len(second.ids), b)
+        ids = self.pair_ids(first.ids[own], second.ids[other])
+        start, between = a + 2, self.separators
         return Encoding(
-            [self.cls_id, *first.ids[own], self.sep_id, *second.ids[other], self.sep_id],
-            [0] * (a + 2) + [self.second_segment] * (b + 1),
-            [None, *first.word_ids[own], None, *second.word_ids[other], None],
-            [(0, 0), *first.offsets[own], (0, 0), *second.offsets[other], (0, 0)])
+            ids, [0] * start + [self.second_segment] * (len(ids) - start),
+            [None, *first.word_ids[own], *[None] * between, *second.word_ids[other], None],
+            [(0, 0), *first.offsets[own], *[(0, 0)] * between, *second.offsets[other], (0, 0)])
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the pieces of some ids, as strings."""
@@ -316,6 +325,10 @@ class Tokenizer:
         """Read the tokenizer of a model folder; the files are those of `read_vocabulary`."""
         vocabulary = read_vocabulary(folder)
         try:
+            if isinstance(vocabulary, OtherVocabulary):
+                tokenizer = cls.__new__(cls)
+                tokenizer._take(*vocabulary)
+                return tokenizer
             return cls(*vocabulary)
         except TokenizerError as error:
             raise TokenizerError(f"{folder}: {error}") from None
@@ -333,40 +346,11 @@ def fit_pair(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
-def _added(token: AddedToken, special: bool) -> AddedToken:
-    """Return a token with its flags, but for whether the library takes it for special."""
-    return AddedToken(token.content, single_word=token.single_word, lstrip=token.lstrip,
-                      rstrip=token.rstrip, normalized=token.normalized, special=special)
-
-
 def _id_of(backend: Backend, token: str) -> int:
     """Return the id of a token that the vocabulary has."""
     number = backend.token_to_id(token)
     assert number is not None
     return number
-
-
-def _split(backend: Backend, texts: Sequence[str]) -> Iterator[BackendEncoding]:
-    """Yield each text as the library's encoding, without special tokens."""
-    for start in range(0, len(texts), _CHUNK):
-        chunk = texts[start:start + _CHUNK]
-        try:
-            yield from backend.encode_batch(chunk, add_special_tokens=False)
-        except TypeError:  # what the library says to lone surrogates
-            chunk = [SURROGATE.sub("\ufffd", text) for text in chunk]
-            yield from backend.encode_batch(chunk, add_special_tokens=False)
-
-
-def check_texts(texts: Iterable[str], name: str,
-                error: type[BertKitError] = TokenizerError) -> Iterator[str]:
-    """Yield the texts, after a look at each: the first that is no string is an `error`."""
-    if isinstance(texts, str):
-        raise error(f"{name} is one string; expected a sequence of strings")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise error(f"row {row} of {name} is {str(text)[:40]!r}, of type "
-                        f"{type(text).__name__}; expected a string")
-        yield text
 
 
 def get_tokenizer(name_or_folder: str | Path, download: bool = False) -> Tokenizer:
@@ -382,7 +366,7 @@ def get_tokenizer(name_or_folder: str | Path, download: bool = False) -> Tokeniz
     Raises
     ------
     TokenizerError
-        If nothing is found or the files do not describe a WordPiece tokenizer.
+        If nothing is found or the files describe no tokenizer that the kit knows.
     """
     return Tokenizer.load(find_folder(
         name_or_folder, ("tokenizer.json", "vocab.txt"), download, error=TokenizerError))

@@ -1,12 +1,12 @@
 """What a model folder says about its tokenizer, in any of the forms in use.
 
 The vocabulary is in tokenizer.json (new) or vocab.txt (old, one piece a line, the line number is
-the id). How text is cleaned is in tokenizer_config.json, which wins, as in the Hugging Face
-library, or in tokenizer.json. Every other kind of tokenizer is refused; `keys` lists every key.
+the id). How BERT cleans a text is in tokenizer_config.json, which wins, as in the Hugging Face
+library, or in tokenizer.json. Byte-level BPE and Unigram clean as their tokenizer.json says, see
+`backends`. Every other kind of tokenizer is refused; `keys` lists every key.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +14,16 @@ from tokenizers import AddedToken
 
 from bert_kit.checks import one_of, whole
 from bert_kit.errors import TokenizerError
-from bert_kit.files import JSON_LIMIT, check_readable, read_json, write_json, write_text
+from bert_kit.families import FAMILIES, family_of
+from bert_kit.files import read_json, write_json, write_text
 from bert_kit.printing import one_line
+from bert_kit.tokenization.backends import (ROBERTA_TOKENS, OtherVocabulary, make_backend,
+                                            model_kind, read_other_model, text_tokens)
 from bert_kit.tokenization.guesses import guess_cleaning
 from bert_kit.tokenization.keys import (ADDED_TOKEN, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG,
                                         TOKENIZER_JSON, check_keys, named_tokens)
 from bert_kit.tokenization.row_forms import read_row_form
+from bert_kit.tokenization.vocab_txt import read_vocab_txt
 
 if TYPE_CHECKING:
     from bert_kit.tokenization.tokenizer import Tokenizer
@@ -33,6 +37,8 @@ _CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileB
             "PreTrainedTokenizer", "TokenizersBackend")
 # These add nothing of their own to a row, and clean as their tokenizer.json says.
 _BARE = ("PreTrainedTokenizer", "TokenizersBackend")
+_ROBERTA = ("RobertaTokenizer", "XLMRobertaTokenizer")
+_NO_SEGMENTS = ("DistilBertTokenizer", *_ROBERTA)
 
 # Key of tokenizer_config.json -> (key of tokenizer.json's normalizer, allowed values).
 _CLEANING = {
@@ -58,15 +64,16 @@ class Vocabulary(NamedTuple):
     clean_text: bool
     longest_word: int
     split_special_tokens: bool
+    separators: int
 
 
-def read_vocabulary(folder: str | Path) -> Vocabulary:
+def read_vocabulary(folder: str | Path) -> Vocabulary | OtherVocabulary:
     """Return what a folder says of its tokenizer, as the parameters that make it.
 
     Raises
     ------
     TokenizerError
-        If there is no vocabulary, it is damaged, it is not BERT's kind, or a file asks for
+        If there is no vocabulary, it is damaged, it is of another kind, or a file asks for
         something that is not done here.
 
     Warns
@@ -78,11 +85,12 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
     path = folder / "tokenizer_config.json"
     config, names = (_read_settings(folder / name, known) for name, known in (
         (path.name, TOKENIZER_CONFIG), ("special_tokens_map.json", SPECIAL_TOKENS_MAP)))
-    added: list[dict] = []
+    content, added = {}, []
     said: dict[str, Any] = {}
     kind = _class_of(folder, config)
     if (folder / "tokenizer.json").exists():
-        pieces, added, said = _read_tokenizer_json(folder, kind in _BARE)
+        content = read_json(folder / "tokenizer.json")
+        pieces, added, said = _read_tokenizer_json(folder, content, kind in _BARE)
     elif (folder / "vocab.txt").exists():
         pieces = _read_old_folder(folder, kind)
     else:
@@ -90,27 +98,35 @@ def read_vocabulary(folder: str | Path) -> Vocabulary:
     # As transformers reads them: the map is of older versions, which have no added_tokens_decoder.
     order = (names, config) if "added_tokens_decoder" in config else (config, names)
     special = _named(folder, *order)
+    is_other = model_kind(content) != "WordPiece"
     for key, (_, allowed) in _CLEANING.items():
         if key in config and not (kind in _BARE and key in said):
             said[key] = _flag(config[key], allowed, path, key)
     roles = {role: special[f"{role}_token"][0]["content"] if f"{role}_token" in special
-             else said.get(f"{role}_token") or default for role, default in SPECIAL_TOKENS.items()}
+             else said.get(f"{role}_token") or default for role, default in (
+                 ROBERTA_TOKENS if is_other else SPECIAL_TOKENS).items()}
     for role, token in roles.items():
         if not isinstance(token, str):
             raise TokenizerError(f"{folder}: the {role} token is {token!r:.40}; expected a string")
     tokens = _all_added(folder, pieces, added, config, special, set(roles.values()))
     _check_row_ids(said.get("row_ids"), roles, pieces, tokens, folder / "tokenizer.json")
+    side = one_of(f"{path}: truncation_side", config.get("truncation_side") or said.get(
+        "truncation_side", "right"), SIDES, error=TokenizerError)
+    length, segment = _read_max_length(config, path), _second_segment(config, path, said, kind)
+    split = bool(_flag(config.get("split_special_tokens"), (True, False, None), path,
+                       "split_special_tokens"))
+    separators = said.get("separators", 2 if kind in _ROBERTA else 1)
+    if is_other:
+        space = bool(config.get("add_prefix_space")) if kind == "RobertaTokenizer" else None
+        plain, markers = text_tokens(tokens, set(roles.values()), split)
+        backend = make_backend(content, plain, roles, space, separators, folder / "tokenizer.json")
+        return OtherVocabulary(backend, roles, length, markers, side, segment, split, separators)
     if "do_lower_case" not in said:
         said = {**guess_cleaning(pieces, folder), **said}
-    side = config.get("truncation_side") or said.get("truncation_side", "right")
     return Vocabulary(
         pieces, bool(said["do_lower_case"]), said.get("strip_accents"),
-        bool(said.get("tokenize_chinese_chars", True)), roles, tokens,
-        _read_max_length(config, path), one_of(f"{path}: truncation_side", side, SIDES,
-                                               error=TokenizerError),
-        _second_segment(config, path, said, kind), bool(said.get("clean_text", True)),
-        said.get("longest_word", 100), bool(_flag(config.get("split_special_tokens"), (
-            True, False, None), path, "split_special_tokens")))
+        bool(said.get("tokenize_chinese_chars", True)), roles, tokens, length, side, segment,
+        bool(said.get("clean_text", True)), said.get("longest_word", 100), split, separators)
 
 
 def _read_settings(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,43 +139,71 @@ def _read_settings(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
 def write_vocabulary(folder: str | Path, tokenizer: "Tokenizer") -> None:
     """Write a tokenizer into a folder as the four files that new and old readers look for.
 
-    tokenizer.json holds everything but the limit and the side where rows are cut; vocab.txt,
-    tokenizer_config.json and special_tokens_map.json serve readers that rebuild the tokenizer from
-    its parts. Each file is replaced atomically.
+    tokenizer.json holds everything but the limit and the side where rows are cut; vocab.txt (of a
+    WordPiece), tokenizer_config.json and special_tokens_map.json serve readers that rebuild the
+    tokenizer from its parts. Each file is replaced atomically.
     """
     folder, backend = Path(folder), tokenizer.backend
     normalizer: Any = backend.normalizer
-    numbers = backend.get_vocab(with_added_tokens=False)
     names: dict[str, Any] = {f"{role}_token": token
                              for role, token in tokenizer.special_tokens.items()}
     if tokenizer.markers:
         names["additional_special_tokens"] = list(tokenizer.markers)
-    unusual = {"clean_text": normalizer.clean_text, "truncation_side": tokenizer.truncation_side,
+    # A class that is nothing but its file, where BERT's own would clean and join otherwise.
+    about: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    unusual = {"truncation_side": tokenizer.truncation_side,
                "split_special_tokens": tokenizer.split_special_tokens}
+    if tokenizer.is_wordpiece:
+        about |= {"do_lower_case": normalizer.lowercase, "strip_accents": normalizer.strip_accents,
+                  "tokenize_chinese_chars": normalizer.handle_chinese_chars}
+        unusual = {"clean_text": normalizer.clean_text, **unusual}
+        if tokenizer.separators == 1:
+            about["tokenizer_class"] = "BertTokenizer"
     usual = {"clean_text": True, "truncation_side": "right", "split_special_tokens": False}
     more = {key: value for key, value in unusual.items() if value != usual[key]}
     if not tokenizer.second_segment:
         more["model_input_names"] = ["input_ids", "attention_mask"]
-    pieces = sorted(numbers, key=numbers.__getitem__)
     write_text(folder / "tokenizer.json", tokenizer.to_json() + "\n")
-    write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in pieces))
+    if tokenizer.is_wordpiece:
+        numbers = backend.get_vocab(with_added_tokens=False)
+        pieces = sorted(numbers, key=numbers.__getitem__)
+        write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in pieces))
     write_json(folder / "special_tokens_map.json", names)
     write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": normalizer.lowercase,
-        "strip_accents": normalizer.strip_accents,
-        "tokenize_chinese_chars": normalizer.handle_chinese_chars,
+        **about,
         "model_max_length": tokenizer.max_length or int(1e30),  # Hugging Face's way to say "none"
         **more, **names})
 
 
-def _read_tokenizer_json(folder: Path,
+def _read_tokenizer_json(folder: Path, content: dict[str, Any],
                          bare: bool) -> tuple[list[str], list[dict], dict[str, Any]]:
     """Return pieces, entries of added tokens, and all else in the words of tokenizer_config.json.
     """
     path = folder / "tokenizer.json"
-    content = read_json(path)
     check_keys(content, TOKENIZER_JSON, path, strict=True)
+    if model_kind(content) in ("BPE", "Unigram"):
+        vocabulary, unknown = read_other_model(content, path)
+        pieces, said = _in_order(_object({"vocab": vocabulary}, "vocab", path), path), {}
+    else:
+        pieces, said = _read_wordpiece(content, path)
+        unknown = content["model"].get("unk_token")
+    added = content.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
+        raise TokenizerError(f"{path}: added_tokens is not a list of tokens with id, content "
+                             "and flags")
+    said["unk_token"] = unknown
+    if isinstance(content.get("padding"), dict):
+        said["pad_token"] = content["padding"].get("pad_token")
+    if content.get("truncation") is not None:
+        truncation = _object(content, "truncation", path)
+        check_keys(truncation, TOKENIZER_JSON, path, "truncation.", True)
+        said["truncation_side"] = str(truncation.get("direction", "Right")).lower()
+    said |= read_row_form(content.get("post_processor"), path, bare)
+    return pieces, added, said
+
+
+def _read_wordpiece(content: dict[str, Any], path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Return the pieces of a WordPiece, and how its text is cleaned, as BERT cleans."""
     model = _object(content, "model", path)
     # Files of 2020 name no model type; only WordPiece has a prefix and a vocabulary of numbers.
     check_keys({"type": "WordPiece", "continuing_subword_prefix": None, **model}, TOKENIZER_JSON,
@@ -176,28 +220,18 @@ def _read_tokenizer_json(folder: Path,
         said["longest_word"] = whole(f"{path}: max_input_chars_per_word",
                                      model["max_input_chars_per_word"], 1, 10**6,
                                      error=TokenizerError)
-    added = content.get("added_tokens") or []
-    if not isinstance(added, list) or not all(isinstance(entry, dict) for entry in added):
-        raise TokenizerError(f"{path}: added_tokens is not a list of tokens with id, content "
-                             "and flags")
-    said["unk_token"] = model.get("unk_token")
-    if isinstance(content.get("padding"), dict):
-        said["pad_token"] = content["padding"].get("pad_token")
-    if content.get("truncation") is not None:
-        truncation = _object(content, "truncation", path)
-        check_keys(truncation, TOKENIZER_JSON, path, "truncation.", True)
-        said["truncation_side"] = str(truncation.get("direction", "Right")).lower()
-    said |= read_row_form(content.get("post_processor"), path, bare)
-    return pieces, added, said
+    return pieces, said
 
 
 def _class_of(folder: Path, config: Mapping[str, Any]) -> str:
     """Return the tokenizer's class without "Fast"; older folders name it in config.json."""
     path = folder / "config.json"
-    stored = config.get("tokenizer_class")
+    stored, family = config.get("tokenizer_class"), "bert"
     if stored is None and path.exists():
-        stored = read_json(path).get("tokenizer_class")
-    return str(stored or "BertTokenizer").removesuffix("Fast")
+        model = read_json(path)
+        stored, family = model.get("tokenizer_class"), str(family_of(model))
+    usual = FAMILIES.get(family, FAMILIES["bert"]).tokenizer
+    return str(stored or usual).removesuffix("Fast")
 
 
 def _named(folder: Path, *files: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -304,47 +338,6 @@ def _read_old_folder(folder: Path, kind: str) -> list[str]:
     return read_vocab_txt(path)
 
 
-def read_vocab_txt(path: Path) -> list[str]:
-    """Return the pieces of a vocab.txt, in the order of their ids.
-
-    Raises
-    ------
-    TokenizerError
-        If the file has no piece, is too large, or not UTF-8.
-
-    Warns
-    -----
-    UserWarning
-        If a piece comes twice: the later line counts.
-    """
-    try:
-        check_readable(path, JSON_LIMIT)
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # splitlines cuts at U+2028 too
-    except UnicodeDecodeError:
-        raise TokenizerError(f"{path}: not UTF-8 text; expected one piece a line") from None
-    except OSError as error:
-        raise TokenizerError(f"{path}: cannot be read ({error.strerror})") from None
-    pieces = [line.rstrip(" \t\r") for line in lines]  # no piece ends with one
-    while pieces and not pieces[-1]:
-        pieces.pop()
-    if not pieces:
-        raise TokenizerError(f"{path}: empty; expected one piece a line")
-    for number, before, piece in _repeated(pieces):
-        warnings.warn(f"{path}: line {number} repeats {piece!r:.40} of line {before}; the later "
-                      "one counts, as in transformers", stacklevel=2)
-        pieces[before - 1] = f"{piece} of line {before}"  # no text has a piece with a space
-    return pieces
-
-
-def _repeated(pieces: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield (line, earlier line, piece) of each piece that is there already."""
-    last: dict[str, int] = {}
-    for number, piece in enumerate(pieces, start=1):
-        if piece in last:
-            yield number, last[piece], piece
-        last[piece] = number
-
-
 def _in_order(vocabulary: dict[str, int], path: Path) -> list[str]:
     """Return the pieces of a {piece: id} object as a list."""
     numbers = list(vocabulary.values())
@@ -376,7 +369,7 @@ def _second_segment(config: Mapping[str, Any], path: Path, said: Mapping[str, An
     """Return the segment of B: 0 where rows come without token types."""
     names = config.get("model_input_names")
     if names is None:
-        return 0 if kind == "DistilBertTokenizer" else said.get("second_segment", 1)
+        return 0 if kind in _NO_SEGMENTS else said.get("second_segment", 1)
     if not isinstance(names, list) or "input_ids" not in names:
         raise TokenizerError(f"{path}: model_input_names is {names!r:.60}; expected a list with "
                              "input_ids")

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from bert_kit.config import BertConfig
 from bert_kit.errors import WeightsError
+from bert_kit.families import FAMILIES, OWN_FAMILY, OWN_TYPE, family_names
 from bert_kit.files import StrPath, write_json
 from bert_kit.lookup import find_folder
 from bert_kit.printing import spelled_out
-from bert_kit.weights.names import (hugging_face_name, is_published, standard_names,
-                                    to_hugging_face)
+from bert_kit.weights.names import (from_family, hugging_face_name, is_published, standard_names,
+                                    to_family, to_hugging_face)
 from bert_kit.weights.readers import WEIGHT_FILES, read_weights
 from bert_kit.weights.safetensors import read_safetensors, write_safetensors
 
@@ -33,13 +34,14 @@ class Saves(Protocol):
     def save(self, folder: Path, /) -> object: ...
 
 
-# What config.json calls a class; a class that is not here keeps its own name.
+# What config.json calls a class of BERT; a class that is not here keeps its own name.
 ARCHITECTURES = {
     "BERTForMultiLabel": "BertForSequenceClassification",  # there problem_type tells them apart
     **{f"BERT{task}": f"Bert{task}" for task in (
         "Model", "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction",
         "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")}}
-OWN_TYPE = "bert_kit"  # the model_type of a folder with a head that only the kit has
+# The library has no such classes but for BERT.
+_ONLY_BERT = ("BertForPreTraining", "BertForNextSentencePrediction")
 FREE = 2**24  # numbers that a model may have beyond its file: 64 MB
 ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 
@@ -47,11 +49,12 @@ ReadWeights = Callable[[Path], tuple[Path, Tensors]]
 def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None = None) -> None:
     """Save a model as a folder that this kit and the Hugging Face library read.
 
-    That library reads no more of a folder than its classes have: a head that it lacks it would fill
-    at random, and answer. Of such a model config.json has a `model_type` that it refuses.
+    Its names are those of the model's family, `config.model_type`. The library reads no more of a
+    folder than its classes have: a head that it lacks it would fill at random, and answer. Of such
+    a model config.json has a `model_type` that it refuses, and the family as `encoder_type`.
 
-    Each file is replaced atomically, and only the files named here; config.json comes last, so
-    a new folder that has it is complete.
+    Each file is replaced atomically, and only the files named here; config.json comes last, so a
+    new folder that has it is complete.
 
     Parameters
     ----------
@@ -70,20 +73,30 @@ def save_pretrained(model: nn.Module, folder: StrPath, tokenizer: Saves | None =
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file; expected a folder")
-    tensors, _ = _own_tensors(model)
-    write_safetensors(folder / "model.safetensors", tensors)
+    config, (tensors, _) = config_of(model), _own_tensors(model)
+    write_safetensors(folder / "model.safetensors", to_family(tensors, config.model_type))
     if tokenizer is not None:
         tokenizer.save(folder)
     # Said anew: what the source of a loaded model said of its own file may not hold for this one.
-    own, config = type(model).__name__, config_of(model)
-    ours = bool(config.classifier) or not all(map(is_published, tensors))
-    about = {"architectures": [own if ours else ARCHITECTURES.get(own, own)],
+    ours = bool(config.classifier) or not all(
+        is_published(name, config.model_type) for name in tensors)
+    own = type(model).__name__
+    about = {"architectures": [own if ours else _architecture(own, config)],
              **({"model_type": OWN_TYPE} if ours else {}),
+             **({OWN_FAMILY: config.model_type} if ours and config.model_type != "bert" else {}),
              "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
              "tie_word_embeddings": True}
     values = {key: value for key, value in config.to_dict().items()
               if key not in about and key != "torch_dtype"}
     write_json(folder / "config.json", {**about, **values})
+
+
+def _architecture(own: str, config: BertConfig) -> str:
+    """Return the library's name for a class of the kit, or its own where there is none."""
+    theirs = ARCHITECTURES.get(own, own)
+    if theirs == own or config.model_type != "bert" and theirs in _ONLY_BERT:
+        return own
+    return FAMILIES[config.model_type].classes + theirs.removeprefix("Bert")
 
 
 def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: StrPath,
@@ -129,8 +142,7 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     config = stored.replace(num_labels=num_labels, **config_overrides)
     path, tensors = read(folder)
     _check_sizes(standard_names(tensors), stored, config, path)
-    model = task_class(config)
-    targets, aliases = _own_tensors(model)
+    targets, aliases = _own_tensors(model := task_class(config))
     prefixed = any(name.startswith("bert.") for name in targets)
     found = standard_names(tensors, prefixed)
     if prefixed:
@@ -144,7 +156,8 @@ def load_pretrained(task_class: Callable[[BertConfig], Model], name_or_folder: S
     unused = [name for name in found if name not in targets]
     for what, names in (("newly initialised", missing), ("not used", unused)):
         if names:
-            report(spelled_out(f"{path}: {what}: {_listed(names)}"))
+            report(spelled_out(f"{path}: {what}: "
+                               f"{_listed(family_names(names, config.model_type))}"))
     return model.eval()
 
 
@@ -158,7 +171,8 @@ def load_weights(model: nn.Module, folder: StrPath) -> None:
         unchanged.
     """
     path = Path(folder) / "model.safetensors"
-    found, (targets, _) = read_safetensors(path), _own_tensors(model)
+    found = from_family(read_safetensors(path), config_of(model).model_type)
+    targets, _ = _own_tensors(model)
     for problem, names in (("is missing", targets.keys() - found.keys()),
                            ("has no place in the model", found.keys() - targets.keys())):
         if names:
@@ -186,7 +200,8 @@ def _check_sizes(found: Tensors, stored: BertConfig, config: BertConfig, path: P
         raise WeightsError(f"{path}: holds no encoder of BERT (first tensor: "
                            f"{reprlib.repr(next(iter(found), 'none'))})")
     rows = {word: config.vocab_size,
-            "bert.embeddings.position_embeddings.weight": config.max_position_embeddings}
+            "bert.embeddings.position_embeddings.weight": (config.position_offset
+                                                           + config.max_position_embeddings)}
     for layer in range(min(stored.num_hidden_layers, config.num_hidden_layers)):
         rows[f"bert.encoder.layer.{layer}.intermediate.dense.weight"] = config.intermediate_size
     for name, count in rows.items():

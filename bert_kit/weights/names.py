@@ -1,6 +1,7 @@
 """What each tensor is called: in the kit, in Hugging Face files, and in Google's checkpoints.
 
-The table below is the only place that knows. The kit keeps the query, key and value projections
+The table below is the only place that knows, but for the names of other families than BERT's,
+which `bert_kit.families` turns into BERT's. The kit keeps the query, key and value projections
 of a layer as one matrix; files keep three. In a task model the encoder's names start with
 "bert."; in a bare encoder they do not.
 """
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bert_kit.errors import WeightsError
+from bert_kit.families import bert_names, family_names
 
 # (kit, Hugging Face); # is the number of a layer, * is weight and bias.
 ENCODER = (
@@ -62,15 +64,18 @@ def _is_encoder(name: str) -> bool:
     return _pattern(name)[0] in _ENCODER_NAMES
 
 
-def is_published(name: str) -> bool:
+def is_published(name: str, model_type: str = "bert") -> bool:
     """Say whether a tensor of a Hugging Face file is of BERT or a head that was published with it.
+
+    Of the other families the classifier has one layer more.
 
     Examples
     --------
     >>> is_published("bert.pooler.dense.bias"), is_published("classifier.convolutions.0.weight")
     (True, False)
     """
-    return _is_encoder(name.removeprefix("bert.")) or name in _HEAD_NAMES
+    return (_is_encoder(name.removeprefix("bert.")) or name in _HEAD_NAMES
+            or model_type != "bert" and name.startswith("classifier.dense."))
 
 
 def hugging_face_name(name: str) -> str:
@@ -118,6 +123,29 @@ def _put(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> None:
     if name in tensors:
         raise WeightsError(f"two tensors would both be called {name!r}; rename one of them")
     tensors[name] = tensor
+
+
+def from_family(tensors: Mapping[str, Tensor], model_type: str) -> dict[str, Tensor]:
+    """Rename the tensors of a family's file as in BERT's.
+
+    Raises
+    ------
+    WeightsError
+        If two tensors would get the same name.
+    """
+    return _rename(tensors, bert_names(tensors, model_type))
+
+
+def to_family(tensors: Mapping[str, Tensor], model_type: str) -> dict[str, Tensor]:
+    """Rename tensors that have BERT's names as in a family's file; the inverse of `from_family`."""
+    return _rename(tensors, family_names(tensors, model_type))
+
+
+def _rename(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    result: dict[str, Tensor] = {}
+    for name, tensor in zip(names, tensors.values(), strict=True):
+        _put(result, name, tensor)
+    return result
 
 
 _WORDS = "embeddings.word_embeddings.weight"

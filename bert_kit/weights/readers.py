@@ -15,10 +15,11 @@ from torch import Tensor
 
 from bert_kit.digests import file_digest
 from bert_kit.errors import WeightsError
+from bert_kit.families import FAMILIES, family_of
 from bert_kit.files import StrPath, read_json
 from bert_kit.foreign import ADAPTER, merge_command
 from bert_kit.torch_files import read_saved
-from bert_kit.weights.names import unwrapped
+from bert_kit.weights.names import from_family, unwrapped
 from bert_kit.weights.safetensors import read_safetensors
 
 _MOST_SHARDS = 1_000
@@ -32,7 +33,8 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path
         The file that was read; of a sharded model, the index.
     tensors
-        On the CPU, under the names that the file has, but for what `unwrapped` takes away.
+        On the CPU, under the names that the file has, but for what `unwrapped` takes away, and
+        under BERT's where the config.json beside it says that they are those of another family.
 
     Raises
     ------
@@ -42,7 +44,14 @@ def read_weights(folder: StrPath) -> tuple[Path, dict[str, Tensor]]:
     path = _weights_file(folder)
     tensors = _READERS[path.name](path)
     _refuse_adapter(path, tensors)
-    return path, unwrapped(tensors)
+    return path, unwrapped(from_family(tensors, _family(path.parent)))
+
+
+def _family(folder: Path) -> str:
+    """Return the family that config.json names; that it is a known one, `BertConfig` sees to."""
+    path = folder / "config.json"
+    kind = family_of(read_json(path)) if path.is_file() else None
+    return kind if isinstance(kind, str) and kind in FAMILIES else "bert"
 
 
 def _refuse_adapter(path: Path, tensors: dict[str, Tensor]) -> None:

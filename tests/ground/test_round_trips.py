@@ -93,7 +93,7 @@ def configs(draw):
         intermediate_size=draw(st.integers(1, 20)), hidden_act=draw(st.sampled_from(ACTIVATIONS)),
         hidden_dropout_prob=draw(st.floats(0, 1)), classifier_dropout=draw(
             st.none() | st.floats(0, 1)), max_position_embeddings=draw(st.integers(1, 99)),
-        type_vocab_size=draw(st.integers(1, 3)), layer_norm_eps=draw(st.floats(1e-300, 1)),
+        type_vocab_size=draw(st.integers(0, 3)), layer_norm_eps=draw(st.floats(1e-300, 1)),
         window_stride=stride, window_pooling=draw(st.sampled_from(["mean", "max"])),
         pad_token_id=draw(st.integers(0, vocabulary - 1)),
         labels=draw(st.lists(NAMES, min_size=1, max_size=5, unique=True)),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bert_kit import BERTForSequenceClassification, BERTModel, ConfigError
-from bert_kit.model import CLASSIFIERS, make_classifier
+from bert_kit.model import CLASSIFIERS, LinearClassifier, make_classifier
 
 OTHER = {  # options that are not the default, none of them a round number
     "standard": {},
@@ -257,4 +257,4 @@ def test_a_head_of_your_own_still_fits(config, ragged):
         assert model(*ragged).shape == (7, 3)
         assert (model.bert.pooler is None) == (head is Early)
     default = BERTForSequenceClassification(config, classifier=None)
-    assert type(default.classifier) is CLASSIFIERS["standard"]
+    assert type(default.classifier) is LinearClassifier

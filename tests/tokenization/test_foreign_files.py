@@ -86,6 +86,8 @@ FOLLOWED = {
     "template without segments": {"content": template(pair="[CLS] $A [SEP] $B:0 [SEP]:0"),
                                   "config": {"tokenizer_class": "TokenizersBackend",
                                              "model_input_names": ["input_ids", "token_type_ids"]}},
+    "RoBERTa's rows": {"content": template(pair="[CLS] $A [SEP] [SEP] $B [SEP]"),
+                       "config": {"tokenizer_class": "TokenizersBackend"}},
     "max_len": {"config": {"max_len": 7}},
     # A class that is nothing but its file cleans as the file says.
     "cleaning beside a bare class": {
@@ -169,13 +171,15 @@ REFUSED = {
               r"post_processor is null, so that rows have no \[CLS\]"),
     "bpe": ({"tokenizer_class": "RobertaTokenizer"}, tokenizer_json(
         model={"type": "BPE", "vocab": {"a": 0}, "merges": []}, normalizer=None),
-        "model is 'BPE'; expected 'WordPiece'"),
+        "no pre_tokenizer puts a sign"),
     "unigram": ({}, tokenizer_json(model={"type": "Unigram", "vocab": [["a", 0.0]]},
-                                   normalizer={"type": "Precompiled"}), "model is 'Unigram'"),
+                                   normalizer={"type": "Precompiled"}), "no pre_tokenizer puts"),
     "roberta": ({}, tokenizer_json(post_processor={"type": "RobertaProcessing"}),
-                "post_processor is 'RobertaProcessing'"),
+                "post_processor is damaged"),
+    "bytes": ({}, tokenizer_json(post_processor={"type": "ByteLevel"}),
+              "post_processor is 'ByteLevel'"),
     "single": ({}, template(single="$A [SEP]"), r"single is \$A:0 \[SEP\]:0; expected \[CLS\]"),
-    "pair": ({}, template(pair="[CLS] $A [SEP] [SEP] $B [SEP]"), "pair is"),
+    "pair": ({}, template(pair="[CLS] $A [SEP] [SEP] [SEP] $B [SEP]"), "pair is"),
     "ids": ({}, template(ids=(2, 9)), "puts .* around a text; expected '.SEP.', the sep token"),
     "names another": ({"cls_token": "[MASK]"}, template(), "expected '.MASK.', the cls token"),
     "broken": ({}, tokenizer_json(post_processor={"type": "BertProcessing", "cls": 3}), "damaged"),

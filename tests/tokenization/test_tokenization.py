@@ -510,7 +510,7 @@ BROKEN = {
     "token": ({"tokenizer__json": tokenizer_json(),
                "tokenizer_config__json": {"sep_token": 7}}, "sep_token is 7"),
     "not JSON": ({"tokenizer__json": "{"}, "not valid JSON"),
-    "BPE": ({"tokenizer__json": tokenizer_json(model__type="BPE")}, "model is 'BPE'"),
+    "BPE": ({"tokenizer__json": tokenizer_json(model__type="BPE")}, "prefix is '##'; the kit"),
     "no model": ({"tokenizer__json": tokenizer_json(model=None)}, "model is None"),
     "prefix": ({"tokenizer__json": tokenizer_json(model__continuing_subword_prefix="@@")},
                "prefix is '@@'"),

@@ -61,6 +61,8 @@ def test_forgetting_changes_nothing(monkeypatch, limit):
 class Counting:
     """A tokenizer that keeps what it was asked to encode."""
 
+    is_wordpiece = True
+
     def __init__(self, tokenizer):
         self.tokenizer, self.backend, self.words = tokenizer, tokenizer.backend, []
 

@@ -17,7 +17,7 @@ CHUNK = 256  # contexts encoded at a time: offsets take a lot of memory as Pytho
 
 
 class AnsweringDataset(RowDataset):
-    """Rows [CLS] question [SEP] context [SEP] (Devlin et al. 2019, section 4.2).
+    """Rows of a question and a context (Devlin et al. 2019, section 4.2).
 
     A context that is too long stands in several rows that overlap (see `windows`). In a row
     without the whole answer, or to a question that has none, both positions are 0, that of [CLS]
@@ -49,9 +49,8 @@ class AnsweringDataset(RowDataset):
         questions = self.asked = list(questions)
         if not questions:
             raise DataError("no questions; expected at least one")
-        self.pad_id, self.cls_id, self.sep_id = (
-            tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
-        self.second_segment, room = tokenizer.second_segment, row_room(max_length, texts=2)
+        self.tokenizer, self.pad_id = tokenizer, tokenizer.pad_id
+        room = row_room(max_length, 2, tokenizer)
         longest = min(LONGEST_QUESTION, room // 2)
         self.questions = Ragged(ids[tokenizer.kept(len(ids), longest)] for ids in piece_ids(
             [question.question for question in questions], tokenizer))
@@ -65,7 +64,7 @@ class AnsweringDataset(RowDataset):
             self.answers = [self._places(*pair) for pair in enumerate(questions)]
         self.cuts, self.row_of = self._cut(room, stride)
         number, start, end = self.cuts.T
-        self.lengths = self.questions.lengths[number] + end - start + 3
+        self.lengths = self.questions.lengths[number] + end - start + tokenizer.specials(2)
 
     def _cut(self, room: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the question and the (start, end) pieces of each row, and `row_of`."""
@@ -93,17 +92,21 @@ class AnsweringDataset(RowDataset):
     def make_row(self, row: int, epoch: int) -> Row:
         number, start, end = self.cuts[row]
         question, context = self.questions[number], self._context(number)[0, start:end]
-        ids = np.concatenate([[self.cls_id], question, [self.sep_id], context, [self.sep_id]])
-        before = len(question) + 2
-        item: Row = {"input_ids": ids.astype(np.int64),
-                     "token_type_ids": np.repeat([0, self.second_segment],
-                                                    [before, len(context) + 1])}
+        ids = np.array(self.tokenizer.pair_ids(question.tolist(), context.tolist()))
+        first_row = len(question) + 2  # to the end of the first [SEP]
+        item: Row = {"input_ids": ids, "token_type_ids": np.repeat(
+            [0, self.tokenizer.second_segment], [first_row, len(ids) - first_row])}
         if self.answers is not None:
+            before = self._before(number)
             first, last = self.answers[number] or (-1, -1)
             whole = start <= first and last < end
             item["start_positions"] = int(before + first - start) if whole else 0
             item["end_positions"] = int(before + last - start) if whole else 0
         return item
+
+    def _before(self, number: int) -> int:
+        """Return how many tokens stand before the context in the rows of a question."""
+        return len(self.questions[number]) + self.tokenizer.specials(2) - 1
 
     def offsets(self, row: int) -> np.ndarray:
         """Return the (start, end) characters in the context of each token of a row, (S, 2).
@@ -111,7 +114,7 @@ class AnsweringDataset(RowDataset):
         Both are -1 at [CLS], [SEP] and the question, where no answer can be.
         """
         number, start, end = self.cuts[row]
-        before = len(self.questions[number]) + 2
+        before = self._before(number)
         places = np.full((before + end - start + 1, 2), -1)
         places[before:-1] = self._context(number)[1:, start:end].T
         return places

@@ -7,6 +7,7 @@ from bert_kit.data.batches.seeding import MASKS, check_seed, generator_for
 from bert_kit.errors import DataError
 from bert_kit.modes import IGNORE
 from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.words import begins_word
 
 
 def mask_tokens(ids: np.ndarray, words: np.ndarray, rng: np.random.Generator, mask_id: int,
@@ -69,9 +70,8 @@ def mask_tokens(ids: np.ndarray, words: np.ndarray, rng: np.random.Generator, ma
 class Masking:
     """`mask_tokens` for the rows of one tokenizer, seeded by (seed, epoch, row).
 
-    The words are read off the ids: a piece that does not begin with "##" begins a word. Special
-    tokens are never chosen, except [UNK], which stands for a word of the text (as in Google's
-    code).
+    The words are read off the ids, see `begins_word`. Special tokens are never chosen, except
+    [UNK], which stands for a word of the text (as in Google's code).
     """
 
     def __init__(self, tokenizer: Tokenizer, probability: float, whole_word: bool,
@@ -83,8 +83,9 @@ class Masking:
         special = list(tokenizer.special_ids)
         self.ordinary_ids = np.setdiff1d(every_id, special)
         self.is_barred = np.isin(every_id, special) & (every_id != tokenizer.unk_id)
-        self.begins_word = np.array([not piece.startswith("##")
-                                     for piece in tokenizer.tokens(every_id)])
+        # Single tokens are chosen whatever their words; a large vocabulary takes a second.
+        self.begins_word = (np.array(begins_word(tokenizer)) if whole_word
+                            else np.ones(len(every_id), bool))
 
     def __call__(self, ids: np.ndarray, epoch: int, row: int) -> tuple[np.ndarray, np.ndarray]:
         return mask_tokens(ids, self.words(ids), generator_for(MASKS, self.seed, epoch, row),

@@ -8,7 +8,7 @@ import numpy as np
 from bert_kit.checks import whole
 from bert_kit.errors import DataError
 from bert_kit.tokenization import Tokenizer
-from bert_kit.tokenization.tokenizer import check_texts
+from bert_kit.tokenization.encoding import check_texts
 from bert_kit.tokenization.words import word_pieces
 
 
@@ -59,11 +59,28 @@ def piece_ids(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[int]]
     return word_pieces(check_texts(texts, "texts", DataError), tokenizer)
 
 
-def row_room(max_length: int, texts: int) -> int:
+def lone_words(words: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[int]]:
+    """Yield the piece ids of each word as it stands in a text, behind a space.
+
+    Raises
+    ------
+    DataError
+        At the first word that is not a string.
+    """
+    words = check_texts(words, "texts", DataError)
+    if not tokenizer.is_wordpiece:  # in which the space is a part of the pieces
+        words = (f" {word}" for word in words)
+    return word_pieces(words, tokenizer)
+
+
+def row_room(max_length: int, texts: int, tokenizer: Tokenizer | None = None) -> int:
     """Return how many tokens of a row of one text, or of two, are not special.
+
+    Without a tokenizer they are those of BERT's rows.
 
     >>> row_room(128, texts=1), row_room(128, texts=2)
     (126, 125)
     """
-    least = 2 * texts + 1  # [CLS], and of each text one token and its [SEP]
-    return whole("max_length", max_length, least, error=DataError) - texts - 1
+    special = texts + 1 if tokenizer is None else tokenizer.specials(texts)
+    # Of each text there is one token at least.
+    return whole("max_length", max_length, special + texts, error=DataError) - special

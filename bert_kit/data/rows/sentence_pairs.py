@@ -52,8 +52,7 @@ class NSPDataset(RowDataset):
         if mask_probability is not None:
             self.masking = Masking(tokenizer, mask_probability, whole_word, seed)
         self.seed, self.pad_id = check_seed(seed), tokenizer.pad_id
-        self.cls_id, self.sep_id = tokenizer.cls_id, tokenizer.sep_id
-        self.second_segment, self.room = tokenizer.second_segment, row_room(max_length, texts=2)
+        self.tokenizer, self.room = tokenizer, row_room(max_length, 2, tokenizer)
         sizes, sentences = [], []
         for number, document in enumerate(documents):
             if isinstance(document, str) or not all(isinstance(s, str) for s in document):
@@ -75,7 +74,8 @@ class NSPDataset(RowDataset):
                             f"found {count} (in a text file an empty line separates documents)")
         self._rank_rests()
         # Exact if B is the rest, and nearly so if it is another: enough to group rows by.
-        self.lengths = np.minimum(self.bounds[ends] - self.bounds[starts], self.room) + 3
+        self.lengths = (np.minimum(self.bounds[ends] - self.bounds[starts], self.room)
+                        + tokenizer.specials(2))
 
     def _find_stretches(self) -> np.ndarray:
         """Return the first sentence of each stretch and the one after its last; (rows, 2)."""
@@ -110,9 +110,8 @@ class NSPDataset(RowDataset):
         other = cut if answer == IS_NEXT else self._other_rest(cut, rng)
         a, b = self._text(start, cut), self._text(other, self.end_of[other])
         size_a, size_b = fit_pair(len(a), len(b), self.room)
-        ids = np.concatenate([[self.cls_id], a[len(a) - size_a:], [self.sep_id], b[:size_b],
-                              [self.sep_id]])
-        types = np.repeat([0, self.second_segment], [size_a + 2, size_b + 1])
+        ids = np.array(self.tokenizer.pair_ids(a[len(a) - size_a:].tolist(), b[:size_b].tolist()))
+        types = np.repeat([0, self.tokenizer.second_segment], [size_a + 2, len(ids) - size_a - 2])
         if self.masking is None:
             return {"input_ids": ids, "token_type_ids": types, "labels": answer}
         ids, labels = self.masking(ids, epoch, row)

@@ -7,7 +7,7 @@ import numpy as np
 
 from bert_kit.checks import same_length
 from bert_kit.data.batches.batching import Row, RowDataset
-from bert_kit.data.rows.pieces import Ragged, piece_ids, row_room
+from bert_kit.data.rows.pieces import Ragged, lone_words, row_room
 from bert_kit.data.rows.windows import shares, windows
 from bert_kit.errors import DataError
 from bert_kit.modes import IGNORE
@@ -57,7 +57,7 @@ class TaggingDataset(RowDataset):
         self.sizes = [len(words) for words in sentences]
         self.tags = None if tags is None else _class_numbers(tags, self.sizes)
         self.pad_id, room = tokenizer.pad_id, row_room(max_length, texts=1)
-        pieces = piece_ids(list(chain.from_iterable(sentences)), tokenizer)
+        pieces = lone_words(list(chain.from_iterable(sentences)), tokenizer)
         # Of each row its ids, then as many numbers of words, counted through all sentences.
         self.rows = Ragged(_rows(self.sizes, pieces, tokenizer, room, stride))
         self.lengths = self.rows.lengths // 2

@@ -12,9 +12,11 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
 from bert_kit.tokenization import Tokenizer
+from bert_kit.tokenization.encoding import Encoding
 from bert_kit.tokenization.guesses import is_punctuation
-from bert_kit.tokenization.tokenizer import Encoding
 from bert_kit.tokenization.words import encode_with_offsets
 
 Span = tuple[int, int]
@@ -78,8 +80,11 @@ def word_spans(text: str, tokenizer: Tokenizer, cut: WordCut = WordCut()) -> lis
     >>> [text[start:end] for start, end in word_spans(text, tokenizer, WordCut("-.", "."))]
     ['In', 'the', 'u.s.', 'or', 'New-York', '.']
     """
-    (row,) = encode_with_offsets([text], tokenizer)
-    spans = _spans(row)
+    if tokenizer.is_wordpiece:
+        (row,) = encode_with_offsets([text], tokenizer)
+        spans = _spans(row)
+    else:  # whose words are what stands between spaces
+        spans = [span for _, span in BertPreTokenizer().pre_tokenize_str(text)]
     if not cut.joined:
         return spans
     words, stretch = [], spans[:1]

@@ -31,7 +31,7 @@ from bert_kit.lookup import find_folder
 from bert_kit.printing import show
 from bert_kit.model import BERTForMaskedLM, TransformerEncoderBlock, encoder_without_pooler
 from bert_kit.tokenization import Tokenizer, get_tokenizer
-from bert_kit.tokenization.tokenizer import Encoding
+from bert_kit.tokenization.encoding import Encoding
 from bert_kit.weights import WEIGHT_FILES, load_pretrained, read_weights
 
 PAGE = Path(__file__).with_suffix(".html")
@@ -79,7 +79,8 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
         Folder or name of a model. What it was saved for decides what there is to see: masked
         places need a masked-token head, probabilities and attributions a classifier.
     text, text_b
-        A text, or a pair. With a masked-token head, "[MASK]" in it is a masked place.
+        A text, or a pair. With a masked-token head, "[MASK]" in it is a masked place, or
+        whatever the tokenizer calls it.
     mask
         Also mask every token in turn.
     output_file
@@ -104,6 +105,10 @@ def explore(model: str | Path, text: str, text_b: str | None = None, mask: bool 
         raise ConfigError(f"{model}: holds no masked-token head to fill places in; leave mask out")
     if hasattr(network, "classifier") and text_b is None and len(text_columns(folder)) > 1:
         raise ConfigError(f"{model}: was trained on pairs; give the second text too (text_b)")
+    if fills_in:  # a RoBERTa calls it <mask>
+        mask_token = tokenizer.special_tokens["mask"]
+        text = text.replace("[MASK]", mask_token)
+        text_b = None if text_b is None else text_b.replace("[MASK]", mask_token)
     # Only there is "[MASK]" a request; to a classifier it is text, as when it predicts.
     row = tokenizer.encode(text, text_b, sys.maxsize, allow_special_tokens=fills_in)
     most = min(MOST_TOKENS, network.config.max_position_embeddings,
@@ -142,10 +147,11 @@ def _load(folder: Path) -> Any:
 def _tokens(row: Encoding, tokenizer: Tokenizer,
             texts: Sequence[str | None]) -> list[str]:
     """Return the pieces of a row, and with an unknown one the characters that it stands for."""
-    texts = [text or "" for text in texts]
-    return [piece if number != tokenizer.unk_id else f"{piece} {texts[segment][slice(*span)]}"
-            for piece, number, segment, span in zip(
-                tokenizer.tokens(row.ids), row.ids, row.type_ids, row.offsets, strict=True)]
+    texts, second = [text or "" for text in texts], row.ids.index(tokenizer.sep_id)
+    return [piece if number != tokenizer.unk_id else (
+                f"{piece} {texts[place > second][slice(*span)]}")
+            for place, (piece, number, span) in enumerate(zip(
+                tokenizer.tokens(row.ids), row.ids, row.offsets, strict=True))]
 
 
 def _inside(encoder: Any, row: Encoding) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def _rows(model: TrainedModel, rows: int, length: int) -> dict[str, Tensor]:
     sizes[0] = length
     mask = (torch.arange(length) < sizes).long()
     ids, types = (torch.randint(count, (rows, length), generator=draw) * mask
-                  for count in (config.vocab_size, config.type_vocab_size))
+                  for count in (config.vocab_size, max(1, config.type_vocab_size)))
     return dict(zip(INPUTS, (ids, mask, types), strict=True))
 
 
@@ -272,8 +272,11 @@ def served_tokenizer(tokenizer: Tokenizer, max_length: int) -> Tokenizer:
     backend.enable_padding(pad_id=served.pad_id, pad_token=served.special_tokens["pad"])
     cls, sep, second = served.special_tokens["cls"], served.special_tokens["sep"], (
         served.second_segment)
-    backend.post_processor = processors.TemplateProcessing(
+    between = f"{sep}:{second} " * (served.separators - 1)
+    rows = processors.TemplateProcessing(
         single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:{second} {sep}:{second}",
+        pair=f"{cls}:0 $A:0 {sep}:0 {between}$B:{second} {sep}:{second}",
         special_tokens=[(cls, served.cls_id), (sep, served.sep_id)])
+    backend.post_processor = rows if served.is_wordpiece else processors.Sequence(
+        [processors.ByteLevel(trim_offsets=True), rows])  # an offset has no space in front
     return served

@@ -13,9 +13,9 @@ from typing import Any
 
 from bert_kit import __version__
 from bert_kit.checks import is_number
+from bert_kit.families import OWN_TYPE
 from bert_kit.files import read_json, write_text
 from bert_kit.printing import Column, markdown, one_line, results_rows
-from bert_kit.weights.folder import OWN_TYPE
 
 SHOWN_CLASSES = 200
 # What the hub calls a task, and the library that opens a folder of it.

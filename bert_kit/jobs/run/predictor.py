@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from bert_kit.config import BertConfig
 from bert_kit.data import BatchSampler, make_loader
 from bert_kit.errors import ConfigError, TrainingError
+from bert_kit.families import bert_class
 from bert_kit.files import read_json
 from bert_kit.lookup import find_folder
 from bert_kit.model import prepare_for_inference
@@ -28,7 +29,7 @@ SAMPLE = 64  # numbers of a weight that are looked at, about
 BATCH = 64  # rows scored together, everywhere: the same rows then give the same bits
 CHUNK = BatchSampler.STRETCH * BATCH  # rows of a file held, and sorted by length, at a time
 
-# What the architectures of config.json are, and the command that uses such a model.
+# What the architectures of config.json are, by BERT's names, and the command that uses each.
 PRETRAINED = ("a model that was pre-trained only", "train, to fine-tune it first")
 KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BERTForSequenceClassification": ("a text classifier", "predict"),
@@ -37,6 +38,7 @@ KINDS = {"BertForSequenceClassification": ("a text classifier", "predict"),
          "BertForQuestionAnswering": ("an answerer", "answer"),
          "BertForMaskedLM": PRETRAINED, "BertForPreTraining": PRETRAINED,
          "BertForNextSentencePrediction": PRETRAINED, "BertLMHeadModel": PRETRAINED,
+         "BERTForPreTraining": PRETRAINED, "BERTForNextSentencePrediction": PRETRAINED,
          "BertForMultipleChoice": ("a model of multiple choice", "train, for a task of the kit")}
 
 
@@ -50,7 +52,7 @@ def check_kind(folder: str | Path, config: BertConfig, command: str) -> None:
     """
     stored = config.extra.get("architectures")
     for name in stored if isinstance(stored, list) else ():
-        what, use = KINDS.get(str(name), ("", command))
+        what, use = KINDS.get(bert_class(str(name)), ("", command))
         if use != command:
             raise ConfigError(f"{folder}: is {what}; use {use}")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
+from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -545,7 +546,10 @@ def layout_tokenizer(folder: Path, layout: SentenceLayout) -> Tokenizer:
     """Return the tokenizer of an encoder's folder; it drops case where the layout says so."""
     tokenizer = get_tokenizer(folder)
     cleaning: Any = tokenizer.backend.normalizer
-    if layout.lowercase and not cleaning.lowercase:
+    if layout.lowercase and not tokenizer.is_wordpiece:
+        tokenizer.backend.normalizer = normalizers.Sequence(
+            [normalizers.Lowercase(), *([] if cleaning is None else [cleaning])])
+    elif layout.lowercase and not cleaning.lowercase:
         cleaning.strip_accents = bool(cleaning.strip_accents)  # None does as lowercase does
         cleaning.lowercase = True
         tokenizer.backend.normalizer = cleaning

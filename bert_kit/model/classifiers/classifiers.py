@@ -7,6 +7,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from bert_kit.checks import one_of, whole, wholes
@@ -35,6 +36,34 @@ class LinearClassifier(nn.Module):
     def forward(self, encoded: EncoderOutput, mask: Tensor | None = None) -> Tensor:
         """EncoderOutput with a pooled vector (B, D) -> (B, C)."""
         return self.output(self.dropout(encoded.pooler_output))
+
+
+class DenseClassifier(TokenHead):
+    """Linear, activation, dropout and linear on the vector of the first token.
+
+    The standard head of RoBERTa and XLM-R, with tanh, and dropout in front too (Liu et al. 2019's
+    code, `RobertaClassificationHead`); and of DistilBERT, with ReLU (Sanh et al. 2019's).
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.relu = config.model_type == "distilbert"
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = head_dropout(config)
+        self.output = nn.Linear(config.hidden_size, config.num_labels)
+        init_weights(self, config)
+
+    def forward(self, encoded: EncoderOutput, mask: Tensor | None = None) -> Tensor:
+        """EncoderOutput -> (B, C)."""
+        first = encoded.last_hidden_state[:, 0]  # (B, S, D) -> (B, D)
+        if self.relu:
+            return self.output(self.dropout(torch.relu(self.dense(first))))
+        return self.output(self.dropout(torch.tanh(self.dense(self.dropout(first)))))
+
+
+def standard_classifier(config: BertConfig) -> nn.Module:
+    """Build the head that the model was published with."""
+    return (LinearClassifier if config.model_type == "bert" else DenseClassifier)(config)
 
 
 def decreasing_sizes(depth: int, start: int, end: int) -> list[int]:
@@ -100,7 +129,7 @@ class MLPClassifier(TokenHead):
 
 
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
-    "standard": LinearClassifier,
+    "standard": standard_classifier,
     "mlp": MLPClassifier,
     "bilstm": BiLSTMClassifier,
     "attention": AttentionClassifier,
