@@ -13,7 +13,7 @@ from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          is_table)
+                                          check_output, is_table)
 from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.tasks.similarity import (LABEL, TEXTS, SentenceEncoder, SimilarityTask,
                                             chunks_of)
@@ -51,6 +51,7 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
                               "pairs")
         if self.vectors is not None and not self.query:
             raise ConfigError("vectors are to be searched in; expected a query with them")
+        check_output(self.output_file, self.data_file)
 
 
 def run(options: EmbedOptions) -> str:
