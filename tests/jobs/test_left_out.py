@@ -186,6 +186,15 @@ def test_tagged_rows_keep_their_numbers(bert, tmp_path):
         assert len(listed(tmp_path / "out.bad_rows.csv")) == 1
 
 
+def test_a_list_that_is_read_is_not_written(run, tmp_path):
+    """Whoever mends the rows of a list and gives it to the same command keeps it."""
+    (tmp_path / "out.bad_rows.csv").write_text("text\nred\n")
+    done = here("predict", "--model", run[0] / "run", "--data_file", "out.bad_rows.csv",
+                "--output_file", "out.csv", folder=tmp_path)
+    assert done.returncode == 1 and "out.bad_rows.csv: is the file to read" in done.stderr
+    assert (tmp_path / "out.bad_rows.csv").is_file()
+
+
 def test_rows_left_out_where_they_stood():
     bad = [BadRow("a", line, "", "", "") for line in (2, 5, 6)]
     assert by_lines([1, 3, 4], "xyz", bad) == ["x", bad[0], "y", "z", *bad[1:]]
@@ -202,15 +211,16 @@ def test_rows_left_out_where_they_stood():
     assert [*in_place(rows(), seen)] == [bad[0], "x", "y", *bad[1:], "z", bad[0]]
 
 
-def test_a_search_and_a_campaign_list_them_too(bert, tmp_path):
+def test_a_search_and_a_campaign_list_them_too(bert, tmp_path, capsys):
     given = {**training_of("classification", tmp_path, bert), "bad_rows": "skip"}
     spoil(given["data_file"], b",warm\n", 3)
     pool = tmp_path / "pool.csv"
     pool.write_text("text\nred\n\"\"\n")
     options = search_options("classification").from_names({
-        **given, "output_dir": tmp_path / "search", "n_trials": 1})
+        **given, "output_dir": tmp_path / "search", "n_trials": 1, "verbosity": 1})
     found = search.prepare(options)
     search.read_rows(found)
+    assert f"listed in {found.folder / 'bad_rows.csv'}" in capsys.readouterr().out
     assert [row["row"] for row in listed(found.folder / "bad_rows.csv")] == ["3"]
     options = options_for("classification").from_names({
         **given, "output_dir": tmp_path / "out", "pool_file": pool, "oracle": "csv"})

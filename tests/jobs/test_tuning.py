@@ -412,7 +412,7 @@ def test_what_is_set_is_not_tuned(tmp_path):
 def test_every_option_has_its_own_spellings_and_a_short_help(task):
     fields = fields_of(search_options(task))
     assert len(spellings(search_options(task))) == sum(
-        1 + len(field.metadata["aliases"]) for field in fields)
+        1 + len(field.metadata["aliases"]) + len(field.metadata["once"]) for field in fields)
     assert all(0 < len(field.metadata["help"]) < 150 for field in fields)
 
 

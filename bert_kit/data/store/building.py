@@ -96,8 +96,7 @@ def build_token_store(files: str | Path | Sequence[str | Path], tokenizer: Token
             _build(files, made_of, tokenizer, folder, workers,
                    report or (lambda done, total: None))
     if bad_rows is not None:
-        bad_rows += [BadRow(**row) for path in sorted(folder.glob("bad-*.json"))
-                     for row in read_json(path, list)]
+        bad_rows += _left_out(folder)
     return TokenStore(folder)
 
 
@@ -148,6 +147,18 @@ def _plan(files: list[Path], made_of: dict[str, Any], folder: Path) -> list[list
     except (KeyError, TypeError, ValueError, IndexError):
         raise DataError(f"{folder / PLAN}: damaged; expected the ranges of each shard (delete the "
                         "folder to begin anew)") from None
+
+
+def _left_out(folder: Path) -> list[BadRow]:
+    """Return the rows that the shards of a store left out."""
+    found = []
+    for path in sorted(folder.glob("bad-*.json")):
+        try:
+            found += [BadRow(**row) for row in read_json(path, list)]
+        except (BertKitError, TypeError) as error:
+            raise DataError(f"{path}: damaged ({error}); expected the rows that were left out "
+                            "(delete the folder to begin anew)") from None
+    return found
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bert_kit.files import atomic_file, write_json
 from bert_kit.jobs.commands.search import again, format_matches, origin_file, origin_of, search
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
-                                          is_table)
+                                          check_output, is_table)
 from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.tasks.pairs import LABEL, TEXTS, read_pairs
 from bert_kit.jobs.tasks.similarity import SentenceEncoder, SimilarityTask, chunks_of
@@ -60,6 +60,7 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
                               "pairs")
         if self.vectors is not None and not self.query:
             raise ConfigError("vectors are to be searched in; expected a query with them")
+        check_output(self.output_file, self.data_file)
 
     def with_prompts(self, layout: SentenceLayout) -> SentenceLayout:
         """Return a layout with the prompts that are given instead of the stored ones."""

@@ -309,7 +309,7 @@ class RowOptions(ReadingOptions):
         """
         output_file, folder = (getattr(self, name, None) for name in ("output_file", "output_dir"))
         if output_file is not None:
-            return Path(output_file).with_suffix(f".{BAD_ROWS}")
+            return bad_rows_beside(output_file)
         return None if folder is None else Path(folder) / BAD_ROWS
 
 
@@ -483,10 +483,17 @@ class PrecisionOptions(Options):
 
 
 def check_output(output_file: str | None, input_file: str | None) -> None:
-    """Refuse to write over the file that is read."""
-    if output_file is not None and input_file is not None and os.path.exists(output_file) \
-            and os.path.exists(input_file) and os.path.samefile(output_file, input_file):
-        raise ConfigError(f"{output_file}: is the file to read; expected another to write")
+    """Refuse to write over the file that is read, be it with a list of the rows left out."""
+    if output_file is None or input_file is None or not os.path.exists(input_file):
+        return
+    for path in (output_file, bad_rows_beside(output_file)):
+        if os.path.exists(path) and os.path.samefile(path, input_file):
+            raise ConfigError(f"{path}: is the file to read; expected another to write")
+
+
+def bad_rows_beside(output_file: str) -> Path:
+    """Return where the rows that are left out are listed beside an output file."""
+    return Path(output_file).with_suffix(f".{BAD_ROWS}")
 
 
 def output_folder(options: RunningOptions) -> Path:

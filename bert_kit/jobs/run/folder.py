@@ -150,6 +150,8 @@ def open_folder(options: RunningOptions, job: str, made_of: Mapping[str, object]
     if not (path.parent / begun).is_file():
         write_json(path, {**manifest(options, job), **made_of, **more})
         write_bad_rows(bad_rows, path.parent / BAD_ROWS)
+        if bad_rows:
+            options.say(f"left out  the rows are listed in {path.parent / BAD_ROWS}")
         return
     stored = read_json(path)
     for name, what in MADE_OF.items():  # of an earlier version only the rows are known
