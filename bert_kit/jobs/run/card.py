@@ -26,9 +26,10 @@ HUB_TASKS = {"classification": "text-classification", "multi_label": "text-class
 HUB_METRICS = {"f1_macro": "f1", "f1_micro": "f1", "spearman": "spearmanr", "pearson": "pearsonr"}
 SHARE = """Upload the weights (model.safetensors), config.json, the files of the tokenizer,
 label_mapping.json, of a sentence encoder also modules.json and what it names, and this card, to
-which you add a license and the language. Leave the rest here: test_predictions.csv and its like
-hold the texts of your rows, manifest.json, training_args.json and results.json the names of your
-files, and checkpoint-*/ the state of the training."""
+which you add a license and the language, and in which folders of this machine may stand. Leave the
+rest here: test_predictions.csv and its like hold the texts of your rows, manifest.json,
+training_args.json and results.json the names of your files, and checkpoint-*/ the state of the
+training."""
 
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],
