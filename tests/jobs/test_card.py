@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bert_kit.jobs.run.card import HUB_TASKS, write_card
+from bert_kit.jobs.run.card import HUB_METRICS, HUB_TASKS, write_card
 from bert_kit.jobs.tasks.table import PLACES, task_named
 from bert_kit.jobs.tasks.classes import ClassTask
 
@@ -40,7 +40,7 @@ def test_the_head_says_what_the_hub_asks(tmp_path):
             "dataset": {"type": "unpublished", "name": "the test rows of the training"},
             "metrics": metrics}]}]}
     assert text.startswith("\n# run\n") and "opens in bert_kit only" not in text
-    assert "Leave the rest here: test_predictions.csv" in text
+    assert "Leave the\nrest here: test_predictions.csv" in text
     head, _ = card(tmp_path / "run", test=None, validation={"accuracy": 0.25})
     assert head["metrics"] == ["accuracy"]
     assert head["model-index"][0]["results"][0]["dataset"]["name"].startswith("the validation")
@@ -89,5 +89,12 @@ def test_a_head_of_the_kit_alone_is_said_to_be_one(tmp_path):
     assert head["library_name"] == "sentence-transformers"
 
 
-def test_every_task_of_the_kit_has_a_name_on_the_hub():
-    assert HUB_TASKS.keys() == {task_named(name).name for name in PLACES}
+def test_every_task_and_score_of_the_kit_has_a_name_on_the_hub():
+    tasks = [task_named(name) for name in PLACES]
+    assert HUB_TASKS.keys() == {task.name for task in tasks}
+    headings = {heading for task in tasks for _, heading, *_ in task.columns}
+    assert HUB_METRICS.keys() < headings
+    named = {HUB_METRICS.get(heading, key) for task in tasks for key, heading, *_ in task.columns}
+    assert named <= {"accuracy", "f1", "matthews_correlation", "precision", "recall", "spearmanr",
+                     "pearsonr", "mse", "exact_match", "perplexity",  # of hf.co/metrics
+                     "jaccard", "loss"}  # which it has not

@@ -65,6 +65,22 @@ def test_wrong_labels_stand_first_and_the_file_is_one_to_train_on(bert, tmp_path
             == (tmp_path / "out" / "suspects.csv").read_bytes())
 
 
+def test_pairs_copies_and_a_class_of_one_text(bert, tmp_path, capsys):
+    rows = [(f"the {WORDS['warm'][row % 4]}", f"thing {row}", "ab"[row % 2]) for row in range(30)]
+    rows += [(*rows[2][:2], "b"), ("the red", "ice", "c")]
+    with open(tmp_path / "pairs.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("one", "two", "kind"), *rows])
+    found = checked(bert, data_file=tmp_path / "pairs.csv", text_column=("one", "two"),
+                    label_column="kind", output_dir=tmp_path / "out", mistakes=0)
+    told = rows_of(found["file"])
+    assert sorted((row["one"], row["two"], row["kind"]) for row in told) == sorted(rows)
+    assert told[-1]["kind"] == "c" and told[-1]["probability"] == "" and found["unknown"] == 1
+    assert "whose class no other text has (1): c" in capsys.readouterr().out
+    first, copy = (row for row in told if row["line"] in ("4", "32"))  # told by the same rows
+    for name in ("most_likely", "probability_of_most_likely"):
+        assert first[name] == copy[name]
+
+
 def test_a_run_is_checked_by_the_weights_that_it_began_with(bert, tmp_path, capsys):
     write_rows(tmp_path / "rows.csv", ("question", "kind"))
     given = {**training_of("classification", tmp_path, bert), "data_file": tmp_path / "rows.csv",

@@ -23,12 +23,14 @@ HUB_TASKS = {"classification": "text-classification", "multi_label": "text-class
              "regression": "text-classification", "tagging": "token-classification",
              "answering": "question-answering", "similarity": "sentence-similarity",
              "masked": "fill-mask"}
-HUB_METRICS = {"f1_macro": "f1", "f1_micro": "f1", "spearman": "spearmanr", "pearson": "pearsonr"}
+HUB_METRICS = {"macro F1": "f1", "micro F1": "f1", "Spearman": "spearmanr", "Pearson": "pearsonr",
+               "MSE": "mse"}  # by their headings; others go by their own name
 SHARE = """Upload the weights (model.safetensors), config.json, the files of the tokenizer,
 label_mapping.json, of a sentence encoder also modules.json and what it names, and this card, to
-which you add a license and the language. Leave the rest here: test_predictions.csv and its like
-hold the texts of your rows, manifest.json, training_args.json and results.json the names of your
-files, and checkpoint-*/ the state of the training."""
+which you add a license and the language, and in which folders of this machine may stand. Leave the
+rest here: test_predictions.csv and its like hold the texts of your rows, manifest.json,
+training_args.json and results.json the names of your files, and checkpoint-*/ the state of the
+training."""
 
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],
@@ -104,7 +106,7 @@ def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
     about["tags"] = list(dict.fromkeys(["bert", "bert_kit", *([task] if task else [])]))
     part = "test" if results.get("test") else "validation"
     scores = results.get(part) or {}
-    found = [{"type": HUB_METRICS.get(key, key), "name": heading,
+    found = [{"type": HUB_METRICS.get(heading, key), "name": heading,
               "value": round(float(scores[key]), 4)}
              for key, heading, *_ in columns if is_number(scores.get(key))]
     if not found:
