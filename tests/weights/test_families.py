@@ -212,3 +212,23 @@ def test_other_families_are_refused_by_name(kind, tmp_path):
 def test_what_a_family_has_no_choice_in(values, message):
     with pytest.raises(ConfigError, match=f"config.json: {message}"):
         BertConfig.from_dict(values, "config.json")
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_a_head_of_the_kit_keeps_its_family(tmp_path, family, rows):
+    write_model(tmp_path / "a", family, "Model")
+    model = load_pretrained(BERTForSequenceClassification, tmp_path / "a", num_labels=3,
+                            classifier={"type": "cnn"}, report=lambda line: None)
+    save_pretrained(model, tmp_path / "b")
+    stored = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert (stored["model_type"], stored["encoder_type"]) == ("bert_kit", family)
+    with pytest.raises(ValueError, match="model type `bert_kit`"):
+        library().AutoModelForSequenceClassification.from_pretrained(tmp_path / "b")
+    again = load_pretrained(BERTForSequenceClassification, tmp_path / "b", strict=True)
+    assert again.config.model_type == family
+    assert torch.equal(ours(again, *rows), ours(model, *rows))
+    load_weights(again, tmp_path / "b")  # as a checkpoint is read
+    save_pretrained(load_pretrained(BERTForSequenceClassification, tmp_path / "b", classifier={},
+                                    report=lambda line: None), tmp_path / "c")
+    plain = json.loads((tmp_path / "c" / "config.json").read_text())
+    assert plain["model_type"] == family and "encoder_type" not in plain

@@ -18,8 +18,8 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bert_kit.data.read.conll import TaggedSentences, read_conll
 from bert_kit.data.read.bad_rows import BadRow, Refuser
+from bert_kit.data.read.conll import TaggedSentences, read_conll
 from bert_kit.data.read.json_rows import JSON_SUFFIXES, json_objects, listed
 from bert_kit.data.read.labelling_tools import Asked, Mark, Task, Tool, recognise
 from bert_kit.data.read.memory import RowsInMemory

@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bert_kit.data.alike import like
-from bert_kit.data.labels import AnyKind, LabelList, OneClass
+from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
 from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, UNKNOWN_LABEL, WRONG_BYTES,
                                          WRONG_LABEL, BadRow, Refuser)
-from bert_kit.data.read.json_rows import (JSON_SUFFIXES, Rows, first_object, json_objects,
-                                          row_values)
-from bert_kit.data.read.labelling_tools import Asked, is_label_studio, recognise
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object
 from bert_kit.data.read.memory import RowsInMemory
 from bert_kit.data.read.text_lines import (FIELD_LIMIT, check_text, find_data, is_clean,
                                            text_lines)
-from bert_kit.data.read.tool_labels import class_rows
+from bert_kit.data.read.tool_labels import json_table
 from bert_kit.errors import ConfigError, DataError
 
 UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
@@ -171,7 +169,7 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
     wanted = [*text_columns, *(kind.columns if kind else ())]
     _check_names(text_columns, wanted)
     texts: list[Text] = []
-    labels, starts, same, refuse = [], array("q"), {}, Refuser(path, bad_rows)
+    labels, starts, same, refuse = [], array("q"), {}, Refuser(str(path), bad_rows)
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
                                   field_limit, quotes, columns, refuse, notes, kind)) as rows:
         for line, values in rows:
@@ -361,7 +359,8 @@ def table_from_lists(name: str, texts: Iterable[Text], labels: Iterable[Any],
 
 def _rows(path: Path | RowsInMemory, wanted: Sequence[str], texts: int, delimiter: str | None,
           encoding: str, field_limit: int, quotes: bool | None, columns: Sequence[str] | None,
-          refuse: Refuser, notes: list[str] | None, kind: AnyKind | None = None) -> Rows:
+          refuse: Refuser, notes: list[str] | None,
+          kind: AnyKind | OtherCells | None = None) -> Rows:
     """Yield the rows of a file, however large it is; the first `texts` values are text.
 
     What is to be told of it at the end goes to `notes`.
@@ -375,7 +374,7 @@ def _rows(path: Path | RowsInMemory, wanted: Sequence[str], texts: int, delimite
             if columns or quotes is not None:
                 raise ConfigError(f"{'columns' if columns else 'quotes'} are of CSV files, and "
                                   f"{path} holds JSON; leave them out")
-            rows = _json_table(path, lines, wanted, field_limit, texts, kind, refuse, notes)
+            rows = json_table(path, lines, wanted, field_limit, texts, kind, refuse, notes)
         else:
             file = CsvFile(path, lines, delimiter, quotes, columns or (), field_limit)
             rows = csv_rows(file, wanted, refuse)
@@ -396,21 +395,3 @@ def _with_text(path: Path | RowsInMemory, rows: Rows, columns: Sequence[str],
                 break
         else:
             yield line, values
-
-
-def _json_table(path: Path, lines: Iterable[str], wanted: Sequence[str], field_limit: int,
-                texts: int, kind: AnyKind | None, refuse: Refuser, notes: list[str] | None) -> Rows:
-    """Yield the rows of a file of JSON objects, also of one that a labelling tool exported."""
-    objects = json_objects(path, lines, field_limit, refuse)
-    first = next(objects, None)
-    if first is None:
-        return
-    objects = itertools.chain([first], objects)
-    if kind is None and is_label_studio(first[1], wanted):
-        objects = ((line, row["data"] if is_label_studio(row) else row) for line, row in objects)
-    elif isinstance(kind, OneClass | LabelList):
-        asked = Asked(wanted[:texts], wanted[texts],
-                      "class" if isinstance(kind, OneClass) else "labels")
-        if tool := recognise(first[1], asked, path):
-            objects = class_rows(path, objects, tool, asked, refuse, notes)
-    yield from row_values(path, objects, wanted, texts, refuse)

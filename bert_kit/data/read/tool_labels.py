@@ -7,9 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bert_kit.data.labels import LabelList, OneClass
 from bert_kit.data.read.bad_rows import WRONG_LABEL, Refuser
-from bert_kit.data.read.json_rows import Objects, json_objects, listed
-from bert_kit.data.read.labelling_tools import Answer, Asked, Task, Tool, recognise
+from bert_kit.data.read.json_rows import Objects, Rows, json_objects, listed, row_values
+from bert_kit.data.read.labelling_tools import (Answer, Asked, Task, Tool, is_label_studio,
+                                                recognise)
 from bert_kit.data.read.text_lines import FIELD_LIMIT, text_lines
 from bert_kit.errors import DataError
 
@@ -121,6 +123,30 @@ def class_rows(path: Path, objects: Iterable[tuple[int, dict[str, Any]]], tool: 
     if one and tool.name == "doccano":
         _check_classes(path, name, labels)
     tell_left_out(path, out, notes)
+
+
+def json_table(path: Path, lines: Iterable[str], wanted: Sequence[str], field_limit: int,
+                texts: int, kind: Any, refuse: Refuser, notes: list[str] | None) -> Rows:
+    """Yield the rows of a file of JSON objects, also of one that a labelling tool exported.
+
+    Parameters
+    ----------
+    kind
+        Of the label, as in `read_table`.
+    """
+    objects = json_objects(path, lines, field_limit, refuse)
+    first = next(objects, None)
+    if first is None:
+        return
+    objects = chain([first], objects)
+    if kind is None and is_label_studio(first[1], wanted):
+        objects = ((line, row["data"] if is_label_studio(row) else row) for line, row in objects)
+    elif isinstance(kind, OneClass | LabelList):
+        asked = Asked(wanted[:texts], wanted[texts],
+                      "class" if isinstance(kind, OneClass) else "labels")
+        if tool := recognise(first[1], asked, path):
+            objects = class_rows(path, objects, tool, asked, refuse, notes)
+    yield from row_values(path, objects, wanted, texts, refuse)
 
 
 class ToolAnswer(NamedTuple):

@@ -6,7 +6,6 @@ its answer, two texts that mean the same. A third column holds one that is wrong
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bert_kit.data import Number, Part, Unrated, column_names, read_table, split_pairs
+from bert_kit.data.read.tables import Source
 from bert_kit.errors import DataError
 from bert_kit.training import Loss, in_batch_losses, mean_over_rows
 from bert_kit.weights import SentenceLayout
@@ -32,7 +32,7 @@ def is_rated(part: Part) -> bool:
     return np.ndim(part.labels) == 1
 
 
-def pair_columns(path: str | Path, text_columns: Sequence[str], label_column: str,
+def pair_columns(path: Source, text_columns: Sequence[str], label_column: str,
                  reading: Mapping[str, Any]) -> Columns:
     """Return the columns of texts in a file, and what the label of a row is.
 
@@ -63,7 +63,7 @@ def pair_columns(path: str | Path, text_columns: Sequence[str], label_column: st
     return (*TEXTS, WRONG) if texts == TEXTS and WRONG in names else texts, Unrated()
 
 
-def same_columns(files: Mapping[str, str | Path], text_columns: Sequence[str], label_column: str,
+def same_columns(files: Mapping[str, Source], text_columns: Sequence[str], label_column: str,
                  reading: Mapping[str, Any]) -> Columns:
     """Return the `pair_columns` of files, which have to be alike."""
     found = {path: pair_columns(path, text_columns, label_column, reading)
@@ -80,7 +80,7 @@ def _described(columns: Columns) -> str:
     return f"{' and '.join(columns[0])} {'with' if columns[1].columns else 'without'} a score"
 
 
-def read_pairs(path: str | Path, text_columns: Sequence[str], label_column: str,
+def read_pairs(path: Source, text_columns: Sequence[str], label_column: str,
                reading: Any) -> Part:
     """Return the pairs of a file to score a model on, with the scores that they have."""
     texts, kind = pair_columns(path, text_columns, label_column, reading)
