@@ -141,8 +141,11 @@ def test_sentence_folders_are_read_and_written_as_the_library_has_them(family, f
         np.testing.assert_allclose(again.encode(TEXTS), expected, atol=1e-5)
     about = tmp_path / "ours" / "sentence_bert_config.json"
     about.write_text(about.read_text().replace("false", "true"))  # do_lower_case
-    lower = SentenceEncoder(tmp_path / "ours", device="cpu").encode(TEXTS)
-    np.testing.assert_allclose(lower, encoder.encode([text.lower() for text in TEXTS]), atol=1e-5)
+    lower = SentenceEncoder(tmp_path / "ours", device="cpu")
+    np.testing.assert_allclose(lower.encode(TEXTS), encoder.encode(
+        [text.lower() for text in TEXTS]), atol=1e-5)
+    lower.save(tmp_path / "lower")
+    assert SentenceEncoder(tmp_path / "lower", device="cpu").fingerprint() == lower.fingerprint()
 
 
 def test_vectors_do_not_depend_on_what_config_json_says_of_padding(folders, tmp_path):

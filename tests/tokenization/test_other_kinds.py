@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_families import ROLES, TEXTS, byte_bpe, library, unigram, write_tokenizer
 
+from bert_kit import BertConfig
 from bert_kit.data import (AnsweringDataset, ClassificationDataset, NSPDataset, Question,
                            TaggingDataset, word_spans)
 from bert_kit.data.rows.masking import Masking
@@ -87,10 +88,14 @@ def test_a_class_with_rows_of_its_own(tmp_path):
         assert Tokenizer.load(path).encode(*pair).ids == rows_of(reference, *pair)
 
 
-def test_no_class_and_no_names_as_old_folders_have_it(tmp_path):
-    path = write_tokenizer(tmp_path / "old", byte_bpe())
+@pytest.mark.parametrize("backend, config", [
+    (byte_bpe(), {"model_type": "roberta"}), (unigram(clean=False), {  # as multilingual-e5-small
+        "model_type": "bert", "tokenizer_class": "XLMRobertaTokenizer"})], ids=["bytes", "unigram"])
+def test_no_class_and_no_names_as_old_folders_have_it(backend, config, tmp_path):
+    path = write_tokenizer(tmp_path / "old", backend)
     (path / "tokenizer_config.json").unlink()
-    (path / "config.json").write_text('{"model_type": "roberta"}')
+    (path / "config.json").write_text(json.dumps(config))
+    BertConfig.load(path)
     reference = library().AutoTokenizer.from_pretrained(path)
     for pair in PAIRS:
         assert get_tokenizer(path).encode(*pair).ids == rows_of(reference, *pair)

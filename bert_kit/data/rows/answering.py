@@ -93,9 +93,9 @@ class AnsweringDataset(RowDataset):
         number, start, end = self.cuts[row]
         question, context = self.questions[number], self._context(number)[0, start:end]
         ids = np.array(self.tokenizer.pair_ids(question.tolist(), context.tolist()))
-        first_row = len(question) + 2  # to the end of the first [SEP]
+        second = len(question) + 2  # where its segment begins, behind the first [SEP]
         item: Row = {"input_ids": ids, "token_type_ids": np.repeat(
-            [0, self.tokenizer.second_segment], [first_row, len(ids) - first_row])}
+            [0, self.tokenizer.second_segment], [second, len(ids) - second])}
         if self.answers is not None:
             before = self._before(number)
             first, last = self.answers[number] or (-1, -1)

@@ -546,12 +546,13 @@ def layout_tokenizer(folder: Path, layout: SentenceLayout) -> Tokenizer:
     """Return the tokenizer of an encoder's folder; it drops case where the layout says so."""
     tokenizer = get_tokenizer(folder)
     cleaning: Any = tokenizer.backend.normalizer
-    if layout.lowercase and not tokenizer.is_wordpiece:
-        tokenizer.backend.normalizer = normalizers.Sequence(
-            [normalizers.Lowercase(), *([] if cleaning is None else [cleaning])])
-    elif layout.lowercase and not cleaning.lowercase:
-        cleaning.strip_accents = bool(cleaning.strip_accents)  # None does as lowercase does
-        cleaning.lowercase = True
+    if layout.lowercase and (cleaning is None or "A" in cleaning.normalize_str("A")):
+        if tokenizer.is_wordpiece:
+            cleaning.strip_accents = bool(cleaning.strip_accents)  # None does as lowercase does
+            cleaning.lowercase = True
+        else:
+            cleaning = normalizers.Sequence(
+                [normalizers.Lowercase(), *([] if cleaning is None else [cleaning])])
         tokenizer.backend.normalizer = cleaning
     return tokenizer
 
