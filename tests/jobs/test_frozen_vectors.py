@@ -67,12 +67,14 @@ def test_the_third_baseline_is_a_regression_on_the_weights_before_training(
     assert min(found_at) - 0.1 <= found[FROZEN_VECTORS]["f1_micro"] <= max(found_at) + 0.1
 
 
-def test_random_weights_windows_and_many_rows_have_none(bert, tmp_path, monkeypatch, capsys):
+def test_random_weights_windows_one_class_or_many_rows_have_none(bert, tmp_path, monkeypatch,
+                                                                capsys):
     given = training_of("classification", tmp_path, bert)
     job, training = build("classification", {**given, "model": None, "from_scratch": "bert-tiny"})
     assert FROZEN_VECTORS not in job.baselines(training)
-    job, training = build("classification", {**given, "stride": 5})
-    assert FROZEN_VECTORS not in job.baselines(training)
+    for few in ({"stride": 5}, {"max_train_samples": 1}):
+        job, training = build("classification", {**given, **few})
+        assert FROZEN_VECTORS not in job.baselines(training)
     monkeypatch.setattr(texts_file, "VECTORS_TO_FIT", 30)
     job, training = build("classification", {**given, "verbosity": 1})
     assert FROZEN_VECTORS in job.baselines(training)

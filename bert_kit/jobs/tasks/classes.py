@@ -117,7 +117,9 @@ class ClassTask(TextTask):
 
     def vector_baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         classes = len(training.predictor.classes)
-        found = self.frozen_vectors(training, name) if classes <= MOST_CLASSES else None
+        if classes > MOST_CLASSES or len({*training.parts.train.labels}) < 2:
+            return
+        found = self.frozen_vectors(training, name)
         if found is None:
             return
         few, vectors, held_out = found
