@@ -179,6 +179,7 @@ def test_tables_keep_what_works(benchmark, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "2 commands, about 3 minutes"
 
 
+@pytest.mark.slow
 def test_levers(benchmark, folder, tmp_path, capsys):
     levers = benchmark("levers")
     found = run(levers, "--model", folder, "--pairs", 1, "--batches", 1, "--work", "mlm",
@@ -229,6 +230,7 @@ def test_whole_job(benchmark, tmp_path, monkeypatch):
     assert set(figure["parts_s"]) == {"start, imports", *whole_job.PARTS, "the rest"}
 
 
+@pytest.mark.slow
 def test_scaling(benchmark, folder, tmp_path, monkeypatch, capsys):
     scaling = benchmark("scaling")
     monkeypatch.setattr(scaling, "ROWS", 4)
@@ -244,6 +246,7 @@ def test_scaling(benchmark, folder, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("µs") == 2 * (2 + 2 * 3)
 
 
+@pytest.mark.slow
 def test_embedding(benchmark, minilm, tmp_path):
     pytest.importorskip("sentence_transformers")
     with open(tmp_path / "rows.csv", "w", newline="") as file:
@@ -324,6 +327,7 @@ def test_soak_measures_memory_and_open_files(benchmark, tmp_path):
     assert all(0.5 < part["memory"] < 2 and part["files"] <= 1 for part in figures.values())
 
 
+@pytest.mark.slow
 def test_intervals(benchmark, capsys):
     intervals = benchmark("intervals")
     figures = intervals.main(intervals.parse_arguments([

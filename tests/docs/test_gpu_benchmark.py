@@ -79,6 +79,7 @@ def in_process(gpu, name, given, seconds):
 
 
 @pytest.mark.filterwarnings("ignore")  # of nested tensors, and flex attention that is not compiled
+@pytest.mark.slow
 def test_a_rehearsal_of_every_section(gpu, tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     monkeypatch.setattr(gpu, "run_apart", lambda name, given, seconds: in_process(

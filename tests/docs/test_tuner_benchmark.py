@@ -78,6 +78,7 @@ def test_tables_are_looked_up_at_the_nearest_setting(problems, tmp_path):
         np.ravel_multi_index((8, 0, 1, 1, 1), (9, 9, 3, 3, 2)) / 10)
 
 
+@pytest.mark.slow
 def test_all_work_runs_through(tuner, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tuner, "TIMED", 130)
     monkeypatch.setattr(tuner, "optuna", None)

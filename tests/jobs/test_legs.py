@@ -148,14 +148,14 @@ def test_population(settings, tmp_path):
         def on_generation(self, population):
             assert len(list(states.iterdir())) <= 5
 
-    whole = pbt.run(counted, 10, tmp_path / "whole", callbacks=[Between()])
-    assert len(whole.lineage) == 40 and max(counts) <= 9
-    assert sum(row.parent not in (None, row.slot) for row in whole.lineage) == 9  # copies
+    whole = pbt.run(counted, 6, tmp_path / "whole", callbacks=[Between()])
+    assert len(whole.lineage) == 24 and max(counts) <= 9
+    assert sum(row.parent not in (None, row.slot) for row in whole.lineage) == 5  # copies
     assert whole.best.score < min(row.score for row in whole.lineage[:4])
     for row in whole.lineage:
         SPACE.check(row.params)
 
-    left = iter(range(17))  # legs until the end of the machine
+    left = iter(range(11))  # legs until the end of the machine
 
     def broken(leg):
         if next(left, None) is None:
@@ -164,8 +164,8 @@ def test_population(settings, tmp_path):
         return step(leg)
 
     with pytest.raises(KeyboardInterrupt):
-        pbt.run(broken, 10, tmp_path / "broken")
-    again = pbt.run(step, 10, tmp_path / "broken", resume=True)
+        pbt.run(broken, 6, tmp_path / "broken")
+    again = pbt.run(step, 6, tmp_path / "broken", resume=True)
     for one, two in zip(whole.lineage, again.lineage, strict=True):
         assert vars(one) | {"checkpoint": None} == vars(two) | {"checkpoint": None}
         assert Path(one.checkpoint).exists() == Path(two.checkpoint).exists()
@@ -205,6 +205,7 @@ def test_halving_goes_on_where_it_stopped(settings, tmp_path, capsys):
     study.close()
 
 
+@pytest.mark.slow
 def test_benchmark(files, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "examples/benchmarks"))
     benchmark = importlib.import_module("population")

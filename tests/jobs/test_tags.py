@@ -442,6 +442,7 @@ def test_example(bert, tmp_path, monkeypatch, capsys):
     assert found.tags[1] == ["O", "B-func", "O", "B-func", "O"] and "sun" not in str(found.words)
 
 
+@pytest.mark.slow
 def test_benchmark(bert, data, capsys):
     pytest.importorskip("transformers")
     benchmark = script("benchmarks/tagging.py")
