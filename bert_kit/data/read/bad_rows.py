@@ -76,7 +76,8 @@ class Refuser:
         if self.bad_rows is None:
             advice = " (--bad_rows skip leaves such rows out)" * self.may_skip
             raise DataError(f"{error}{advice}") from None
-        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        text = content if isinstance(content, str) else json.dumps(
+            content, ensure_ascii=False, default=str)  # rows in memory hold anything
         self.bad_rows.append(BadRow(str(self.path), row, reason, str(error),
                                     spelled_out(text.strip()[:SHOWN])))
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from bert_kit.data.labels import LabelList, OneClass
 from bert_kit.data.read.bad_rows import WRONG_LABEL, Refuser
-from bert_kit.data.read.json_rows import Objects, Rows, json_objects, listed, row_values
+from bert_kit.data.read.json_rows import (Objects, Rows, first_object, json_objects, listed,
+                                           row_values)
 from bert_kit.data.read.labelling_tools import (Answer, Asked, Task, Tool, is_label_studio,
-                                                recognise)
-from bert_kit.data.read.text_lines import FIELD_LIMIT, text_lines
+                                                recognise, task_cells)
+from bert_kit.data.read.text_lines import FIELD_LIMIT, check_text, text_lines
 from bert_kit.errors import DataError
 
 FEW_ROWS = 20  # so few texts may well have a class each
@@ -139,14 +140,22 @@ def json_table(path: Path, lines: Iterable[str], wanted: Sequence[str], field_li
     if first is None:
         return
     objects = chain([first], objects)
-    if kind is None and is_label_studio(first[1], wanted):
-        objects = ((line, row["data"] if is_label_studio(row) else row) for line, row in objects)
-    elif isinstance(kind, OneClass | LabelList):
+    if isinstance(kind, OneClass | LabelList):
         asked = Asked(wanted[:texts], wanted[texts],
                       "class" if isinstance(kind, OneClass) else "labels")
         if tool := recognise(first[1], asked, path):
             objects = class_rows(path, objects, tool, asked, refuse, notes)
+    elif is_label_studio(first[1], wanted[:texts]):
+        objects = ((line, task_cells(row) if is_label_studio(row) else row)
+                   for line, row in objects)
     yield from row_values(path, objects, wanted, texts, refuse)
+
+
+def json_columns(path: Path, lines: Iterable[str]) -> list[str]:
+    """Return the keys that rows of a file of JSON objects have, by its first one."""
+    row = first_object(path, lines)
+    names = task_cells(row) if is_label_studio(row) else row
+    return [check_text(f"{path}, first row", "a key", name) for name in names]
 
 
 class ToolAnswer(NamedTuple):
