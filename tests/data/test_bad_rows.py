@@ -8,7 +8,8 @@ import pytest
 
 from bert_kit import train_tokenizer
 from bert_kit.data import (BadRow, LabelList, Number, build_token_store, read_conll,
-                           read_documents, read_parts, read_squad, read_table, stream_texts)
+                           read_documents, read_parts, read_squad, read_table, read_tagged,
+                           stream_texts)
 from bert_kit.data.read.documents import cut_file, read_range
 from bert_kit.data.store import building
 from bert_kit.errors import DataError
@@ -220,3 +221,21 @@ def test_a_store_leaves_them_out_and_keeps_the_list(tmp_path, monkeypatch):
         build_token_store(path, tokenizer, tmp_path / "store")
     with pytest.raises(DataError, match="line 4: byte 0xe9"):
         build_token_store(path, tokenizer, tmp_path / "strict")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_byte_in_a_list_is_that_of_its_row(indent, tmp_path):
+    """Wherever it stands in the object: in a label it would become a class of its own."""
+    path, bad = tmp_path / "a.json", []
+    rows = [{"text": f"red {i}", "label": [[0, 3, "COLOUR"]]} for i in range(3)]
+    text = json.dumps(rows, indent=indent).encode().replace(b"COLOUR", b"COLEUR\xe9", 2)
+    path.write_bytes(text.replace(b"COLEUR\xe9", b"COLOUR", 1))
+    found = read_tagged(path, bad_rows=bad)
+    assert [words[1] for words in found.words] == ["0", "2"] and found.classes == ["B-COLOUR", "O"]
+    assert [row.reason for row in bad] == ["not in the encoding"]
+    line = next(number for number, line in enumerate(path.read_bytes().splitlines(), 1)
+                if b"\xe9" in line)
+    assert f"line {line}: byte 0xe9 is not utf-8" in bad[0].message
+    path.write_text(json.dumps(rows).replace("COLOUR", "COL\\ud800", 1))
+    with pytest.raises(DataError, match="'a label' holds U.D800"):
+        read_tagged(path)

@@ -361,8 +361,10 @@ def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
         lines.append(f"{count:,} row{'s' * (count > 1)} left out{of}: " + ", ".join(
             f"{number:,} {reason} ({first[reason]})" for reason, number in kinds))
         if share > MANY:
-            lines.append("so many say that the file may be written otherwise (--delimiter, "
-                         "--encoding, the names of the columns)")
+            table = "delimiter" in reading
+            lines.append("so many say that the file may be written otherwise "
+                         f"({'--delimiter, ' * table}--encoding"
+                         f"{', the names of the columns' * table})")
     return "; ".join(lines)
 
 
