@@ -158,10 +158,8 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
 
     Raises
     ------
-    DataError
-        If the file or a row cannot be used; names the file and the row's first line.
-    ConfigError
-        If the delimiter or the encoding is impossible.
+    DataError, ConfigError
+        If the file, a row, the delimiter or the encoding cannot be used; names the first line.
     """
     path = path if isinstance(path, RowsInMemory) else find_data(path)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
