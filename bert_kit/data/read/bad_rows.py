@@ -57,13 +57,14 @@ class Refuser:
     ----------
     unclean
         What is wrong with lines that are no clean text, by their numbers, see `text_lines`. Such a
-        line is part of a row, which is then left out. None where nothing is left out.
+        line is part of a row, which is then left out. None where `text_lines` is to raise it.
     """
 
     def __init__(self, path: Path | str, bad_rows: list[BadRow] | None = None,
                  may_skip: bool = True) -> None:
         self.path, self.bad_rows, self.may_skip = path, bad_rows, may_skip
-        self.unclean: dict[int, DataError] | None = None if bad_rows is None else {}
+        raises = bad_rows is None and may_skip  # with the option that it names
+        self.unclean: dict[int, DataError] | None = None if raises else {}
 
     def __call__(self, row: int | str, reason: str, error: DataError, content: object = "") -> None:
         """Raise the error of a row, or note the row.

@@ -194,7 +194,7 @@ def read_tool_answers(path: Path, one: bool, column: str = "") -> list[ToolAnswe
         If the file cannot be read, comes from no tool, or people disagree.
     """
     refuse = Refuser(path, may_skip=False)
-    with closing(text_lines(path)) as lines:
+    with closing(text_lines(path, unclean=refuse.unclean)) as lines:
         objects = json_objects(path, lines, FIELD_LIMIT, refuse)
         first = next(objects, None)
         if first is None:
@@ -205,7 +205,10 @@ def read_tool_answers(path: Path, one: bool, column: str = "") -> list[ToolAnswe
                             "doccano or Prodigy")
         tasks = read_tasks(path, chain([first], objects), tool,
                            lambda task: task.columns.get("text"), refuse)
-    known = any(answer.classes for task in tasks for answer in task.answers)
+    answers = [answer for task in tasks for answer in task.answers]
+    if not any(answer.classes or column in answer.others for answer in answers):
+        column = "label"  # as the page on campaigns calls them; in JSON-MIN one is a plain value
+    known = any(answer.classes or answer.others for answer in answers)
     name = name_of_labels(tasks, "classes", column, tool, path) if known else ""
     found = []
     for task in tasks:
