@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bert_kit import train_tokenizer
-from bert_kit.data import (BadRow, LabelList, Number, build_token_store, read_conll,
-                           read_documents, read_parts, read_squad, read_table, read_tagged,
-                           stream_texts)
+from bert_kit.data import (BadRow, LabelList, Number, build_token_store, column_names,
+                           read_conll, read_documents, read_parts, read_squad, read_table,
+                           read_tagged, stream_texts)
 from bert_kit.data.read.documents import cut_file, read_range
 from bert_kit.data.store import building
 from bert_kit.errors import DataError
@@ -239,3 +239,13 @@ def test_a_byte_in_a_list_is_that_of_its_row(indent, tmp_path):
     path.write_text(json.dumps(rows).replace("COLOUR", "COL\\ud800", 1))
     with pytest.raises(DataError, match="'a label' holds U.D800"):
         read_tagged(path)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("a.jsonl", b'caf\xe9\n{broken\n{"a": 1, "b": 2}\n'), ("a.json", b'[5, {"a": "caf\xe9"},\n{"a": 1'
+                                                           b', "b": 2}]'),
+    ("a.csv", b"a,b\ncaf\xe9,1\n")])
+def test_the_columns_are_known_whatever_a_row_is(name, text, tmp_path):
+    """Before, bad rows at the top, or anywhere in a list, ended a job that leaves them out."""
+    (tmp_path / name).write_bytes(text)
+    assert column_names(tmp_path / name) == ["a", "b"]

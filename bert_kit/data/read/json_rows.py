@@ -86,18 +86,6 @@ def _objects_in_lines(path: Path, lines: Iterable[str], field_limit: int, refuse
             yield number, row
 
 
-def first_object(path: Path, lines: Iterable[str]) -> dict[str, Any]:
-    """Return the first object of a file; {} if it has none."""
-    lines = iter(lines)
-    line = next(filter(str.strip, lines), "{}")
-    if not line.lstrip().startswith("["):
-        return json_object(line, f"{path}, first row")
-    value = next(_listed_values(path, line + "".join(lines)), (0, {}, ""))[1]
-    if not isinstance(value, dict):
-        raise _no_object(value, f"{path}, first row")
-    return value
-
-
 def _no_object(value: object, where: str) -> DataError:
     return DataError(f"{where}: a {type(value).__name__} in a list, expected one object a line, or "
                      "a list of objects")

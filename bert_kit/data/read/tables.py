@@ -268,6 +268,8 @@ def column_names(path: Source, delimiter: str | None = None,
                  encoding: str = "utf-8-sig") -> list[str]:
     """Return the columns of a file: the names in its header, or the keys of its first object.
 
+    What cannot be used is passed over: to tell of it is up to who reads the rows.
+
     Raises
     ------
     DataError, ConfigError
@@ -276,9 +278,10 @@ def column_names(path: Source, delimiter: str | None = None,
     if isinstance(path, RowsInMemory):
         return path.names
     path = find_data(path)
-    with contextlib.closing(text_lines(path, encoding)) as lines:
+    refuse = Refuser(path, [])
+    with contextlib.closing(text_lines(path, encoding, unclean=refuse.unclean)) as lines:
         if path.suffix.lower() in JSON_SUFFIXES:
-            return json_columns(path, lines)
+            return json_columns(path, lines, refuse)
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
             return header_names(next(rows, (1, []))[1])

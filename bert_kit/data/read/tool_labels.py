@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from bert_kit.data.labels import LabelList, OneClass
 from bert_kit.data.read.bad_rows import WRONG_LABEL, Refuser
-from bert_kit.data.read.json_rows import (Objects, Rows, first_object, json_objects, listed,
-                                           row_values)
+from bert_kit.data.read.json_rows import Objects, Rows, json_objects, listed, row_values
 from bert_kit.data.read.labelling_tools import (Answer, Asked, Task, Tool, is_label_studio,
                                                 recognise, task_cells)
 from bert_kit.data.read.text_lines import FIELD_LIMIT, check_text, text_lines
@@ -151,9 +150,9 @@ def json_table(path: Path, lines: Iterable[str], wanted: Sequence[str], field_li
     yield from row_values(path, objects, wanted, texts, refuse)
 
 
-def json_columns(path: Path, lines: Iterable[str]) -> list[str]:
-    """Return the keys that rows of a file of JSON objects have, by its first one."""
-    row = first_object(path, lines)
+def json_columns(path: Path, lines: Iterable[str], refuse: Refuser) -> list[str]:
+    """Return the keys that rows of a file of JSON objects have, by the first one to be used."""
+    _, row = next(json_objects(path, lines, FIELD_LIMIT, refuse), (0, {}))
     names = task_cells(row) if is_label_studio(row) else row
     return [check_text(f"{path}, first row", "a key", name) for name in names]
 
