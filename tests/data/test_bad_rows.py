@@ -242,8 +242,8 @@ def test_a_byte_in_a_list_is_that_of_its_row(indent, tmp_path):
 
 
 @pytest.mark.parametrize("name, text", [
-    ("a.jsonl", b'caf\xe9\n{broken\n{"a": 1, "b": 2}\n'), ("a.json", b'[5, {"a": "caf\xe9"},\n{"a": 1'
-                                                           b', "b": 2}]'),
+    ("a.jsonl", b'caf\xe9\n{broken\n{"a": 1, "b": 2}\n'),
+    ("a.json", b'[5, {"a": "caf\xe9"},\n{"a": 1, "b": 2}]'),
     ("a.csv", b"a,b\ncaf\xe9,1\n")])
 def test_the_columns_are_known_whatever_a_row_is(name, text, tmp_path):
     """Before, bad rows at the top, or anywhere in a list, ended a job that leaves them out."""
