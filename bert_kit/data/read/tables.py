@@ -268,7 +268,7 @@ def column_names(path: Source, delimiter: str | None = None,
                  encoding: str = "utf-8-sig") -> list[str]:
     """Return the columns of a file: the names in its header, or the keys of its first object.
 
-    What cannot be used is passed over: to tell of it is up to who reads the rows.
+    An object that cannot be used is passed over: to tell of it is up to who reads the rows.
 
     Raises
     ------
@@ -278,9 +278,10 @@ def column_names(path: Source, delimiter: str | None = None,
     if isinstance(path, RowsInMemory):
         return path.names
     path = find_data(path)
-    refuse = Refuser(path, [])
-    with contextlib.closing(text_lines(path, encoding, unclean=refuse.unclean)) as lines:
-        if path.suffix.lower() in JSON_SUFFIXES:
+    refuse, is_json = Refuser(path, []), path.suffix.lower() in JSON_SUFFIXES
+    with contextlib.closing(text_lines(path, encoding,
+                                       unclean=refuse.unclean if is_json else None)) as lines:
+        if is_json:
             return json_columns(path, lines, refuse)
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
