@@ -249,3 +249,11 @@ def test_the_columns_are_known_whatever_a_row_is(name, text, tmp_path):
     """Before, bad rows at the top, or anywhere in a list, ended a job that leaves them out."""
     (tmp_path / name).write_bytes(text)
     assert column_names(tmp_path / name) == ["a", "b"]
+
+
+def test_a_file_without_rows_quotes_the_commonest_fault_of_its_own(tmp_path):
+    (tmp_path / "train.csv").write_text("text,category\n,a\n" + "red,a\nblue,b\n" * 2)
+    (tmp_path / "dev.csv").write_text("text,category\n,a\nred,\nred,c\nblue,c\n")
+    with pytest.raises(DataError, match=r"dev.csv: no row with a known class \(4 left out; the "
+                                        "first: .*dev.csv line 4: the class 'c' has no row"):
+        read_parts(tmp_path, test_size=0, bad_rows=[])

@@ -6,6 +6,7 @@ header, a quote that swallows rows) is raised by the reader itself: nothing is l
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -88,6 +89,11 @@ class Refuser:
         return next((unclean[line] for line in lines if line in unclean), None) if unclean else None
 
     def left_out(self) -> str:
-        """Return what the error of a file without rows adds about those that were left out."""
-        bad = self.bad_rows
-        return f" ({len(bad):,} left out; the first: {bad[0].message})" if bad else ""
+        """Return what the error of a file without rows adds about those that were left out.
+
+        It quotes the first one of the commonest reason. Rows of other files may be in the list too.
+        """
+        bad = [row for row in self.bad_rows or () if row.file == str(self.path)]
+        count = Counter(row.reason for row in bad)
+        first = max(bad, key=lambda row: count[row.reason], default=None)
+        return "" if first is None else f" ({len(bad):,} left out; the first: {first.message})"
