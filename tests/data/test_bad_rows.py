@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bert_kit import train_tokenizer
-from bert_kit.data import (BadRow, LabelList, Number, build_token_store, read_conll,
-                           read_documents, read_parts, read_squad, read_table, stream_texts)
+from bert_kit.data import (BadRow, LabelList, Number, build_token_store, column_names,
+                           read_conll, read_documents, read_parts, read_squad, read_table,
+                           read_tagged, stream_texts)
 from bert_kit.data.read.documents import cut_file, read_range
 from bert_kit.data.store import building
 from bert_kit.errors import DataError
@@ -220,3 +221,39 @@ def test_a_store_leaves_them_out_and_keeps_the_list(tmp_path, monkeypatch):
         build_token_store(path, tokenizer, tmp_path / "store")
     with pytest.raises(DataError, match="line 4: byte 0xe9"):
         build_token_store(path, tokenizer, tmp_path / "strict")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_byte_in_a_list_is_that_of_its_row(indent, tmp_path):
+    """Wherever it stands in the object: in a label it would become a class of its own."""
+    path, bad = tmp_path / "a.json", []
+    rows = [{"text": f"red {i}", "label": [[0, 3, "COLOUR"]]} for i in range(3)]
+    text = json.dumps(rows, indent=indent).encode().replace(b"COLOUR", b"COLEUR\xe9", 2)
+    path.write_bytes(text.replace(b"COLEUR\xe9", b"COLOUR", 1))
+    found = read_tagged(path, bad_rows=bad)
+    assert [words[1] for words in found.words] == ["0", "2"] and found.classes == ["B-COLOUR", "O"]
+    assert [row.reason for row in bad] == ["not in the encoding"]
+    line = next(number for number, line in enumerate(path.read_bytes().splitlines(), 1)
+                if b"\xe9" in line)
+    assert f"line {line}: byte 0xe9 is not utf-8" in bad[0].message
+    path.write_text(json.dumps(rows).replace("COLOUR", "COL\\ud800", 1))
+    with pytest.raises(DataError, match="'a label' holds U.D800"):
+        read_tagged(path)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("a.jsonl", b'caf\xe9\n{broken\n{"a": 1, "b": 2}\n'),
+    ("a.json", b'[5, {"a": "caf\xe9"},\n{"a": 1, "b": 2}]'),
+    ("a.csv", b"a,b\ncaf\xe9,1\n")])
+def test_the_columns_are_known_whatever_a_row_is(name, text, tmp_path):
+    """Before, bad rows at the top, or anywhere in a list, ended a job that leaves them out."""
+    (tmp_path / name).write_bytes(text)
+    assert column_names(tmp_path / name) == ["a", "b"]
+
+
+def test_a_file_without_rows_quotes_the_commonest_fault_of_its_own(tmp_path):
+    (tmp_path / "train.csv").write_text("text,category\n,a\n" + "red,a\nblue,b\n" * 2)
+    (tmp_path / "dev.csv").write_text("text,category\n,a\nred,\nred,c\nblue,c\n")
+    with pytest.raises(DataError, match=r"dev.csv: no row with a known class \(4 left out; the "
+                                        "first: .*dev.csv line 4: the class 'c' has no row"):
+        read_parts(tmp_path, test_size=0, bad_rows=[])

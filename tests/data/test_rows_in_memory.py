@@ -3,6 +3,7 @@
 import csv
 import json
 import operator
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -250,3 +251,13 @@ def test_a_frame_of_pandas_is_what_its_own_csv_is(tmp_path):
                                                              tmp_path / "a.csv")]
     assert tables[0].texts == tables[1].texts == ["a", "b", "d"]
     assert tables[0].labels == tables[1].labels == ["1.0", "2.0", "1.0"]
+
+
+def test_what_is_left_out_may_hold_anything():
+    """A date, bytes or a set is no JSON; the list of what is left out says them all the same."""
+    bad = []
+    texts = [date(2026, 1, 2), b"x", "red", "blue"]
+    table = read_table(rows_in_memory({"text": texts, "category": ["a", "a", "b", {1}]}),
+                       bad_rows=bad)
+    assert table.texts == ["red"]
+    assert [row.row for row in bad] == [0, 1, 3] and "2026-01-02" in bad[0].content

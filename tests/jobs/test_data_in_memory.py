@@ -10,6 +10,8 @@ import bert_kit
 from bert_kit.data import read_conll, read_documents, read_squad
 from bert_kit.errors import BertKitError, ConfigError, DataError, UsageError
 from bert_kit.jobs import compare
+from bert_kit.jobs.commands.evaluate import EvaluateOptions
+from bert_kit.jobs.commands.evaluate import run as evaluate
 from bert_kit.jobs.run.job import TrainingJob
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.jobs.train import FILES, train, with_rows
@@ -157,3 +159,14 @@ def test_files_that_a_search_found_give_way_to_data():
         with_rows(kind(data_file="a.csv"), {"text": ["a"]}, {"data_path": "a.csv"})
     with pytest.raises(DataError, match="data is a int"):
         train("regression", {}, 3)
+
+
+@pytest.mark.parametrize("task", ["classification", "tagging"])
+def test_a_run_on_rows_in_memory_has_no_rows_to_evaluate(task, tmp_path, bert):
+    """Without this, a classifier's run looks as one on docstrings does: it names no file."""
+    given, kind = training_of(task, tmp_path, bert), task_named(task)
+    data = in_memory(task, {name: given.pop(name) for name in FILES if name in given})
+    train(task, {**given, "max_steps": 1, "baselines": False, "output_dir": tmp_path / "run"}, data)
+    for labels in [False, True][:1 + (task == "classification")]:
+        with pytest.raises(ConfigError, match="run: was trained on rows in memory.*--data_file"):
+            evaluate(EvaluateOptions(model=tmp_path / "run", labels=labels), kind)

@@ -1,6 +1,7 @@
 """`evaluate --labels`: from a table with wrong labels to the corrected table that `train` reads."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -149,3 +150,19 @@ def test_wrong_labels_of_real_questions_are_found(shared, minilm, tmp_path):
     checked(minilm, data_file=tmp_path / "rows.csv", output_dir=tmp_path / "out")
     lines = [int(row["line"]) for row in rows_of(tmp_path / "out" / "suspects.csv")]
     assert average_precision_score(is_wrong[np.array(lines) - 2], -np.arange(1_200)) > 0.75
+
+
+def test_rows_left_out_are_listed_and_a_folder_of_an_export_is_read(bert, tmp_path):
+    texts, labels = write_rows(tmp_path / "rows.csv")
+    with open(tmp_path / "rows.csv", "a", encoding="utf-8") as file:
+        file.write(",warm\n")
+    checked(bert, data_file=tmp_path / "rows.csv", output_dir=tmp_path / "out", bad_rows="skip",
+            verbosity=0)
+    assert [row["row"] for row in rows_of(tmp_path / "out" / "bad_rows.csv")] == ["122"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.json").write_text(json.dumps([
+        {"text": text, "category": label} for text, label in zip(texts, labels)]))
+    given = {**training_of("classification", tmp_path, bert), "max_steps": 1, "baselines": False}
+    train("classification", {**given, "data_file": tmp_path / "data",
+                             "output_dir": tmp_path / "run"})
+    assert checked(tmp_path / "run", verbosity=0)["rows"] == 120

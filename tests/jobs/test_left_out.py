@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,8 @@ from bert_kit.jobs.active.options import options_for
 from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.commands.evaluate import EvaluateOptions
 from bert_kit.jobs.commands.evaluate import run as evaluate
-from bert_kit.jobs.run.left_out import by_lines, in_place
+from bert_kit.jobs.options.groups import bad_rows_beside
+from bert_kit.jobs.run.left_out import in_place, put_back
 from bert_kit.jobs.tasks.table import PLACES, task_named
 from bert_kit.jobs.train import train
 from bert_kit.jobs.tuning import search
@@ -197,8 +199,8 @@ def test_a_list_that_is_read_is_not_written(run, tmp_path):
 
 def test_rows_left_out_where_they_stood():
     bad = [BadRow("a", line, "", "", "") for line in (2, 5, 6)]
-    assert by_lines([1, 3, 4], "xyz", bad) == ["x", bad[0], "y", "z", *bad[1:]]
-    assert by_lines([1], "x", None) == [*in_place("x", None)] == ["x"]
+    assert put_back("xyz", [0, 1, 1], bad) == ["x", bad[0], "y", "z", *bad[1:]]
+    assert put_back("x", [0], ()) == [*in_place("x", None)] == ["x"]
     seen = []
 
     def rows():
@@ -209,6 +211,28 @@ def test_rows_left_out_where_they_stood():
         yield "z"
         seen.append(bad[0])
     assert [*in_place(rows(), seen)] == [bad[0], "x", "y", *bad[1:], "z", bad[0]]
+
+
+def test_an_output_file_may_be_called_anything():
+    assert bad_rows_beside("a/b.csv") == Path("a/b.bad_rows.csv")
+    assert bad_rows_beside("b") == Path("b.bad_rows.csv")
+    assert bad_rows_beside(".") == Path("bad_rows.csv")  # for the error of the folder itself
+
+
+@pytest.mark.parametrize("tool", [False, True])
+def test_rows_of_a_list_on_one_line_keep_their_places(tool, run, tmp_path):
+    """So most programs write JSON; of Label Studio the texts are in `data`, and the id is not."""
+    texts = ["", "red", 5, "blue", " "]
+    (tmp_path / "rows.json").write_text(json.dumps([
+        {"id": row, "data": {"text": text, "ref": f"r{row}"}} if tool else
+        {"id": row, "text": text, "ref": f"r{row}"} for row, text in enumerate(texts, 1)]))
+    done = here("predict", "--model", run[0] / "run", "--data_file", "rows.json", "--keep_columns",
+                "id", "ref", "--output_file", "out.csv", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["id"], row["ref"], row["text"]) for row in listed(tmp_path / "out.csv")] == [
+        ("", "", ""), ("2", "r2", "red"), ("", "", ""), ("4", "r4", "blue"), ("", "", "")]
+    done = here("predict", "--model", run[0] / "run", "--data_file", "rows.json", folder=tmp_path)
+    assert "columns left out: id, ref (" in done.stderr
 
 
 def test_a_search_and_a_campaign_list_them_too(bert, tmp_path, capsys):

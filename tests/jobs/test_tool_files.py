@@ -158,6 +158,27 @@ def test_several_labels_a_text(tmp_path):
     assert labels_of(tmp_path, "doccano", prodigy) == [[1], None]
 
 
+@pytest.mark.parametrize("name", ["label", "category"])
+def test_a_single_choice_of_json_min_is_a_plain_value(tmp_path, name):
+    rows = [{"id": row, "annotator": 1, "annotation_id": row, "text": TEXTS[row], "row": row,
+             name: choice} for row, choice in enumerate("ab")]
+    file = ToolFile(tmp_path, TEXTS, ["a", "b"], False, "label_studio", "category")
+    file.path.write_text(json.dumps(rows))
+    assert file([0, 1]) == [0, 1]
+    file.path.write_text(json.dumps(rows).replace(f'"{name}"', '"topic"'))
+    with pytest.raises(DataError, match="'label' is no key; expected --label_column to name one"):
+        file([0, 1])  # else they would count as open, for ever
+
+
+def test_a_byte_that_is_no_text_names_no_option_that_does_not_help(tmp_path):
+    file = ToolFile(tmp_path, TEXTS, ["a", "b"], False, "label_studio")
+    file.path.write_bytes(export("label_studio", {0: "a", 1: "b"}).encode().replace(
+        b"text 1", b"t\xe9xt 1"))
+    with pytest.raises(DataError, match="line 1: byte 0xe9 is not utf-8") as error:
+        file([0, 1])
+    assert "bad_rows" not in str(error.value)
+
+
 @pytest.mark.parametrize("rows, words", [
     ({0: "d", 1: "a"}, "'d' is not a class; expected one of a, b, c, or -"),
     ({0: "1", 1: "a"}, "'1' is not a class"),

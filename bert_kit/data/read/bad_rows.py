@@ -6,6 +6,7 @@ header, a quote that swallows rows) is raised by the reader itself: nothing is l
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -57,13 +58,14 @@ class Refuser:
     ----------
     unclean
         What is wrong with lines that are no clean text, by their numbers, see `text_lines`. Such a
-        line is part of a row, which is then left out. None where nothing is left out.
+        line is part of a row, which is then left out. None where `text_lines` is to raise it.
     """
 
     def __init__(self, path: Path | str, bad_rows: list[BadRow] | None = None,
                  may_skip: bool = True) -> None:
         self.path, self.bad_rows, self.may_skip = path, bad_rows, may_skip
-        self.unclean: dict[int, DataError] | None = None if bad_rows is None else {}
+        raises = bad_rows is None and may_skip  # with the option that it names
+        self.unclean: dict[int, DataError] | None = None if raises else {}
 
     def __call__(self, row: int | str, reason: str, error: DataError, content: object = "") -> None:
         """Raise the error of a row, or note the row.
@@ -76,7 +78,8 @@ class Refuser:
         if self.bad_rows is None:
             advice = " (--bad_rows skip leaves such rows out)" * self.may_skip
             raise DataError(f"{error}{advice}") from None
-        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        text = content if isinstance(content, str) else json.dumps(
+            content, ensure_ascii=False, default=str)  # rows in memory hold anything
         self.bad_rows.append(BadRow(str(self.path), row, reason, str(error),
                                     spelled_out(text.strip()[:SHOWN])))
 
@@ -86,6 +89,11 @@ class Refuser:
         return next((unclean[line] for line in lines if line in unclean), None) if unclean else None
 
     def left_out(self) -> str:
-        """Return what the error of a file without rows adds about those that were left out."""
-        bad = self.bad_rows
-        return f" ({len(bad):,} left out; the first: {bad[0].message})" if bad else ""
+        """Return what the error of a file without rows adds about those that were left out.
+
+        It quotes the first one of the commonest reason. Rows of other files may be in the list too.
+        """
+        bad = [row for row in self.bad_rows or () if row.file == str(self.path)]
+        count = Counter(row.reason for row in bad)
+        first = max(bad, key=lambda row: count[row.reason], default=None)
+        return "" if first is None else f" ({len(bad):,} left out; the first: {first.message})"

@@ -29,12 +29,15 @@ class TaggedSentences:
     lines
         The line on which each sentence starts. Its words follow on the next lines, but for
         comments.
+    before
+        How many sentences of the file were left out before each; None where that is not known.
     """
 
     path: Path
     words: list[list[str]]
     tags: list[list[str]] | None
     lines: array
+    before: array | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -106,7 +109,7 @@ def _from_lines(path: Path, word_column: int, tag_column: int | None, encoding: 
     separator, width = _layout(path, lines, chosen)
     table = [_cut(line, separator) for line in lines]
     is_comment = _comments(table, separator, width, chosen[0] % width != 0)
-    sentences, starts, rows = [], array("q"), []
+    sentences, starts, before, rows = [], array("q"), array("q"), []
     for number, (line, row) in enumerate(zip(lines, table, strict=True), 1):
         if not line.strip() or line.startswith(DOCUMENT):
             rows, usable = [], True
@@ -117,17 +120,19 @@ def _from_lines(path: Path, word_column: int, tag_column: int | None, encoding: 
                 if rows:
                     sentences.pop()
                     starts.pop()
+                    before.pop()
                 continue
             if not rows:
                 sentences.append(rows)
                 starts.append(number)
+                before.append(len(bad_rows or ()))
             rows.append([unguard(row[column]) for column in chosen])
     if not sentences:
         raise DataError(f"{path}: no sentence; expected one word a line{refuse.left_out()}")
     words, *tags = ([[row[place] for row in rows] for rows in sentences]
                     for place in range(len(chosen)))
     _check_words(path, words, word_column)
-    return TaggedSentences(path, words, tags[0] if tags else None, starts)
+    return TaggedSentences(path, words, tags[0] if tags else None, starts, before)
 
 
 def _from_lists(rows: RowsInMemory, labelled: bool,

@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bert_kit.cells import FORBIDDEN
 from bert_kit.data.alike import like
 from bert_kit.data.read.bad_rows import NOT_JSON, WRONG_BYTES, WRONG_KEYS, Refuser
 from bert_kit.data.read.text_lines import check_text
@@ -54,8 +55,11 @@ def json_objects(path: Path, lines: Iterable[str], field_limit: int, refuse: Ref
     if path.stat().st_size > LIST_LIMIT:
         raise DataError(f"{path}: one list of more than {LIST_LIMIT:,} bytes; expected one object "
                         "a line (.jsonl), of which any number is read")
-    for line, value in _listed_values(path, blank + first + "".join(lines)):
-        if isinstance(value, dict):
+    for line, value, written in _listed_values(path, blank + first + "".join(lines)):
+        if refuse.unclean and FORBIDDEN.search(written):
+            wrong = refuse.unclean_among(range(line, line + written.count("\n") + 1))
+            refuse(line, WRONG_BYTES, wrong or next(iter(refuse.unclean.values())), written)
+        elif isinstance(value, dict):
             yield line, value
         else:
             refuse(line, NOT_JSON, _no_object(value, f"{path} line {line}"), value)
@@ -82,25 +86,16 @@ def _objects_in_lines(path: Path, lines: Iterable[str], field_limit: int, refuse
             yield number, row
 
 
-def first_object(path: Path, lines: Iterable[str]) -> dict[str, Any]:
-    """Return the first object of a file; {} if it has none."""
-    lines = iter(lines)
-    line = next(filter(str.strip, lines), "{}")
-    if not line.lstrip().startswith("["):
-        return json_object(line, f"{path}, first row")
-    value = next(_listed_values(path, line + "".join(lines)), (0, {}))[1]
-    if not isinstance(value, dict):
-        raise _no_object(value, f"{path}, first row")
-    return value
-
-
 def _no_object(value: object, where: str) -> DataError:
     return DataError(f"{where}: a {type(value).__name__} in a list, expected one object a line, or "
                      "a list of objects")
 
 
-def _listed_values(path: Path, text: str) -> Generator[tuple[int, Any], None, None]:
-    """Yield (line, value) of a JSON list, one at a time: all at once take ten times the text."""
+def _listed_values(path: Path, text: str) -> Generator[tuple[int, Any, str], None, None]:
+    """Yield the line of each value of a JSON list, the value, and its text.
+
+    One at a time: all at once take ten times the text.
+    """
     place, line, counted = text.index("[") + 1, 1, 0
     try:
         check_count(text, path)
@@ -112,11 +107,11 @@ def _listed_values(path: Path, text: str) -> Generator[tuple[int, Any], None, No
             break
         line, counted = line + text.count("\n", counted, place), place
         try:
-            value, place = parse_json(text, f"{path} line {line}", place)
+            value, end = parse_json(text, f"{path} line {line}", place)
         except BertKitError as error:
             raise DataError(str(error)) from None
-        yield line, value
-        place = _behind_spaces(text, place)
+        yield line, value, text[place:end]
+        place = _behind_spaces(text, end)
         if text[place:place + 1] not in (",", "]"):
             raise DataError(f"{path} line {line}: not valid JSON (an object of the list is not "
                             "followed by , or ])")

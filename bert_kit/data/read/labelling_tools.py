@@ -95,6 +95,11 @@ def is_label_studio(row: Mapping[str, Any], texts: Iterable[str] = ()) -> bool:
     return isinstance(row.get("data"), dict) and not any(column in row for column in texts)
 
 
+def task_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task of Label Studio as a row: what is in its `data`, and its own keys, as `id`."""
+    return {**{key: value for key, value in row.items() if key != "data"}, **row["data"]}
+
+
 def _label_studio(row: Mapping[str, Any], where: str, line: int) -> Task:
     if not isinstance(row.get("data"), dict):
         raise DataError(f"{where}: no 'data'; expected a task of Label Studio, as the first is")

@@ -243,7 +243,7 @@ def _span(mark: Mark, where: str) -> TextSpan:
     if len(mark.labels) != 1 or not names or not names[0]:
         raise DataError(f"{where}: the span {mark.start}-{mark.end} has the labels "
                         f"{list(mark.labels)!r:.60}; expected one name")
-    return TextSpan(mark.start, mark.end, names[0])
+    return TextSpan(mark.start, mark.end, check_text(where, "a label", names[0]))
 
 
 def _fit(text: str, shown: dict[TextSpan, Any]) -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from bert_kit.data.read.bad_rows import NOT_JSON, WRONG_BYTES, BadRow, Refuser
-from bert_kit.data.read.json_rows import json_object
+from bert_kit.data.read.bad_rows import BadRow, Refuser
+from bert_kit.data.read.json_rows import json_objects
 from bert_kit.data.read.memory import RowsInMemory
-from bert_kit.data.read.text_lines import check_text, find_data, text_lines
+from bert_kit.data.read.text_lines import FIELD_LIMIT, check_text, find_data, text_lines
 from bert_kit.errors import BertKitError, DataError
 from bert_kit.files import JSON_LIMIT, check_readable
 from bert_kit.parsing import parse_json
@@ -96,17 +96,8 @@ def _read(path: Path, encoding: str, refuse: Refuser) -> Any:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except BertKitError as error:
         raise DataError(str(error)) from None
-    content = []
-    for number, line in enumerate(text_lines(path, encoding, unclean=refuse.unclean), 1):
-        wrong, reason = refuse.unclean_among([number]), WRONG_BYTES
-        try:
-            if wrong is None and line.strip():
-                content.append(json_object(line, f"{path} line {number}"))
-        except DataError as error:
-            wrong, reason = error, NOT_JSON
-        if wrong is not None:
-            refuse(number, reason, wrong, line)
-    return content
+    lines = text_lines(path, encoding, unclean=refuse.unclean)
+    return [row for _, row in json_objects(path, lines, FIELD_LIMIT, refuse)]
 
 
 def _entries(content: Any, path: Path, refuse: Refuser) -> Iterator[tuple[Any, dict[str, Any]]]:

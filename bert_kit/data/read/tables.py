@@ -20,11 +20,10 @@ from bert_kit.data.labels import AnyKind, OneClass
 from bert_kit.data.read.csv_rows import CsvFile, csv_rows, header_names
 from bert_kit.data.read.bad_rows import (EMPTY_TEXT, NO_LABEL, UNKNOWN_LABEL, WRONG_BYTES,
                                          WRONG_LABEL, BadRow, Refuser)
-from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows, first_object
+from bert_kit.data.read.json_rows import JSON_SUFFIXES, Rows
 from bert_kit.data.read.memory import RowsInMemory
-from bert_kit.data.read.text_lines import (FIELD_LIMIT, check_text, find_data, is_clean,
-                                           text_lines)
-from bert_kit.data.read.tool_labels import json_table
+from bert_kit.data.read.text_lines import FIELD_LIMIT, find_data, is_clean, text_lines
+from bert_kit.data.read.tool_labels import json_columns, json_table
 from bert_kit.errors import ConfigError, DataError
 
 UNTRAINED = "the {word} {name!r:.40} has no row in the training part"
@@ -74,15 +73,16 @@ class Table:
     labels
         As their kind reads them: names, tuples of names or numbers. Empty where no column was
         asked for.
-    lines
-        The line on which each row of the file starts, or the number of each row in memory; None
-        for lists.
+    lines, before
+        The line on which each row of the file starts, or the number of each row in memory, and how
+        many rows were left out before it; None for lists.
     """
 
     path: Path | str
     texts: Sequence[Text]
     labels: Sequence[Any]
     lines: array | None = None
+    before: array | None = None
 
     @property
     def classes(self) -> list[Any]:
@@ -158,18 +158,16 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
 
     Raises
     ------
-    DataError
-        If the file or a row cannot be used; names the file and the row's first line.
-    ConfigError
-        If the delimiter or the encoding is impossible.
+    DataError, ConfigError
+        If the file, a row, the delimiter or the encoding cannot be used; names the first line.
     """
     path = path if isinstance(path, RowsInMemory) else find_data(path)
     kind = OneClass(label_column) if isinstance(label_column, str) else label_column
     text_columns = [text_column] if isinstance(text_column, str) else list(text_column)
     wanted = [*text_columns, *(kind.columns if kind else ())]
     _check_names(text_columns, wanted)
-    texts: list[Text] = []
-    labels, starts, same, refuse = [], array("q"), {}, Refuser(str(path), bad_rows)
+    texts, labels, same, refuse = [], [], {}, Refuser(str(path), bad_rows)
+    starts, before = array("q"), array("q")
     with contextlib.closing(_rows(path, wanted, len(text_columns), delimiter, encoding,
                                   field_limit, quotes, columns, refuse, notes, kind)) as rows:
         for line, values in rows:
@@ -181,12 +179,13 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
                     continue
                 labels.append(same.setdefault(label, label))  # one object for all that are equal
             starts.append(line)
+            before.append(len(bad_rows or ()))
             pair = values[:len(text_columns)]
             texts.append(pair[0] if len(pair) == 1 else tuple(pair))
     if not texts:
         below = " below the header" * isinstance(path, Path)
         raise DataError(f"{path}: no rows; expected at least one{below}" + refuse.left_out())
-    return Table(path if isinstance(path, Path) else path.name, texts, labels, starts)
+    return Table(path if isinstance(path, Path) else path.name, texts, labels, starts, before)
 
 
 def _label_fault(cells: Iterable[Any]) -> str:
@@ -269,6 +268,8 @@ def column_names(path: Source, delimiter: str | None = None,
                  encoding: str = "utf-8-sig") -> list[str]:
     """Return the columns of a file: the names in its header, or the keys of its first object.
 
+    An object that cannot be used is passed over: to tell of it is up to who reads the rows.
+
     Raises
     ------
     DataError, ConfigError
@@ -277,10 +278,11 @@ def column_names(path: Source, delimiter: str | None = None,
     if isinstance(path, RowsInMemory):
         return path.names
     path = find_data(path)
-    with contextlib.closing(text_lines(path, encoding)) as lines:
-        if path.suffix.lower() in JSON_SUFFIXES:
-            return [check_text(f"{path}, first row", "a key", name)
-                    for name in first_object(path, lines)]
+    refuse, is_json = Refuser(path, []), path.suffix.lower() in JSON_SUFFIXES
+    with contextlib.closing(text_lines(path, encoding,
+                                       unclean=refuse.unclean if is_json else None)) as lines:
+        if is_json:
+            return json_columns(path, lines, refuse)
         with contextlib.closing(CsvFile(path, lines, delimiter, None, (),
                                         FIELD_LIMIT).rows()) as rows:
             return header_names(next(rows, (1, []))[1])

@@ -11,8 +11,8 @@ from bert_kit.data.labels import LabelList, OneClass
 from bert_kit.data.read.bad_rows import WRONG_LABEL, Refuser
 from bert_kit.data.read.json_rows import Objects, Rows, json_objects, listed, row_values
 from bert_kit.data.read.labelling_tools import (Answer, Asked, Task, Tool, is_label_studio,
-                                                recognise)
-from bert_kit.data.read.text_lines import FIELD_LIMIT, text_lines
+                                                recognise, task_cells)
+from bert_kit.data.read.text_lines import FIELD_LIMIT, check_text, text_lines
 from bert_kit.errors import DataError
 
 FEW_ROWS = 20  # so few texts may well have a class each
@@ -139,14 +139,22 @@ def json_table(path: Path, lines: Iterable[str], wanted: Sequence[str], field_li
     if first is None:
         return
     objects = chain([first], objects)
-    if kind is None and is_label_studio(first[1], wanted):
-        objects = ((line, row["data"] if is_label_studio(row) else row) for line, row in objects)
-    elif isinstance(kind, OneClass | LabelList):
+    if isinstance(kind, OneClass | LabelList):
         asked = Asked(wanted[:texts], wanted[texts],
                       "class" if isinstance(kind, OneClass) else "labels")
         if tool := recognise(first[1], asked, path):
             objects = class_rows(path, objects, tool, asked, refuse, notes)
+    elif is_label_studio(first[1], wanted[:texts]):
+        objects = ((line, task_cells(row) if is_label_studio(row) else row)
+                   for line, row in objects)
     yield from row_values(path, objects, wanted, texts, refuse)
+
+
+def json_columns(path: Path, lines: Iterable[str], refuse: Refuser) -> list[str]:
+    """Return the keys that rows of a file of JSON objects have, by the first one to be used."""
+    _, row = next(json_objects(path, lines, FIELD_LIMIT, refuse), (0, {}))
+    names = task_cells(row) if is_label_studio(row) else row
+    return [check_text(f"{path}, first row", "a key", name) for name in names]
 
 
 class ToolAnswer(NamedTuple):
@@ -185,7 +193,7 @@ def read_tool_answers(path: Path, one: bool, column: str = "") -> list[ToolAnswe
         If the file cannot be read, comes from no tool, or people disagree.
     """
     refuse = Refuser(path, may_skip=False)
-    with closing(text_lines(path)) as lines:
+    with closing(text_lines(path, unclean=refuse.unclean)) as lines:
         objects = json_objects(path, lines, FIELD_LIMIT, refuse)
         first = next(objects, None)
         if first is None:
@@ -196,7 +204,10 @@ def read_tool_answers(path: Path, one: bool, column: str = "") -> list[ToolAnswe
                             "doccano or Prodigy")
         tasks = read_tasks(path, chain([first], objects), tool,
                            lambda task: task.columns.get("text"), refuse)
-    known = any(answer.classes for task in tasks for answer in task.answers)
+    answers = [answer for task in tasks for answer in task.answers]
+    if not any(answer.classes or column in answer.others for answer in answers):
+        column = "label"  # as the page on campaigns calls them; in JSON-MIN one is a plain value
+    known = any(answer.classes or answer.others for answer in answers)
     name = name_of_labels(tasks, "classes", column, tool, path) if known else ""
     found = []
     for task in tasks:

@@ -10,7 +10,8 @@ from bert_kit.jobs.commands.label_check import SUSPECTS, check_labels, classifie
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (FILES, OwnTaskOptions, SpanOptions,
                                           TableReadingOptions, UseOptions)
-from bert_kit.jobs.run.folder import check_place, known_settings, remove_split_on_error, stored_run
+from bert_kit.jobs.run.folder import (IN_MEMORY, check_place, known_settings,
+                                      remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import TrainingJob, can_draw
 from bert_kit.jobs.run.task import Parts, Task
 from bert_kit.jobs.run.verdict import (Setting, Verdict, check_learned, judge, setting_of,
@@ -156,7 +157,10 @@ def _rows(task: Task, predictor: Any, folder: Path, options: EvaluateOptions) ->
 def _own_rows(task: Task, tokenizer: Any, folder: Path, options: EvaluateOptions,
               name: str) -> Any:
     """Return the part of a run's rows called `name`, from the files that its manifest names."""
-    settings = _trained(task, folder)
+    settings, manifest = _trained(task, folder), read_json(folder / "manifest.json")
+    if manifest.get(IN_MEMORY):
+        raise ConfigError(f"{folder}: was trained on rows in memory, which are in no file; give a "
+                          "--data_file")
     files = ", ".join(one_line(path, 200) for option_name in FILES
                       if isinstance(path := getattr(settings, option_name, None), str))
     if files:  # a manifest may be anyone's
@@ -166,8 +170,7 @@ def _own_rows(task: Task, tokenizer: Any, folder: Path, options: EvaluateOptions
         part = parts.present().get(name)
         if part is None:
             raise ConfigError(f"{folder}: was trained without {name} rows; give a --data_file")
-        if files and task.fingerprint(parts, tokenizer) != read_json(
-                folder / "manifest.json").get("data"):
+        if files and task.fingerprint(parts, tokenizer) != manifest.get("data"):
             raise ConfigError(f"{folder}: {files} hold other rows than it was trained with; "
                               "give a --data_file")
     return part

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from bert_kit.data import OneClass, Table, find_parts, read_table, stratified_folds, text_key
+from bert_kit.data.read.json_rows import JSON_SUFFIXES
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.evaluation import (PredictionWriter, format_suspects, rank_labels,
                                  unseen_probabilities)
 from bert_kit.evaluation.prediction_files import DIGITS
-from bert_kit.jobs.options.groups import TrainOptions, reading_notes
+from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.folder import known_settings, stored_run
-from bert_kit.jobs.run.predictor import warn
+from bert_kit.jobs.run.left_out import tell_reading
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.rows import joined, one_or_two
 from bert_kit.jobs.tasks.similarity import SentenceEncoder
@@ -111,7 +112,7 @@ def check_labels(folder: Path, output: Path, options: Any,
     BertKitError
         If a folder or a row cannot be used.
     """
-    table, texts, label = _read(options, trained)
+    table, texts, label = _read(options, trained, output)
     kind, started = OneClass(label), time.perf_counter()
     kind.check(table, one_or_two(texts))
     classes = kind.classes(table.labels)
@@ -142,7 +143,8 @@ def check_labels(folder: Path, output: Path, options: Any,
             "file": str(output / SUSPECTS)}
 
 
-def _read(options: Any, trained: ClassOptions | None) -> tuple[Table, tuple[str, ...], str]:
+def _read(options: Any, trained: ClassOptions | None,
+          output: Path) -> tuple[Table, tuple[str, ...], str]:
     """Return the rows to look at, and the columns of their texts and of their label."""
     given = {name: getattr(options, name) for name in ("text_column", "label_column")
              if getattr(options, name) is not None}
@@ -156,9 +158,11 @@ def _read(options: Any, trained: ClassOptions | None) -> tuple[Table, tuple[str,
         raise ConfigError(f"{options.model}: was trained on docstrings, whose labels are where "
                           "they come from; give a --data_file")
     else:
-        path, reading = find_parts(**trained.files())[0]["train"], trained.reading()
+        files, _ = find_parts(**trained.files(), exports=JSON_SUFFIXES)
+        path, reading = files["train"], trained.reading()
     table = read_table(path, one_or_two(columns.text_column), OneClass(label), **reading)
-    warn(reading_notes(reading))
+    if options.data_file is not None:  # else the run has told and listed them
+        tell_reading(reading, len(table.texts), options.replace(output_dir=str(output)))
     return table, columns.text_column, label
 
 

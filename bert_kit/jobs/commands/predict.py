@@ -20,7 +20,7 @@ from bert_kit.jobs.options.declare import Needs, option, with_defaults
 from bert_kit.jobs.options.groups import (OwnTaskOptions, PrecisionOptions, TableReadingOptions,
                                           UseOptions, check_output)
 from bert_kit.jobs.run.folder import stored_run
-from bert_kit.jobs.run.left_out import by_lines, in_place, tell_reading
+from bert_kit.jobs.run.left_out import in_place, put_back, tell_reading
 from bert_kit.jobs.run.predictor import CHUNK, warn
 from bert_kit.jobs.tasks.rows import one_or_two, text_names
 from bert_kit.jobs.tasks.table import task_named
@@ -118,7 +118,7 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
     if not _has_lines(options):
         others = None if options.keep_columns is None else OtherCells(options.keep_columns)
         table = read_table(path, one_or_two(columns), others, **reading)
-        rows = by_lines(table.lines or (), table.texts, bad)
+        rows = put_back(table.texts, table.before or (), bad or ())
         kept = table.labels if others else None
     elif len(columns) == 1:
         rows = [*in_place(stream_texts(path, **reading), bad)]

@@ -18,7 +18,7 @@ from bert_kit.files import atomic_file
 from bert_kit.jobs.options.declare import Needs, option
 from bert_kit.jobs.options.groups import (PrecisionOptions, TableReadingOptions, UseOptions,
                                           check_output, is_table)
-from bert_kit.jobs.run.left_out import by_lines, in_place, tell_reading
+from bert_kit.jobs.run.left_out import in_place, put_back, tell_reading
 from bert_kit.jobs.run.predictor import CHUNK
 from bert_kit.jobs.tasks.tags import (TaggedText, Tagger, are_entities, format_tag_scores,
                                       tag_scores, unknown_tags, word_lines)
@@ -83,7 +83,8 @@ def run(options: UseTaggerOptions) -> int:
     if options.words:
         table = read_conll(str(options.input_file), options.word_column, options.tag_column,
                            **reading)
-        rows, tag = by_lines(table.lines, table.words, reading["bad_rows"]), tagger.tag_sentences
+        rows = put_back(table.words, table.before or (), reading["bad_rows"] or ())
+        tag = tagger.tag_sentences
     elif options.input_file is not None:
         rows = in_place(stream_texts(options.input_file, options.text_column, **reading),
                         reading["bad_rows"])

@@ -361,8 +361,10 @@ def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
         lines.append(f"{count:,} row{'s' * (count > 1)} left out{of}: " + ", ".join(
             f"{number:,} {reason} ({first[reason]})" for reason, number in kinds))
         if share > MANY:
-            lines.append("so many say that the file may be written otherwise (--delimiter, "
-                         "--encoding, the names of the columns)")
+            table = "delimiter" in reading
+            lines.append("so many say that the file may be written otherwise "
+                         f"({'--delimiter, ' * table}--encoding"
+                         f"{', the names of the columns' * table})")
     return "; ".join(lines)
 
 
@@ -486,14 +488,15 @@ def check_output(output_file: str | None, input_file: str | None) -> None:
     """Refuse to write over the file that is read, be it with a list of the rows left out."""
     if output_file is None or input_file is None or not os.path.exists(input_file):
         return
-    for path in (output_file, bad_rows_beside(output_file)):
+    for path in (Path(output_file), bad_rows_beside(output_file)):
         if os.path.exists(path) and os.path.samefile(path, input_file):
             raise ConfigError(f"{path}: is the file to read; expected another to write")
 
 
 def bad_rows_beside(output_file: str) -> Path:
     """Return where the rows that are left out are listed beside an output file."""
-    return Path(output_file).with_suffix(f".{BAD_ROWS}")
+    path = Path(output_file)
+    return path.with_name(f"{path.stem}.{BAD_ROWS}") if path.name else path / BAD_ROWS
 
 
 def output_folder(options: RunningOptions) -> Path:

@@ -28,6 +28,7 @@ from bert_kit.printing import one_line
 from bert_kit.training import Processes, choose_device, join_processes
 
 FAST_DEV_STEPS = 2
+IN_MEMORY = "rows_in_memory"  # key of a manifest: that the rows were in no file
 # What may not change before a run goes on, by its name in the manifest; see `Task.made_of`.
 MADE_OF = {"tokenizer": "tokenizer of the model has", "weights": "weights of the model have",
            "config": "configuration of the model has", "data": "data has"}
@@ -184,7 +185,8 @@ def manifest(options: Any, job: str) -> dict[str, Any]:
     return {"bert_kit": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in packages},
             "machine": platform.platform(), "git": _git_hash(), "command": sys.argv,
-            "seed": options.seed, "job": job, "settings": options.to_dict()}
+            "seed": options.seed, "job": job, "settings": options.to_dict(),
+            **({} if getattr(options, "data", None) is None else {IN_MEMORY: True})}
 
 
 def _git_hash() -> str | None:

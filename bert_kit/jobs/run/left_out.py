@@ -50,9 +50,11 @@ def in_place(rows: Iterable[T], bad: list[BadRow] | None) -> Iterator[T | BadRow
     yield from (bad or [])[seen:]
 
 
-def by_lines(lines: Iterable[int], rows: Iterable[T],
-             bad: Sequence[BadRow] | None) -> list[T | BadRow]:
-    """Return the rows of a file, which begin on these lines, and those left out among them."""
-    every: list[tuple[Any, T | BadRow]] = [*zip(lines, rows, strict=True),
-                                           *((row.row, row) for row in bad or ())]
-    return [row for _, row in sorted(every, key=lambda pair: pair[0])]
+def put_back(rows: Iterable[T], before: Iterable[int], bad: Sequence[BadRow]) -> list[T | BadRow]:
+    """Return the rows of a file and those left out, where they stood: so many `before` each."""
+    every: list[T | BadRow] = []
+    seen = 0
+    for row, count in zip(rows, before, strict=True):
+        every += [*bad[seen:count], row]
+        seen = count
+    return [*every, *bad[seen:]]
