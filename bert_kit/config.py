@@ -242,12 +242,12 @@ class BertConfig:
         values["model_type"] = kind = values.get("model_type") or "bert"
         names = {f.name for f in dataclasses.fields(cls)} - {"labels", "fused", "extra"}
         known = {key: values.pop(key) for key in list(values) if key in names}
-        known = {**FAMILIES[kind].missing, **FAMILIES[kind].only, **known}
-        if (labels := _read_labels(values, source)) is not None:
-            known["labels"] = labels
         for key in ("pad_token_id", "classifier"):
             if key in known and known[key] is None:
                 del known[key]
+        known = {**FAMILIES[kind].missing, **FAMILIES[kind].only, **known}
+        if (labels := _read_labels(values, source)) is not None:
+            known["labels"] = labels
         try:
             if FAMILIES[kind].counts_from_padding:
                 known["max_position_embeddings"] = _usable_positions(**known)

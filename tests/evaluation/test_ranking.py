@@ -1,5 +1,7 @@
 """Ranks and scores of a search against brute force and scikit-learn."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
@@ -58,6 +60,18 @@ def test_words_find_what_shares_them():
         tfidf_ranks(Searched.of([("a", "!"), ("b", "?")]))
     with pytest.raises(DataError, match="no rows"):
         Searched.of([])
+
+
+def test_a_query_with_many_right_documents_takes_little_memory():
+    count = 3_000  # a table of all of them would be 36 MB
+    search = Searched.of([("q", f"d{i}") for i in range(count)])
+    table = np.random.default_rng(0).random((1, count)).astype(np.float32)
+    tracemalloc.start()
+    found = rank_right(search, lambda part: table[part])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sorted(found.ranks.tolist()) == [*range(1, count + 1)]
+    assert peak < 10e6
 
 
 def test_ten_right_documents_and_more():

@@ -67,10 +67,11 @@ def test_an_installed_package_carries_weights_and_is_not_imported(tmp_path, monk
                            "model/model.safetensors", "model/vocab.txt")
     make_package(site, "other-tiny-bert-v2", "config.json")  # has no weights
     monkeypatch.syspath_prepend(str(site))
-    for name in ("tiny-bert-v2", "Tiny_BERT.v2", "owner/tiny-bert-v2", "gt-tiny-bert-v2"):
+    for name in ("tiny-bert-v2", "Tiny_BERT.v2", "gt-tiny-bert-v2", "gt/tiny-bert-v2",
+                 "sentence-transformers/tiny-bert-v2"):
         assert find_folder(name, WANTED) == package / "model"
     assert find_folder("tiny-bert-v2", ("vocab.txt",)) == package / "model"
-    for name in ("v2", "bert-v3", "a/b/tiny-bert-v2", "/tiny-bert-v2"):
+    for name in ("v2", "bert-v3", "owner/tiny-bert-v2", "a/b/tiny-bert-v2", "/tiny-bert-v2"):
         with pytest.raises(WeightsError, match=r"package; .*'\.\[weights\]'.* --download"):
             find_folder(name, WANTED)
     cached = make_cache(tmp_path / "cache", "tiny-bert-v2", "model.safetensors")

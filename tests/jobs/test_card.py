@@ -83,6 +83,8 @@ def test_only_weights_with_a_name_are_a_base_model(tmp_path, monkeypatch):
 def test_a_head_of_the_kit_alone_is_said_to_be_one(tmp_path):
     head, text = card(tmp_path / "run", model_type="bert_kit", classifier="cnn")
     assert head["library_name"] == "bert_kit" and "It opens in bert_kit only" in text
+    head, text = card(tmp_path / "run", model_type="roberta")
+    assert head["tags"][0] == "roberta" and "A roberta (standard head" in text
     head, _ = card(tmp_path / "run", task="package.module:Own")
     assert head["library_name"] == "bert_kit" and "pipeline_tag" not in head
     head, _ = card(tmp_path / "run", task="similarity", test={"accuracy": 1.0})
@@ -97,4 +99,5 @@ def test_every_task_and_score_of_the_kit_has_a_name_on_the_hub():
     named = {HUB_METRICS.get(heading, key) for task in tasks for key, heading, *_ in task.columns}
     assert named <= {"accuracy", "f1", "matthews_correlation", "precision", "recall", "spearmanr",
                      "pearsonr", "mse", "exact_match", "perplexity",  # of hf.co/metrics
-                     "jaccard", "loss"}  # which it has not
+                     "jaccard", "loss",  # which it has not, as these
+                     "ndcg@10", "mrr@10", "recall@1", "recall@10"}

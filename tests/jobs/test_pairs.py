@@ -66,6 +66,7 @@ def test_columns_say_whether_pairs_have_scores(tmp_path, names, asked, texts, ra
     ("text_a,text_b,label", {"symmetric": True}, "symmetric is True, which changes nothing"),
     ("text_a,text_b,label", {"scale": 30}, "scale is 30.0, which changes nothing"),
     ("text_a,text_b", {"scale": 0}, "scale is 0"),
+    ("text_a,text_b", {"batch_size": 1}, "batch_size is 1, .*--batch_size 32"),
     ("text_a,text_b", {"text_column": ("a", "b", "c", "d")}, "names 4 columns"),
     ("text_a,text_b", {"validation_file": "text_a,text_b,label"}, "with a score, other than"),
     ("text_a,text_b", {"validation_file": "text_a,text_b,text_c"}, "and text_c without a score")])

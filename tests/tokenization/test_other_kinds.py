@@ -12,6 +12,7 @@ from bert_kit import BertConfig
 from bert_kit.data import (AnsweringDataset, ClassificationDataset, NSPDataset, Question,
                            TaggingDataset, word_spans)
 from bert_kit.data.rows.masking import Masking
+from bert_kit.data.rows.words import cut_at_signs
 from bert_kit.errors import TokenizerError
 from bert_kit.tokenization import Tokenizer, get_tokenizer
 from bert_kit.tokenization.words import begins_word, encode_with_offsets, word_pieces
@@ -156,9 +157,11 @@ def test_words_are_tagged_as_words_behind_a_space(folder):
     labels = [-100, *itertools.chain(*([number] + [-100] * (len(own) - 1)
                                        for number, own in enumerate(pieces))), -100]
     assert row["labels"].tolist() == labels
-    text = "The (old) river,  isn't"
-    assert [text[start:end] for start, end in word_spans(text, tokenizer)] == [
-        "The", "(", "old", ")", "river", ",", "isn", "'", "t"]
+    text = "The (old) river,  isn't 日本 \x07"
+    spans = word_spans(text, tokenizer)
+    assert [text[start:end] for start, end in spans] == [
+        "The", "(", "old", ")", "river", ",", "isn", "'", "t", "日", "本"]
+    assert spans == cut_at_signs(text)  # which cuts the texts of labelled spans to train on
 
 
 def test_whole_words_are_masked_between_spaces(folder):

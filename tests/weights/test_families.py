@@ -115,6 +115,13 @@ def test_the_longest_row(tmp_path):
         model(torch.randint(2, 97, (2, 22)))
 
 
+def test_a_family_s_padding_where_config_json_names_none():
+    for values in ({}, {"pad_token_id": None}):
+        config = BertConfig.from_dict({"model_type": "roberta", **values})
+        assert (config.pad_token_id, config.position_offset,
+                config.max_position_embeddings) == (1, 2, 510)
+
+
 def test_what_a_pooler_is_asked_for_where_there_is_none(tmp_path):
     """It begins anew, which is said by the family's names; strictly it is refused."""
     write_model(tmp_path / "a", "distilbert", "Model")

@@ -12,8 +12,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from tokenizers.pre_tokenizers import BertPreTokenizer
-
 from bert_kit.tokenization import Tokenizer
 from bert_kit.tokenization.encoding import Encoding
 from bert_kit.tokenization.guesses import is_punctuation
@@ -84,7 +82,7 @@ def word_spans(text: str, tokenizer: Tokenizer, cut: WordCut = WordCut()) -> lis
         (row,) = encode_with_offsets([text], tokenizer)
         spans = _spans(row)
     else:  # whose words are what stands between spaces
-        spans = [span for _, span in BertPreTokenizer().pre_tokenize_str(text)]
+        spans = cut_at_signs(text)
     if not cut.joined:
         return spans
     words, stretch = [], spans[:1]

@@ -17,7 +17,7 @@ from bert_kit.errors import DataError
 
 CUT = 10  # ranks that count for MRR and NDCG
 RECALL_AT = (1, 10)
-QUERIES_AT_ONCE = 256
+QUERIES_AT_ONCE = 256  # and right documents
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ def rank_right(searched: Searched, cosines: Callable[[slice], Any]) -> Ranks:
             itself = place.get(searched.queries[query])
             if itself is not None and (query, itself) not in wanted:
                 table[query - start, itself] = -np.inf
-        rows, columns = right[(right[:, 0] >= part.start) & (right[:, 0] < part.stop)].T
-        others = table[rows - start]  # (P', M)
-        own = others[np.arange(len(rows)), columns][:, None]
-        first = np.arange(count) < columns[:, None]  # of equal ones
-        ranks.append(1 + ((others > own) | (others == own) & first).sum(1))
+        pairs = right[(right[:, 0] >= part.start) & (right[:, 0] < part.stop)]
+        for first in range(0, len(pairs), QUERIES_AT_ONCE):  # a query may have thousands
+            rows, columns = pairs[first:first + QUERIES_AT_ONCE].T
+            others = table[rows - start]  # (P', M)
+            own = others[np.arange(len(rows)), columns][:, None]
+            before = np.arange(count) < columns[:, None]  # of equal ones
+            ranks.append(1 + ((others > own) | (others == own) & before).sum(1))
     return Ranks(right[:, 0], np.concatenate(ranks), float(np.concatenate(spreads).mean()))
 
 

@@ -57,6 +57,7 @@ def describe_folder(name: str | Path, download: bool = False) -> str:
     facts = {
         "folder": folder,
         "saved for": ", ".join(map(str, saved_for)) if isinstance(saved_for, list) else "unknown",
+        "family": config.model_type,
         "layers": config.num_hidden_layers,
         "hidden size": f"{config.hidden_size} in {config.num_attention_heads} heads",
         "feed-forward": f"{config.intermediate_size}, {config.hidden_act}",

@@ -13,7 +13,7 @@ from typing import Any
 
 from bert_kit import __version__
 from bert_kit.checks import is_number
-from bert_kit.families import OWN_TYPE
+from bert_kit.families import OWN_TYPE, family_of
 from bert_kit.files import read_json, write_text
 from bert_kit.printing import Column, markdown, one_line, results_rows
 
@@ -48,14 +48,15 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     use
         The command line that uses the model.
     """
-    ours = read_json(folder / "config.json").get("model_type") == OWN_TYPE
+    config = read_json(folder / "config.json")
+    ours, family = config.get("model_type") == OWN_TYPE, family_of(config)
     origin = markdown(results["model"]) if results["model"] else "random weights"
     head = f"{results['classifier']} head, " if "classifier" in results else ""
     lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in
-                      _metadata(folder, results, columns, ours).items()), "---", "",
+                      _metadata(folder, results, columns, family, ours).items()), "---", "",
              f"# {markdown(folder.resolve().name)}", "",
-             f"A BERT ({head}{results['parameters']:,} parameters) that {what}, trained with "
-             f"bert_kit {__version__} from {origin}.", ""]
+             f"A {'BERT' if family == 'bert' else family} ({head}{results['parameters']:,} "
+             f"parameters) that {what}, trained with bert_kit {__version__} from {origin}.", ""]
     if ours:
         lines += ["It opens in bert_kit only: other libraries have no such head, and are told so "
                   "by config.json.", ""]
@@ -90,7 +91,7 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
 
 
 def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
-              ours: bool) -> dict[str, Any]:
+              family: str, ours: bool) -> dict[str, Any]:
     """Return what the hub is to know of a run, in plain values.
 
     The weights that it began with are named where they have a name: a folder is of this machine.
@@ -103,7 +104,7 @@ def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
         about["pipeline_tag"] = task
     if re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", start, re.ASCII) and not Path(start).exists():
         about["base_model"] = start
-    about["tags"] = list(dict.fromkeys(["bert", "bert_kit", *([task] if task else [])]))
+    about["tags"] = list(dict.fromkeys([family, "bert_kit", *([task] if task else [])]))
     part = "test" if results.get("test") else "validation"
     scores = results.get(part) or {}
     found = [{"type": HUB_METRICS.get(heading, key), "name": heading,

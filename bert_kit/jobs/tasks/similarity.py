@@ -318,8 +318,8 @@ class SimilarityTask(Task[Part]):
         del told["prompts"], told["default_prompt"]  # as of runs from before they were all read
         told |= {"query_prompt": layout.query_prompt or "",
                  "text_prompt": layout.document_prompt or ""}
-        if layout.default_prompt is not None:
-            told["default_prompt"] = layout.prompt(layout.default_prompt)
+        if default := layout.prompt(layout.default_prompt):  # before, only "" was known
+            told["default_prompt"] = default
         return {**super().start_config(options), **told}
 
     def read(self, options: Any) -> Parts[Part]:
@@ -331,7 +331,7 @@ class SimilarityTask(Task[Part]):
             train_size=1 - options.val_size, val_size=options.val_size, test_size=0,
             seed=options.seed), reading)
         rated, labels = is_rated(parts.train), np.asarray(parts.train.labels)
-        _check_options(options, rated)
+        _check_options(options, rated, len(texts))
         if rated:
             low, high = labels.min(), labels.max()
             labels = (labels - low) / (high - low)  # cosines
@@ -475,12 +475,16 @@ class SimilarityTask(Task[Part]):
         return part
 
 
-def _check_options(options: Any, rated: bool) -> None:
-    """Refuse what has no meaning for the pairs that were found."""
+def _check_options(options: Any, rated: bool, texts: int) -> None:
+    """Refuse what has no meaning for the pairs that were found, of so many texts a row."""
     what, metrics = ("with", RATED) if rated else ("without", RANKED)
     if options.metric not in (None, *metrics):
         raise ConfigError(f"metric is {options.metric!r}; expected one of {', '.join(metrics)} for "
                           f"pairs {what} a label")
+    if not rated and texts == 2 and options.batch_size == 1:
+        raise ConfigError("batch_size is 1, and in a batch with one pair there is no wrong text to "
+                          "learn from; expected at least 2, better 32 (--batch_size 32), or a "
+                          "third text column")
     for name in ("scale", "symmetric") if rated and options.resume is None else ():
         if getattr(options, name) != getattr(type(options), name):
             raise UsageError(f"{name} is {getattr(options, name)}, which changes nothing for pairs "
@@ -547,7 +551,7 @@ def layout_tokenizer(folder: Path, layout: SentenceLayout) -> Tokenizer:
     tokenizer = get_tokenizer(folder)
     cleaning: Any = tokenizer.backend.normalizer
     if layout.lowercase and (cleaning is None or "A" in cleaning.normalize_str("A")):
-        if tokenizer.is_wordpiece:
+        if tokenizer.is_wordpiece and cleaning is not None:  # it always has one
             cleaning.strip_accents = bool(cleaning.strip_accents)  # None does as lowercase does
             cleaning.lowercase = True
         else:
