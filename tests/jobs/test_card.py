@@ -40,7 +40,8 @@ def test_the_head_says_what_the_hub_asks(tmp_path):
             "dataset": {"type": "unpublished", "name": "the test rows of the training"},
             "metrics": metrics}]}]}
     assert text.startswith("\n# run\n") and "opens in bert_kit only" not in text
-    assert "Leave the\nrest here: test_predictions.csv" in text
+    assert "Leave the rest here. test_predictions.csv" in text
+    assert card(tmp_path / "run", "roberta")[0]["tags"][0] == "roberta"  # whose weights they are
     head, _ = card(tmp_path / "run", test=None, validation={"accuracy": 0.25})
     assert head["metrics"] == ["accuracy"]
     assert head["model-index"][0]["results"][0]["dataset"]["name"].startswith("the validation")
@@ -97,4 +98,5 @@ def test_every_task_and_score_of_the_kit_has_a_name_on_the_hub():
     named = {HUB_METRICS.get(heading, key) for task in tasks for key, heading, *_ in task.columns}
     assert named <= {"accuracy", "f1", "matthews_correlation", "precision", "recall", "spearmanr",
                      "pearsonr", "mse", "exact_match", "perplexity",  # of hf.co/metrics
-                     "jaccard", "loss"}  # which it has not
+                     "jaccard", "loss", "ndcg@10", "mrr@10", "recall@1",
+                     "recall@10"}  # which it has not

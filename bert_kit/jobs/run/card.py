@@ -25,12 +25,13 @@ HUB_TASKS = {"classification": "text-classification", "multi_label": "text-class
              "masked": "fill-mask"}
 HUB_METRICS = {"macro F1": "f1", "micro F1": "f1", "Spearman": "spearmanr", "Pearson": "pearsonr",
                "MSE": "mse"}  # by their headings; others go by their own name
-SHARE = """Upload the weights (model.safetensors), config.json, the files of the tokenizer,
-label_mapping.json, of a sentence encoder also modules.json and what it names, and this card, to
-which you add a license and the language, and in which folders of this machine may stand. Leave the
-rest here: test_predictions.csv and its like hold the texts of your rows, manifest.json,
-training_args.json and results.json the names of your files, and checkpoint-*/ the state of the
-training."""
+SHARE = """Upload model.safetensors, config.json, the files of the tokenizer, label_mapping.json and
+this card; of a sentence encoder also modules.json and what it names. Before that, add a license and
+the language to the card, and look whether it names folders of this machine.
+
+Leave the rest here. test_predictions.csv and its like hold the texts of your rows. manifest.json,
+training_args.json and results.json hold the names of your files. checkpoint-*/ holds the state of
+the training."""
 
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],
@@ -48,11 +49,12 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     use
         The command line that uses the model.
     """
-    ours = read_json(folder / "config.json").get("model_type") == OWN_TYPE
+    family = read_json(folder / "config.json").get("model_type", "bert")
+    ours = family == OWN_TYPE
     origin = markdown(results["model"]) if results["model"] else "random weights"
     head = f"{results['classifier']} head, " if "classifier" in results else ""
     lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in
-                      _metadata(folder, results, columns, ours).items()), "---", "",
+                      _metadata(folder, results, columns, family).items()), "---", "",
              f"# {markdown(folder.resolve().name)}", "",
              f"A BERT ({head}{results['parameters']:,} parameters) that {what}, trained with "
              f"bert_kit {__version__} from {origin}.", ""]
@@ -90,20 +92,21 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
 
 
 def _metadata(folder: Path, results: dict[str, Any], columns: Sequence[Column],
-              ours: bool) -> dict[str, Any]:
+              family: str) -> dict[str, Any]:
     """Return what the hub is to know of a run, in plain values.
 
     The weights that it began with are named where they have a name: a folder is of this machine.
     """
     task, start = HUB_TASKS.get(str(results["task"])), str(results["model"] or "")
-    ours = ours or task is None
+    ours = family == OWN_TYPE or task is None
     about: dict[str, Any] = {"library_name": "bert_kit" if ours else "sentence-transformers"
                              if task == "sentence-similarity" else "transformers"}
     if task is not None:
         about["pipeline_tag"] = task
     if re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", start, re.ASCII) and not Path(start).exists():
         about["base_model"] = start
-    about["tags"] = list(dict.fromkeys(["bert", "bert_kit", *([task] if task else [])]))
+    about["tags"] = list(dict.fromkeys(["bert" if family == OWN_TYPE else family, "bert_kit",
+                                        *([task] if task else [])]))
     part = "test" if results.get("test") else "validation"
     scores = results.get(part) or {}
     found = [{"type": HUB_METRICS.get(heading, key), "name": heading,
