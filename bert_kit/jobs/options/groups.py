@@ -294,8 +294,8 @@ class RowOptions(ReadingOptions):
     """How a file of rows is written."""
 
     bad_rows: str = option(
-        "error", "what to do with a row that cannot be used, as one without a text: refuse the "
-        "file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
+        "error", "what to do with a row that cannot be used, such as one without a text: "
+        "refuse the file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
         once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
 
     def row_reading(self) -> dict[str, Any]:
@@ -426,8 +426,8 @@ class SpanOptions(Options):
     title: ClassVar[str] = "data"
 
     widen_spans: bool = option(
-        False, "take words whole that a labelled span of a tool's file cuts; else its text is "
-        "refused", needs=A_FILE)
+        False, "where a labelled span of a tool's file cuts a word, take the whole word; else "
+        "its text is refused", needs=A_FILE)
 
 
 @dataclass(frozen=True)
