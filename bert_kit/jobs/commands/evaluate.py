@@ -45,8 +45,8 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptio
                           "before training")
     other: str | None = option(None, "a second model to compare with on the same rows",
                                needs=SCORES)
-    output_dir: str | None = option(None, "by default evaluation in the model's; no run's folder",
-                                    "output_root")
+    output_dir: str | None = option(None, "where to write, not a run's folder; by default "
+                                    "the folder evaluation in the model's", "output_root")
     text_column: tuple[str, ...] | None = option(
         None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
     label_column: tuple[str, ...] | None = option(
@@ -55,8 +55,8 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptio
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
     folds: int = option(7, "parts to score the fixed model on; with labels, each part is judged by "
                         "what the others teach", least=0)
-    mistakes: int = option(20, "how many of the most confident mistakes to show; with labels, of the "
-                           "least probable rows", least=0)
+    mistakes: int = option(20, "how many of the most confident mistakes to show; with labels, of "
+                           "the least probable rows", least=0)
     seed: int = option(0, "of intervals and folds", least=0)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same", needs=SCORES)

@@ -32,9 +32,9 @@ from bert_kit.weights import WEIGHT_FILES
 
 
 @dataclass(frozen=True)
-@with_defaults({"bad_rows": "what to do with a row that cannot be used, such as one without a "
-                "text: refuse the file, or write a line without an answer, say so and list the row in "
-                "NAME.bad_rows.csv beside the output_file"}, bad_rows="skip")
+@with_defaults({"bad_rows": "what to do with a row that cannot be used, such as one without "
+                "a text: refuse the file, or write a line without an answer, say so and list "
+                "the row in NAME.bad_rows.csv beside the output_file"}, bad_rows="skip")
 class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingOptions):
     """What to classify, and where to."""
 

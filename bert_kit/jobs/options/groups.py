@@ -295,8 +295,8 @@ class RowOptions(ReadingOptions):
 
     bad_rows: str = option(
         "error", "what to do with a row that cannot be used, such as one without a text: "
-        "refuse the file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
-        once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
+        "refuse the file, or leave the row out, say so and list it in bad_rows.csv",
+        choices=("error", "skip"), once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
 
     def row_reading(self) -> dict[str, Any]:
         """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
