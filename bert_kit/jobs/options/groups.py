@@ -361,8 +361,8 @@ def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
         lines.append(f"{count:,} row{'s' * (count > 1)} left out{of}: " + ", ".join(
             f"{number:,} {reason} ({first[reason]})" for reason, number in kinds))
         if share > MANY:
-            lines.append("so many say that the file may be written otherwise (--delimiter, "
-                         "--encoding, the names of the columns)")
+            lines.append("these are many: is the file read as it is written? (see --encoding, "
+                         "and of a table --delimiter and the names of the columns)")
     return "; ".join(lines)
 
 
