@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from bert_kit.checks import number, whole
+from bert_kit.checks import number, share, whole
 from bert_kit.errors import ConfigError, DataError
 from bert_kit.jobs.options.declare import spellings
 from bert_kit.jobs.tasks.similarity import SentenceEncoder
@@ -58,6 +58,7 @@ class _TextEstimator(BaseEstimator):
 
     def _options(self, task: str) -> dict[str, Any]:
         """Return the options of training; a parameter left as it is gives way to `settings`."""
+        share("validation_fraction", self.validation_fraction, below=True)  # by its own name
         known = spellings(task_named(task).options)
         also = {known.get(name, name): name for name in self.settings or {}}
         options = {**(self.settings or {})}
@@ -372,11 +373,15 @@ class BertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
 
 def _texts(values: Any) -> list[str]:
-    """Return texts as a list; a column of a table or an array is taken as it comes."""
+    """Return texts as a list; a table or an array of one column is taken as it comes."""
     if isinstance(values, str):
         raise DataError("X is one string; expected a sequence of texts")
-    values = list(np.asarray(values, dtype=object).ravel() if hasattr(values, "__array__")
-                  else values)
+    if hasattr(values, "__array__"):
+        array = np.asarray(values, dtype=object)
+        if array.ndim > 1 and array.shape[1:] != (1,):  # each of its cells would be a text
+            raise DataError(f"X has the shape {array.shape}; expected one column of texts")
+        values = array.ravel()
+    values = list(values)
     for row, text in enumerate(values):
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"row {row} of X is {text!r:.40}; expected a text")

@@ -110,9 +110,8 @@ class LabelFile:
                 self._write(rows, answers)
         return self(rows)
 
-    @property
-    def to_do(self) -> str:
-        """What a person has to do, in words."""
+    def to_do(self, answered: int) -> str:
+        """Return what a person has to do where some of the rows have an answer, in words."""
         return f"fill in {self.path}"
 
     def answered(self, rows: Sequence[int]) -> int:

@@ -299,6 +299,8 @@ class Trainer:
         if stopping is not None and (evaluate is None or args.eval_strategy == "no"):
             raise TrainingError("early stopping needs an evaluate function and an eval_strategy "
                                 "other than 'no'")
+        if on_log is not None and not callable(on_log):
+            raise TrainingError(f"on_log is {on_log!r:.40}; expected a function that takes a row")
         self.model, self.args, self.loss = model, args, loss
         self.train_loader, self.evaluate = train_loader, evaluate
         self.save_model, self.load_model = save_model, load_model

@@ -205,8 +205,8 @@ def test_a_rejected_label_is_left_out(tmp_path):
 WRONG = {
     "nobody": ([studio("a"), studio("b", annotation(was_cancelled=True))], "no text has a label "
                r"\(1 not labelled, 1 skipped\)"),
-    "spans": ([of_doccano("sun", None, [(0, 3, "star")])], "no classes there, and 'category' is no "
-              r"key.*labelled spans are --task tagging"),
+    "spans": ([of_doccano("sun", None, [(0, 3, "star")])], "no classes under 'category'; found "
+              r"'Comments'.*labelled spans are --task tagging"),
     "two tools": ([{"text": "a", "label": ["x"], "answer": "accept"}], "may be of Prodigy or of "
                   "doccano by its keys 'text', 'label', 'answer'"),
     "numbers": ([{"id": 1, "text": "a", "annotations": [{"label": 2, "user": 1}], "meta": {}}],

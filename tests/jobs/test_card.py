@@ -40,7 +40,8 @@ def test_the_head_says_what_the_hub_asks(tmp_path):
             "dataset": {"type": "unpublished", "name": "the test rows of the training"},
             "metrics": metrics}]}]}
     assert text.startswith("\n# run\n") and "opens in bert_kit only" not in text
-    assert "Leave the\nrest here: test_predictions.csv" in text
+    assert "Leave the rest here. test_predictions.csv" in text
+    assert card(tmp_path / "run", "roberta")[0]["tags"][0] == "roberta"  # whose weights they are
     head, _ = card(tmp_path / "run", test=None, validation={"accuracy": 0.25})
     assert head["metrics"] == ["accuracy"]
     assert head["model-index"][0]["results"][0]["dataset"]["name"].startswith("the validation")

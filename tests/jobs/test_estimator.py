@@ -226,7 +226,7 @@ def test_columns_and_sparse_matrices_of_labels(estimator):
     ({"class_weight": {0: 2}}, [[0, 1], [1, 0]], "expected balanced or None for sets of labels"),
     ({"calibrated": True}, [0, 1], "calibrated needs rows .* give a validation_fraction above 0"),
     ({"settings": {"early_stopping": 2}}, [0, 1], "early stopping needs rows .* validation_frac"),
-    ({"validation_fraction": 1.5}, [0, 1], "val_size is 1.5; expected a share"),
+    ({"validation_fraction": 1.5}, [0, 1], "validation_fraction is 1.5; expected a share"),
     ({"validation_fraction": 0.1, "settings": {"val_size": 0.2}}, [0, 1], "expected one of them")])
 def test_what_does_not_go_together_is_one_line(given, y, words):
     with pytest.raises(BertKitError, match=words) as caught:
@@ -325,7 +325,8 @@ def test_a_vectorizer_in_a_pipeline(bert):
 @pytest.mark.parametrize("given, texts, words", [
     ({"model": "no-such-model"}, ["a"], "no-such-model: not a folder.*--download"),
     ({"max_length": 2}, ["a"], "max_length is 2; expected a whole number from 3 to 40"),
-    ({}, ["a", None], "row 1 of X is None"), ({}, "ab", "X is one string")])
+    ({}, ["a", None], "row 1 of X is None"), ({}, "ab", "X is one string"),
+    ({}, np.array([["a", "b"]], dtype=object), r"the shape \(1, 2\); expected one column")])
 def test_what_cannot_be_a_vector_is_one_line(given, texts, words, bert):
     with pytest.raises(BertKitError, match=words):
         BertVectorizer(**{"model": bert, "pooling": "mean", "device": "cpu", **given}).fit(texts)

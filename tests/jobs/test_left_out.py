@@ -127,7 +127,7 @@ def test_an_evaluation_lists_them(run, tmp_path, capsys):
     assert (row["row"], row["reason"]) == ("4", "unknown label")
     said = capsys.readouterr().err
     assert "1 row left out of 13 (7.7%)" in said and "bad_rows.csv" in said
-    assert "so many say that the file may be written otherwise" in said
+    assert "these are many: is the file read as it is written?" in said
     write_table(rows, 12)
     evaluate(EvaluateOptions(**given, bad_rows="skip"))
     assert not (tmp_path / "out" / "bad_rows.csv").exists()  # that was of other rows

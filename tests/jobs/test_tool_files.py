@@ -205,4 +205,5 @@ def test_a_batch_is_a_pool_too(tmp_path):
     file = ToolFile(tmp_path, TEXTS, CLASSES, False, "label_studio")
     assert file([3, 5]) is None
     assert read_table(file.path, label_column=None).texts == [TEXTS[3], TEXTS[5]]
-    assert "import" in file.to_do and "to_label.json into Label Studio" in file.to_do
+    assert "import" in file.to_do(0) and "to_label.json into Label Studio" in file.to_do(0)
+    assert "import" not in file.to_do(3) and "Skip leaves" in file.to_do(3)  # it is the export now

@@ -11,7 +11,9 @@ from tiny_jobs import tiny_bert, write_table
 from tiny_runs import assert_same_bits, build, read_csv, weights
 
 from bert_kit import BertClassifier, TextClassificationTrainer, pretrain, train_classifier
+from bert_kit.errors import TrainingError
 from bert_kit.jobs.run import job
+from bert_kit.training import Trainer
 from bert_kit.training.state import checkpoints
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
@@ -41,6 +43,13 @@ def test_every_row_is_told_when_metrics_csv_has_it(tmp_path):
     plain = build(tmp_path / "plain", save_strategy="steps", save_steps=2)
     assert plain.train().log == state.log
     assert_same_bits(weights(plain), weights(trainer))
+
+
+def test_what_is_no_function_is_refused_before_any_step():
+    plain, hook = build(None), "tensorboard"
+    with pytest.raises(TrainingError, match="on_log is 'tensorboard'; expected a function"):
+        Trainer(plain.model, plain.args, plain.loss, plain.train_loader, plain.evaluate,
+                on_log=hook)  # type: ignore[arg-type]
 
 
 def test_an_error_in_it_is_seen_and_the_run_goes_on_from_its_checkpoint(tmp_path):

@@ -214,7 +214,9 @@ def _places(file: CsvFile, header: list[str], columns: Sequence[str]) -> list[in
                                      for part in name.split(mark))]
             hint = (f" (is the delimiter {others[0]!r}? give --delimiter)" if others
                     else like(column, header))
-            end = "" if hint or file.columns else " (of a file without one, name the --columns)"
+            end = "" if hint or file.columns else (
+                " (--text_column or --label_column names another; of a file without a header, "
+                "name the --columns)")
             raise DataError(f"{file.path}: no column {column!r} in the header{hint}; found "
                             f"{listed(header)}{end}")
     return [place_of[column] for column in columns]

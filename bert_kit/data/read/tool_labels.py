@@ -69,8 +69,10 @@ def name_of_labels(tasks: Iterable[Task], kind: str, wanted: str, tool: Tool, pa
     if kind == "spans":
         raise DataError(f"{path}: {tool.name} has no labelled spans there; expected some for "
                         "tagging (classes of whole texts are --task classification)")
-    raise DataError(f"{path}: {tool.name} has no classes there, and {wanted!r} is no key; expected "
-                    "--label_column to name one (labelled spans are --task tagging)")
+    keys = sorted({key for answer in answers for key in answer.others})
+    found = f"; found {listed(keys)}" if keys else ""
+    raise DataError(f"{path}: {tool.name} has no classes under {wanted!r}{found}; expected "
+                    "--label_column to name the key (labelled spans are --task tagging)")
 
 
 def agreed(task: Task, values: Sequence[Any], text: Callable[[Any], str]) -> Any:

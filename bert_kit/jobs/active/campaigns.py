@@ -245,7 +245,7 @@ class Campaigns:
         done = file.answered(state.queried) if state.queried else 0
         if state.queried:
             options.say(f"answers   {done:,} of the {len(state.queried):,} of this round\n"
-                        f"to do     {file.to_do}, and go on with --resume auto")
+                        f"to do     {file.to_do(done)}, and go on with --resume auto")
         return {"ended": reason, "labels": len(state.labels),
                 "waiting": len(state.queried), "answered": done,
                 "output_dir": str(self.folder), "history": learner.history}

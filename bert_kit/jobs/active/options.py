@@ -49,8 +49,9 @@ class AskingOptions(Options):
                                 least=1)
     seeds: tuple[int, ...] | None = option(None, "a campaign of each method for each of these",
                                            may_change=True)
-    oracle: str = option("simulated", "who has the labels: the file, a person at the terminal "
-                         "(ask), in a spreadsheet (csv), in Label Studio or in doccano",
+    oracle: str = option("simulated", "who has the labels: the file (simulated), a person at "
+                         "the terminal (ask), in a spreadsheet (csv), in Label Studio or in "
+                         "doccano",
                          choices=("simulated", "ask", "csv", *SUFFIXES), may_change=True)
     pool_file: str | None = option(None, "texts to ask a person about; by default those of the "
                                    "training rows, whose labels are then not looked at",

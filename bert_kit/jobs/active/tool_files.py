@@ -41,9 +41,12 @@ class ToolFile(LabelFile):
         self.tool, self.column = tool, column
         self._numbers = {name: i for i, name in enumerate(self.classes)}  # no digits for names
 
-    @property
-    def to_do(self) -> str:
-        """What a person has to do, in words."""
+    def to_do(self, answered: int) -> str:
+        """Return what a person has to do; of texts in part labelled the file is the export."""
+        if answered:
+            out = "Skip" if self.tool == "label_studio" else f"the label {SKIP}"
+            return (f"label the others in {NAMES[self.tool]} too ({out} leaves a text out), put "
+                    f"the new export at {self.path}")
         return (f"import {self.path} into {NAMES[self.tool]}, label its texts, put the export in "
                 "its place")
 

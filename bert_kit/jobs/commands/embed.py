@@ -35,12 +35,12 @@ class EmbedOptions(UseOptions, PrecisionOptions, TableReadingOptions):
     query: tuple[str, ...] | None = option(None, "find the texts nearest to these",
                                            may_be_empty=True)
     pairs: bool = option(False, "score the model on the columns text_a, text_b and label, a "
-                         "number; without one, on finding each text_b by its text_a")
+                         "number; without a label, on finding each text_b by its text_a")
     prompt: str | None = option(
-        None, "what stands before each query, or before each text where none is searched for, "
-        "instead of the prompt that the model's folder stores", may_be_empty=True)
+        None, "words to put before each query, or before each text where there is no query; by "
+        "default those that the model's folder stores", may_be_empty=True)
     document_prompt: str | None = option(
-        None, "what stands before each text that is searched, instead of the stored prompt",
+        None, "words to put before each text that is searched; by default the stored ones",
         may_be_empty=True, needs=Needs("a query, or pairs", lambda options: (
             bool(options.query) or options.pairs)))
     vectors: str | None = option(None, "what output_file wrote before, to search in")

@@ -41,22 +41,23 @@ class EvaluateOptions(UseOptions, OwnTaskOptions, TableReadingOptions, SpanOptio
 
     data_file: str | None = option(None, "labelled rows; the run's own test rows without it",
                                    "input_file")
-    labels: bool = option(False, "list training rows whose class is probably wrong, by logistic "
-                          "regression on the vectors of the weights before training; no scores")
+    labels: bool = option(False, "list training rows whose class is probably wrong, instead of "
+                          "scores; told by logistic regression on the vectors of the weights "
+                          "before training")
     other: str | None = option(None, "a second model to compare with on the same rows",
                                needs=SCORES)
-    output_dir: str | None = option(None, "by default evaluation in the model's; no run's folder",
-                                    "output_root")
+    output_dir: str | None = option(None, "where to write, not a run's folder; by default "
+                                    "the folder evaluation in the model's", "output_root")
     text_column: tuple[str, ...] | None = option(
         None, "column with the texts, two for pairs; by default as in training", needs=OF_FILES)
     label_column: tuple[str, ...] | None = option(
         None, "column with the label; by default as in training", needs=OF_FILES)
     word_column: int = option(0, "of tagged words, from 0", needs=OF_FILES)
     tag_column: int = option(-1, "of tagged words; -1 is the last", needs=OF_FILES)
-    folds: int = option(7, "parts to score the fixed model on; of labels, each told by the others",
-                        least=0)
-    mistakes: int = option(20, "most confident ones to show; of labels, the least probable",
-                           least=0)
+    folds: int = option(7, "parts to score the fixed model on; with labels, each part is judged by "
+                        "what the others teach", least=0)
+    mistakes: int = option(20, "how many of the most confident mistakes to show; with labels, of "
+                           "the least probable rows", least=0)
     seed: int = option(0, "of intervals and folds", least=0)
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same", needs=SCORES)

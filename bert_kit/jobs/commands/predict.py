@@ -32,9 +32,9 @@ from bert_kit.weights import WEIGHT_FILES
 
 
 @dataclass(frozen=True)
-@with_defaults({"bad_rows": "what to do with a row that cannot be used, as one without a text: "
-                "refuse the file, or write a line without an answer, say so and list the row in "
-                "NAME.bad_rows.csv beside the output_file"}, bad_rows="skip")
+@with_defaults({"bad_rows": "what to do with a row that cannot be used, such as one without "
+                "a text: refuse the file, or write a line without an answer, say so and list "
+                "the row in NAME.bad_rows.csv beside the output_file"}, bad_rows="skip")
 class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingOptions):
     """What to classify, and where to."""
 
@@ -57,7 +57,7 @@ class PredictOptions(UseOptions, OwnTaskOptions, PrecisionOptions, TableReadingO
     calibrated: bool = option(False, "scale probabilities as training found to be right; the "
                               "answers stay the same")
     keep_columns: tuple[str, ...] | None = option(
-        None, "columns of the table, as id, to write before each answer; others are left out",
+        None, "columns of the table to write before each answer, such as id; by default none",
         needs=Needs("a data_file that is a table", lambda options: (
             options.data_file not in (None, "-") and not _has_lines(options))))
     raw_cells: bool = option(False, "leave cells alone that a spreadsheet would run as formulas")

@@ -149,10 +149,11 @@ def check_origin(vectors_file: str | Path, now: Mapping[str, Any],
         if before.get(name, now[name]) != now[name]:
             raise DataError(f"{vectors_file}: vectors of {what}, as {path.name} says; expected "
                             "those of this model and file: write them anew with --output_file")
-    if before and prompt is not None and before.get("prompt", "") != prompt:
-        raise DataError(f"{vectors_file}: made with {before.get('prompt', '')!r:.60} before each "
-                        f"text, as {path.name} says; expected {prompt!r:.60}: write them anew with "
-                        "--output_file, or give the --document_prompt")
+    made = str(before.get("prompt", ""))
+    if before and prompt is not None and made != prompt:
+        raise DataError(f"{vectors_file}: made with {made!r:.60} before each text, as {path.name} "
+                        f"says; expected {prompt!r:.60}: write them anew with --output_file, or "
+                        f"search with --document_prompt {made!r:.60}")
 
 
 def open_vectors(path: str | Path, count: int, dimension: int) -> np.ndarray:

@@ -294,9 +294,9 @@ class RowOptions(ReadingOptions):
     """How a file of rows is written."""
 
     bad_rows: str = option(
-        "error", "what to do with a row that cannot be used, as one without a text: refuse the "
-        "file, or leave the row out, say so and list it in bad_rows.csv", choices=("error", "skip"),
-        once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
+        "error", "what to do with a row that cannot be used, such as one without a text: "
+        "refuse the file, or leave the row out, say so and list it in bad_rows.csv",
+        choices=("error", "skip"), once={"skip_bad_rows": ("error", "skip")}, needs=ROWS)
 
     def row_reading(self) -> dict[str, Any]:
         """Return how a reader of rows is to read; its `bad_rows` takes what is left out."""
@@ -361,10 +361,9 @@ def reading_notes(reading: Mapping[str, Any], kept: int | None = None) -> str:
         lines.append(f"{count:,} row{'s' * (count > 1)} left out{of}: " + ", ".join(
             f"{number:,} {reason} ({first[reason]})" for reason, number in kinds))
         if share > MANY:
-            table = "delimiter" in reading
-            lines.append("so many say that the file may be written otherwise "
-                         f"({'--delimiter, ' * table}--encoding"
-                         f"{', the names of the columns' * table})")
+            also = ", --delimiter, the names of the columns" * ("delimiter" in reading)
+            lines.append("these are many: is the file read as it is written? (see --encoding"
+                         f"{also})")
     return "; ".join(lines)
 
 
@@ -428,8 +427,8 @@ class SpanOptions(Options):
     title: ClassVar[str] = "data"
 
     widen_spans: bool = option(
-        False, "take words whole that a labelled span of a tool's file cuts; else its text is "
-        "refused", needs=A_FILE)
+        False, "where a labelled span of a tool's file cuts a word, take the whole word; else "
+        "its text is refused", needs=A_FILE)
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ HUB_TASKS = {"classification": "text-classification", "multi_label": "text-class
              "masked": "fill-mask"}
 HUB_METRICS = {"macro F1": "f1", "micro F1": "f1", "Spearman": "spearmanr", "Pearson": "pearsonr",
                "MSE": "mse"}  # by their headings; others go by their own name
-SHARE = """Upload the weights (model.safetensors), config.json, the files of the tokenizer,
-label_mapping.json, of a sentence encoder also modules.json and what it names, and this card, to
-which you add a license and the language, and in which folders of this machine may stand. Leave the
-rest here: test_predictions.csv and its like hold the texts of your rows, manifest.json,
-training_args.json and results.json the names of your files, and checkpoint-*/ the state of the
-training."""
+SHARE = """Upload model.safetensors, config.json, the files of the tokenizer, label_mapping.json and
+this card; of a sentence encoder also modules.json and what it names. Before that, add a license and
+the language to the card, and look whether it names folders of this machine.
+
+Leave the rest here. test_predictions.csv and its like hold the texts of your rows. manifest.json,
+training_args.json and results.json hold the names of your files. checkpoint-*/ holds the state of
+the training."""
 
 
 def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequence[Column],

@@ -85,10 +85,10 @@ class SimilarityOptions(TrainOptions, TableOptions):
     max_length: int | None = option(None, "tokens of a text; by default the model's own",
                                     "max_seq_len", "max_seq_length", least=3)
     label_column: tuple[str, ...] = option(("label",), "name of the column with the label")
-    scale: float = option(20.0, "of pairs without a label: what their cosines are multiplied by in "
-                          "the loss")
-    symmetric: bool = option(False, "of pairs without a label: each text_b also looks for its "
-                             "text_a")
+    scale: float = option(20.0, "what cosines are multiplied by in the loss of pairs without a "
+                          "label")
+    symmetric: bool = option(False, "in the loss of pairs without a label, each text_b also "
+                             "looks for its text_a")
     pooling: str | None = option(None, "how token vectors become one, where the model's folder "
                                  "does not say", choices=("cls", "mean", "max"))
 
@@ -410,8 +410,9 @@ class SimilarityTask(Task[Part]):
         lines = [f"prompts   {', '.join(map(repr, prompts))} before the texts of a row"]
         shared = f", of which each of {size} processes sees its own rows" if size > 1 else ""
         if not is_rated(part):
-            lines.append("pairs     without a label: wrong for a text is what is right for others "
-                         f"in its batch of {training.options.batch_size}{shared}")
+            lines.append("pairs     without a label: a row's second text is right for its first; "
+                         "those of other rows are wrong for it, in a batch of "
+                         f"{training.options.batch_size}{shared}")
         return lines if any(prompts) else lines[1:]
 
     def scores(self, answers: Any, part: Part, predictor: SentenceEncoder) -> Scores:
