@@ -20,6 +20,7 @@ from bert_kit.jobs.commands.evaluate import EvaluateOptions
 from bert_kit.jobs.commands.evaluate import run as evaluate
 from bert_kit.jobs.options.groups import bad_rows_beside
 from bert_kit.jobs.run.left_out import in_place, put_back
+from bert_kit.jobs.tasks.masked import documents_of
 from bert_kit.jobs.tasks.table import PLACES, task_named
 from bert_kit.jobs.train import train
 from bert_kit.jobs.tuning import search
@@ -211,6 +212,12 @@ def test_rows_left_out_where_they_stood():
         yield "z"
         seen.append(bad[0])
     assert [*in_place(rows(), seen)] == [bad[0], "x", "y", *bad[1:], "z", bad[0]]
+
+
+def test_a_corpus_of_bad_rows_says_what_they_are(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(BertKitError, match=r"a.txt: no text; .* \(1 row left out: 1 not in the"):
+        next(documents_of([tmp_path / "a.txt"], bad_rows=[]))
 
 
 def test_an_output_file_may_be_called_anything():

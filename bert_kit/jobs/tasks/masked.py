@@ -423,7 +423,9 @@ def documents_of(files: Iterable[Any], encoding: str = "utf-8",
     documents = read_documents(files, encoding, bad_rows)
     first = next(documents, None)
     if first is None:
-        raise DataError(f"{', '.join(map(str, files))}: no text; expected at least one line")
+        left_out = f" ({reading_notes({'bad_rows': bad_rows})})" if bad_rows else ""
+        raise DataError(f"{', '.join(map(str, files))}: no text; expected at least one line"
+                        + left_out)
     yield first
     yield from documents
 
