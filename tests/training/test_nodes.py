@@ -63,7 +63,8 @@ def weights(folder):
     return read_safetensors(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("job", ["pretrain", pytest.param("train", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["pretrain", "train"])
 def test_two_machines_end_with_the_weights_of_one_process(pair, job):
     folder = pair[0]
     first, second = end(pair, begin(pair, [*JOBS[job], *PLAIN, "--output_dir", f"{job}-2"]))

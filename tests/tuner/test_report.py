@@ -320,8 +320,9 @@ def awkward(n_trials, several=False, direction="minimize"):
     return study
 
 
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("n_trials", [1, pytest.param(3, marks=pytest.mark.slow), 40])
+@pytest.mark.parametrize("n_trials, several", [(1, False), (40, True), *(
+    pytest.param(*pair, marks=pytest.mark.slow) for pair in (
+        (1, True), (3, False), (3, True), (40, False)))])
 def test_no_two_labels_of_an_axis_overprint(n_trials, several, tmp_path, figures):
     write_report(awkward(n_trials, several), tmp_path / "report.html")
     assert touching(figures, letter=0.35) == []
