@@ -406,13 +406,9 @@ def test_what_is_told_of_rows_that_are_left_out():
         "1 no label (a.csv line 2: why)")
     assert "(5%)" in reading_notes({"bad_rows": bad}, 57)
     for kept, many in ((57, False), (56, True)):
-<<<<<<< HEAD
-        assert ("(--encoding)" in reading_notes({"bad_rows": bad}, kept)) == many  # as of tags
-        assert ("(--delimiter, --encoding, the names" in reading_notes(
+        assert ("(see --encoding)" in reading_notes({"bad_rows": bad}, kept)) == many  # as of tags
+        assert ("(see --encoding, --delimiter, the names" in reading_notes(
             {"bad_rows": bad, "delimiter": None}, kept)) == many
-=======
-        assert ("these are many" in reading_notes({"bad_rows": bad}, kept)) == many
->>>>>>> 8d1f6620e48050cffe4450203acc1b4c71a19628
 
 
 @pytest.mark.parametrize("value, now", [("true", "skip"), ("false", "error"), (None, "skip")])
