@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from bert_kit.checks import whole
 from bert_kit.errors import BertKitError, TrainingError
 
 T = TypeVar("T")
@@ -145,19 +146,20 @@ def join_processes(device: str | torch.device = "cpu") -> Iterator[Processes]:
     Raises
     ------
     TrainingError
-        If the device is another, or a machine has fewer GPUs than processes; in the block, if
-        another process ends before its time.
+        If the device is another, a machine has fewer GPUs than processes, or what torchrun says
+        is no such number; in the block, if another process ends before its time.
     """
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
         return
-    rank, local_rank, size = (
-        int(os.environ[name]) for name in FROM_TORCHRUN[:3]
-    ) if all(name in os.environ for name in FROM_TORCHRUN) else (0, 0, 1)
+    started = all(name in os.environ for name in FROM_TORCHRUN)
+    size = _told("WORLD_SIZE", 1) if started else 1
     if size == 1:
         yield ALONE
         return
-    backend = _take_device(torch.device(device), local_rank)
+    rank = _told("RANK", 0, size - 1)  # one that nobody waits for would wait for LONGEST_WAIT
+    _told("MASTER_PORT", 1, 65535)
+    backend = _take_device(torch.device(device), _told("LOCAL_RANK", 0))
     try:
         _connect(backend)
     except RuntimeError as error:
@@ -173,6 +175,12 @@ def join_processes(device: str | torch.device = "cpu") -> Iterator[Processes]:
     # Only an orderly end is waited for: after an error in one process the others may not come.
     gc.collect()  # first the models that add up over the group, or its threads outlive it
     dist.destroy_process_group()
+
+
+def _told(name: str, low: int, high: int | None = None) -> int:
+    """Return a number that torchrun has put into the environment."""
+    value = os.environ.get(name, "")
+    return whole(f"${name}", int(value) if value.isdecimal() else value, low, high, TrainingError)
 
 
 def _connect(backend: str) -> None:

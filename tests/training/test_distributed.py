@@ -168,7 +168,7 @@ def test_out_of_memory_ends_the_job_with_advice(pair):
 
 def in_torchrun(monkeypatch, **changes):
     for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2",
-                        "MASTER_ADDR": "127.0.0.1", **changes}.items():
+                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", **changes}.items():
         monkeypatch.setenv(name, value)
 
 
@@ -179,6 +179,17 @@ def test_devices_that_cannot_be_shared_are_refused(monkeypatch, device, message)
     in_torchrun(monkeypatch, LOCAL_RANK="999")
     with pytest.raises(TrainingError, match=message), join_processes(device):
         pass
+
+
+@pytest.mark.parametrize("name, value, limits", [
+    ("RANK", "2", "from 0 to 1"), ("RANK", "x", "from 0 to 1"), ("LOCAL_RANK", "-1", "from 0"),
+    ("WORLD_SIZE", "0", "from 1"), ("MASTER_PORT", "x", "from 1 to 65,535"),
+    ("MASTER_PORT", "", "from 1 to 65,535")])
+def test_numbers_that_torchrun_would_not_give_are_refused(monkeypatch, name, value, limits):
+    in_torchrun(monkeypatch, **{name: value})
+    with pytest.raises(TrainingError, match=rf"\${name} is .*; expected a whole number {limits}$"):
+        with join_processes():
+            pass
 
 
 def test_without_all_of_torchruns_environment_there_is_one_process(monkeypatch):
