@@ -138,9 +138,8 @@ def read_table(path: Source, text_column: str | Sequence[str] = "text",
     ----------
     path
         Ending in .jsonl, .ndjson or .json: one JSON object a line, or one list of objects; see
-        `labelling_tools` too. Otherwise CSV, quoted by the usual rules (RFC 4180), with Excel's
-        first line `sep=;`. A relative path that does not exist is looked up in $DATADIR too. Or
-        rows in memory.
+        `labelling_tools` too. Otherwise CSV by the usual rules (RFC 4180), with Excel's first line
+        `sep=;`. A relative path that does not exist is looked up in $DATADIR. Or rows in memory.
     text_column
         Header name, or key of the objects; two of them for pairs of texts.
     label_column
