@@ -237,7 +237,7 @@ def test_rows_of_a_list_on_one_line_keep_their_places(tool, run, tmp_path):
                 "id", "ref", "--output_file", "out.csv", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [(row["id"], row["ref"], row["text"]) for row in listed(tmp_path / "out.csv")] == [
-        ("", "", ""), ("2", "r2", "red"), ("", "", ""), ("4", "r4", "blue"), ("", "", "")]
+        ("1", "r1", ""), ("2", "r2", "red"), ("", "", ""), ("4", "r4", "blue"), ("5", "r5", "")]
     done = here("predict", "--model", run[0] / "run", "--data_file", "rows.json", folder=tmp_path)
     assert "columns left out: id, ref (" in done.stderr
 

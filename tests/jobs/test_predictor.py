@@ -188,6 +188,13 @@ def test_columns_that_are_asked_for_are_written_before_the_answers(predictor, tm
               keep_columns=("id", "tags"))
     told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["id"], row["tags"]) for row in told] == [(7, '["a"]'), (None, "true")]
+    # A row without a text has no answer, but its id; one whose cells cannot be told apart has none.
+    (tmp_path / "bad.csv").write_text('id,text\n007,ka\n"8,5",\nx\n9,mi\n')
+    predicted(**{**given, "data_file": tmp_path / "bad.csv"}, keep_columns=("id",))
+    with open(given["output_file"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["007", "8,5", "", "9"]
+    assert [row["text"] for row in rows] == ["ka", "", "", "mi"]
     for names, message in (("text", "'text', which holds texts"), ("ids", "no column 'ids'"),
                            ("confidence", "'confidence', which is what a column of the answers"),
                            (("id", "id"), "keep_columns has 'id' twice")):

@@ -7,9 +7,9 @@ header, a quote that swallows rows) is raised by the reader itself: nothing is l
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bert_kit.errors import DataError
 from bert_kit.printing import spelled_out
@@ -35,6 +35,8 @@ class BadRow(NamedTuple):
         What an error would have said.
     content
         Its beginning, on one line.
+    cells
+        What was read of it, if its columns are known: its texts and what was to go with them.
     """
 
     file: str
@@ -42,6 +44,7 @@ class BadRow(NamedTuple):
     reason: str
     message: str
     content: str
+    cells: Sequence[Any] = ()
 
 
 class Refuser:
@@ -67,12 +70,13 @@ class Refuser:
         raises = bad_rows is None and may_skip  # with the option that it names
         self.unclean: dict[int, DataError] | None = None if raises else {}
 
-    def __call__(self, row: int | str, reason: str, error: DataError, content: object = "") -> None:
+    def __call__(self, row: int | str, reason: str, error: DataError, content: object = "",
+                 cells: Sequence[Any] = ()) -> None:
         """Raise the error of a row, or note the row.
 
         Parameters
         ----------
-        row, reason, content
+        row, reason, content, cells
             As of a `BadRow`; what is no text is written as JSON.
         """
         if self.bad_rows is None:
@@ -81,7 +85,7 @@ class Refuser:
         text = content if isinstance(content, str) else json.dumps(
             content, ensure_ascii=False, default=str)  # rows in memory hold anything
         self.bad_rows.append(BadRow(str(self.path), row, reason, str(error),
-                                    spelled_out(text.strip()[:SHOWN])))
+                                    spelled_out(text.strip()[:SHOWN]), cells))
 
     def unclean_among(self, lines: Iterable[int]) -> DataError | None:
         """Return what is wrong with the first of some lines that is no clean text, if one is."""

@@ -392,7 +392,7 @@ def _with_text(path: Path | RowsInMemory, rows: Rows, columns: Sequence[str],
         for column, value in zip(columns, values, strict=False):
             if not value or value.isspace():
                 refuse(line, EMPTY_TEXT, DataError(
-                    f"{row_name(path, line)}: {column!r} is empty; expected text"), values)
+                    f"{row_name(path, line)}: {column!r} is empty; expected text"), values, values)
                 break
         else:
             yield line, values

@@ -130,11 +130,18 @@ def _of_file(options: PredictOptions, columns: tuple[str, ...]) -> tuple[Sequenc
     return rows, kept
 
 
+def _kept_of(row: BadRow, others: Sequence[str]) -> Sequence[Any]:
+    """Return the cells to keep of a row without a text; of one whose cells are not known, None."""
+    if not others or not row.cells:
+        return [None] * len(others)
+    return OtherCells(tuple(others)).read("", row.cells[-len(others):])
+
+
 def _answer(predictor: Predictor, writer: PredictionWriter | None, rows: Sequence[Any],
-            kept: Sequence[Any] | None) -> int:
+            kept: Sequence[Any] | None, others: Sequence[str] = ()) -> int:
     """Write a line for each row, empty for one that cannot be used; return how many others.
 
-    `kept` are cells to write before each answer.
+    `kept` are cells to write before each answer, those of the columns `others`.
     """
     texts = [row for row in rows if not isinstance(row, BadRow)]
     logits, done = predictor.logits(texts) if texts else None, 0
@@ -142,7 +149,8 @@ def _answer(predictor: Predictor, writer: PredictionWriter | None, rows: Sequenc
         some = list(group)
         part = slice(done, done + len(some))
         if writer is not None and bad:
-            writer.write([[None] * len(writer.columns)] * len(some))
+            writer.write([*_kept_of(row, others), *[None] * (len(writer.columns) - len(others))]
+                         for row in some)
         elif writer is not None and logits is not None:
             predictor.task.write_cells(writer, some, logits[part], predictor.config,
                                        first=None if kept is None else kept[part])
@@ -208,7 +216,8 @@ def run(options: PredictOptions) -> int:
               if processes.first else contextlib.nullcontext()) as writer:
             while chunk := processes.from_first(lambda: list(itertools.islice(rows, CHUNK))):
                 cells = None if kept is None else kept[answered:answered + len(chunk)]
-                answered += _answer(predictor, writer, chunk, cells)
+                answered += _answer(predictor, writer, chunk, cells,
+                                    options.keep_columns or ())
                 count += len(chunk)
             if not answered:
                 found = Refuser("standard input", reading.get("bad_rows"))

@@ -33,7 +33,8 @@ def tell_reading(reading: Mapping[str, Any], kept: int | None, options: RowOptio
 def write_bad_rows(bad: Sequence[BadRow], path: Path) -> None:
     """Write a table of the rows that were left out; without any no file stays from before."""
     if bad:
-        write_rows(path, [row._asdict() for row in bad])
+        write_rows(path, [{name: value for name, value in row._asdict().items()
+                           if name != "cells"} for row in bad])
     else:
         with contextlib.suppress(OSError):  # there is none, mostly
             path.unlink()
