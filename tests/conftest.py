@@ -1,6 +1,7 @@
 """Run all tests with `python -m pytest`. They need no network, no accelerator and no download.
 
-Two processes share the files of tests, with one thread each; `-n 0` runs them in this one.
+Three processes share the files of tests, with one thread each, so that two cores have work while a
+test waits; `-n 0` runs them in this one.
 """
 
 import gc
