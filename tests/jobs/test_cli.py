@@ -29,6 +29,15 @@ def test_info_says_what_is_in_a_folder(tmp_path, capsys):
     assert main(["info", str(tmp_path)]) == 0 and "none (" in capsys.readouterr().out
 
 
+def test_info_tells_a_score_of_zero(tmp_path, capsys):
+    tokenizer = train_tokenizer(["a few words"], vocab_size=40, min_frequency=1)
+    save_pretrained(BERTForSequenceClassification(tiny_config(vocab_size=tokenizer.vocab_size)),
+                    tmp_path, tokenizer)
+    (tmp_path / "results.json").write_text('{"test": {"accuracy": 0.0, "f1_macro": 0.0}}')
+    assert main(["info", str(tmp_path)]) == 0
+    assert "accuracy 0.0000, macro F1 0.0000" in capsys.readouterr().out
+
+
 def test_corpus_is_written_as_sentences_and_documents(tmp_path, capsys, monkeypatch):
     corpus = Corpus([Document("p", "p/a.py", ("One.", "Two ü.")), Document("p", "p/b.py", ("3.",))])
     monkeypatch.setattr("bert_kit.jobs.commands.corpus.load_corpus", lambda: corpus)

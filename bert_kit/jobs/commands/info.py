@@ -115,7 +115,7 @@ def _score_facts(results: dict[str, Any]) -> dict[str, object]:
                 f"{what} {number(scores[key]):.4f}" for key, what in (
                     ("perplexity", "perplexity"), ("accuracy", "accuracy"),
                     ("f1_macro", "macro F1"), ("spearman", "Spearman"),
-                    ("exact_match", "exact match")) if scores.get(key))
+                    ("exact_match", "exact match")) if scores.get(key) is not None)
     return facts
 
 
