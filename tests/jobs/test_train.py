@@ -301,7 +301,9 @@ def test_devices_and_inputs_are_not_overwritten(run, files, tmp_path, capsys):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for target, words in ((copy, "is the file to read"), (tmp_path, "is not a file"),
-                          (pipe, "is not a file"), (copy / "x.csv", "cannot be written")):
+                          (pipe, "is not a file"), (copy / "x.csv", "cannot be written"),
+                          (folder / "model.safetensors", "is a file of the model"),
+                          (folder / "config.json", "is a file of the model")):
         assert main(["predict", "--model", str(folder), "--data_file", str(copy),
                      "--output_file", str(target)]) == 1
         error = capsys.readouterr().err

@@ -22,6 +22,10 @@ from bert_kit.printing import show
 from bert_kit.training import TrainingArguments
 
 BAD_ROWS = "bad_rows.csv"
+FILES_OF_A_RUN = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "vocab.txt", "modules.json", "label_mapping.json", "manifest.json", "split.json",
+    "results.json", "training_args.json", "metrics.csv", "README.md")
 MANY = 0.05  # share of rows that are left out, from which on the file may be meant otherwise
 PRECISIONS = ("float32", "bfloat16", "float16")
 FROM_NOTHING = Needs("a model from scratch (no model)", lambda options: options.model is None)
@@ -484,12 +488,21 @@ class PrecisionOptions(Options):
 
 
 def check_output(output_file: str | None, input_file: str | None) -> None:
-    """Refuse to write over the file that is read, be it with a list of the rows left out."""
+    """Refuse to write over a model, or over the file that is read: also with the rows left out."""
+    if output_file is not None and _is_of_a_model(Path(output_file)):
+        raise ConfigError(f"{output_file}: is a file of the model in that folder; expected another "
+                          "to write")
     if output_file is None or input_file is None or not os.path.exists(input_file):
         return
     for path in (Path(output_file), bad_rows_beside(output_file)):
         if os.path.exists(path) and os.path.samefile(path, input_file):
             raise ConfigError(f"{path}: is the file to read; expected another to write")
+
+
+def _is_of_a_model(path: Path) -> bool:
+    """Say whether a file is one that makes up a model or a run, by its name and folder."""
+    return (path.is_file() and (path.parent / "config.json").is_file()
+            and (path.suffix in (".safetensors", ".bin", ".pt") or path.name in FILES_OF_A_RUN))
 
 
 def bad_rows_beside(output_file: str) -> Path:
