@@ -89,9 +89,10 @@ def test_the_columns_of_a_file(tmp_path):
     assert column_names(tmp_path / "a.csv") == ["the text", "joy", "anger"]
     assert column_names(tmp_path / "a.tsv") == column_names(tmp_path / "a.jsonl") == ["text", "joy"]
     assert column_names(tmp_path / "empty.csv") == []
-    (tmp_path / "bad.jsonl").write_text("[1]\n")
-    with pytest.raises(DataError, match="bad.jsonl, first row: a int in a list, expected"):
-        column_names(tmp_path / "bad.jsonl")
+    (tmp_path / "bad.jsonl").write_text('[1, {"text": "one"}]\n')
+    assert column_names(tmp_path / "bad.jsonl") == ["text"]  # the rows' reader tells of the first
+    with pytest.raises(DataError, match="bad.jsonl line 1: a int in a list, expected one object"):
+        read_table(tmp_path / "bad.jsonl", label_column=None)
     of = LabelColumns(tuple(n for n in column_names(tmp_path / "a.csv") if n != "the text"))
     assert read_table(tmp_path / "a.csv", "the text", of).labels == [("joy",)]
 
