@@ -72,8 +72,9 @@ def campaigns(folder):
             if "-seed-" in name or name in ("curves.csv", "split.json")}
 
 
-@pytest.mark.parametrize("task, metric", [("classification", "f1_macro"),
-                                          ("multi_label", "f1_micro")])
+@pytest.mark.parametrize("task, metric", [
+    ("classification", "f1_macro"),
+    pytest.param("multi_label", "f1_micro", marks=pytest.mark.slow)])
 def test_all_methods_side_by_side(files, tmp_path, task, metric):
     results = learn_actively(**settings(files, tmp_path, task, acquisition=tuple(ACQUISITIONS),
                                         seeds=(3,), rounds=1, plots=True))

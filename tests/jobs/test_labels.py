@@ -340,6 +340,7 @@ def test_damaged_thresholds_are_one_line(run, tmp_path):
             predictor.predict(["fire"])
 
 
+@pytest.mark.slow
 def test_example(files, tmp_path, monkeypatch, capsys):
     path = Path(__file__).resolve().parents[2] / "examples" / "multi_label.py"
     spec = importlib.util.spec_from_file_location("multi_label_example", path)

@@ -182,6 +182,7 @@ def test_population(settings, tmp_path):
     assert_same(dict(predictor.model.state_dict()), dict(read_state(replayed)["model"]), "model")
 
 
+@pytest.mark.slow
 def test_other_processes_do_the_same(settings, tmp_path):
     pbt, step = PBT(SPACE, population=2, direction="minimize", seed=3), BertStep(settings)
     here = pbt.run(step, 2, tmp_path / "here")

@@ -37,7 +37,7 @@ def test_resumed_at_any_step_equals_unbroken(tmp_path, options):
     options = {**EVERY, **{key: value for key, value in options.items() if key != "make"}}
     state = (unbroken := make(tmp_path / "whole", **options)).train()
     assert state.step == 9 and state.stopped is None  # in the third epoch
-    for step in range(1, 9):
+    for step in (1, 3, 4, 8):  # within an epoch, at its end, and the last
         folder = tmp_path / f"from-{step}"
         shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", folder / f"checkpoint-{step}")
         other = make(folder, seed=5, **{**options, "save_strategy": "no"})

@@ -23,7 +23,7 @@ def test_resumed_at_any_step_equals_unbroken(tmp_path, precision, masked):
     unbroken = build(tmp_path / "whole", **settings)
     state = unbroken.train()
     assert state.step == 8 and len(checkpoints(tmp_path / "whole")) == 8
-    for step in range(1, 8):
+    for step in range(1, 8) if precision == "float32" else (1, 4, 7):
         folder = tmp_path / f"from-{step}"
         shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", folder / f"checkpoint-{step}")
         other = build(folder, seed=5, **settings)  # other initial weights: all must be restored

@@ -214,6 +214,7 @@ def test_little_or_nothing_to_show(tmp_path):
     assert len(read(page)[2]) == 5
 
 
+@pytest.mark.slow
 def test_the_page_of_a_thousand_trials_is_small(tmp_path):
     pytest.importorskip("matplotlib")
     space = SearchSpace()
