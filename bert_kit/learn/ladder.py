@@ -99,12 +99,6 @@ def page_file(name: str) -> str:
     return f"docs/{next(page for page in PAGES if page.partition('-')[2] == name)}.md"
 
 
-def source_of(file: str, name: str) -> str:
-    """Return the solved function as it is written, with what decorates it."""
-    text = Path(__file__).with_name(SOURCES[file]).read_text("utf-8")
-    return _text_of(_function(ast.parse(text), name), text)
-
-
 def body_of(file: str, name: str) -> str:
     """Return the solved function without its docstring: the last hint."""
     text = Path(__file__).with_name(SOURCES[file]).read_text("utf-8")
