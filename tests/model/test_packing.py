@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bert_kit.model import Packing
-from bert_kit.model.fast.packing import BLOCK_SCORES, ROUND
+from bert_kit.model.fast.packing import BLOCK_SCORES, LANES, ROUND, Block
 
 MASKS = {
     "ragged": [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]],
@@ -40,9 +40,26 @@ def test_pack_and_split_lose_nothing(rows):
 def test_nothing_is_copied_without_padding():
     grid = torch.randn(3, 4, 5)
     packing = Packing.of(torch.ones(3, 4).bool(), (3, 4), grid.device)
-    assert packing.index is None and packing.blocks == ((3, 4, None, None),)
+    assert packing.index is None and packing.blocks == (Block(3, 4),)
     assert packing.pack(grid).data_ptr() == grid.data_ptr()
     assert packing.unpack(packing.pack(grid)).data_ptr() == grid.data_ptr()
+
+
+@pytest.mark.parametrize("row", [[1] * 16, [1] * 21, [1], [0, 1, 1, 0, 1], [0, 0]])
+def test_a_row_alone_is_filled_up_and_attention_gets_it_without_a_copy(row):
+    mask = torch.tensor([row]).bool()
+    packing = Packing.of(mask, mask.shape, mask.device, LANES)
+    grid, real = torch.randn(1, len(row), 3), sum(row)
+    packed = packing.pack(grid)
+    assert len(packed) == -(-real // LANES) * LANES
+    assert torch.equal(packed[:real], grid[mask])
+    assert torch.equal(packing.unpack(packed), grid * mask[..., None])
+    parts = packing.split(packed)
+    assert len(parts) == min(real, 1)
+    for part, seen in parts:
+        assert part.data_ptr() == packed.data_ptr() == packing.join([part]).data_ptr()
+        assert part.shape == (1, len(packed), 3)
+        assert (len(packed) if seen is None else seen.sum()) == real
 
 
 def shapes(packing):

@@ -117,8 +117,8 @@ def prepared_block(block: "TransformerEncoderBlock", prepared: PreparedBlock, x:
     """(N, D) -> (N, D): `block(x, packing=packing)` without dropout and gradients."""
     feed_forward, x = block.feed_forward, x.to(prepared.dtype)
     context = fast_attention(prepared.qkv(x), block.attention.heads, packing=packing)
-    x = block.attention_norm(x + prepared.output(context))
+    x = block.attention_norm(prepared.output(context).add_(x))
     widened = prepared.inner(x)
     if not feed_forward.fused:  # an activation that is not part of the product
         widened = feed_forward.activation(widened)
-    return block.feed_forward_norm(x + prepared.outer(widened)).to(prepared.gives)
+    return block.feed_forward_norm(prepared.outer(widened).add_(x)).to(prepared.gives)
