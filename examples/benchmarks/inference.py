@@ -6,10 +6,10 @@
 
 From token ids to one vector a text, the mean of its token vectors; all sides get the same batches
 of 32 texts, padded to the longest of each, sorted by length and in random order, and single texts.
-They take turns within one process; a figure is the median over the rounds of (our time / their
-time), so of their speed over ours, with the smallest and the largest. "cosine" is the smallest
-between a side's vectors and ours in float32. "of rate" is the time that the matrix products of our
-pass take alone, see products.py. What is not installed is left out by name.
+They take turns within one process, with single texts after a pause; a figure is the median over the
+rounds of (our time / their time), so of their speed over ours, with the smallest and the largest.
+"cosine" is the smallest between a side's vectors and ours in float32. "of rate" is the time that
+the matrix products of our pass take alone, see products.py. What is not installed is left out by name.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import json
 import shutil
 import statistics
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from bert_kit.data.batches.batching import pad_batch
 from bert_kit.training import best_precision, keep_freed_memory
 
 ROWS = 32
+PAUSE = 0.2  # seconds: threads of ONNX Runtime wait busily, on a core, for some 70 ms after a call
 SIZES = ("minilm", "bert-small", "bert-base")
 
 
@@ -280,17 +282,14 @@ def compare(name, folder, rows, args, precision, exact, scratch):
 
 def one_at_a_time(name, precision, sides, batches, rounds):
     """Print and return the latency of single texts: median and 99th percentile, in ms."""
-    taken = {side: [] for side in sides}
-    for turn in range(rounds + 1):
-        for batch in batches:
-            for side, run in sides.items():
-                seconds = seconds_of(partial(run, batch))
-                if turn:  # the first round compiles kernels
-                    taken[side].append(seconds * 1e3)
-    figures = []
+    def each(run):
+        time.sleep(PAUSE)
+        return [seconds_of(partial(run, batch)) * 1e3 for batch in batches]
+
+    taken, figures = take_turns(sides, rounds, measure=each), []  # the first round compiles kernels
     for side, values in taken.items():
         median, worst = np.percentile(values, [50, 99])
-        over = statistics.median(taken["ours"]) / median
+        over = np.median(taken["ours"]) / median
         figures.append({"model": name, "precision": precision, "order": "single", "side": side,
                         "median_ms": median, "p99_ms": worst, "over_ours": over})
         print(f"{name:11}{precision:10}{'single':8}{side:18}{median:8.2f} ms, 99% within "

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bert_kit.model import Packing
-from bert_kit.model.fast.packing import BLOCK_SCORES, LANES, ROUND, Block
+from bert_kit.model.fast.packing import ALONE, BLOCK_SCORES, LANES, ROUND, Block
 
 MASKS = {
     "ragged": [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]],
@@ -51,7 +51,7 @@ def test_a_row_alone_is_filled_up_and_attention_gets_it_without_a_copy(row):
     packing = Packing.of(mask, mask.shape, mask.device, LANES)
     grid, real = torch.randn(1, len(row), 3), sum(row)
     packed = packing.pack(grid)
-    assert len(packed) == -(-real // LANES) * LANES
+    assert len(packed) == -(-real // ALONE) * ALONE
     assert torch.equal(packed[:real], grid[mask])
     assert torch.equal(packing.unpack(packed), grid * mask[..., None])
     parts = packing.split(packed)

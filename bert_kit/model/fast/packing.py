@@ -23,6 +23,9 @@ WORTHWHILE_PADDING = 2**13
 # Outside training the rows of a block are filled up to a multiple of this, what a processor takes
 # at once: the products and the softmax of 61 scores take twice the time of 64.
 LANES = 16
+# A row alone, outside training, is filled up to a multiple of this only: the products of so few
+# tokens take longer with each of them, and there are few enough lengths all the same.
+ALONE = 4
 
 
 class Block(NamedTuple):
@@ -71,7 +74,7 @@ class Packing:
     mask
         (B, S), True at real tokens; None when nothing is padded.
     fill
-        How many of the packed tokens, at the end, only fill up. Nothing reads them.
+        How many of the packed tokens, at the end, only fill up. No other token sees them.
     """
 
     rows: int
@@ -96,7 +99,7 @@ class Packing:
         device
             Where the encoder runs.
         multiple
-            The rows of a block are filled up to a multiple of it.
+            The rows of a block are filled up to a multiple of it; more than 1 outside training.
 
         Examples
         --------
@@ -108,7 +111,7 @@ class Packing:
         rows, length = shape
         blockwise = device.type == "cpu"
         if blockwise and rows == 1 and multiple > 1:
-            return cls._of_one_row(mask, length, device, multiple)
+            return cls._of_one_row(mask, length, device)
         if mask is None or mask.all():
             blocks = _blocks([(rows, length)] if blockwise else (), multiple)
             return cls(rows, length, None, blocks, None)
@@ -126,11 +129,10 @@ class Packing:
                    to_device(mask, device), fill)
 
     @classmethod
-    def _of_one_row(cls, mask: Tensor | None, length: int, device: torch.device, multiple: int
-                    ) -> "Packing":
-        """Lay out one text, filled up so that attention need not copy it to fill it up."""
+    def _of_one_row(cls, mask: Tensor | None, length: int, device: torch.device) -> "Packing":
+        """Lay out one text; attention reads it where it stands, with what fills it up."""
         index = torch.arange(length) if mask is None else mask[0].nonzero().flatten()
-        real, fill = len(index), -len(index) % multiple
+        real, fill = len(index), -len(index) % ALONE
         if real == length and not fill:
             return cls(1, length, None, (Block(1, length),), None)
         seen = torch.arange(real + fill)[None] < real if fill else None
