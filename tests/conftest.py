@@ -27,6 +27,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+gc.disable()  # until all tests are collected: what is read by then stays, and is looked at in vain
+
+
+def pytest_collection_finish():
+    gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def little_to_collect():
     """Let the garbage collector pass over what is there already: torch alone is .2 s a time."""
