@@ -6,6 +6,7 @@ test waits; `-n 0` runs them in this one.
 
 import gc
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import signal
@@ -59,6 +60,16 @@ def no_network(monkeypatch):
             raise AssertionError(f"the kit tried to reach {address}")
         return connect(self, address, *rest)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Let the pools of the kit fork their processes from one that has read torch, not begin anew.
+
+    Such a process gets its work in the same way. It is only there sooner.
+    """
+    import warm_processes
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: warm_processes.SERVER)
 
 
 @pytest.fixture(autouse=True)

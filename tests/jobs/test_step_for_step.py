@@ -17,7 +17,7 @@ from bert_kit.weights import to_hugging_face
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-STEPS, WARMUP, RATE, HEAD_RATE, DECAY = 100, 9, 2e-3, 5e-3, 0.1
+STEPS, WARMUP, RATE, HEAD_RATE, DECAY = 60, 9, 2e-3, 5e-3, 0.1
 NONE = {"dropout": 0.0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 CLASSES = {"classification": transformers.BertForSequenceClassification,
            "multi_label": transformers.BertForSequenceClassification,
