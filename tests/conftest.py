@@ -28,6 +28,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Without a GPU `torch.manual_seed` notes each time, with the stack, what to do once there is one.
+SEED = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+
 gc.disable()  # until all tests are collected: what is read by then stays, and is looked at in vain
 
 
@@ -74,7 +77,7 @@ def forked(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
-    torch.manual_seed(0)
+    SEED(0)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from tiny_jobs import command, table, tiny_bert, write_table
 from warm_processes import environment
 
 QUICK = {"num_epochs": 2, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
-         "device": "cpu", "precision": "float32", "plots": False}
+         "device": "cpu", "precision": "float32", "plots": False, "baselines": False}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def run(files, tmp_path_factory):
     """(results, folder) of one finished run."""
     folder = tmp_path_factory.mktemp("run") / "out"
     return train_classifier("standard", files[1], files[0], output_dir=folder, verbosity=0,
-                            **{**QUICK, "num_epochs": 12}), folder
+                            **{**QUICK, "num_epochs": 12, "baselines": True}), folder
 
 
 def flags(options):
