@@ -34,7 +34,8 @@ SEED = torch.manual_seed if torch.cuda.is_available() else torch.default_generat
 gc.disable()  # until all tests are collected: what is read by then stays, and is looked at in vain
 
 
-def pytest_collection_finish():
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
     gc.enable()
 
 
