@@ -6,6 +6,7 @@ test waits; `-n 0` runs them in this one.
 
 import gc
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import signal
@@ -25,6 +26,17 @@ from bert_kit import BertConfig
 # The tests of interrupts send it to themselves and to their children, which are to hear it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Without a GPU `torch.manual_seed` notes each time, with the stack, what to do once there is one.
+SEED = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+
+gc.disable()  # until all tests are collected: what is read by then stays, and is looked at in vain
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,9 +66,19 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture
+def forked(monkeypatch):
+    """Let the pools of the kit fork their processes from one that has read torch, not begin anew.
+
+    Such a process gets its work in the same way. It is only there sooner.
+    """
+    import warm_processes
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: warm_processes.SERVER)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
-    torch.manual_seed(0)
+    SEED(0)
 
 
 @pytest.fixture(scope="session")

@@ -52,10 +52,30 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def tree_of(path):
+    """Return what a file says; nobody changes it."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
+def nodes_of(path):
+    return list(ast.walk(tree_of(path)))
+
+
+def nodes_without(path, leave_out):
+    """Yield the nodes of a file but those in the body of a node that is left out."""
+    left = [tree_of(path)]
+    while left:
+        yield (node := left.pop())
+        inside = node.body if leave_out(node) else []
+        left += [child for child in ast.iter_child_nodes(node) if child not in inside]
+
+
 def imports(path):
     """Yield (module, whether it stands at the top of the file) of each import."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
+    top = tree_of(path).body
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +84,7 @@ def imports(path):
         else:
             continue
         for module in modules:
-            yield module, node in tree.body
+            yield module, node in top
 
 
 def place(path):
@@ -77,7 +97,7 @@ def defined_in(module, name):
     face = PACKAGE.joinpath(*parts, "__init__.py")
     if not face.is_file():
         return module
-    for node in ast.walk(ast.parse(face.read_text("utf-8"))):
+    for node in nodes_of(face):
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             return defined_in(node.module, name)
     inner = face.parent / name
@@ -87,11 +107,11 @@ def defined_in(module, name):
 @functools.cache
 def imported_files(path):
     """Return the files of the kit that a file imports names of, but for those of types alone."""
-    tree, found = ast.parse(path.read_text("utf-8")), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = []
-    for node in ast.walk(tree):
+    def of_types_alone(node):
+        return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+    found = set()
+    for node in nodes_without(path, of_types_alone):
         if not isinstance(node, ast.ImportFrom) or not node.module.startswith("bert_kit"):
             continue
         for alias in node.names:
@@ -194,12 +214,11 @@ def test_ruff_finds_nothing():
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_say_what_they_are_and_are_one_idea(path):
     text = path.read_text("utf-8")
-    tree = ast.parse(text)
-    assert ast.get_docstring(tree), "no docstring"
+    assert ast.get_docstring(tree_of(path)), "no docstring"
     assert path.stem not in {"utils", "helpers", "misc", "common"}
     long_or_short = path.name != "__init__.py" and not 40 <= text.count("\n") <= 400
     assert long_or_short == (place(path) in LONG_OR_SHORT), "list it with its reason, or not"
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
 
@@ -216,7 +235,7 @@ def public_functions(tree, inside=""):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_everything_public_has_types(path):
-    for name, node in public_functions(ast.parse(path.read_text("utf-8"))):
+    for name, node in public_functions(tree_of(path)):
         given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         given += [extra for extra in (node.args.vararg, node.args.kwarg) if extra]
         bare = [one.arg for one in given if one.annotation is None
@@ -226,7 +245,7 @@ def test_everything_public_has_types(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_everything_public_is_documented(path):
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
@@ -234,12 +253,11 @@ def test_everything_public_is_documented(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_mutable_state_in_modules(path):
     """No `global`, and a dict, list or set at the top of a file is never changed in it."""
-    tree = ast.parse(path.read_text("utf-8"))
-    names = {target.id for node in tree.body if isinstance(node, ast.Assign)
+    names = {target.id for node in tree_of(path).body if isinstance(node, ast.Assign)
              and isinstance(node.value, ast.Dict | ast.List | ast.Set | ast.DictComp)
              for target in node.targets if isinstance(target, ast.Name)}
     changing = {"append", "add", "update", "pop", "clear", "setdefault", "extend", "remove"}
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         assert not isinstance(node, ast.Global), "global"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
@@ -255,11 +273,10 @@ def test_no_mutable_state_in_modules(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_global_generator_is_seeded(path):
     """Except between the two ends of a `fork_rng`, which puts the caller's generators back."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0]):
-            node.body = []
-    for node in ast.walk(tree):
+    def forked(node):
+        return isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
+
+    for node in nodes_without(path, forked):
         if isinstance(node, ast.Attribute) and node.attr in ("manual_seed", "seed"):
             owner = ast.unparse(node.value)
             assert owner not in ("torch", "np.random", "random", "torch.cuda"), ast.unparse(node)

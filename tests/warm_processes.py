@@ -16,8 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torch", "sklearn.linear_model", "bert_kit.jobs.tasks.table",
-                               "bert_kit.jobs.active.campaigns", "bert_kit.jobs.tuning.search"])
+# The first optimizer of a process reads torch._dynamo, for as long as all else of torch.
+SERVER.set_forkserver_preload([
+    "torch", "torch._dynamo", "sklearn.linear_model", "bert_kit.jobs.tasks.table",
+    "bert_kit.jobs.active.campaigns", "bert_kit.jobs.tuning.search"])
 
 
 def environment() -> dict[str, str]:

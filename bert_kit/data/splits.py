@@ -14,14 +14,16 @@ import json
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from bert_kit.checks import same_length, share as check_share, whole
 from bert_kit.errors import BertKitError, ConfigError, DataError
 from bert_kit.files import read_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def stratified_split(labels: Iterable[Any], ratios: Iterable[float] = (0.8, 0.1, 0.1),
@@ -84,7 +86,7 @@ def stratified_split(labels: Iterable[Any], ratios: Iterable[float] = (0.8, 0.1,
     return [sorted(part) for part in parts]
 
 
-def stratified_folds(labels: Sequence[int] | np.ndarray | Tensor, folds: int = 7,
+def stratified_folds(labels: "Sequence[int] | np.ndarray | Tensor", folds: int = 7,
                      seed: int = 0, groups: Sequence[Hashable] | None = None) -> np.ndarray:
     """Return the fold (N,) of each row, from 0; folds are of one size, and so are their classes.
 

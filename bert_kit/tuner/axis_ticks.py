@@ -73,11 +73,13 @@ def keep_labels_apart(figure: "Figure") -> None:
     """Turn or leave out labels of ticks, until no two of an axis touch.
 
     Names below an axis are turned upright. Of numbers on fixed places every second label stays,
-    or every third and so on; where the places are free, there are fewer of them.
+    or every third and so on; where the places are free, there are fewer of them. Then all stays
+    where it is.
     """
     for most in (6, 4, 3, 2, 1):  # what is turned or left out changes the room of the axes
         figure.draw_without_rendering()
         if not sum(_make_room(axes, side, most) for axes in figure.axes for side in (0, 1)):
+            figure.set_layout_engine("none")  # finding places takes longer than drawing
             break
 
 

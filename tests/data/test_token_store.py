@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -13,8 +12,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+import warm_processes
 from tiny_documents import made_documents, write_gaps, write_json, write_lines
-from warm_processes import environment
 from tiny_texts import make_texts, telltale_tokenizer, tokenizer
 
 from bert_kit import train_tokenizer
@@ -136,10 +135,9 @@ def test_a_copy_in_another_process_reads_the_same(tmp_path, files, small_shards)
     dataset = MLMDataset(store, tokenizer(), 20)
     assert len(pickle.dumps(store)) < 500
     copy = pickle.loads(pickle.dumps(dataset))
-    spawned = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1,
-                                          multiprocessing_context=multiprocessing.get_context(
-                                              "spawn"))
-    for row, other, third in zip(dataset, copy, spawned, strict=True):
+    away = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1,
+                                       multiprocessing_context=warm_processes.SERVER)
+    for row, other, third in zip(dataset, copy, away, strict=True):
         for key in row:
             assert (row[key] == other[key]).all() and (row[key] == third[key].numpy()).all()
 
@@ -186,7 +184,7 @@ def test_large_vocabularies(tmp_path, files, monkeypatch):
     assert all((plain[i]["labels"] == stored[i]["labels"]).all() for i in range(len(plain)))
 
 
-def test_any_number_of_processes_gives_the_same_bytes(tmp_path, files, small_shards):
+def test_any_number_of_processes_gives_the_same_bytes(tmp_path, files, small_shards, forked):
     reports = []
     for workers in (1, 2):
         seen = []
@@ -250,7 +248,8 @@ build_token_store(sys.argv[2:], get_tokenizer(sys.argv[1]), "store", 2, report)
 def test_no_process_outlives_a_killed_build(tmp_path, files):
     tokenizer().save(tmp_path / "bert")
     parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path / "bert", *files],
-                              cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
+                              env=warm_processes.environment(), cwd=tmp_path,
+                              stdout=subprocess.PIPE)
     children = list(map(int, parent.stdout.readline().split()))
     parent.kill()
     try:  # its output ends when the last process that could write to it has
@@ -370,7 +369,7 @@ def test_other_folders_are_left_alone(tmp_path, files):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_text_is_named_by_any_process(tmp_path, small_shards, workers):
+def test_bad_text_is_named_by_any_process(tmp_path, small_shards, workers, forked):
     lines = [b"kato mire"] * 500
     lines[400] = b"caf\xe9"
     (tmp_path / "a.txt").write_bytes(b"\n".join(lines))

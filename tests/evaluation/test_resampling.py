@@ -236,7 +236,11 @@ POPULATIONS = {  # shares of the classes, how much is found of each, rows
 FEW = 0.86  # the least share where a class has 3 or 5 rows: they are too few for more
 
 
-@pytest.mark.parametrize("name", POPULATIONS)
+QUICK = ("constant, 2 classes", "near perfect", "ordinary", "one class of 3%", "five rows a class")
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in POPULATIONS])
 def test_intervals_hold_as_often_as_they_say(name):
     """Test rows drawn 250 times from a known population; 95% is to be near 95%."""
     shares, recall, rows = POPULATIONS[name]

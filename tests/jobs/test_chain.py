@@ -60,7 +60,7 @@ def test_from_a_text_to_a_page(run, place):
     assert [getattr(stored, name) for name in ENCODER_DROPOUT] == [0.1, 0.1]
 
     out = run("train", "--data_file", "rows.csv", "--model", model, "--learning_rate", "1e-3",
-              "--max_length", LENGTH, "--output_dir", "trained", *QUIET)
+              "--max_steps", 80, "--max_length", LENGTH, "--output_dir", "trained", *QUIET)
     assert "stores dropout" not in out  # it stores the one to fine-tune with
     config = BertConfig.load(place / "trained")
     assert [getattr(config, name) for name in ENCODER_DROPOUT] == [0.1, 0.1]
@@ -119,7 +119,8 @@ def test_tags(run, place):
                                   for word in text.split()) for text in tiny_jobs.table(120)[0])
     (place / "words.conll").write_text(words + "\n")
     out = run("train", "--task", "tagging", "--data_file", "words.conll", "--model", model,
-              "--learning_rate", "1e-3", "--max_length", LENGTH, "--output_dir", "tagger", *QUIET)
+              "--learning_rate", "1e-3", "--max_steps", 60, "--max_length", LENGTH,
+              "--output_dir", "tagger", *QUIET)
     assert "verdict   " in out
     results = json.loads((place / "tagger" / "results.json").read_text())
     config = BertConfig.load(place / "tagger")

@@ -26,7 +26,8 @@ from bert_kit.training import multi_label_loss, positive_weights, prior_logits
 from tiny_jobs import WORDS, tiny_bert
 
 QUICK = {"num_epochs": 1, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
-         "device": "cpu", "precision": "float32", "plots": False, "verbosity": 0}
+         "device": "cpu", "precision": "float32", "plots": False, "baselines": False,
+         "verbosity": 0}
 SHARES = {"val_size": 0.2, "test_size": 0.2, "train_size": 0.6}
 CLASSES = ("cold", "green", "warm")
 
@@ -62,7 +63,8 @@ def run(files, tmp_path_factory):
     rows = write_rows(folder / "rows.csv", 320)
     return train_classifier("cnn", files[1], rows, task="multi_label", output_dir=folder / "out",
                             head_learning_rate=5e-3, **SHARES,
-                            **{**QUICK, "num_epochs": 6, "plots": True}), folder / "out"
+                            **{**QUICK, "num_epochs": 6, "plots": True, "baselines": True}
+                            ), folder / "out"
 
 
 def read_rows(path):

@@ -134,7 +134,9 @@ def test_parameters_change_what_is_trained(settings, tmp_path):
     assert len({*ends.values(), step(Leg(PARAMS, 1, 1, 2, state))}) == 7
 
 
-def test_population(settings, tmp_path):
+@pytest.mark.parametrize("generations, copies", [
+    (3, 2), pytest.param(6, 5, marks=pytest.mark.slow)])
+def test_population(settings, tmp_path, generations, copies):
     """Broken off and gone on with, anywhere, it is the same run; and its best can be replayed."""
     pbt, counts = PBT(SPACE, exploit=1, direction="minimize", seed=1), []
     step, states = BertStep(settings), tmp_path / "whole" / "states"
@@ -148,14 +150,14 @@ def test_population(settings, tmp_path):
         def on_generation(self, population):
             assert len(list(states.iterdir())) <= 5
 
-    whole = pbt.run(counted, 6, tmp_path / "whole", callbacks=[Between()])
-    assert len(whole.lineage) == 24 and max(counts) <= 9
-    assert sum(row.parent not in (None, row.slot) for row in whole.lineage) == 5  # copies
+    whole = pbt.run(counted, generations, tmp_path / "whole", callbacks=[Between()])
+    assert len(whole.lineage) == 4 * generations and max(counts) <= 9
+    assert sum(row.parent not in (None, row.slot) for row in whole.lineage) == copies
     assert whole.best.score < min(row.score for row in whole.lineage[:4])
     for row in whole.lineage:
         SPACE.check(row.params)
 
-    left = iter(range(11))  # legs until the end of the machine
+    left = iter(range(2 * generations - 1))  # legs until the end of the machine
 
     def broken(leg):
         if next(left, None) is None:
@@ -164,8 +166,8 @@ def test_population(settings, tmp_path):
         return step(leg)
 
     with pytest.raises(KeyboardInterrupt):
-        pbt.run(broken, 6, tmp_path / "broken")
-    again = pbt.run(step, 6, tmp_path / "broken", resume=True)
+        pbt.run(broken, generations, tmp_path / "broken")
+    again = pbt.run(step, generations, tmp_path / "broken", resume=True)
     for one, two in zip(whole.lineage, again.lineage, strict=True):
         assert vars(one) | {"checkpoint": None} == vars(two) | {"checkpoint": None}
         assert Path(one.checkpoint).exists() == Path(two.checkpoint).exists()

@@ -30,7 +30,7 @@ from tiny_jobs import command, table, tiny_bert, write_table
 from warm_processes import environment
 
 QUICK = {"num_epochs": 2, "batch_size": 8, "learning_rate": 5e-3, "max_length": 24,
-         "device": "cpu", "precision": "float32", "plots": False}
+         "device": "cpu", "precision": "float32", "plots": False, "baselines": False}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def run(files, tmp_path_factory):
     """(results, folder) of one finished run."""
     folder = tmp_path_factory.mktemp("run") / "out"
     return train_classifier("standard", files[1], files[0], output_dir=folder, verbosity=0,
-                            **{**QUICK, "num_epochs": 12}), folder
+                            **{**QUICK, "num_epochs": 12, "baselines": True}), folder
 
 
 def flags(options):
@@ -78,12 +78,15 @@ def test_prediction_in_a_new_process_gives_the_same_bits(run, files, tmp_path):
     _, folder = run
     texts, _ = table()
     here = Predictor.load(folder, "cpu").logits(texts)
-    code = ("import sys, torch; from bert_kit import Predictor; "
-            "from tiny_jobs import table; torch.save(Predictor.load(sys.argv[1], 'cpu')"
-            ".logits(table()[0]), sys.argv[2])")
-    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()}); "
-    subprocess.run([sys.executable, "-c", threads + code, folder, tmp_path / "logits"],
-                   check=True, cwd=Path(__file__).parents[1], env=environment())
+    script = tmp_path / "told.py"
+    script.write_text("import sys, torch; from bert_kit import Predictor\n"
+                      f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+                      "from tiny_jobs import table\n"
+                      f"torch.set_num_threads({torch.get_num_threads()})\n"
+                      "torch.save(Predictor.load(sys.argv[1], 'cpu').logits(table()[0]),"
+                      " sys.argv[2])\n")
+    done = warm_processes.run(script, folder, tmp_path / "logits")
+    assert done.returncode == 0, done.stderr
     assert torch.equal(torch.load(tmp_path / "logits"), here)
 
 

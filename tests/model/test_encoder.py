@@ -268,13 +268,14 @@ def test_eval_is_deterministic_and_training_is_not(config, ragged):
     assert not torch.equal(model(ids, mask)[0], model(ids, mask)[0])
 
 
-def test_torch_compile_traces_the_same_numbers(config, ragged):
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_torch_compile_traces_the_same_numbers(config, ragged, dynamic):
     """aot_eager traces values and gradients as compiling does, without a compiler."""
     ids, mask, types = ragged
     gradients = []
     direction = torch.randn(7, 13, 30)
     model, _ = twin(config.replace(num_hidden_layers=1))
-    for step in (model, torch.compile(model, backend="aot_eager", dynamic=True)):
+    for step in (model, torch.compile(model, backend="aot_eager", dynamic=dynamic)):
         model.zero_grad()
         output = step(ids, mask, types).last_hidden_state
         (output * direction).sum().backward()

@@ -125,7 +125,9 @@ def timed(folder, clock, seconds=10.0, **settings):
     return run
 
 
-@pytest.mark.parametrize("cut", range(1, 13))
+@pytest.mark.parametrize("cut", [
+    *(1, 4, 7, 12), *(pytest.param(cut, marks=pytest.mark.slow) for cut in (
+        2, 3, 5, 6, 8, 9, 10, 11))])
 def test_the_evaluation_at_a_cut_does_not_count_for_early_stopping(tmp_path, clock, cut):
     def run(values, **settings):
         return timed(tmp_path, clock, evaluate=scripted(values), metric_for_best_model="accuracy",
@@ -142,7 +144,8 @@ def test_the_evaluation_at_a_cut_does_not_count_for_early_stopping(tmp_path, clo
             if "eval_accuracy" in row and "extra" not in row] == planned
 
 
-@pytest.mark.parametrize("cut", [1, 5, 8, 11, 15])
+@pytest.mark.parametrize("cut", [
+    1, 8, 11, *(pytest.param(cut, marks=pytest.mark.slow) for cut in (5, 15))])
 def test_the_evaluation_at_a_cut_does_not_choose_the_best_step(tmp_path, clock, cut):
     """The run that goes on ends with the step and the bits of one that was never cut."""
     def run(folder, values, **settings):

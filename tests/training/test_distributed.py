@@ -1,15 +1,13 @@
 """Two processes on one machine, by gloo, beside one process that does the same."""
 
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_jobs import finish, start, tiny_bert, write_table
-from warm_processes import environment
+import warm_processes
 from tiny_runs import assert_same_bits
 
 import run_together
@@ -232,8 +230,7 @@ def test_processes_may_join_one_job_after_another(tmp_path):
                       "    with join_processes() as processes:\n"
                       "        assert processes.gather(processes.rank) == [0, 1]\n"
                       "print('done')\n")
-    done = subprocess.run([
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        script], env=environment(), capture_output=True, text=True, timeout=120)
+    done = warm_processes.run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2,
+                              script, limit=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done") == 2

@@ -1,11 +1,11 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+import warm_processes
 from tiny_runs import assert_same_bits, build, read_csv, weights
 
 from bert_kit import compute_classification_loss
@@ -115,13 +115,15 @@ def test_a_process_that_is_told_to_end(tmp_path, number):
         "from pathlib import Path\n"
         "trainer = tiny_runs.build(Path(sys.argv[1]), num_train_epochs=500, logging_steps=1)\n"
         "trainer.train(resume='auto')\n")
-    command = [sys.executable, str(script), str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
-        while "step 3/" not in process.stdout.readline():
-            pass
-        process.send_signal(number)
-        error = process.communicate(timeout=60)[1]
-    assert "finishing the step" in error and "Traceback" in error and process.returncode != 0
+    log = tmp_path / "log"
+    said = log.with_suffix(".out")
+    process = warm_processes.start(script, tmp_path / "run", folder=tmp_path, log=log)
+    while not (said.exists() and "step 3/" in said.read_text()):
+        assert process.is_alive(), log.with_suffix(".err").read_text()
+        time.sleep(0.005)
+    os.kill(process.pid, number)
+    process.join(60)
+    error = log.with_suffix(".err").read_text()
+    assert "finishing the step" in error and "Traceback" in error and process.exitcode
     step = int(checkpoints(tmp_path / "run")[-1].name.split("-")[1])
     assert 3 <= step < 2000

@@ -1,6 +1,5 @@
 import copy
 import platform
-import subprocess
 import sys
 import traceback
 import weakref
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import warm_processes
 from tiny_rows import rows_loader
 from tiny_runs import CONFIG, assert_same_bits, build, weights
 
@@ -281,7 +281,7 @@ def test_a_process_that_really_runs_out_of_memory_goes_on(tmp_path):
         "        Batches([{'labels': torch.zeros(32)}]), memory=memory,\n"
         "        optimizer=torch.optim.SGD(model.parameters(), lr=1.0)).train()\n"
         "print(memory.current)\n")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    done = warm_processes.run(script)
     assert done.returncode == 0, done.stderr
     assert 1 <= int(done.stdout) <= 8
 
@@ -367,17 +367,19 @@ def test_between_the_loop_and_the_loss_stands_one_function_of_the_kit():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told")
-def test_freed_memory_is_kept_for_the_next_step():
+def test_freed_memory_is_kept_for_the_next_step(tmp_path):
+    script = tmp_path / "run.py"
     code = ("import torch; from bert_kit.training.memory import keep_freed_memory\n"
             "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
-            "{0}; before = resident(); x = torch.ones(50_000_000); del x; "
+            "{0}; before = resident(); x = torch.ones(50_000_000); {1}; "
             "print(resident() - before)")
-    kept = [int(subprocess.run([sys.executable, "-W", "ignore", "-c", code.format(call)], text=True,
-                               capture_output=True, check=True).stdout)
-            for call in ("pass", "assert keep_freed_memory()")]
-    assert kept[0] < 50e6 and kept[1] > 150e6
-    trimmed = ("from bert_kit.training.memory import give_back_memory; assert keep_freed_memory()",
-               "del x; give_back_memory('cpu')")
-    code = code.format(trimmed[0]).replace("del x", trimmed[1])
-    assert int(subprocess.run([sys.executable, "-W", "ignore", "-c", code], text=True,
-                              capture_output=True, check=True).stdout) < 50e6
+
+    def left(first, then="del x"):
+        script.write_text(code.format(first, then))
+        done = warm_processes.run(script)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert left("pass") < 50e6 and left("assert keep_freed_memory()") > 150e6
+    assert left("from bert_kit.training.memory import give_back_memory; assert keep_freed_memory()",
+                "del x; give_back_memory('cpu')") < 50e6
