@@ -33,7 +33,9 @@ from bert_kit.training import best_precision, check_new_run
 from bert_kit.weights import load_weights
 
 HELD_OUT = pretrain_mlm.HELD_OUT  # share of the test rows: of the docstrings the files held out
-RATE = 5e-4  # highest, of a model 256 wide; it falls with the square of the width: 5.6e-5 at 768
+RATE = 5e-4  # highest, with random weights
+# With weights, of an encoder 256 wide; it falls with the square of the width: 2.2e-5 at 768.
+ENCODER_RATE, HEAD_RATE = 2e-4, 1e-3
 EPOCHS = 4
 MINUTES = 2  # of pre-training, where a model begins with nothing but text
 
@@ -53,8 +55,9 @@ def parse_arguments(arguments=None):
                         "default cnn with weights, with random ones BERT's own, standard")
     parser.add_argument("--per_class", type=int, help="train on so many rows of each class")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the rows")
-    parser.add_argument("--learning_rate", type=float, help=f"highest rate; {RATE:g} for a model "
-                        "256 wide and with random weights, less for a wider one")
+    parser.add_argument("--learning_rate", type=float, help=f"highest rate; {RATE:g} with random "
+                        f"weights, else {ENCODER_RATE:g} for an encoder 256 wide, less for a wider "
+                        f"one, and {HEAD_RATE:g} for what stands on it")
     parser.add_argument("--max_length", type=int, default=128, help="tokens in a row")
     parser.add_argument("--batch_size", type=int, default=32, help="rows in a batch")
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default by machine")
@@ -151,9 +154,12 @@ def main(args):
     test_loader = make_loader(test_rows, args.batch_size, shuffle=False)
 
     # 5. Training.
-    rate = RATE * (256 / model.config.hidden_size)**2 if args.weights else RATE
+    rate, head_rate = RATE, None
+    if args.weights is not None:  # what is new learns faster than what already knows something
+        rate, head_rate = ENCODER_RATE * (256 / model.config.hidden_size)**2, HEAD_RATE
     settings = TrainingArguments(
         args.output_dir, num_train_epochs=args.epochs, learning_rate=args.learning_rate or rate,
+        head_learning_rate=None if args.learning_rate else head_rate,
         precision=args.precision or best_precision(device), eval_strategy="no", logging_steps=20,
         time_limit=args.time_limit)
     trainer = Trainer(
