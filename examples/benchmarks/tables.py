@@ -4,7 +4,7 @@
     python examples/benchmarks/tables.py --data FOLDER --output_file tables.md
 
 FOLDER holds the data sets ag_news, sst2 and imdb_small, each with train.csv and test.csv. On an
-otherwise idle machine of two cores it takes about 40 minutes; the minutes that each command is
+otherwise idle machine of two cores it takes about an hour; the minutes that each command is
 expected to take stand in COMMANDS. The figures of each go into the file as a table, below its
 title, its command and how long it took: of several pairs the median, with the smallest and the
 largest. Prediction, several processes and whole fine-tunings have scripts of their own.
@@ -30,7 +30,7 @@ COMMANDS = {
         10, "speed.py --pairs 2 --work forward encoder classification mlm"),
     "Beside the peers: bert-small": (5, "speed.py --pairs 2 --model bert-small --rows full"),
     "Beside the peers: real texts, in three layouts": (
-        10, "speed.py --pairs 2 --batches 2 --rows ag_news sst2 --data {data} "
+        25, "speed.py --pairs 2 --batches 2 --rows ag_news sst2 --data {data} "
            "--layouts fixed longest grouped --work classification mlm"),
     "Beside the peers: transformers compiled": (
         3, "speed.py --pairs 2 --rows full --work classification --precision float32 --compiled"),
