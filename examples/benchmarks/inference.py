@@ -6,11 +6,11 @@
 
 From token ids to one vector a text, the mean of its token vectors; all sides get the same batches
 of 32 texts, padded to the longest of each, sorted by length and in random order, and single texts.
-They take turns within one process, with single texts after a pause; a figure is the median over the
-rounds of (our time / their time), so of their speed over ours, with the smallest and the largest.
-"cosine" is the smallest between a side's vectors and ours in float32. "of rate" is the time that
-the matrix products of our pass take alone, see products.py. What is not installed is left out by
-name.
+They take turns within one process, each turn of single texts after a pause; a figure is the median
+over the rounds of (our time / their time), so of their speed over ours, with the smallest and the
+largest. "cosine" is the smallest between a side's vectors and ours in float32. "of rate" is the
+time that the matrix products of our pass take alone, see products.py. What is not installed is left
+out by name.
 """
 
 import argparse

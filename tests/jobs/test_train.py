@@ -155,7 +155,7 @@ def test_the_same_seed_gives_the_same_bits_and_callers_generator_is_left_alone(f
     for name in ("a", "b"):
         torch.rand(3)
         train_classifier("mlp", files[1], files[0], output_dir=tmp_path / name, verbosity=0,
-                         **{**QUICK, "num_epochs": 1})
+                         **{**QUICK, "num_epochs": 1, "baselines": True})
         weights.append((tmp_path / name / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
     torch.set_rng_state(before)
@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_bits_and_callers_generator_is_left_alone(f
     torch.set_rng_state(before)
     torch.rand(3)
     train_classifier("mlp", files[1], files[0], output_dir=None, verbosity=0,
-                     **{**QUICK, "num_epochs": 1})
+                     **{**QUICK, "num_epochs": 1, "baselines": True})
     torch.rand(3)
     assert torch.equal(torch.rand(1), expected)
 
@@ -198,7 +198,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(how, moments, files, tmp
 
 def test_a_resumed_run_must_be_the_same_run(run, files):
     _, folder = run
-    again = {**QUICK, "num_epochs": 12, "output_dir": folder, "verbosity": 0}
+    again = {**QUICK, "num_epochs": 12, "output_dir": folder, "verbosity": 0, "baselines": True}
     with pytest.raises(ConfigError, match="--resume auto"):
         train_classifier("standard", files[1], files[0], **again)
     with pytest.raises(ConfigError, match="batch_size was 8 and is now 4"):

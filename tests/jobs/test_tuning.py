@@ -297,7 +297,10 @@ def test_cross_validation_scores_every_row_once(files, tmp_path):
     assert config["folds"] == 3 and config["test_results"]["accuracy"] >= 0
 
 
-def test_trials_in_other_processes_score_the_same(files, tmp_path, forked):
+@pytest.mark.parametrize("begun", ["forked", pytest.param("anew", marks=pytest.mark.slow)])
+def test_trials_in_other_processes_score_the_same(files, tmp_path, begun, request):
+    if begun == "forked":
+        request.getfixturevalue("forked")
     tune_classifier("mlp", files[1], files[0], SMALL, n_trials=2, jobs=2, save_dir=tmp_path,
                     train_best=False, **QUICK)
     for row in read_json(tmp_path / "mlp" / "trial_history.json", list):

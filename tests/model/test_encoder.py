@@ -30,6 +30,17 @@ def test_formula_equals_fused_in_value_and_gradient(config, ragged, rows):
         torch.testing.assert_close(got, want, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rows, training", [(7, True), (1, False)])
+def test_a_hook_may_change_what_attention_gives_in_place(config, rows, training):
+    ids = torch.randint(config.vocab_size, (rows, 9))
+    states = []
+    for model in twin(config.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)):
+        model.blocks[0].attention.output.register_forward_pre_hook(
+            lambda module, given: (given[0].mul_(1.5),))
+        states.append(model.train(training)(ids).last_hidden_state)
+    torch.testing.assert_close(*states, atol=2e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("fused", [True, False])
 def test_padding_never_changes_a_result(config, ragged, fused):
     ids, mask, types = ragged

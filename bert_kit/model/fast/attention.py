@@ -95,7 +95,7 @@ class _Attend(torch.autograd.Function):
         ctx.save_for_backward(*(x for by_head, draw in kept for x in (
             by_head, None if draw is None else draw.bits)))
         ctx.packing, ctx.rest = packing, kept[0][1][1:] if p else None
-        return packing.join(contexts)
+        return packing.join(contexts).detach()  # no view, which nobody could change in place
 
     @staticmethod
     @once_differentiable

@@ -66,8 +66,8 @@ class Packing:
         B and S of the grid.
     index
         (N,), the place in the flattened grid of each packed token, the N real ones and on a CPU
-        some copies of the first that fill up (see `ROUND`); None when nothing is padded, so that
-        the packed tokens are the grid itself.
+        some copies of the first that fill up (see `ROUND` and `ALONE`); None when nothing is padded
+        or filled up, so that the packed tokens are the grid itself.
     blocks
         What attention takes together, in packed order. Empty on accelerators, where it takes
         the whole grid in one masked call. A row alone is a block with what fills it up.
