@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
+import numpy as np
 from torch import nn
 
 from bert_kit.checks import number
@@ -27,7 +28,9 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
     """Return how many optimizer steps of a run fit into some minutes, at least one.
 
     A few steps are taken, and undone: weights, buffers and random numbers are as before at the
-    end, and the loader's next pass is that of epoch 0. Their time counts.
+    end, and the loader's next pass is that of epoch 0. Their time counts. A step takes time in
+    proportion to its tokens, and where rows are grouped by length the first batches may be long
+    or short ones: a loader of the kit says how many tokens its batches have on average.
 
     Parameters
     ----------
@@ -68,5 +71,21 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
     finally:
         to_the_start(loader)
     now = monotonic()
-    steps = max(1, int((seconds - (now - begin)) * taken / (now - started)))
+    first, last = (count * args.gradient_accumulation_steps for count in (WARM_UP, WARM_UP + taken))
+    seconds_of_a_step = (now - started) / taken * _usual_length(loader, first, last)
+    steps = max(1, int((seconds - (now - begin)) / seconds_of_a_step))
     return processes.from_first(lambda: steps)
+
+
+def _usual_length(loader: Iterable[Batch], first: int, last: int) -> float:
+    """Return the tokens of a batch, on average, by those of the batches `first` to `last`.
+
+    1 for a loader that is not the kit's, and where so many batches are a pass or more.
+    """
+    sampler = getattr(loader, "batch_sampler", None)
+    if not hasattr(sampler, "batches") or last > len(sampler):
+        return 1.0
+    timed = sum(float(np.sum(sampler.lengths[rows]))
+                for rows in itertools.islice(sampler.batches(0), first, last))
+    whole = sampler.lengths.mean() * len(sampler.lengths)
+    return whole / len(sampler) / (timed / (last - first))

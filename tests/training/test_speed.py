@@ -3,11 +3,12 @@ import json
 
 import pytest
 import torch
-from tiny_rows import rows_loader
+from tiny_rows import Rows, rows_loader
 from tiny_runs import CONFIG
 
 from bert_kit import (BERTForSequenceClassification, TrainingArguments, TrainingError,
                       compute_classification_loss)
+from bert_kit.data import make_loader
 from bert_kit.training import planned_steps, speed
 
 ARGUMENTS = TrainingArguments(None, optim="muon", gradient_accumulation_steps=2)
@@ -64,3 +65,23 @@ def test_a_run_that_goes_on_keeps_its_number(clock, tmp_path):
     assert planned_steps(5, model, there, clock["loss"], loader, resume="auto") == 77
     assert clock["calls"] == 0
     assert planned_steps(5, model, there, clock["loss"], loader) != 77
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_long_batches_at_the_beginning_do_not_shorten_the_plan(monkeypatch, grouped):
+    """The clock moves by the tokens of a batch; the plan is held against a whole pass."""
+    now = {"time": 0.0}
+
+    def loss(model, batch, counts):
+        now["time"] += float(batch["attention_mask"].sum())
+        return compute_classification_loss(model, batch, counts)
+
+    monkeypatch.setattr(speed, "monotonic", lambda: now["time"])
+    rows = Rows(1500, longest=40)
+    loader = make_loader(rows, 8, seed=3, group_by_length=grouped)
+    a_pass = float(sum(rows.lengths))
+    model, passes = BERTForSequenceClassification(CONFIG.replace(max_position_embeddings=40)), 2
+    minutes = passes * a_pass / 60 / (1 - speed.SHARE)
+    steps = planned_steps(minutes, model, dataclasses.replace(
+        ARGUMENTS, gradient_accumulation_steps=1), loss, loader)
+    assert abs(steps - passes * len(loader)) < 0.02 * steps
