@@ -19,7 +19,7 @@ from bert_kit.data.samples.corpus import Corpus, Document
 from bert_kit.errors import BertKitError
 from bert_kit.files import read_json
 from bert_kit.jobs.run.build import check_options, make_model, training_arguments
-from bert_kit.jobs.run.job import TrainingJob
+from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.task import Parts
 from bert_kit.jobs.tasks import masked
 from bert_kit.jobs.tasks.masked import (MaskedOptions, MaskedTask, Stored, fill_store,
@@ -223,7 +223,7 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     assert f"{after['perplexity']:.4g}" in out and f"{after['accuracy']:.4f}" in out
     assert [path.name for path in (tmp_path / "a").glob("checkpoint-*")] == ["checkpoint-6"]
     assert table["learning_rate"] == 1e-4 and after["loss"] < before["loss"]
-    assert f"expect      a loss of about {before['loss']:.2f} at the start" in out
+    assert f"expect      a loss of about {before['loss']:.2f} at the start (ln V" in out
     text = [" ".join(lines) for lines in read_documents([files[1]])]
     tokenizer = get_tokenizer(files[2])
     batch = documents_batch(MLMDataset(text, tokenizer, 24))
@@ -236,8 +236,8 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     assert config.hidden_dropout_prob == 0.1 and config.max_position_embeddings == 40
     assert get_tokenizer(tmp_path / "a").backend.to_str() == tokenizer.backend.to_str()
     changed = make_model(MaskedTask(), MaskedOptions(
-        model=files[2], dropout=0.25, max_length=24, verbosity=0), Parts([], None, None, "", ""),
-        tokenizer)
+        model=files[2], dropout=0.25, max_length=24, verbosity=0),
+        Rows(Parts([], None, None, "", ""), tokenizer, {}))
     assert changed.config.attention_probs_dropout_prob == 0.25
 
 
@@ -427,7 +427,8 @@ def test_the_command_line_and_what_it_says(files, tmp_path, monkeypatch, capsys)
     out = capsys.readouterr().out
     for words in ("60 documents", "80 pieces, learned from the training text", " train, ",
                   "tokens on average", "parameters, bert-tiny, random weights, cpu",
-                  "ln V = 4.38 at the start", "token counts alone", "saved in runs/pretrained:"):
+                  "embeddings  from counts", "(ln V = 4.38)", "token counts alone",
+                  "saved in runs/pretrained:"):
         assert words in out
     settings = read_json(tmp_path / "runs" / "pretrained" / "manifest.json")["settings"]
     assert settings["mask_probability"] == 0.2 and settings["num_train_epochs"] == 9

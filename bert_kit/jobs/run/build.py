@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -12,14 +12,16 @@ from bert_kit.config import BertConfig, create_model_config
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, UsageError
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
-from bert_kit.jobs.run.task import Parts, Task
-from bert_kit.tokenization import Tokenizer
+from bert_kit.jobs.run.task import Task
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, OnLog, Processes,
                                TrainingArguments, Trainer, best_precision, find_learning_rate,
                                freeze, gradual_unfreezing, layerwise_rates, make_optimizer,
                                planned_steps)
 from bert_kit.training.optim import MUON_FACTOR
 from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_weights
+
+if TYPE_CHECKING:
+    from bert_kit.jobs.run.job import Rows
 
 MIN_STEPS = 200  # fewer leave a fine-tuned model at the commonest class, see docs/classification.md
 DROPOUT = 0.1
@@ -188,27 +190,27 @@ def dropout_note(task: Task, options: TrainOptions) -> str | None:
             f"({', '.join(f'--{name}' for name in changed)})")
 
 
-def make_model(task: Task, options: TrainOptions, parts: Parts, tokenizer: Tokenizer,
+def make_model(task: Task, options: TrainOptions, rows: "Rows",
                read: ReadWeights = read_weights) -> Any:
     """Return the model, from weights or from nothing; draws from torch's generator.
 
     `read` is as in `load_pretrained`.
     """
     before = starting_config(task, options)
-    changes = {**default_dropout(task, options, before), **task.config(options, parts, before),
+    changes = {**default_dropout(task, options, before), **task.config(options, rows.parts, before),
                **chosen_dropout(options)}
 
     def begin(config: BertConfig) -> nn.Module:
         model = task.model_class(options)(config)
-        task.start(model, parts.train)  # before weights are read: a stored head that is kept stays
+        task.start(model, rows, options)  # before weights are read: a stored head stays if kept
         return model
 
     if options.model is not None:
         model: Any = load_pretrained(begin, task.start_folder(options), report=options.say,
                                      read=read, **changes)
     else:
-        model = begin(before.replace(vocab_size=tokenizer.vocab_size,
-                                     pad_token_id=tokenizer.pad_id, **changes))
+        model = begin(before.replace(vocab_size=rows.tokenizer.vocab_size,
+                                     pad_token_id=rows.tokenizer.pad_id, **changes))
     getattr(model, "bert", model).gradient_checkpointing = options.gradient_checkpointing
     if options.freeze_layers:
         unused = [parameter for parameter in model.parameters() if not parameter.requires_grad]

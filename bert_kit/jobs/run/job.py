@@ -222,7 +222,7 @@ class TrainingJob(Generic[Part]):
         """Return the model and its trainer; `read` is as in `load_pretrained`."""
         options = self.options
         with seeded(options.seed), threads(options.threads):
-            model = make_model(self.task, options, rows.parts, rows.tokenizer, read)
+            model = make_model(self.task, options, rows, read)
             return Training(self.task, options, rows, model, self.processes, self.on_log)
 
     def baselines(self, training: Training[Part]) -> dict[str, Scores]:

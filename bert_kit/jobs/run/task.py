@@ -28,7 +28,7 @@ from bert_kit.training import Loss, Processes
 from bert_kit.weights import WEIGHT_FILES, weights_digest
 
 if TYPE_CHECKING:
-    from bert_kit.jobs.run.job import Training
+    from bert_kit.jobs.run.job import Rows, Training
 
 Part = TypeVar("Part", bound=Sized)
 Scores = dict[str, Any]
@@ -169,8 +169,8 @@ class Task(ABC, Generic[Part]):
         """Return the fields of BertConfig that the task needs; `before` is the start's."""
         return {}
 
-    def start(self, model: nn.Module, part: Part) -> None:
-        """Let the new head of a model start from what the training rows say."""
+    def start(self, model: Any, rows: "Rows[Part]", options: Any) -> None:
+        """Let what is new in a model start from what the training rows say."""
 
     def head_factor(self, options: Any) -> float | None:
         """Return how many times the encoder's rate the head has by default; None is the same."""

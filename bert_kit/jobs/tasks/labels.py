@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bert_kit.config import BertConfig
@@ -32,7 +32,7 @@ from bert_kit.training import (Loss, multi_label_loss, positive_weights, prior_l
                                set_output_bias)
 
 if TYPE_CHECKING:
-    from bert_kit.jobs.run.job import Training
+    from bert_kit.jobs.run.job import Rows, Training
 
 ASYMMETRIC = {"gamma_positive": 0.0, "gamma_negative": 4.0, "margin": 0.05}  # as its paper sets it
 LARGEST_WEIGHT = 10.0  # of a rare label: more costs too much precision
@@ -121,8 +121,8 @@ class LabelTask(TextTask):
             weights = positive_weights(training.datasets["train"].labels).clamp(max=LARGEST_WEIGHT)
         return multi_label_loss(weights, **form)
 
-    def start(self, model: nn.Module, part: Part) -> None:
-        set_output_bias(model, prior_logits(np.asarray(part.labels)))
+    def start(self, model: Any, rows: "Rows[Part]", options: Any) -> None:
+        set_output_bias(model, prior_logits(np.asarray(rows.parts.train.labels)))
 
     def choose(self, answers: Tensor, part: Part, predictor: Predictor,
                options: Any) -> dict[str, Any]:

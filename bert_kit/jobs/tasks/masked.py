@@ -27,8 +27,8 @@ from bert_kit.data.read.text_lines import find_data, text_lines
 from bert_kit.errors import ConfigError, DataError, TokenizerError
 from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
-from bert_kit.jobs.options.groups import (BAD_ROWS, LEARNED, RowOptions, TrainOptions, in_memory,
-                                          reading_notes, take_rows)
+from bert_kit.jobs.options.groups import (BAD_ROWS, FROM_NOTHING, LEARNED, RowOptions,
+                                          TrainOptions, in_memory, reading_notes, take_rows)
 from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
                                      narrow_rate)
 from bert_kit.jobs.run.left_out import tell_reading, write_bad_rows
@@ -37,10 +37,11 @@ from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
-from bert_kit.training import Loss, compute_mlm_loss, compute_pretraining_loss
+from bert_kit.training import (Loss, compute_mlm_loss, compute_pretraining_loss, first_loss,
+                               start_from_counts)
 
 if TYPE_CHECKING:
-    from bert_kit.jobs.run.job import Training
+    from bert_kit.jobs.run.job import Rows, Training
 
 Document = list[str]
 BATCH = 64  # rows measured together
@@ -103,6 +104,10 @@ class MaskedOptions(TrainOptions, RowOptions, MaskingOptions):
     vocab_size: int = option(
         8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1,
         needs=LEARNED)
+    word_embeddings: str = option(
+        "counts", "where those of a new model begin: from counts of which pieces stand near which "
+        "in the text, or random", choices=("counts", "random"), needs=FROM_NOTHING,
+        before="random")
     data: Any = in_memory()
 
     def __post_init__(self) -> None:
@@ -270,6 +275,10 @@ class MaskedTask(Task[list[Document]]):
         scratch = options.model is None and options.dropout is None
         return {"classifier": {}, **encoder_dropout(0.0 if scratch else options.dropout)}
 
+    def start(self, model: Any, rows: "Rows[list[Document]]", options: Any) -> None:
+        if options.model is None and options.word_embeddings == "counts":
+            start_from_counts(model, rows.datasets["train"], options.seed)
+
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_pretraining_loss if options.nsp else compute_mlm_loss
 
@@ -278,17 +287,18 @@ class MaskedTask(Task[list[Document]]):
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
         before = baselines.get("before training")
-        start = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
-        if before:
-            start = f"{before['loss']:.2f}"
+        loss = before["loss"] if before else first_loss(training.model)
         dropout = training.model.config.hidden_dropout_prob
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
+        counted = options.model is None and options.word_embeddings == "counts"
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
                 f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
                 "average",
+                *["embeddings  from counts of which pieces stand near which"] * counted,
                 f"dropout     {dropout:g}" + (f", as {options.model} stores it "
                 "(--hidden_dropout_prob 0 for none)" * bool(options.model and dropout)),
-                f"expect      a loss of about {start}{' + ln 2' * options.nsp} at the start"]
+                f"expect      a loss of about {loss:.2f}{' + ln 2' * options.nsp} at the start "
+                f"(ln V = {math.log(tokenizer.vocab_size):.2f})"]
 
     # ---- scores
 

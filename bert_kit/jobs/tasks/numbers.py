@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bert_kit.config import BertConfig
 from bert_kit.data import Number, Part
@@ -21,7 +21,7 @@ from bert_kit.model import BERTForSequenceClassification
 from bert_kit.training import Loss, compute_regression_loss, set_output_bias
 
 if TYPE_CHECKING:
-    from bert_kit.jobs.run.job import Training
+    from bert_kit.jobs.run.job import Rows, Training
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class NumberTask(TextTask):
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_regression_loss
 
-    def start(self, model: nn.Module, part: Part) -> None:
-        set_output_bias(model, torch.tensor([np.asarray(part.labels).mean()]))
+    def start(self, model: Any, rows: "Rows[Part]", options: Any) -> None:
+        set_output_bias(model, torch.tensor([np.asarray(rows.parts.train.labels).mean()]))
 
     def logit_scores(self, logits: Tensor, labels: Any, config: BertConfig) -> Scores:
         return regression_metrics(logits, labels)
