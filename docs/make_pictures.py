@@ -32,7 +32,8 @@ from bert_kit.training import schedule_factor
 
 FOLDER = Path(__file__).with_name("pictures")
 CURVE = ("python examples/pretrain_mlm.py --model bert-tiny --vocab_size 4000 --max_length 64 "
-         "--optim adamw --mask_probability 0.15 --epochs 4 --output_dir runs/curve")
+         "--optim adamw --initial_weights random --mask_probability 0.15 --epochs 4 "
+         "--output_dir runs/curve")
 
 
 # ---- runs

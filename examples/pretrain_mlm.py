@@ -21,7 +21,7 @@ from bert_kit import (BertKitError, BERTForMaskedLM, BERTForPreTraining, MLMData
 from bert_kit.data import load_corpus, make_loader
 from bert_kit.evaluation import not_above, unigram_loss
 from bert_kit.files import numbered_folder
-from bert_kit.training import (best_precision, check_new_run, compute_pretraining_loss, first_loss,
+from bert_kit.training import (best_precision, check_new_run, compute_pretraining_loss,
                                planned_steps, start_from_counts)
 from bert_kit.weights import load_weights
 
@@ -35,8 +35,8 @@ def parse_arguments(arguments=None):
                         "runs/pretrained-2 and so on")
     parser.add_argument("--model", default="bert-mini", help="size of the model: bert-tiny, …")
     parser.add_argument("--vocab_size", type=int, default=8000, help="pieces to learn")
-    parser.add_argument("--word_embeddings", choices=("counts", "random"), default="counts",
-                        help="where they begin: from counts of which pieces stand near which")
+    parser.add_argument("--initial_weights", choices=("counts", "random"), default="counts",
+                        help="random, or by counts of which pieces stand near which")
     parser.add_argument("--nsp", action="store_true", help="predict next sentences too")
     parser.add_argument("--epochs", type=int, default=1, help="passes over the text")
     parser.add_argument("--minutes", type=float, help="train for so long instead")
@@ -86,18 +86,19 @@ def main(args):
     print(f"rows         {len(dataset):,} to train on, {len(test_set):,} held out to test on, "
           f"{dataset.lengths.mean():.0f} tokens on average")
 
-    # 4. Model: random weights but for the word embeddings, which counting finds in seconds.
+    # 4. Model: at first it guesses by counts of neighbours, which takes seconds and no step.
     # No dropout: text seen once or twice cannot be learned by heart, so it would only slow down.
     config = create_model_config(args.model, vocab_size=tokenizer.vocab_size,
                                  max_position_embeddings=args.max_length)
     model = (BERTForPreTraining if args.nsp else BERTForMaskedLM)(config.replace(
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).to(device)
     model.config = config  # what is saved has the published dropout, for the fine-tuning
-    if args.word_embeddings == "counts":
+    if args.initial_weights == "counts":
         start_from_counts(model, dataset, args.seed)
     print(f"model        {args.model}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    print(f"expect       a loss of about {first_loss(model):.2f}{' + ln 2' * args.nsp} at the start"
-          f" (ln V = {math.log(tokenizer.vocab_size):.2f})")
+    at_the_start = compute_mlm_loader_loss(model, test_loader, device)
+    print(f"expect       a loss of about {at_the_start:.2f}{' + ln 2' * args.nsp} at the start; if "
+          f"nothing were known, ln V = {math.log(tokenizer.vocab_size):.2f}")
 
     # 5. Training.
     settings = TrainingArguments(
@@ -122,6 +123,7 @@ def main(args):
     held_out_loss = compute_mlm_loader_loss(model, test_loader, device)
     unigram = unigram_loss(train_loader, test_loader, tokenizer.vocab_size)
     print(f"\nheld-out loss    {held_out_loss:.3f}  (perplexity {math.exp(held_out_loss):.1f})")
+    print(f"before training  {at_the_start:.3f}  (perplexity {math.exp(at_the_start):.1f})")
     print(f"unigram entropy  {unigram:.3f}  (perplexity {math.exp(unigram):.1f}): counts alone")
     for finding in not_above({"loss": held_out_loss}, {"counting": {"loss": unigram}}, ["loss"],
                              lambda name: False):

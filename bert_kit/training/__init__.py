@@ -13,8 +13,7 @@ if TYPE_CHECKING:
         classification_loss as classification_loss, multi_label_loss as multi_label_loss,
         positive_weights as positive_weights, prior_logits as prior_logits,
         set_output_bias as set_output_bias, tagging_loss as tagging_loss)
-    from bert_kit.training.cooccurrence import (
-        first_loss as first_loss, start_from_counts as start_from_counts)
+    from bert_kit.training.counting import start_from_counts as start_from_counts
     from bert_kit.training.distributed import (
         ALONE as ALONE, Processes as Processes, join_processes as join_processes)
     from bert_kit.training.freezing import (

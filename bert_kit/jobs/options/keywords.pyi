@@ -482,6 +482,7 @@ class MaskedKeywords(TypedDict, total=False):
     hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
+    initial_weights: str
     layer_decay: float
     learning_rate: float | str | None
     load_best_model_at_end: bool
@@ -890,6 +891,7 @@ class SearchKeywords(TypedDict, total=False):
     hidden_dropout_prob: float | str | None
     hyperparams_dir: str | Path | None
     improvement_threshold: float
+    initial_weights: str
     jobs: int | None
     keep_top: int | None
     kernel_sizes: int | Sequence[int] | None

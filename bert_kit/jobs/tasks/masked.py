@@ -37,7 +37,7 @@ from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows
 from bert_kit.jobs.tasks.answers import encoder_dropout
 from bert_kit.model import BERTForMaskedLM, BERTForPreTraining
 from bert_kit.tokenization import Tokenizer, get_tokenizer, train_tokenizer
-from bert_kit.training import (Loss, compute_mlm_loss, compute_pretraining_loss, first_loss,
+from bert_kit.training import (Loss, compute_mlm_loss, compute_pretraining_loss,
                                start_from_counts)
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ class MaskedOptions(TrainOptions, RowOptions, MaskingOptions):
     vocab_size: int = option(
         8_000, "pieces of a tokenizer that is learned, from the first 20 MB of the text", least=1,
         needs=LEARNED)
-    word_embeddings: str = option(
-        "counts", "where those of a new model begin: from counts of which pieces stand near which "
-        "in the text, or random", choices=("counts", "random"), needs=FROM_NOTHING,
+    initial_weights: str = option(
+        "counts", "of a new model: random, or such that it guesses by counts of which pieces stand "
+        "near which in the text", choices=("counts", "random"), needs=FROM_NOTHING,
         before="random")
     data: Any = in_memory()
 
@@ -276,8 +276,12 @@ class MaskedTask(Task[list[Document]]):
         return {"classifier": {}, **encoder_dropout(0.0 if scratch else options.dropout)}
 
     def start(self, model: Any, rows: "Rows[list[Document]]", options: Any) -> None:
-        if options.model is None and options.word_embeddings == "counts":
+        if self.counts(options):
             start_from_counts(model, rows.datasets["train"], options.seed)
+
+    def counts(self, options: Any) -> bool:
+        """Say whether the model starts from counts."""
+        return options.model is None and options.initial_weights == "counts"
 
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_pretraining_loss if options.nsp else compute_mlm_loss
@@ -287,18 +291,18 @@ class MaskedTask(Task[list[Document]]):
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
         before = baselines.get("before training")
-        loss = before["loss"] if before else first_loss(training.model)
+        log_v = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
+        start = f"about {before['loss']:.2f}" if before else f"about {log_v}"
         dropout = training.model.config.hidden_dropout_prob
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
-        counted = options.model is None and options.word_embeddings == "counts"
+        if self.counts(options):
+            start = f"{start}, by counts alone" if before else f"less than {log_v}"
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
                 f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
                 "average",
-                *["embeddings  from counts of which pieces stand near which"] * counted,
                 f"dropout     {dropout:g}" + (f", as {options.model} stores it "
                 "(--hidden_dropout_prob 0 for none)" * bool(options.model and dropout)),
-                f"expect      a loss of about {loss:.2f}{' + ln 2' * options.nsp} at the start "
-                f"(ln V = {math.log(tokenizer.vocab_size):.2f})"]
+                f"expect      a loss of {start}{' + ln 2' * options.nsp} at the start"]
 
     # ---- scores
 
@@ -316,7 +320,7 @@ class MaskedTask(Task[list[Document]]):
         return scores | ({"next_sentence_accuracy": right / pairs} if pairs else {})
 
     def untrained_scores(self, options: Any) -> bool:
-        return options.model is not None
+        return options.model is not None or self.counts(options)
 
     def baselines(self, training: "Training", name: str) -> Iterator[tuple[str, Scores]]:
         options, datasets = training.options, training.datasets

@@ -7,10 +7,11 @@ from scipy import sparse
 from tiny_rows import Rows
 
 from bert_kit import (BertConfig, BERTForMaskedLM, BERTForPreTraining, TrainingError,
-                      compute_mlm_loss)
+                      compute_mlm_loader_loss)
 from bert_kit.data import make_loader
-from bert_kit.training import cooccurrence, first_loss, start_from_counts
-from bert_kit.training.cooccurrence import cooccurrences, positive_pmi, ppmi_vectors
+from bert_kit.evaluation import unigram_loss
+from bert_kit.training import counting, start_from_counts
+from bert_kit.training.counting import cooccurrences, positive_pmi, ppmi_vectors
 
 CONFIG = BertConfig(vocab_size=99, hidden_size=24, num_hidden_layers=2, num_attention_heads=3,
                     intermediate_size=40, max_position_embeddings=16)
@@ -74,19 +75,36 @@ def test_a_model_starts_at_the_entropy_of_its_pieces(kind):
     rows = Rows(300, vocabulary=80, masked=True)  # pieces 80 to 98 and 0 to 4 do not occur
     model = kind(CONFIG).eval()
     before = model.bert.embeddings.word.weight.detach().clone()
-    assert math.isclose(first_loss(model), math.log(99))
     start_from_counts(model, rows)
-    entropy = first_loss(model)
     words = model.bert.embeddings.word.weight
     hidden = np.concatenate([row["labels"][row["labels"] >= 0] for row in rows.rows])
     shares = (np.bincount(hidden, minlength=99) + 1) / (len(hidden) + 99)
-    assert math.isclose(entropy, -(shares * np.log(shares)).sum(), rel_tol=1e-6)
     assert torch.equal(words[80:], before[80:]) and torch.equal(words[:5], before[:5])
     assert torch.allclose(words[5:80].norm(dim=1), torch.full((75,), 0.05 * math.sqrt(24)))
     assert torch.allclose(model.mlm_head.bias.double().exp(), torch.from_numpy(shares))
-    if kind is BERTForMaskedLM:
-        loss = compute_mlm_loss(model, next(iter(make_loader(rows, 300)))).item()
-        assert entropy < loss + 0.05 and loss < math.log(99) + 0.1
+    assert torch.equal(model.mlm_head.dense.weight, torch.eye(24))
+    values = [block.attention.qkv.weight[48:] for block in model.bert.blocks]
+    assert not torch.allclose(*values, atol=0.1)  # each block has a rotation of its own
+    for block, value in zip(model.bert.blocks, values, strict=True):
+        passed = block.attention.output.weight @ value
+        assert torch.allclose(passed, 0.25 * torch.eye(24), atol=1e-6)
+        assert block.attention.qkv.weight[:48].abs().max() < 0.1  # as it was
+
+
+def test_before_any_step_a_model_guesses_better_than_token_counts():
+    """Text in which neighbours tell a piece: three topics with pieces of their own."""
+    rng = np.random.default_rng(0)
+    rows = Rows(600, masked=True)
+    for row in rows.rows:
+        ids = row["input_ids"] = 5 + 30 * rng.integers(3) + rng.integers(0, 30, len(row["labels"]))
+        hidden = rng.random(len(ids)) < 0.3
+        row["labels"] = np.where(hidden, ids, -100)
+        row["input_ids"] = np.where(hidden, 4, ids)
+    torch.manual_seed(0)
+    model = BERTForMaskedLM(CONFIG.replace(vocab_size=95)).eval()
+    start_from_counts(model, rows)
+    loader = make_loader(rows, 50, shuffle=False)
+    assert compute_mlm_loader_loss(model, loader) < unigram_loss(loader, loader, 95) - 0.03
 
 
 def test_hidden_tokens_are_counted_as_they_were():
@@ -118,7 +136,7 @@ def test_of_much_text_some_rows_are_counted(monkeypatch):
             asked.append(row)
             return rows[row]
 
-    monkeypatch.setattr(cooccurrence, "COUNTED", int(Watched.lengths.sum() / 3.5))
+    monkeypatch.setattr(counting, "COUNTED", int(Watched.lengths.sum() / 3.5))
     start_from_counts(BERTForMaskedLM(CONFIG), Watched())
     assert asked == list(range(0, 400, 4))
 

@@ -1,7 +1,7 @@
-"""Where a new model's word embeddings begin: which pieces stand near which, counted in its text.
+"""Where a new model begins before any step: at what counting its text says of neighbours.
 
-Random embeddings have to learn by gradients what counting finds in seconds. How much more often
-two pieces stand together than chance has it is their pointwise mutual information (Church & Hanks
+Random weights have to learn by gradients what counting finds in seconds. How much more often two
+pieces stand together than chance has it is their pointwise mutual information (Church & Hanks
 1990). Its matrix, cut at 0 and factored, gives vectors in which pieces with the same neighbours
 are close; word2vec finds nearly the same factors step by step (Levy & Goldberg 2014).
 """
@@ -20,16 +20,23 @@ if TYPE_CHECKING:
 
 WINDOW = 5  # places on either side that count as near
 SMOOTHING = 0.75  # power of a neighbour's frequency; rare ones would stand out otherwise
-SPREAD = 0.05  # standard deviation of the embeddings; 0.02 and 0.1 measured worse
+SPREAD = 0.05  # standard deviation of the embeddings; .02 and .1 measured worse
+PASSED_ON = 0.25  # share of the mean of all tokens that a block adds to each of them
 COUNTED = 5_000_000  # tokens; more would hardly change the vectors
 
 
 def start_from_counts(model: Any, rows: Any, seed: int = 0) -> None:
-    """Let a new model start from counts: word embeddings, and the bias of masked tokens.
+    """Let a new model start as one that guesses a masked token from what stands around it.
 
-    The bias becomes ln P(piece). With embeddings whose products are near a mutual information
-    that is a model of language already, ln P(w | c) = ln P(w) + PMI(w, c), which attention has
-    only to bring to the place of a masked token. Pieces that do not occur stay as they are.
+    1. Word embeddings: `ppmi_vectors`, so that their products are near a mutual information.
+    2. Value and output matrices of every attention: Q / 2 and Q^T / 2 for a random rotation Q. The
+       queries and keys are random and small, so each block adds about a quarter of the mean of all
+       tokens to each of them (Trockman & Kolter 2023 start from such products).
+    3. The dense layer of the head: the identity, so that what has gathered meets the embeddings.
+    4. Its bias: ln P(w). The logits are then near ln P(w) + PMI(w, c) = ln P(w | c), for the
+       pieces c around.
+
+    All else stays as it is, and so do the embeddings of pieces that do not occur.
 
     Parameters
     ----------
@@ -60,15 +67,11 @@ def start_from_counts(model: Any, rows: Any, seed: int = 0) -> None:
         seen = vectors.any(1)
         words[seen] = (vectors[seen] * SPREAD * math.sqrt(words.size(1))).to(words)
         model.mlm_head.bias.copy_(shares.log())
-
-
-def first_loss(model: Any) -> float:
-    """Return the loss of masked tokens, in nats, that a new model should begin near.
-
-    The entropy of its output bias alone: ln V where that is 0.
-    """
-    log = model.mlm_head.bias.detach().double().log_softmax(0)
-    return -float(log.exp() @ log)
+        model.mlm_head.dense.weight.copy_(torch.eye(words.size(1)))
+        for number, block in enumerate(model.bert.blocks, 1):
+            turn = torch.from_numpy(_turn(words.size(1), (seed, number))) * math.sqrt(PASSED_ON)
+            block.attention.qkv.weight.chunk(3)[2].copy_(turn)  # queries, keys, values
+            block.attention.output.weight.copy_(turn.T)
 
 
 def cooccurrences(texts: Sequence[np.ndarray], vocab_size: int,
@@ -123,8 +126,12 @@ def ppmi_vectors(counts: "sparse.csr_array", size: int, seed: int = 0) -> np.nda
     vectors = np.pad(left * np.sqrt(values), ((0, 0), (0, size - rank)))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-9)
-    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
-    return vectors @ turn
+    return vectors @ _turn(size, seed)
+
+
+def _turn(size: int, seed: int | tuple[int, int]) -> np.ndarray:
+    """Return a random orthogonal matrix (size, size)."""
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
 
 
 def _evenly(rows: Any) -> Iterator[dict[str, Any]]:
