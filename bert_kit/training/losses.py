@@ -72,7 +72,8 @@ def compute_mlm_loss(model: nn.Module, batch: Batch, counts: Counts | None = Non
         In nats; 0 with zero gradient when no token is masked.
     """
     labels, positions = _masked(model, batch)
-    logits = model(**model_inputs(model, batch), positions=positions)
+    output = model(**model_inputs(model, batch), positions=positions)
+    logits = getattr(output, "mlm", output)  # a model of next sentences has those too
     return _mean_cross_entropy(model, logits, labels, label_count(batch, counts, "labels"))
 
 

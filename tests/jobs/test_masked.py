@@ -179,7 +179,7 @@ def test_a_store_gives_the_same_run_as_text_in_memory(run, files, tmp_path):
         pretrain(output_dir=tmp_path / "c", **{**settings, "tokenizer": files[2]})
 
 
-@pytest.mark.parametrize("optim, most", [("adamw", 2e-5), ("muon", 4e-3)])
+@pytest.mark.parametrize("optim, most", [("adamw", 4e-5), ("muon", 4e-3)])
 def test_two_processes_give_the_run_of_one(optim, most, files, tmp_path):
     """Muon computes its steps in bfloat16, so a sum that is rounded otherwise shows more."""
     options = {**QUICK, "validation_file": files[1], "max_steps": 4, "eval_steps": 2, "nsp": True,
@@ -223,7 +223,7 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     assert f"{after['perplexity']:.4g}" in out and f"{after['accuracy']:.4f}" in out
     assert [path.name for path in (tmp_path / "a").glob("checkpoint-*")] == ["checkpoint-6"]
     assert table["learning_rate"] == 1e-4 and after["loss"] < before["loss"]
-    assert f"expect      a loss of about {before['loss']:.2f} at the start (ln V" in out
+    assert f"expect      a loss of about {before['loss']:.2f} at the start" in out
     text = [" ".join(lines) for lines in read_documents([files[1]])]
     tokenizer = get_tokenizer(files[2])
     batch = documents_batch(MLMDataset(text, tokenizer, 24))
@@ -427,8 +427,8 @@ def test_the_command_line_and_what_it_says(files, tmp_path, monkeypatch, capsys)
     out = capsys.readouterr().out
     for words in ("60 documents", "80 pieces, learned from the training text", " train, ",
                   "tokens on average", "parameters, bert-tiny, random weights, cpu",
-                  "embeddings  from counts", "(ln V = 4.38)", "token counts alone",
-                  "saved in runs/pretrained:"):
+                  "start       guesses by counts", "token counts alone",
+                  "before training", "saved in runs/pretrained:"):
         assert words in out
     settings = read_json(tmp_path / "runs" / "pretrained" / "manifest.json")["settings"]
     assert settings["mask_probability"] == 0.2 and settings["num_train_epochs"] == 9

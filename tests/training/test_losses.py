@@ -22,6 +22,14 @@ def test_mlm_loss_is_the_mean_over_masked_tokens(config):
         torch.testing.assert_close(compute_mlm_loss(model, batch), want)
 
 
+def test_mlm_loss_of_a_model_of_next_sentences_is_that_of_its_tokens(config):
+    both = BERTForPreTraining(config).eval()
+    alone = BERTForMaskedLM(config).eval()
+    alone.load_state_dict(both.state_dict(), strict=False)
+    loader = rows_loader(9, 5, masked=True)
+    assert compute_mlm_loader_loss(both, loader) == compute_mlm_loader_loss(alone, loader)
+
+
 def test_mlm_loss_ignores_padding_and_rows_without_masks(config):
     model = BERTForMaskedLM(config).eval()
     batch = next(iter(rows_loader(6, 6, masked=True)))

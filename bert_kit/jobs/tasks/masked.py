@@ -291,18 +291,19 @@ class MaskedTask(Task[list[Document]]):
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
         before = baselines.get("before training")
-        log_v = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
-        start = f"about {before['loss']:.2f}" if before else f"about {log_v}"
+        loss = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
+        loss = f"about {before['loss']:.2f}" if before else (
+            f"less than {loss}" if self.counts(options) else f"about {loss}")
         dropout = training.model.config.hidden_dropout_prob
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
-        if self.counts(options):
-            start = f"{start}, by counts alone" if before else f"less than {log_v}"
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
                 f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
                 "average",
+                *["start       guesses by counts of which pieces stand near which"]
+                * self.counts(options),
                 f"dropout     {dropout:g}" + (f", as {options.model} stores it "
                 "(--hidden_dropout_prob 0 for none)" * bool(options.model and dropout)),
-                f"expect      a loss of {start}{' + ln 2' * options.nsp} at the start"]
+                f"expect      a loss of {loss}{' + ln 2' * options.nsp} at the start"]
 
     # ---- scores
 
