@@ -125,8 +125,8 @@ def main(args):
     print(f"\nheld-out loss    {held_out_loss:.3f}  (perplexity {math.exp(held_out_loss):.1f})")
     print(f"before training  {at_the_start:.3f}  (perplexity {math.exp(at_the_start):.1f})")
     print(f"unigram entropy  {unigram:.3f}  (perplexity {math.exp(unigram):.1f}): counts alone")
-    for finding in not_above({"loss": held_out_loss}, {"counting": {"loss": unigram}}, ["loss"],
-                             lambda name: False):
+    beaten = {"counting": {"loss": unigram}, "before training": {"loss": at_the_start}}
+    for finding in not_above({"loss": held_out_loss}, beaten, ["loss"], lambda name: False):
         print(f"verdict          {finding.says}: train for longer")
     show_guesses(model, tokenizer, "returns the number of [MASK] in the array.")
     print(f"\nsaved in {args.output_dir}; next:\n"
