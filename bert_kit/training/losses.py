@@ -59,7 +59,8 @@ def compute_mlm_loss(model: nn.Module, batch: Batch, counts: Counts | None = Non
     Parameters
     ----------
     model
-        `model(input_ids, attention_mask, token_type_ids, positions)` -> (M, V) logits.
+        `model(input_ids, attention_mask, token_type_ids, positions)` -> (M, V) logits, or what
+        has them as `mlm`.
     batch
         `input_ids`, `attention_mask`, `token_type_ids` and `labels` (B, S), -100 where no token
         is to be predicted.
@@ -73,7 +74,7 @@ def compute_mlm_loss(model: nn.Module, batch: Batch, counts: Counts | None = Non
     """
     labels, positions = _masked(model, batch)
     output = model(**model_inputs(model, batch), positions=positions)
-    logits = getattr(output, "mlm", output)  # a model of next sentences has those too
+    logits = getattr(output, "mlm", output)
     return _mean_cross_entropy(model, logits, labels, label_count(batch, counts, "labels"))
 
 

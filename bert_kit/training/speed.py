@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -28,9 +29,9 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
     """Return how many optimizer steps of a run fit into some minutes, at least one.
 
     A few steps are taken, and undone: weights, buffers and random numbers are as before at the
-    end, and the loader's next pass is that of epoch 0. Their time counts. A step takes time in
-    proportion to its tokens, and where rows are grouped by length the first batches may be long
-    or short ones: a loader of the kit says how many tokens its batches have on average.
+    end, and the loader's next pass is that of epoch 0. Their time counts. Where rows are grouped
+    by length the first batches may be long or short ones: a loader of the kit says how many tokens
+    its batches have on average, and the line through the steps taken how long those take.
 
     Parameters
     ----------
@@ -55,37 +56,53 @@ def planned_steps(minutes: float, model: nn.Module, args: TrainingArguments, los
     optimizer = make_optimizer(model, args.learning_rate, kind=args.optim,
                                rate_of=layerwise_rates(model, args.learning_rate))
     amp = AMPTrainer(model, optimizer, precision=args.precision, processes=processes)
-    begin, taken = monotonic(), 0
-    started = begin
+    begin = monotonic()
+    ends: list[float] = []
     try:
         with put_back(model, optimizer):
             model.train()
             batches = endless(loader)
             for step in itertools.count():
                 amp.train_step(loss, itertools.islice(batches, args.gradient_accumulation_steps))
-                if step + 1 == WARM_UP:
-                    started = monotonic()
-                taken = step + 1 - WARM_UP
-                if taken > 0 and processes.any(monotonic() - begin > SHARE * seconds):
+                if step + 1 >= WARM_UP:
+                    ends.append(monotonic())
+                if len(ends) > 1 and processes.any(ends[-1] - begin > SHARE * seconds):
                     break
     finally:
         to_the_start(loader)
-    now = monotonic()
-    first, last = (count * args.gradient_accumulation_steps for count in (WARM_UP, WARM_UP + taken))
-    seconds_of_a_step = (now - started) / taken * _usual_length(loader, first, last)
-    steps = max(1, int((seconds - (now - begin)) / seconds_of_a_step))
+    each = _usual_seconds(np.diff(ends), _tokens(loader, len(ends) - 1,
+                                                 args.gradient_accumulation_steps))
+    steps = max(1, int((seconds - (monotonic() - begin)) / each))
     return processes.from_first(lambda: steps)
 
 
-def _usual_length(loader: Iterable[Batch], first: int, last: int) -> float:
-    """Return the tokens of a batch, on average, by those of the batches `first` to `last`.
+def _tokens(loader: Iterable[Batch], steps: int, together: int) -> tuple[np.ndarray, float] | None:
+    """Return the tokens of each step that was timed, and of one on average.
 
-    1 for a loader that is not the kit's, and where so many batches are a pass or more.
+    None for a loader that is not the kit's, and where so many steps are a pass. A step has as many
+    batches as go `together`.
     """
-    sampler = getattr(loader, "batch_sampler", None)
-    if not hasattr(sampler, "batches") or last > len(sampler):
-        return 1.0
-    timed = sum(float(np.sum(sampler.lengths[rows]))
-                for rows in itertools.islice(sampler.batches(0), first, last))
-    whole = sampler.lengths.mean() * len(sampler.lengths)
-    return whole / len(sampler) / (timed / (last - first))
+    sampler: Any = getattr(loader, "batch_sampler", None)
+    first, count = WARM_UP * together, steps * together
+    if not hasattr(sampler, "batches") or first + count > len(sampler):
+        return None
+    timed = [float(np.sum(sampler.lengths[rows]))
+             for rows in itertools.islice(sampler.batches(0), first, first + count)]
+    usual = sampler.lengths.mean() * len(sampler.lengths) / len(sampler) * together
+    return np.reshape(timed, (steps, together)).sum(1), usual
+
+
+def _usual_seconds(seconds: np.ndarray, tokens: tuple[np.ndarray, float] | None) -> float:
+    """Return how long a step of usual length takes, by the steps that were timed.
+
+    By the line of least squares, a + b tokens, with neither a nor b below 0; where all steps have
+    as many tokens, a is 0.
+    """
+    mean = float(seconds.mean())
+    if tokens is None:
+        return mean
+    timed, usual = tokens
+    off = timed - timed.mean()
+    most = mean / timed.mean()  # b where a is 0
+    rise = float(off @ (seconds - mean) / (off @ off)) if off.any() else most
+    return mean + min(max(rise, 0.0), most) * (usual - timed.mean())

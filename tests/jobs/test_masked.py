@@ -241,6 +241,33 @@ def test_going_on_from_weights(files, tmp_path, capsys):
     assert changed.config.attention_probs_dropout_prob == 0.25
 
 
+@pytest.mark.parametrize("options, says", [
+    ({}, "a loss of about ln V = 4.38 or less at the start"),
+    ({"initial_weights": "random"}, "a loss of about ln V = 4.38 at the start"),
+    ({"nsp": True}, "a loss of about ln V = 4.38 or less + ln 2 at the start")])
+def test_what_a_new_model_starts_from(options, says, files, tmp_path, capsys):
+    results = pretrain(train_file=files[0], val_size=0, max_steps=1, output_dir=tmp_path / "a",
+                       **{**QUICK, "vocab_size": 80, "verbosity": 1, **options})
+    out, words = capsys.readouterr().out, "random weights"
+    if not options.get("initial_weights"):
+        words = "weights from counts of neighbours"
+    assert says in out and f", {words}, cpu" in out and results["initial_weights"] == words
+    assert f"from {words}." in (tmp_path / "a" / "README.md").read_text("utf-8")
+    assert "before training" not in results["baselines"]
+
+
+def test_a_run_of_before_goes_on_from_random_weights(files, tmp_path):
+    """Its manifest does not say what its initial weights are."""
+    pretrain(train_file=files[0], max_steps=2, save_steps=1, output_dir=tmp_path / "a",
+             initial_weights="random", validation_file=files[1], **QUICK)
+    manifest = read_json(tmp_path / "a" / "manifest.json")
+    assert manifest["settings"].pop("initial_weights") == "random"
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps(manifest))
+    results = pretrain(train_file=files[0], max_steps=2, output_dir=tmp_path / "a", resume="auto",
+                       validation_file=files[1], save_steps=1, **QUICK)
+    assert results["initial_weights"] == "random weights"
+
+
 def documents_batch(dataset):
     from bert_kit.data import pad_batch
     return pad_batch(list(dataset))
@@ -426,8 +453,8 @@ def test_the_command_line_and_what_it_says(files, tmp_path, monkeypatch, capsys)
     assert main(arguments) == 0
     out = capsys.readouterr().out
     for words in ("60 documents", "80 pieces, learned from the training text", " train, ",
-                  "tokens on average", "parameters, bert-tiny, random weights, cpu",
-                  "start       guesses by counts", "token counts alone",
+                  "tokens on average", "parameters, bert-tiny, weights from counts of neighbours",
+                  "at the start", "token counts alone",
                   "before training", "saved in runs/pretrained:"):
         assert words in out
     settings = read_json(tmp_path / "runs" / "pretrained" / "manifest.json")["settings"]

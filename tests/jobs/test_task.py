@@ -1,6 +1,7 @@
 """An eighth task of one file, which the kit does not know of: what comes with it by itself."""
 
 import csv
+import inspect
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tiny_jobs import WORDS, table, tiny_bert
 
 from bert_kit import Predictor
 from bert_kit.cli import main
+from bert_kit.jobs.run.task import Task
+from bert_kit.jobs.tasks.table import PLACES, task_named
 
 TASK = "ordinal_task:OrdinalTask"
 
@@ -61,6 +64,17 @@ def test_a_task_of_ones_own_is_trained_resumed_evaluated_and_used(grades, tmp_pa
     assert main(["predict", "--model", str(unbroken), "--text", "old snow", "--task", TASK]) == 0
     assert capsys.readouterr().out.splitlines()[0] == '"text","prediction"'
     assert Predictor.load(unbroken).predict(["the sun", "a frost"]) == [2, 0]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_task_has_the_methods_of_a_task(name):
+    """A method that a task has of its own takes what the job hands over."""
+    task = type(task_named(name))
+    for method, ours in inspect.getmembers(Task, inspect.isfunction):
+        own = inspect.signature(getattr(task, method)).parameters
+        names = [*inspect.signature(ours).parameters]
+        assert [*own][:len(names)] == names, method
+        assert all(more.default is not more.empty for more in [*own.values()][len(names):]), method
 
 
 def test_it_stops_early_and_keeps_its_best_epoch(grades, tmp_path):

@@ -80,14 +80,14 @@ def test_a_model_starts_at_the_entropy_of_its_pieces(kind):
     hidden = np.concatenate([row["labels"][row["labels"] >= 0] for row in rows.rows])
     shares = (np.bincount(hidden, minlength=99) + 1) / (len(hidden) + 99)
     assert torch.equal(words[80:], before[80:]) and torch.equal(words[:5], before[:5])
-    assert torch.allclose(words[5:80].norm(dim=1), torch.full((75,), 0.05 * math.sqrt(24)))
+    assert torch.allclose(words[5:80].norm(dim=1), torch.full((75,), 0.8))
     assert torch.allclose(model.mlm_head.bias.double().exp(), torch.from_numpy(shares))
     assert torch.equal(model.mlm_head.dense.weight, torch.eye(24))
     values = [block.attention.qkv.weight[48:] for block in model.bert.blocks]
     assert not torch.allclose(*values, atol=0.1)  # each block has a rotation of its own
     for block, value in zip(model.bert.blocks, values, strict=True):
         passed = block.attention.output.weight @ value
-        assert torch.allclose(passed, 0.25 * torch.eye(24), atol=1e-6)
+        assert torch.allclose(passed, torch.eye(24) / 2, atol=1e-6)
         assert block.attention.qkv.weight[:48].abs().max() < 0.1  # as it was
 
 
@@ -136,13 +136,30 @@ def test_of_much_text_some_rows_are_counted(monkeypatch):
             asked.append(row)
             return rows[row]
 
-    monkeypatch.setattr(counting, "COUNTED", int(Watched.lengths.sum() / 3.5))
+    monkeypatch.setattr(counting, "TOKENS", int(Watched.lengths.sum() / 3.5))
     start_from_counts(BERTForMaskedLM(CONFIG), Watched())
     assert asked == list(range(0, 400, 4))
+    monkeypatch.setattr(counting, "ROWS", 57)
+    asked.clear()
+    start_from_counts(BERTForMaskedLM(CONFIG), Watched())
+    assert asked == list(range(0, 400, 8))
+
+
+def test_of_many_pieces_the_common_ones_have_vectors(monkeypatch):
+    """And one that never occurs has none, even where a vector has more numbers than pieces."""
+    counts = cooccurrences(texts_of(200, 30), 300)
+    assert np.array_equal(ppmi_vectors(counts, 40).any(1), np.arange(300) < 30)
+    monkeypatch.setattr(counting, "PIECES", 12)
+    common = np.argsort(-counts.sum(1))[:12]
+    assert np.array_equal(np.flatnonzero(ppmi_vectors(counts, 8).any(1)), np.sort(common))
+    alone = cooccurrences([np.array([3]), np.array([4, 5])], 9)
+    assert np.array_equal(np.flatnonzero(ppmi_vectors(alone, 4).any(1)), [4, 5])
 
 
 def test_no_rows_and_no_pairs():
     with pytest.raises(TrainingError, match="no rows"):
         start_from_counts(BERTForMaskedLM(CONFIG), Rows(0, masked=True))
+    with pytest.raises(TrainingError, match="label for each token"):
+        start_from_counts(BERTForMaskedLM(CONFIG), Rows(3))
     assert not ppmi_vectors(sparse.csr_array((7, 7)), 4).any()
     assert cooccurrences([np.array([3]), np.array([], int)], 5).sum() == 0

@@ -68,20 +68,22 @@ def test_a_run_that_goes_on_keeps_its_number(clock, tmp_path):
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_long_batches_at_the_beginning_do_not_shorten_the_plan(monkeypatch, grouped):
-    """The clock moves by the tokens of a batch; the plan is held against a whole pass."""
+@pytest.mark.parametrize("fixed, of_a_token", [(0, 1), (150, 1), (100, 0)])
+@pytest.mark.parametrize("together", [1, 3])
+def test_long_batches_at_the_beginning_do_not_change_the_plan(monkeypatch, grouped, fixed,
+                                                              of_a_token, together):
+    """Steps take some time each and some for their tokens; held against eight passes."""
     now = {"time": 0.0}
 
     def loss(model, batch, counts):
-        now["time"] += float(batch["attention_mask"].sum())
+        now["time"] += fixed + of_a_token * float(batch["attention_mask"].sum())
         return compute_classification_loss(model, batch, counts)
 
     monkeypatch.setattr(speed, "monotonic", lambda: now["time"])
     rows = Rows(1500, longest=40)
     loader = make_loader(rows, 8, seed=3, group_by_length=grouped)
-    a_pass = float(sum(rows.lengths))
-    model, passes = BERTForSequenceClassification(CONFIG.replace(max_position_embeddings=40)), 2
-    minutes = passes * a_pass / 60 / (1 - speed.SHARE)
-    steps = planned_steps(minutes, model, dataclasses.replace(
-        ARGUMENTS, gradient_accumulation_steps=1), loss, loader)
-    assert abs(steps - passes * len(loader)) < 0.02 * steps
+    seconds = 8 * (fixed * len(loader) + of_a_token * float(sum(rows.lengths)))
+    model = BERTForSequenceClassification(CONFIG.replace(max_position_embeddings=40))
+    steps = planned_steps(seconds / 60 / (1 - speed.SHARE), model, dataclasses.replace(
+        ARGUMENTS, gradient_accumulation_steps=together), loss, loader)
+    assert abs(steps * together - 8 * len(loader)) < 0.03 * steps * together

@@ -51,7 +51,8 @@ def write_card(folder: Path, results: dict[str, Any], what: str, columns: Sequen
     """
     config = read_json(folder / "config.json")
     ours, family = config.get("model_type") == OWN_TYPE, family_of(config)
-    origin = markdown(results["model"]) if results["model"] else "random weights"
+    origin = markdown(results["model"]) if results["model"] else (
+        results.get("initial_weights", "random weights"))
     head = f"{results['classifier']} head, " if "classifier" in results else ""
     lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in
                       _metadata(folder, results, columns, family, ours).items()), "---", "",

@@ -243,7 +243,7 @@ class TrainingJob(Generic[Part]):
         """Say what is about to be trained."""
         options, parameters = self.options, _parameters(training)
         origin = f"weights from {options.model}" if options.model else (
-            f"{options.from_scratch}, random weights")
+            f"{options.from_scratch}, {self.task.new_weights(options)}")
         options.say(f"model     {parameters:,} parameters, {origin}, "
                     f"{training.predictor.device.type}, {training.trainer.args.precision}")
         held_out = training.datasets.keys() - {"train"}

@@ -172,6 +172,10 @@ class Task(ABC, Generic[Part]):
     def start(self, model: Any, rows: "Rows[Part]", options: Any) -> None:
         """Let what is new in a model start from what the training rows say."""
 
+    def new_weights(self, options: Any) -> str:
+        """Return what the weights of a model from scratch are, in a word or two."""
+        return "random weights"
+
     def head_factor(self, options: Any) -> float | None:
         """Return how many times the encoder's rate the head has by default; None is the same."""
         return None

@@ -283,6 +283,9 @@ class MaskedTask(Task[list[Document]]):
         """Say whether the model starts from counts."""
         return options.model is None and options.initial_weights == "counts"
 
+    def new_weights(self, options: Any) -> str:
+        return "weights from counts of neighbours" if self.counts(options) else "random weights"
+
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         return compute_pretraining_loss if options.nsp else compute_mlm_loss
 
@@ -291,16 +294,16 @@ class MaskedTask(Task[list[Document]]):
         options, tokenizer = training.options, training.predictor.tokenizer
         pieces = options.tokenizer or options.model or "learned from the training text"
         before = baselines.get("before training")
-        loss = f"ln V = {math.log(tokenizer.vocab_size):.2f}"
-        loss = f"about {before['loss']:.2f}" if before else (
-            f"less than {loss}" if self.counts(options) else f"about {loss}")
+        loss = f"about ln V = {math.log(tokenizer.vocab_size):.2f}"
+        if before:
+            loss = f"about {before['loss']:.2f}"
+        elif self.counts(options):
+            loss += " or less"
         dropout = training.model.config.hidden_dropout_prob
-        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
+        rows = ", ".join(f"{len(rows):,} {name}" for name, rows in training.datasets.items())
         return [f"vocabulary  {tokenizer.vocab_size:,} pieces, {pieces}",
-                f"rows        {counts}; {training.datasets['train'].lengths.mean():.0f} tokens on "
+                f"rows        {rows}; {training.datasets['train'].lengths.mean():.0f} tokens on "
                 "average",
-                *["start       guesses by counts of which pieces stand near which"]
-                * self.counts(options),
                 f"dropout     {dropout:g}" + (f", as {options.model} stores it "
                 "(--hidden_dropout_prob 0 for none)" * bool(options.model and dropout)),
                 f"expect      a loss of {loss}{' + ln 2' * options.nsp} at the start"]
@@ -346,7 +349,9 @@ class MaskedTask(Task[list[Document]]):
         return self.use + (f" --learning_rate {narrow_rate(width):.1g}" if width <= NARROW else "")
 
     def facts(self, training: "Training") -> dict[str, Any]:
-        return {"next_sentences": training.options.nsp,
+        options = training.options
+        start = {} if options.model else {"initial_weights": self.new_weights(options)}
+        return {"next_sentences": options.nsp, **start,
                 "vocabulary": training.predictor.tokenizer.vocab_size,
                 "rows": {name: len(rows) for name, rows in training.datasets.items()}}
 

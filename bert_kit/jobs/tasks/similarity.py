@@ -50,7 +50,7 @@ from bert_kit.weights import (WEIGHT_FILES, SentenceLayout, load_pretrained, rea
                               read_weights, save_sentence_folder)
 
 if TYPE_CHECKING:
-    from bert_kit.jobs.run.job import Training
+    from bert_kit.jobs.run.job import Rows, Training
 
 BATCH = 32
 FLAT = 0.01  # a smaller spread of cosines tells no pair from another
@@ -378,7 +378,7 @@ class SimilarityTask(Task[Part]):
     def config(self, options: Any, parts: Parts[Part], before: BertConfig) -> dict[str, Any]:
         return {"classifier": {}, **encoder_dropout(options.dropout)}
 
-    def start(self, model: nn.Module, part: Part) -> None:
+    def start(self, model: Any, rows: "Rows[Part]", options: Any) -> None:
         if getattr(model, "pooler", None) is not None:
             model.pooler.requires_grad_(False)  # it is saved again; nothing asks for its gradient
 
