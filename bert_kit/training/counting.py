@@ -130,10 +130,12 @@ def ppmi_vectors(counts: "sparse.csr_array", size: int, seed: int = 0) -> np.nda
 
     often = counts.sum(1)
     common = np.sort(np.argsort(-often, kind="stable")[:min(PIECES, int((often > 0).sum()))])
-    vectors = np.zeros((counts.shape[0], size))
+    vectors = np.zeros((len(often), size))
     if len(common) > 0:
         rank = min(size, len(common))
-        left, values, _ = randomized_svd(positive_pmi(counts[common][:, common]), rank, n_iter=2,
+        near: Any = counts[common]
+        rounds: Any = 2  # scikit-learn's annotation knows "auto" only
+        left, values, _ = randomized_svd(positive_pmi(near[:, common]), rank, n_iter=rounds,
                                          random_state=seed)
         vectors[common, :rank] = left * np.sqrt(values)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
