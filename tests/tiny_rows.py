@@ -25,7 +25,7 @@ class Rows(Dataset):
                 labels = np.where(rng.random(len(ids)) < rng.choice([0.1, 0.6]), ids, -100)
             self.rows.append({"input_ids": ids, "token_type_ids": np.zeros_like(ids),
                               "labels": labels})
-        self.lengths = [len(row["input_ids"]) for row in self.rows]
+        self.lengths = np.array([len(row["input_ids"]) for row in self.rows])
 
     def __len__(self):
         return len(self.rows)

@@ -152,7 +152,6 @@ def _evenly(rows: Any) -> Iterator[dict[str, Any]]:
     """Yield rows of about `TOKENS` tokens in all and `ROWS` at most, evenly spread."""
     if len(rows) == 0:
         return
-    lengths = np.asarray(rows.lengths) if isinstance(rows.lengths, Sequence) else rows.lengths
-    step = math.ceil(max(len(rows) * lengths.mean() / TOKENS, len(rows) / ROWS))
+    step = math.ceil(len(rows) * max(rows.lengths.mean() / TOKENS, 1 / ROWS))
     for row in range(0, len(rows), step):
         yield rows[row]
