@@ -98,8 +98,9 @@ class BertClassifier(ClassifierMixin, _TextEstimator):
     classifier
         The head: standard, mlp, bilstm, attention, cnn, fourier_kan or wavelet_kan.
     num_train_epochs
-        3 with weights, 6 from scratch, and where none are given at least 200 steps: few rows make
-        few steps, and too few teach nothing (`settings={"min_steps": …}`).
+        3 with weights, 6 from scratch, and where none are given at least 200 steps, or 5 for
+        each class up to 1,000: few rows make few steps, and too few teach nothing
+        (`settings={"min_steps": …}`).
     learning_rate
         5e-5 with weights, 5e-4 from scratch; "auto" finds one.
     max_length

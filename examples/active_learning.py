@@ -34,7 +34,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rows", type=int, help="take so many rows as the pool")
     parser.add_argument("--rounds", type=int, help="of questions; by default the preset's")
     parser.add_argument("--seeds", nargs="+", type=int, help="by default the preset's")
-    parser.add_argument("--min_steps", type=int, default=200, help="of training in each round")
+    parser.add_argument("--min_steps", type=int, help="of training in each round")
     parser.add_argument("--time_limit", type=float,
                         help="seconds after which no round begins; --resume auto goes on")
     parser.add_argument("--output_dir", help="by default runs/active, runs/active-2 and so on")
@@ -56,12 +56,11 @@ def main(args):
     options: dict[str, Any] = {name: value for name, value in (
         ("rounds", args.rounds), ("seeds", args.seeds), ("resume", args.resume),
         ("max_train_samples", args.rows), ("output_dir", args.output_dir),
-        ("time_limit", args.time_limit),
+        ("time_limit", args.time_limit), ("min_steps", args.min_steps),
         ("from_scratch", None if args.weights else "bert-tiny")) if value is not None}
     results = learn_actively(
         args.data_file, args.weights, {**ACQUISITIONS, "disagreement": disagreement},
-        task=args.task, preset=args.preset, acquisition=args.acquisition, min_steps=args.min_steps,
-        **options)
+        task=args.task, preset=args.preset, acquisition=args.acquisition, **options)
     for key, found in results["scores"].items():
         best = max(found["methods"], key=lambda name: np.mean(found["methods"][name]["mean"]))
         print(f"highest mean {key} over the rounds: {best}")

@@ -15,7 +15,8 @@ from bert_kit.jobs.options.declare import (Options, composed, fields_of, given_o
                                            with_defaults)
 from bert_kit.jobs.options.groups import RunningOptions, output_folder
 from bert_kit.jobs.options.parser import config_value
-from bert_kit.jobs.run.build import check_options, more_is_better, within_positions
+from bert_kit.jobs.run.build import check_options, more_is_better
+from bert_kit.jobs.run.defaults import within_positions
 from bert_kit.jobs.run.folder import as_begun, check_folder, lock_folder, share_folder
 from bert_kit.jobs.run.job import Results, TrainingJob, can_draw
 from bert_kit.jobs.run.verdict import Verdict, check_learned, verdict_text

@@ -18,7 +18,8 @@ from bert_kit.jobs.options.declare import (Options, composed, given_options, nam
                                            with_defaults)
 from bert_kit.jobs.options.groups import stops_early
 from bert_kit.jobs.options.parser import config_value
-from bert_kit.jobs.run.build import check_options, within_positions
+from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.run.defaults import within_positions
 from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.predictor import warn

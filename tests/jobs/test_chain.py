@@ -8,7 +8,7 @@ import tiny_jobs
 from tiny_jobs import here
 
 from bert_kit import BertConfig
-from bert_kit.jobs.run.build import ENCODER_DROPOUT
+from bert_kit.jobs.run.defaults import ENCODER_DROPOUT
 from bert_kit.tokenization import get_tokenizer
 
 LENGTH, PIECES = 24, 150

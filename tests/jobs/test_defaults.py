@@ -10,8 +10,9 @@ from tiny_jobs import here
 
 from bert_kit import (BertClassifier, BertConfig, BERTForMaskedLM, ConfigError, pretrain,
                       save_pretrained, train_classifier)
-from bert_kit.jobs.run.build import (ENCODER_DROPOUT, MIN_STEPS, check_options, highest_rate,
-                                     planned_epochs)
+from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.run.defaults import (ENCODER_DROPOUT, MIN_STEPS, enough_steps, highest_rate,
+                                        planned_epochs)
 from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
 from bert_kit.jobs.tasks.table import task_named
 from bert_kit.model import Dropout
@@ -64,6 +65,58 @@ def test_few_rows_are_trained_on_long_enough_and_it_is_said(place):
 def test_a_number_of_epochs_is_what_is_done(place):
     out, steps, _ = steps_of(place, "--num_train_epochs", "2", name="given")
     assert steps == 4 and "which is" not in out
+
+
+@pytest.mark.parametrize("classes, steps", [(0, 200), (2, 200), (40, 200), (41, 205), (77, 385),
+                                            (150, 750), (200, 1000), (5000, 1000)])
+def test_many_classes_want_more_steps(classes, steps):
+    assert enough_steps([str(i) for i in range(classes)]) == steps
+
+
+def many_classes(path, count):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("text", "category"), *(
+            (f"{text} {i}", f"class {i % count}")
+            for i, text in enumerate(tiny_jobs.table(4 * count)[0]))])
+    return path
+
+
+def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
+    many_classes(place / "many.csv", 42)
+    done = here("train", "--data_file", "many.csv", "--model", "bert", "--plots", "false",
+                "--batch_size", "64", "--max_length", "8", "--output_dir", "many", folder=place)
+    assert done.returncode == 0, done.stderr
+    assert "head      new, so it learns 42 times as fast as the encoder" in done.stdout
+    arguments = json.loads((place / "many" / "training_args.json").read_text())
+    assert arguments["head_learning_rate"] == pytest.approx(42 * 5e-5)
+    assert json.loads((place / "many" / "results.json").read_text())["steps"] >= 210
+    # Trained further on the same classes its head is new no longer.
+    task, options = ClassTask(), ClassOptions(model=str(place / "many"))
+    classes = BertConfig.load(place / "many").labels
+    assert task.head_factor(options, classes) is None
+    assert task.head_factor(options, [*classes[1:], "other"]) == 42
+    assert task.head_factor(options.replace(head_learning_rate=1e-4), classes[1:]) is None
+    assert task.head_factor(options.replace(model=None), classes[1:]) is None
+    assert task.head_factor(options, classes[:19]) is None
+    assert task.head_factor(options, [str(i) for i in range(150)]) == 100
+
+
+def test_a_run_that_goes_on_keeps_what_it_decided(place, monkeypatch):
+    """As one of an earlier version, whose defaults were others."""
+    file = many_classes(place / "earlier.csv", 42)
+    given = dict(data_file=str(file), output_dir=str(place / "earlier"), plots=False, verbosity=0,
+                 batch_size=64, max_length=8, baselines=False)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("bert_kit.jobs.run.defaults.STEPS_OF_A_CLASS", 0)
+        earlier.setattr("bert_kit.jobs.tasks.texts.MANY", 1000)
+        train_classifier("standard", str(place / "bert"), time_limit=0.01, **given)
+    begun = (place / "earlier" / "training_args.json").read_text()
+    arguments = json.loads(begun)
+    assert arguments["num_train_epochs"] == 67 and arguments["head_learning_rate"] is None
+    found = train_classifier("standard", str(place / "bert"), resume="auto", **given)
+    after = json.loads((place / "earlier" / "training_args.json").read_text())
+    assert {**after, "time_limit": None} == {**arguments, "time_limit": None}
+    assert found["steps"] == 201
 
 
 def test_the_estimator_trains_long_enough_too():

@@ -20,7 +20,7 @@ from bert_kit.jobs.commands.evaluate import EvaluateOptions
 from bert_kit.jobs.commands.evaluate import run as evaluate
 from bert_kit.jobs.options.declare import fields_of, spellings
 from bert_kit.jobs.run import build
-from bert_kit.jobs.run.build import highest_rate
+from bert_kit.jobs.run.defaults import highest_rate
 from bert_kit.jobs.tasks.classes import ClassOptions
 from bert_kit.jobs.tasks.table import TRAINED, task_named
 from bert_kit.jobs.tasks.texts import HEADS, Predictor

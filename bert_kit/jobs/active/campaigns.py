@@ -30,8 +30,9 @@ from bert_kit.jobs.active.report import ALL_DATA, Costs, Histories, report
 from bert_kit.jobs.active.rows import ActiveRows
 from bert_kit.jobs.active.tool_files import SUFFIXES, ToolFile
 from bert_kit.jobs.options.declare import given_options
-from bert_kit.jobs.run.build import (check_options, chosen_dropout, default_dropout, dropout_note,
-                                     starting_config, within_positions)
+from bert_kit.jobs.run.build import check_options
+from bert_kit.jobs.run.defaults import (chosen_dropout, default_dropout, dropout_note,
+                                        starting_config, within_positions)
 from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, lock_folder, open_folder,
                                       remove_split_on_error)
 from bert_kit.jobs.run.job import Results

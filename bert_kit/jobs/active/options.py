@@ -98,8 +98,9 @@ class CampaignOptions(AskingOptions, RuleOptions):
                                     "max_seq_len", "max_seq_length", least=3)
     time_limit: float | None = option(
         None, "seconds after which no round begins; --resume auto goes on", may_change=True)
-    min_steps: int = option(200, "train each round for at least so many steps, in whole epochs; "
-                            "few rows make few steps, and too few teach nothing", least=0)
+    min_steps: int | None = option(
+        None, "least steps of a round, in whole epochs: few rows make few, and too few teach "
+        "nothing; 200 by default, or 5 a class up to 1,000", least=0, before=200)
 
     examples = ("bert-kit active --data_file my.csv --model FOLDER --acquisition beal badge random",
                 "bert-kit active --oracle csv --pool_file texts.csv --classes spam ham "

@@ -12,7 +12,8 @@ from bert_kit.active import mean_curve, paired_difference, share_needed
 from bert_kit.evaluation import Finding, not_above, plot_bands, write_rows
 from bert_kit.files import write_json
 from bert_kit.jobs.active.rows import AT_HALF, ActiveRows
-from bert_kit.jobs.run.build import more_is_better, starting_config
+from bert_kit.jobs.run.build import more_is_better
+from bert_kit.jobs.run.defaults import starting_config
 from bert_kit.jobs.run.job import Results, can_draw
 from bert_kit.jobs.run.verdict import (Setting, Verdict, make_verdict, setting_of,
                                        verdict_text)

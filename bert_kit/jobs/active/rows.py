@@ -15,7 +15,8 @@ from bert_kit.data import ClassificationDataset, Part, check_names, read_table
 from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
 from bert_kit.jobs.options.groups import reading_notes
-from bert_kit.jobs.run.build import early_stopping, planned_epochs, read_weights_once, usual_epochs
+from bert_kit.jobs.run.build import early_stopping, read_weights_once
+from bert_kit.jobs.run.defaults import enough_steps, planned_epochs, usual_epochs
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.task import Parts, Scores
@@ -91,8 +92,11 @@ class ActiveRows:
         if epochs is None:
             steps = math.ceil(math.ceil(len(rows) / self.base.batch_size)
                               / self.base.gradient_accumulation_steps)
-            least = self.base.replace(min_steps=self.options.min_steps, max_steps=-1)
-            epochs = planned_epochs(self.task, least, steps)
+            least = self.options.min_steps
+            if least is None:
+                least = enough_steps(self.parts.classes)
+            epochs = planned_epochs(self.task, self.base.replace(min_steps=least, max_steps=-1),
+                                    steps)
         options = self.base.replace(seed=seed, num_train_epochs=epochs, min_steps=0)
         encoded = self._encoded(labels)
         parts = dataclasses.replace(self.parts, train=Part([self.texts[row] for row in rows],

@@ -637,7 +637,7 @@ class ActiveKeywords(TypedDict, total=False):
     metric_for_best_model: str | None
     min_delta: float
     min_epochs: int
-    min_steps: int
+    min_steps: int | None
     minutes: float | None
     model: str | Path | None
     model_name: str | Path | None

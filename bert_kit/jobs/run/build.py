@@ -1,17 +1,21 @@
-"""From options to the parts of a training: configuration, model, arguments and trainer."""
+"""From options to the parts of a training: model, arguments and trainer."""
 
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from bert_kit.config import BertConfig, create_model_config
+from bert_kit.config import BertConfig
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, UsageError
+from bert_kit.files import read_json
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
+from bert_kit.jobs.run.defaults import (chosen_dropout, default_dropout, enough_steps, highest_rate,
+                                        planned_epochs, starting_config, usual_epochs, usual_rate)
 from bert_kit.jobs.run.task import Task
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, OnLog, Processes,
                                TrainingArguments, Trainer, best_precision, find_learning_rate,
@@ -23,52 +27,9 @@ from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_we
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Rows
 
-MIN_STEPS = 200  # fewer leave a fine-tuned model at the commonest class, see docs/classification.md
-DROPOUT = 0.1
-ENCODER_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-# The highest learning rate times width at which an encoder with weights still learned when all of
-# it was fine-tuned; see docs/classification.md.
-SURVIVED = {"adamw": 0.4, "adam": 0.4, "rmsprop": 0.4, "muon": 0.4}
-NARROW = 256  # a model of this width or less wants a higher rate than published ones
-
-
-def default_length(task: Task, options: TrainOptions, default: int | None = None) -> int:
-    """Return `max_length`, or the model's positions if they are fewer and it is the default.
-
-    Any other `max_length` that is too long stays, and `starting_config` refuses it.
-    """
-    default = type(options).max_length if default is None else default
-    if options.model is None or default is None or options.max_length != default:
-        return options.max_length
-    return min(default, BertConfig.load(task.start_folder(options)).max_position_embeddings)
-
-
-def within_positions(task: Task, options: TrainOptions, default: int | None = None) -> TrainOptions:
-    """Return options with their `default_length`; a job begins with it, and says so once."""
-    length = default_length(task, options, default)
-    if length == options.max_length:
-        return options
-    options.say(f"note      max_length is {length}: {options.model} has no more positions")
-    return options.replace(max_length=length)
-
-
-def starting_config(task: Task, options: TrainOptions) -> BertConfig:
-    """Return the BertConfig that a run begins with; the vocabulary of a new model is not known yet.
-
-    Raises
-    ------
-    BertKitError
-        If there is no such model, or `max_length` is beyond its positions.
-    """
-    if options.model is None:
-        length = {} if options.max_length is None else {
-            "max_position_embeddings": options.max_length}
-        return create_model_config(options.from_scratch, **length)
-    config = BertConfig.load(task.start_folder(options))
-    if options.max_length is not None and options.max_length > config.max_position_embeddings:
-        raise ConfigError(f"max_length is {options.max_length}; {options.model} has "
-                          f"{config.max_position_embeddings} positions")
-    return config
+# What a training decides where nothing is said; one that goes on keeps what it decided.
+DECIDED = ("num_train_epochs", "learning_rate", "head_learning_rate", "eval_steps", "eval_strategy",
+           "save_steps", "save_strategy")
 
 
 def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> None:
@@ -126,70 +87,6 @@ def _check_rate(task: Task, options: TrainOptions, config: BertConfig) -> None:
             f"for the encoder and head_learning_rate {rate:g} for what is new")
 
 
-def usual_rate(task: Task, options: TrainOptions, width: int) -> float:
-    """Return the learning rate to advise: that of the task, or a narrow model's with weights.
-
-    It is the default but for narrow models with weights, whose default is the same as of all.
-    """
-    rate = task.rates[options.model is None]
-    if options.model is None or not task.fine_tunes or width > NARROW:
-        return rate
-    return narrow_rate(width)
-
-
-def narrow_rate(width: int) -> float:
-    """Return the rate of fine-tuning a small model that has seen little text: 5e-4 at 256."""
-    return min(5e-4 * (NARROW / width)**2, SURVIVED["adamw"] / width / 2)
-
-
-def highest_rate(task: Task, options: TrainOptions, config: BertConfig) -> float:
-    """Return the highest learning rate at which the weights to start from keep what they know."""
-    frozen = options.freeze_layers in (-1, config.num_hidden_layers)
-    if not task.fine_tunes or options.model is None or frozen:
-        return math.inf
-    return SURVIVED.get(options.optim, math.inf) / config.hidden_size
-
-
-def explicit_rates(task: Task, options: TrainOptions) -> TrainOptions:
-    """Return options that say the head's rate where the encoder's is one that a job refuses alone.
-
-    A search may have found it; a training with what it found is to be the same.
-    """
-    rate = options.learning_rate
-    if (isinstance(rate, float) and task.has_head and options.head_learning_rate is None
-            and rate > highest_rate(task, options, starting_config(task, options))):
-        return options.replace(head_learning_rate=rate * (task.head_factor(options) or 1.0))
-    return options
-
-
-def default_dropout(task: Task, options: TrainOptions, before: BertConfig) -> dict[str, float]:
-    """Return the encoder's dropout where weights to be fine-tuned come without any.
-
-    A pre-training that sees its text once or twice needs none; a fine-tuning that goes over few
-    rows many times does (Devlin et al. 2019, appendix A.2: .1).
-    """
-    given = options.dropout is not None and not task.drops_in_head
-    if options.model is None or not task.fine_tunes or given:
-        return {}
-    return {name: DROPOUT for name in ENCODER_DROPOUT
-            if getattr(before, name) == 0 and getattr(options, name) is None}
-
-
-def chosen_dropout(options: TrainOptions) -> dict[str, Any]:
-    """Return the encoder's dropout as far as the options say it."""
-    return {name: getattr(options, name) for name in ENCODER_DROPOUT
-            if getattr(options, name) not in (None, "own")}
-
-
-def dropout_note(task: Task, options: TrainOptions) -> str | None:
-    """Return a line on dropout that is not what the start's folder stores, or None."""
-    changed = default_dropout(task, options, starting_config(task, options))
-    if not changed:
-        return None
-    return (f"note      {options.model} stores dropout 0; this training has {DROPOUT} "
-            f"({', '.join(f'--{name}' for name in changed)})")
-
-
 def make_model(task: Task, options: TrainOptions, rows: "Rows",
                read: ReadWeights = read_weights) -> Any:
     """Return the model, from weights or from nothing; draws from torch's generator.
@@ -220,30 +117,14 @@ def make_model(task: Task, options: TrainOptions, rows: "Rows",
     return model
 
 
-def usual_epochs(task: Task, options: TrainOptions) -> int:
-    """Return the passes over the data that are given, or else those of the task."""
-    given = options.num_train_epochs
-    return task.epochs[options.model is None] if given is None else given
-
-
-def planned_epochs(task: Task, options: TrainOptions, steps_per_epoch: int) -> int:
-    """Return the passes over the data: as given or usual, and enough for `min_steps`."""
-    least = options.min_steps
-    if least is None:
-        open_end = (options.num_train_epochs is None and options.max_steps < 1
-                    and not options.fast_dev_run)
-        least = MIN_STEPS if open_end else 0
-    return max(usual_epochs(task, options), math.ceil(least / steps_per_epoch))
-
-
 # For a process that trains many models on the same weights: a `read` of `make_model`.
 read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
 
 
 def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
                        precision: str = "float32", metric: str = "loss",
-                       evaluates: bool = False,
-                       steps_per_epoch: int | None = None) -> TrainingArguments:
+                       evaluates: bool = False, steps_per_epoch: int | None = None,
+                       classes: Sequence[str] = ()) -> TrainingArguments:
     """Return the TrainingArguments of the options.
 
     Parameters
@@ -255,17 +136,20 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     steps_per_epoch
         Optimizer steps of a pass; None only to check the options. Where `min_steps` makes more
         passes than usual, the run is measured and saved as often as in the usual ones.
+    classes
+        That the rows have: many want more steps, and a faster head.
     """
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     values = {name: value for name, value in vars(options).items()
               if name in known and value is not None}
     usual = usual_epochs(task, options)
-    epochs = usual if steps_per_epoch is None else planned_epochs(task, options, steps_per_epoch)
+    epochs = usual if steps_per_epoch is None else planned_epochs(
+        task, options, steps_per_epoch, enough_steps(classes))
     every = None  # epoch
     if steps_per_epoch is not None and epochs > usual and options.max_steps < 1:
         every = math.ceil(epochs * steps_per_epoch / usual)
     eval_steps, save_steps = options.eval_steps or every, options.save_steps or every
-    factor = task.head_factor(options)
+    factor = task.head_factor(options, classes)
     values |= {
         "output_dir": options.output_dir, "precision": precision,
         "learning_rate": rate if options.learning_rate in (None, "auto") else options.learning_rate,
@@ -279,6 +163,20 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     steps = {"eval_steps": eval_steps if evaluates else None, "save_steps": save_steps}
     return TrainingArguments(**{**values, **{
         name: number for name, number in steps.items() if number is not None}})
+
+
+def _as_decided(options: TrainOptions, arguments: TrainingArguments) -> TrainingArguments:
+    """Return the arguments of a run that goes on: what it decided when it began stays so.
+
+    The version of the kit that began it may have had other defaults.
+    """
+    begun = Path(str(options.output_dir)) / "training_args.json"
+    if options.resume is None or not begun.is_file():
+        return arguments
+    stored = read_json(begun)
+    return dataclasses.replace(arguments, **{
+        name: stored[name] for name in DECIDED
+        if name in stored and getattr(options, name, None) is None})
 
 
 def more_is_better(metric: str) -> bool:
@@ -328,10 +226,12 @@ def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = Non
     if not evaluates:
         check_unmeasured(options)
     precision = options.precision or best_precision(predictor.device)
-    rate = _learning_rate(task, options, model, loss, loader, precision, processes)
+    rate = _learning_rate(task, options, model, loss, loader, precision, processes,
+                          task.head_factor(options, parts.classes))
     per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
     arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
-                                   evaluates, per_epoch)
+                                   evaluates, per_epoch, parts.classes)
+    arguments = _as_decided(options, arguments)
     if options.minutes is not None:
         steps = planned_steps(options.minutes, model, arguments, loss, loader, options.resume,
                               processes)
@@ -355,6 +255,10 @@ def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
     if arguments.max_steps < 1 and epochs > usual_epochs(task, options):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
+    if options.head_learning_rate is None and arguments.head_learning_rate is not None:
+        times = arguments.head_learning_rate / arguments.learning_rate
+        options.say(f"head      new, so it learns {times:g} times as fast as the encoder "
+                    "(--head_learning_rate)")
     highest = highest_rate(task, options, config)
     # Matrices that move by Muon bear about three times as much.
     rates = {"learning_rate": arguments.learning_rate,
@@ -367,13 +271,13 @@ def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
 
 
 def _learning_rate(task: Task, options: TrainOptions, model: nn.Module, loss: Loss, loader: Any,
-                   precision: str, processes: Processes) -> float:
+                   precision: str, processes: Processes, head_factor: float | None) -> float:
     """Return the peak rate: as set, as found by a range test, or the task's default."""
     if options.learning_rate == "auto":
         optimizer = make_optimizer(  # that of the run, in multiples of the rate to be found
             model, 1.0, options.weight_decay, options.betas, options.adam_epsilon,
             options.optim, options.momentum, layerwise_rates(
-                model, 1.0, task.head_factor(options), options.layer_decay,
+                model, 1.0, head_factor, options.layer_decay,
                 MUON_FACTOR if options.optim == "muon" else None))
         found = find_learning_rate(model, loss, loader, precision=precision, optimizer=optimizer,
                                    processes=processes)

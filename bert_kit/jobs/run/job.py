@@ -17,9 +17,9 @@ from bert_kit.errors import ConfigError
 from bert_kit.evaluation import plot_learning_curves
 from bert_kit.figures import PlotsMissing, require_plots
 from bert_kit.files import write_json
-from bert_kit.jobs.run.build import (check_options, dropout_note, make_model, make_trainer,
-                                     within_positions)
+from bert_kit.jobs.run.build import check_options, make_model, make_trainer
 from bert_kit.jobs.run.card import write_card
+from bert_kit.jobs.run.defaults import dropout_note, within_positions
 from bert_kit.jobs.run.folder import (as_begun, check_folder, check_kept, highest_memory,
                                       open_folder, open_job, quoted, remove_split_on_error,
                                       write_label_mapping)

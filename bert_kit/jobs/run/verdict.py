@@ -7,7 +7,8 @@ from typing import Any
 from bert_kit.errors import NothingLearned
 from bert_kit.evaluation import Finding, not_above, rising_loss
 from bert_kit.evaluation.trust.verdict import REMEDIES
-from bert_kit.jobs.run.build import more_is_better, usual_rate
+from bert_kit.jobs.run.build import more_is_better
+from bert_kit.jobs.run.defaults import usual_rate
 from bert_kit.jobs.run.task import Task
 
 Verdict = dict[str, Any]

@@ -29,8 +29,8 @@ from bert_kit.evaluation import unigram_loss
 from bert_kit.jobs.options.declare import Needs, Options, option, with_defaults
 from bert_kit.jobs.options.groups import (BAD_ROWS, FROM_NOTHING, LEARNED, RowOptions,
                                           TrainOptions, in_memory, reading_notes, take_rows)
-from bert_kit.jobs.run.build import (DROPOUT, ENCODER_DROPOUT, NARROW, check_unmeasured,
-                                     narrow_rate)
+from bert_kit.jobs.run.build import check_unmeasured
+from bert_kit.jobs.run.defaults import DROPOUT, ENCODER_DROPOUT, NARROW, narrow_rate
 from bert_kit.jobs.run.left_out import tell_reading, write_bad_rows
 from bert_kit.jobs.run.predictor import PRETRAINED, TrainedModel, check_pieces, warn
 from bert_kit.jobs.run.task import Parts, Scores, Task, drawn_rows

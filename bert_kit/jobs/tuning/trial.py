@@ -18,7 +18,8 @@ import numpy as np
 from bert_kit.data import Part, stratified_folds
 from bert_kit.errors import ConfigError, TrainingError
 from bert_kit.jobs.options.declare import fields_of, group_of, named
-from bert_kit.jobs.run.build import read_weights_once, usual_epochs
+from bert_kit.jobs.run.build import read_weights_once
+from bert_kit.jobs.run.defaults import usual_epochs
 from bert_kit.jobs.run.job import Rows, Training, TrainingJob
 from bert_kit.jobs.run.task import Parts, Scores
 from bert_kit.jobs.tasks.table import task_named
