@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bert_kit.faces import lazy_face
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 if TYPE_CHECKING:
     from bert_kit.errors import (
