@@ -94,7 +94,10 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     task, options = ClassTask(), ClassOptions(model=str(place / "many"))
     classes = BertConfig.load(place / "many").labels
     assert task.head_factor(options, classes) is None
+    assert task.head_factor(options, classes[::-1]) is None  # the loader puts it into order
     assert task.head_factor(options, [*classes[1:], "other"]) == 42
+    deep = options.replace(classifier="mlp")
+    assert [task.head_factor(deep, classes[:count]) for count in (3, 42)] == [10, 42]
     assert task.head_factor(options.replace(head_learning_rate=1e-4), classes[1:]) is None
     assert task.head_factor(options.replace(model=None), classes[1:]) is None
     assert task.head_factor(options, classes[:19]) is None

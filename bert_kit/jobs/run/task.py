@@ -177,7 +177,10 @@ class Task(ABC, Generic[Part]):
         return "random weights"
 
     def head_factor(self, options: Any, classes: Sequence[str] = ()) -> float | None:
-        """Return how many times the encoder's rate the head has by default; None is the same."""
+        """Return how many times the encoder's rate a new head has by default; None is the same.
+
+        `classes` are those of the rows.
+        """
         return None
 
     @abstractmethod

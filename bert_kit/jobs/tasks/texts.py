@@ -41,8 +41,8 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
 VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
 MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
-# A new output layer of so many classes or more learns as many times as fast as it has classes, up
-# to a number; see docs/classification.md.
+# A new head of so many classes or more learns as many times as fast as it has classes, up to a
+# number; see docs/classification.md.
 MANY, MOST_CLASSES = 20, 100
 CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
@@ -341,11 +341,13 @@ class TextTask(Task[Part]):
     def head_factor(self, options: Any, classes: Sequence[str] = ()) -> float | None:
         if options.model is None or options.head_learning_rate is not None:
             return None
-        if options.classifier != "standard":
-            return NEW_HEAD
-        stored = BertConfig.load(self.start_folder(options))
-        kept = stored.labels == tuple(classes) and not stored.classifier
-        return min(len(classes), MOST_CLASSES) if len(classes) >= MANY and not kept else None
+        head, stored = options.head(), BertConfig.load(self.start_folder(options))
+        ordered = tuple if head else sorted  # a stored plain head is put into any order
+        if stored.classifier == head and ordered(stored.labels) == ordered(classes):
+            return None
+        factor = max(NEW_HEAD if head else 1.0,
+                     min(len(classes), MOST_CLASSES) if len(classes) >= MANY else 1.0)
+        return None if factor == 1.0 else factor
 
     # ---- answers: what logits (N, C) say
 
