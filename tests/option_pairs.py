@@ -44,7 +44,7 @@ VALUES = {
     "load_best_model_at_end": [False],
     "num_train_epochs": [2], "max_steps": [3], "min_steps": [6], "minutes": [0.01],
     "batch_size": [16], "gradient_accumulation_steps": [2], "learning_rate": [1e-3, "auto"],
-    "head_learning_rate": [1e-2], "muon_learning_rate": [1e-2], "layer_decay": [0.5],
+    "head_learning_rate": [1e-2], "muon_learning_rate": [1e-2], "layer_decay": [0.5], "scale_with_classes": [False],
     "weight_decay": [0.3], "warmup_steps": [2], "lr_scheduler_type": ["cosine"],
     "optim": ["muon", "sgd", "rmsprop"], "betas": [(0.5, 0.9)], "adam_epsilon": [1e-3],
     "momentum": [0.5], "max_grad_norm": [0.01], "freeze_layers": [1, -1],

@@ -10,8 +10,10 @@ from tiny_jobs import here
 
 from bert_kit import (BertClassifier, BertConfig, BERTForMaskedLM, ConfigError, pretrain,
                       save_pretrained, train_classifier)
+from bert_kit.jobs.options.config_files import read_config_file
+from bert_kit.jobs.run.best_configs import best_config
 from bert_kit.jobs.run.build import check_options
-from bert_kit.jobs.run.defaults import (ENCODER_DROPOUT, MIN_STEPS, enough_steps, highest_rate,
+from bert_kit.jobs.run.defaults import (ENCODER_DROPOUT, MIN_STEPS, highest_rate,
                                         planned_epochs)
 from bert_kit.jobs.tasks.classes import ClassOptions, ClassTask
 from bert_kit.jobs.tasks.table import task_named
@@ -67,10 +69,13 @@ def test_a_number_of_epochs_is_what_is_done(place):
     assert steps == 4 and "which is" not in out
 
 
-@pytest.mark.parametrize("classes, steps", [(0, 200), (2, 200), (40, 200), (41, 205), (77, 385),
-                                            (150, 750), (200, 1000), (5000, 1000)])
-def test_many_classes_want_more_steps(classes, steps):
-    assert enough_steps([str(i) for i in range(classes)]) == steps
+@pytest.mark.parametrize("classes, epochs", [(0, 20), (40, 20), (41, 21), (77, 39), (150, 75),
+                                             (200, 100), (5000, 100)])
+def test_many_classes_want_more_steps(classes, epochs):
+    names, options = [str(i) for i in range(classes)], ClassOptions(model="there")
+    assert planned_epochs(ClassTask(), options, 10, names) == epochs  # 10 steps each
+    for fewer in ({"scale_with_classes": False}, {"min_steps": 200}):
+        assert planned_epochs(ClassTask(), options.replace(**fewer), 10, names) == 20
 
 
 def many_classes(path, count):
@@ -86,7 +91,7 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     done = here("train", "--data_file", "many.csv", "--model", "bert", "--plots", "false",
                 "--batch_size", "64", "--max_length", "8", "--output_dir", "many", folder=place)
     assert done.returncode == 0, done.stderr
-    assert "head      new, so it learns 42 times as fast as the encoder" in done.stdout
+    assert "head      new, 42 outputs: it learns 42 times as fast as the encoder" in done.stdout
     arguments = json.loads((place / "many" / "training_args.json").read_text())
     assert arguments["head_learning_rate"] == pytest.approx(42 * 5e-5)
     assert json.loads((place / "many" / "results.json").read_text())["steps"] >= 210
@@ -96,30 +101,56 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     assert task.head_factor(options, classes) is None
     assert task.head_factor(options, classes[::-1]) is None  # the loader puts it into order
     assert task.head_factor(options, [*classes[1:], "other"]) == 42
-    deep = options.replace(classifier="mlp")
-    assert [task.head_factor(deep, classes[:count]) for count in (3, 42)] == [10, 42]
-    assert task.head_factor(options.replace(head_learning_rate=1e-4), classes[1:]) is None
-    assert task.head_factor(options.replace(model=None), classes[1:]) is None
     assert task.head_factor(options, classes[:19]) is None
     assert task.head_factor(options, [str(i) for i in range(150)]) == 100
 
 
-def test_a_run_that_goes_on_keeps_what_it_decided(place, monkeypatch):
-    """As one of an earlier version, whose defaults were others."""
+@pytest.mark.parametrize("settings, factor", [
+    ({}, 42), ({"classifier": "mlp"}, 42), ({"head_learning_rate": 1e-4}, None),
+    ({"scale_with_classes": False}, None), ({"model": None}, None), ({"optim": "sgd"}, None),
+    ({"freeze_layers": -1}, None), ({"freeze_layers": 2}, None), ({"freeze_layers": 1}, 42),
+    ({"classifier": "mlp", "scale_with_classes": False}, 10)])
+def test_whose_head_learns_faster(place, settings, factor):
+    options = ClassOptions(**{"model": str(place / "bert"), **settings})
+    assert ClassTask().head_factor(options, [str(i) for i in range(42)]) == factor
+
+
+def test_the_two_layers_of_another_family_learn_at_one_rate(tmp_path):
+    config = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                        intermediate_size=16, model_type="distilbert",
+                        type_vocab_size=0)
+    config.save(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")  # is not read
+    options = ClassOptions(model=str(tmp_path))
+    assert ClassTask().head_factor(options, [str(i) for i in range(42)]) is None
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_began(place):
+    """Its manifest has no `scale_with_classes`."""
     file = many_classes(place / "earlier.csv", 42)
     given = dict(data_file=str(file), output_dir=str(place / "earlier"), plots=False, verbosity=0,
                  batch_size=64, max_length=8, baselines=False)
-    with monkeypatch.context() as earlier:
-        earlier.setattr("bert_kit.jobs.run.defaults.STEPS_OF_A_CLASS", 0)
-        earlier.setattr("bert_kit.jobs.tasks.texts.MANY", 1000)
-        train_classifier("standard", str(place / "bert"), time_limit=0.01, **given)
-    begun = (place / "earlier" / "training_args.json").read_text()
-    arguments = json.loads(begun)
+    train_classifier("standard", str(place / "bert"), time_limit=0.01, scale_with_classes=False,
+                     **given)
+    manifest = json.loads((place / "earlier" / "manifest.json").read_text())
+    del manifest["settings"]["scale_with_classes"]
+    (place / "earlier" / "manifest.json").write_text(json.dumps(manifest))
+    arguments = json.loads((place / "earlier" / "training_args.json").read_text())
     assert arguments["num_train_epochs"] == 67 and arguments["head_learning_rate"] is None
     found = train_classifier("standard", str(place / "bert"), resume="auto", **given)
     after = json.loads((place / "earlier" / "training_args.json").read_text())
-    assert {**after, "time_limit": None} == {**arguments, "time_limit": None}
-    assert found["steps"] == 201
+    assert after["head_learning_rate"] is None and found["steps"] == 201
+
+
+def test_what_an_earlier_search_found_trains_as_it_did(place):
+    options = ClassOptions(model=str(place / "bert"), output_dir=str(place / "found"))
+    config = best_config(options, "accuracy", {}, 0.5)
+    assert config["settings"]["scale_with_classes"] is True
+    del config["settings"]["scale_with_classes"]
+    (place / "found.json").write_text(json.dumps(config))
+    assert read_config_file(place / "found.json")["scale_with_classes"] is False
+    (place / "tags.json").write_text(json.dumps({"bert_kit": "0.7.0", "settings": {"seed": 1}}))
+    assert read_config_file(place / "tags.json") == {"seed": 1}
 
 
 def test_the_estimator_trains_long_enough_too():

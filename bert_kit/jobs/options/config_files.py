@@ -34,8 +34,7 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         values = read_json(path)
         if not {"bert_kit", "settings"} <= values.keys():
             return values
-        return {name: value for name, value in _mapping(path, values["settings"]).items()
-                if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
+        return stored_settings(_mapping(path, values["settings"]))
     if suffix not in (".toml", ".yml", ".yaml"):
         raise ConfigError(f"{path}: expected a file ending in .toml, .json, .yml or .yaml")
     kind, parse = ("TOML", tomllib.loads) if suffix == ".toml" else ("YAML", _yaml_reader(path))
@@ -52,6 +51,13 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path}: not valid {kind} ({reason})") from None
     return _mapping(path, values)
+
+
+def stored_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in a file of the kit such that today they mean what they meant."""
+    since = {"scale_with_classes": False} if "classifier" in values else {}  # 0.8
+    return since | {name: value for name, value in values.items()
+                    if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
 
 
 def _mapping(path: Path, values: object) -> dict[str, Any]:

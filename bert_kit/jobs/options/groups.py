@@ -126,8 +126,8 @@ class TrainingOptions(Options):
     max_steps: int = option(TrainingArguments.max_steps,
                             "optimizer steps instead of epochs, where above 0")
     min_steps: int | None = option(
-        None, "least steps, in whole epochs: few rows make few, and too few teach nothing; with "
-        "neither epochs nor steps given 200, or 5 a class up to 1,000",
+        None, "least steps, in whole epochs: few rows make few, and too few teach nothing; 200 "
+        "without num_train_epochs and max_steps, more for many classes",
         least=0, before=0, needs=Needs("a number of epochs (no max_steps)",
                                        lambda options: options.max_steps < 1))
     minutes: float | None = option(
@@ -144,8 +144,8 @@ class TrainingOptions(Options):
         None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
         "lr", words=("auto",))
     head_learning_rate: float | None = option(
-        None, "rate of the head; the encoder's by default, but for a new head 10 times it if deep, "
-        "else as many times as classes from 20 to 100", "classifier_learning_rate")
+        None, "rate of the head; by default the encoder's, but 10 times that of it where a deep "
+        "head is new on weights", "classifier_learning_rate")
     muon_learning_rate: float | None = option(
         None, "rate of the matrices of the blocks; twice the encoder's by default",
         needs=_optimizer("muon"))

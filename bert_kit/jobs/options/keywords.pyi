@@ -106,6 +106,7 @@ class TextKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scale_with_classes: bool
     seed: int
     skip_bad_rows: bool
     smoothing_window: int
@@ -674,6 +675,7 @@ class ActiveKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scale_with_classes: bool
     seed: int
     seeds: int | Sequence[int] | None
     skip_bad_rows: bool
@@ -808,6 +810,7 @@ class CompareKeywords(TypedDict, total=False):
     save_dir: str | Path | None
     save_steps: int | None
     save_total_limit: int
+    scale_with_classes: bool
     seed: int
     skip_bad_rows: bool
     smoothing_window: int
@@ -967,6 +970,7 @@ class SearchKeywords(TypedDict, total=False):
     save_steps: int | None
     save_total_limit: int
     scale: float
+    scale_with_classes: bool
     scheme: str | None
     seed: int
     skip_bad_rows: bool

@@ -14,6 +14,7 @@ from typing import Any
 from bert_kit import __version__
 from bert_kit.errors import ConfigError
 from bert_kit.files import held, read_json, write_json
+from bert_kit.jobs.options.config_files import stored_settings
 from bert_kit.jobs.run.build import more_is_better
 
 Config = dict[str, Any]  # the content of such a file
@@ -128,4 +129,4 @@ def best_settings(name: str, task: str, folder: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("task") != task:
         raise ConfigError(f"{path}: is not of the task {task}; leave hyperparams_dir out, or name "
                           "the folder of a search for it")
-    return settings
+    return stored_settings(settings)

@@ -12,9 +12,8 @@ from torch import nn
 from bert_kit.config import BertConfig
 from bert_kit.data import make_loader
 from bert_kit.errors import ConfigError, UsageError
-from bert_kit.files import read_json
 from bert_kit.jobs.options.groups import TrainOptions, stops_early
-from bert_kit.jobs.run.defaults import (chosen_dropout, default_dropout, enough_steps, highest_rate,
+from bert_kit.jobs.run.defaults import (chosen_dropout, default_dropout, highest_rate,
                                         planned_epochs, starting_config, usual_epochs, usual_rate)
 from bert_kit.jobs.run.task import Task
 from bert_kit.training import (EarlyStopping, Loss, MemoryManager, OnLog, Processes,
@@ -27,9 +26,6 @@ from bert_kit.weights import ReadWeights, load_pretrained, load_weights, read_we
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Rows
 
-# What a training decides where nothing is said; one that goes on keeps what it decided.
-DECIDED = ("num_train_epochs", "learning_rate", "head_learning_rate", "eval_steps", "eval_strategy",
-           "save_steps", "save_strategy")
 
 
 def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> None:
@@ -144,7 +140,7 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
               if name in known and value is not None}
     usual = usual_epochs(task, options)
     epochs = usual if steps_per_epoch is None else planned_epochs(
-        task, options, steps_per_epoch, enough_steps(classes))
+        task, options, steps_per_epoch, classes)
     every = None  # epoch
     if steps_per_epoch is not None and epochs > usual and options.max_steps < 1:
         every = math.ceil(epochs * steps_per_epoch / usual)
@@ -163,20 +159,6 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     steps = {"eval_steps": eval_steps if evaluates else None, "save_steps": save_steps}
     return TrainingArguments(**{**values, **{
         name: number for name, number in steps.items() if number is not None}})
-
-
-def _as_decided(options: TrainOptions, arguments: TrainingArguments) -> TrainingArguments:
-    """Return the arguments of a run that goes on: what it decided when it began stays so.
-
-    The version of the kit that began it may have had other defaults.
-    """
-    begun = Path(str(options.output_dir)) / "training_args.json"
-    if options.resume is None or not begun.is_file():
-        return arguments
-    stored = read_json(begun)
-    return dataclasses.replace(arguments, **{
-        name: stored[name] for name in DECIDED
-        if name in stored and getattr(options, name, None) is None})
 
 
 def more_is_better(metric: str) -> bool:
@@ -231,7 +213,6 @@ def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = Non
     per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
     arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
                                    evaluates, per_epoch, parts.classes)
-    arguments = _as_decided(options, arguments)
     if options.minutes is not None:
         steps = planned_steps(options.minutes, model, arguments, loss, loader, options.resume,
                               processes)
@@ -255,10 +236,10 @@ def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
     if arguments.max_steps < 1 and epochs > usual_epochs(task, options):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
-    if options.head_learning_rate is None and arguments.head_learning_rate is not None:
-        times = arguments.head_learning_rate / arguments.learning_rate
-        options.say(f"head      new, so it learns {times:g} times as fast as the encoder "
-                    "(--head_learning_rate)")
+    factor = task.head_factor(options, config.labels)
+    if factor is not None:
+        options.say(f"head      new, {len(config.labels)} outputs: it learns {factor:g} times as "
+                    "fast as the encoder (--head_learning_rate)")
     highest = highest_rate(task, options, config)
     # Matrices that move by Muon bear about three times as much.
     rates = {"learning_rate": arguments.learning_rate,

@@ -9,9 +9,7 @@ from bert_kit.errors import ConfigError
 from bert_kit.jobs.options.groups import TrainOptions
 from bert_kit.jobs.run.task import Task
 
-# Fewer steps leave a fine-tuned model at the commonest class: so many, or so many for each class up
-# to a number; see docs/classification.md.
-MIN_STEPS, STEPS_OF_A_CLASS, MOST_MIN_STEPS = 200, 5, 1000
+MIN_STEPS = 200  # fewer leave a fine-tuned model at the commonest class, see docs/classification.md
 DROPOUT = 0.1
 ENCODER_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 # The highest learning rate times width at which an encoder with weights still learned when all of
@@ -130,20 +128,15 @@ def usual_epochs(task: Task, options: TrainOptions) -> int:
     return task.epochs[options.model is None] if given is None else given
 
 
-def enough_steps(classes: Sequence[str]) -> int:
-    """Return the least steps of a training that tells so many classes, by default."""
-    return max(MIN_STEPS, min(STEPS_OF_A_CLASS * len(classes), MOST_MIN_STEPS))
-
-
 def planned_epochs(task: Task, options: TrainOptions, steps_per_epoch: int,
-                   enough: int = MIN_STEPS) -> int:
+                   classes: Sequence[str] = ()) -> int:
     """Return the passes over the data: as given or usual, and enough for `min_steps`.
 
-    Where neither is given there are `enough` steps at least; see `enough_steps`.
+    Where neither is given there are `MIN_STEPS` at least, or what the task wants for the `classes`.
     """
     least = options.min_steps
     if least is None:
         open_end = (options.num_train_epochs is None and options.max_steps < 1
                     and not options.fast_dev_run)
-        least = enough if open_end else 0
+        least = max(MIN_STEPS, task.steps_for(options, classes)) if open_end else 0
     return max(usual_epochs(task, options), math.ceil(least / steps_per_epoch))

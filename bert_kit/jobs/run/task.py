@@ -183,6 +183,10 @@ class Task(ABC, Generic[Part]):
         """
         return None
 
+    def steps_for(self, options: Any, classes: Sequence[str]) -> int:
+        """Return how many steps rows of these classes want at least, by default."""
+        return 0
+
     @abstractmethod
     def loss(self, options: Any, training: "Training | None" = None) -> Loss:
         """Return the loss of a model and a batch; without a training only to check the options.

@@ -41,9 +41,9 @@ HEAD_OPTIONS = ("pooling", "last_layers", "hidden_dims", "depth", "activation", 
 VECTORS_TO_FIT = 2_000  # training rows of the baseline on vectors: more would hardly change it
 MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer than it is worth
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
-# A new head of so many classes or more learns as many times as fast as it has classes, up to a
-# number; see docs/classification.md.
-MANY, MOST_CLASSES = 20, 100
+# What many classes want; see docs/classification.md.
+STEPS_OF_A_CLASS, MOST_STEPS = 5, 1000
+MANY_CLASSES, MOST_TIMES = 20, 100.0  # from so many on, a new head's rate is so many times higher
 CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
 # What config.json says of the task.
@@ -80,6 +80,9 @@ class HeadOptions(Options):
         None, "of the fourier_kan head (wavelet_kan: wavelets)")
     num_wavelets: int | None = option(None, "of the wavelet_kan head")
     wavelet_type: str | None = option(None, "mixed, haar, mexican or morlet")
+    scale_with_classes: bool = option(
+        True, "train at least 5 steps for each class, and a new head of 20 classes or more as many "
+        "times as fast as the encoder, at most 100", before=False)
     bert_hidden_size: int | None = option(
         None, "what the encoder's width must be, as a check")
 
@@ -342,12 +345,19 @@ class TextTask(Task[Part]):
         if options.model is None or options.head_learning_rate is not None:
             return None
         head, stored = options.head(), BertConfig.load(self.start_folder(options))
-        ordered = tuple if head else sorted  # a stored plain head is put into any order
-        if stored.classifier == head and ordered(stored.labels) == ordered(classes):
-            return None
-        factor = max(NEW_HEAD if head else 1.0,
-                     min(len(classes), MOST_CLASSES) if len(classes) >= MANY else 1.0)
-        return None if factor == 1.0 else factor
+        times = NEW_HEAD if head else 1.0
+        if options.scale_with_classes:
+            ordered = tuple if head else sorted  # a stored plain head is put into any order
+            if stored.classifier == head and ordered(stored.labels) == ordered(classes):
+                return None  # it is not new
+            if (len(classes) >= MANY_CLASSES and options.optim != "sgd"
+                    and (head or stored.model_type == "bert")  # others have two layers
+                    and options.freeze_layers not in (-1, stored.num_hidden_layers)):
+                times = max(times, min(len(classes), MOST_TIMES))
+        return None if times == 1 else times
+
+    def steps_for(self, options: Any, classes: Sequence[str]) -> int:
+        return min(STEPS_OF_A_CLASS * len(classes), MOST_STEPS) * options.scale_with_classes
 
     # ---- answers: what logits (N, C) say
 

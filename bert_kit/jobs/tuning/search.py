@@ -24,9 +24,8 @@ from bert_kit.files import held, numbered_folder, read_json, remove_folder
 from bert_kit.jobs.options.declare import Options, fields_of, given_options
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options, more_is_better
-from bert_kit.jobs.run.defaults import (MIN_STEPS, default_length, dropout_note, enough_steps,
-                                        explicit_rates, planned_epochs, starting_config,
-                                        usual_epochs)
+from bert_kit.jobs.run.defaults import (default_length, dropout_note, explicit_rates,
+                                        planned_epochs, starting_config, usual_epochs)
 from bert_kit.jobs.run.folder import (as_begun, check_kept, check_place, check_same_run,
                                       open_folder, quoted, remove_split_on_error, stored_run)
 from bert_kit.jobs.run.job import Rows, TrainingJob
@@ -174,6 +173,8 @@ class Search:
         What every trial trains with: options of the task.
     metric
         The name of the scores; with what is left open, the rows decide it.
+    classes
+        Of the rows, once they have been read.
     """
 
     task: Task
@@ -182,6 +183,7 @@ class Search:
     folder: Path
     base: Any
     metric: str
+    classes: tuple[str, ...] = ()
 
     @property
     def direction(self) -> str:
@@ -208,9 +210,9 @@ class Search:
     def config(self, options: Any, trial: Trial) -> Config:
         """Return the best configuration of a trial with these options."""
         scores = {key: trial.notes[key] for key, *_ in self.task.columns if key in trial.notes}
-        classes = tokenized_rows(self.base, self.options.folds)[0].parts.classes
-        return best_config(explicit_rates(self.task, options, classes), self.metric, trial.params,
-                           trial.value, trial=trial.number, state=trial.state, scores=scores,
+        options = explicit_rates(self.task, options, self.classes)
+        return best_config(options, self.metric, trial.params, trial.value, trial=trial.number,
+                           state=trial.state, scores=scores,
                            learned=trial.notes.get("learned", True))
 
 
@@ -261,14 +263,14 @@ def find_best(options: Any, space: SearchSpace | Mapping[str, Any] | None = None
 def _with_rows(search: Search, rows: Rows) -> Search:
     """Return a search with what its rows decide: the metric, and the epochs of legs."""
     options, base = search.options, search.base
-    search = dataclasses.replace(search, metric=search.task.metric(base, rows.parts))
+    search = dataclasses.replace(search, metric=search.task.metric(base, rows.parts),
+                                 classes=rows.parts.classes)
     if options.sampler in BY_LEGS:  # they count in epochs, which then are the same for all
         usual = usual_epochs(search.task, base)
         steps = math.ceil(len(rows.datasets["train"])
                           / (base.batch_size * base.gradient_accumulation_steps))
-        chosen = read_json(search.folder / "manifest.json").get("chosen", {})
-        enough = chosen.get("enough_steps", MIN_STEPS)  # an earlier version had no other number
-        epochs = min(planned_epochs(search.task, base, steps, enough), MOST_LEGS * usual)
+        epochs = min(planned_epochs(search.task, base, steps, rows.parts.classes),
+                     MOST_LEGS * usual)
         search = dataclasses.replace(search, base=base.replace(
             num_train_epochs=epochs, min_steps=None))
         if epochs > usual:
@@ -326,8 +328,7 @@ def prepare(options: Any, space: SearchSpace | Mapping[str, Any] | None = None) 
     space = search_space(task, options, space, before)
     if (folder / "manifest.json").is_file():
         check_same_run(folder, options, FIXED, job="tune")
-        chosen = read_json(folder / "manifest.json").get("chosen", {})
-        begun = {name: chosen[name] for name in CHOSEN if name in chosen}
+        begun = read_json(folder / "manifest.json").get("chosen", {})
     given = {field.name: getattr(options, field.name) for field in fields_of(task.options)}
     base: Any = task.options(**{
         **{name: value for name, value in given.items() if value is not None},
@@ -357,8 +358,7 @@ def read_rows(search: Search) -> tuple[Rows, str]:
     open_folder(search.options, "tune", search.task.made_of(search.base, fingerprint,
                                                             rows.tokenizer),
                 search.folder, "manifest.json", rows.parts.bad_rows,
-                chosen={**{name: getattr(search.base, name) for name in CHOSEN},
-                        "enough_steps": enough_steps(rows.parts.classes)})
+                chosen={name: getattr(search.base, name) for name in CHOSEN})
     return rows, fingerprint
 
 
