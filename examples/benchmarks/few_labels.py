@@ -10,7 +10,8 @@ seeds. The methods:
     TF-IDF          words and word pairs, logistic regression
     frozen          mean vectors of the model as it is, logistic regression
     3 epochs        the model fine-tuned for 3 epochs, whatever number of steps that is
-    default         `train` and BertClassifier as they come: 200 steps or more
+    default         `train` and BertClassifier as they come: 200 steps or more, and a faster head
+                    where there are 20 classes or more
     contrastive     the recipe of SetFit (Tunstall et al. 2022): pairs of one class or of two, a
                     cosine loss, then logistic regression on the new vectors
 """
