@@ -141,8 +141,14 @@ def _jobs(options: Any) -> list[Any]:
     one = kind(**{field.name: getattr(options, field.name) for field in fields_of(kind)
                   if field.name != "classifier"}, data=options.data)
     heads = dict.fromkeys("mlp" if head == "custom" else head for head in options.classifier)
-    return [as_begun(one.with_head(head).replace(output_dir=str(Path(options.output_dir) / head)))
+    jobs = [one.with_head(head).replace(output_dir=str(Path(options.output_dir) / head))
             for head in heads]
+    # Heads that have not begun train as those that have, whichever version began them.
+    begun = next((job for job in jobs if Path(job.output_dir, "manifest.json").is_file()), None)
+    changed = {} if begun is None else {
+        name: value for name, value in vars(as_begun(begun)).items()
+        if value != getattr(begun, name)}
+    return [job.replace(**changed) for job in jobs]
 
 
 def _check(options: Any, jobs: list[Any]) -> None:

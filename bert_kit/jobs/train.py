@@ -20,7 +20,7 @@ from bert_kit.jobs.options.groups import stops_early
 from bert_kit.jobs.options.parser import config_value
 from bert_kit.jobs.run.build import check_options
 from bert_kit.jobs.run.defaults import within_positions
-from bert_kit.jobs.run.folder import known_settings, open_folder, share_folder
+from bert_kit.jobs.run.folder import as_begun, known_settings, open_folder, share_folder
 from bert_kit.jobs.run.job import Results, Rows, Training, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.randomness import threads
@@ -396,6 +396,7 @@ class TextClassificationTrainer:
             raise ConfigError("there are no rows yet; call prepare_data first")
         if model_type is not None:
             self._change_head(model_type)
+        self.settings = as_begun(self.settings)
         self.training = self._job().build(Rows(self.rows.parts, self.rows.tokenizer, datasets))
 
     def _change_head(self, model_type: str) -> None:

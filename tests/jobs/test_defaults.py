@@ -9,7 +9,8 @@ import tiny_jobs
 from tiny_jobs import here
 
 from bert_kit import (BertClassifier, BertConfig, BERTForMaskedLM, ConfigError, pretrain,
-                      save_pretrained, train_classifier)
+                      save_pretrained, train_all_classifiers, train_classifier)
+from bert_kit.jobs.compare import _jobs as heads_of, compare_options
 from bert_kit.jobs.options.config_files import read_config_file
 from bert_kit.jobs.run.best_configs import best_config
 from bert_kit.jobs.run.build import check_options
@@ -91,7 +92,7 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     done = here("train", "--data_file", "many.csv", "--model", "bert", "--plots", "false",
                 "--batch_size", "64", "--max_length", "8", "--output_dir", "many", folder=place)
     assert done.returncode == 0, done.stderr
-    assert "head      new, 42 outputs: it learns 42 times as fast as the encoder" in done.stdout
+    assert "head      of 42 outputs: it learns 42 times as fast as the encoder" in done.stdout
     arguments = json.loads((place / "many" / "training_args.json").read_text())
     assert arguments["head_learning_rate"] == pytest.approx(42 * 5e-5)
     assert json.loads((place / "many" / "results.json").read_text())["steps"] >= 210
@@ -102,6 +103,10 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     assert task.head_factor(options, classes[::-1]) is None  # the loader puts it into order
     assert task.head_factor(options, [*classes[1:], "other"]) == 42
     assert task.head_factor(options, classes[:19]) is None
+    model = load_pretrained(BERTForMaskedLM, place / "many")  # its labels stay, its head does not
+    save_pretrained(model, place / "headless", get_tokenizer(place / "many"))
+    assert BertConfig.load(place / "headless").labels == classes
+    assert task.head_factor(options.replace(model=str(place / "headless")), classes) == 42
     assert task.head_factor(options, [str(i) for i in range(150)]) == 100
 
 
@@ -140,6 +145,20 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_began(place):
     found = train_classifier("standard", str(place / "bert"), resume="auto", **given)
     after = json.loads((place / "earlier" / "training_args.json").read_text())
     assert after["head_learning_rate"] is None and found["steps"] == 201
+
+
+def test_heads_that_an_earlier_comparison_has_not_begun_train_as_its_others(place):
+    given = dict(data_file=str(many_classes(place / "heads.csv", 42)), max_steps=2, plots=False,
+                 output_dir=str(place / "heads"), verbosity=0, max_length=8)
+    train_all_classifiers(str(place / "bert"), classifier_types=("mlp",), **given)
+    manifest = json.loads((place / "heads" / "mlp" / "manifest.json").read_text())
+    assert manifest["settings"].pop("scale_with_classes") is True
+    (place / "heads" / "mlp" / "manifest.json").write_text(json.dumps(manifest))
+    kind = compare_options("classification")
+    jobs = heads_of(kind(**given, model=str(place / "bert"), classifier=("mlp", "standard"),
+                         resume="auto"))
+    assert [job.scale_with_classes for job in jobs] == [False, False]
+    assert [ClassTask().head_factor(job, [str(i) for i in range(42)]) for job in jobs] == [10, None]
 
 
 def test_what_an_earlier_search_found_trains_as_it_did(place):

@@ -16,7 +16,7 @@ from bert_kit.jobs.active.pool import ModelPool, SomeRows
 from bert_kit.jobs.options.declare import fields_of
 from bert_kit.jobs.options.groups import reading_notes
 from bert_kit.jobs.run.build import early_stopping, read_weights_once
-from bert_kit.jobs.run.defaults import MIN_STEPS, planned_epochs, usual_epochs
+from bert_kit.jobs.run.defaults import least_steps, planned_epochs, usual_epochs
 from bert_kit.jobs.run.job import Rows, TrainingJob
 from bert_kit.jobs.run.predictor import warn
 from bert_kit.jobs.run.task import Parts, Scores
@@ -94,12 +94,14 @@ class ActiveRows:
                               / self.base.gradient_accumulation_steps)
             least = self.options.min_steps
             if least is None:
-                least = max(MIN_STEPS, self.task.steps_for(self.base, self.parts.classes))
+                least = least_steps(self.task, self.base, self.parts.classes)
             epochs = planned_epochs(self.task, self.base.replace(min_steps=least, max_steps=-1),
                                     steps)
         options = self.base.replace(seed=seed, num_train_epochs=epochs, min_steps=0)
-        if start is not None:  # whose head is not new
-            options = options.replace(scale_with_classes=False)
+        if start is not None and options.scale_with_classes and options.learning_rate != "auto":
+            rate = options.learning_rate or self.task.rates[options.model is None]
+            options = options.replace(  # the head is not new: it learns as the encoder does
+                head_learning_rate=options.head_learning_rate or rate)
         encoded = self._encoded(labels)
         parts = dataclasses.replace(self.parts, train=Part([self.texts[row] for row in rows],
                                                            encoded))

@@ -102,7 +102,10 @@ def _changed(job: str, values: dict[str, Any]) -> dict[str, Any]:
         return values
     options = task_named(name).options
     standard = options().to_dict()
-    values = options(**known_settings(options, values)).to_dict()
+    known = known_settings(options, values)
+    before = {field.name: field.metadata["before"] for field in fields_of(options)
+              if "before" in field.metadata}
+    values = options(**before | known).to_dict()
     return {field.name: values[field.name] for field in fields_of(options)
             if values[field.name] != standard[field.name]}
 

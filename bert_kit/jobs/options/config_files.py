@@ -55,9 +55,11 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
 
 def stored_settings(values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings in a file of the kit such that today they mean what they meant."""
-    since = {"scale_with_classes": False} if "classifier" in values else {}  # 0.8
-    return since | {name: value for name, value in values.items()
-                    if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
+    found = {name: value for name, value in values.items()
+             if name not in _SAY_NOTHING or value != _SAY_NOTHING[name]}
+    if "wavelet_type" in found:  # of a text classifier; before 0.8 there was no such option
+        found.setdefault("scale_with_classes", False)
+    return found
 
 
 def _mapping(path: Path, values: object) -> dict[str, Any]:

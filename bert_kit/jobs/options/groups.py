@@ -144,8 +144,8 @@ class TrainingOptions(Options):
         None, "peak rate; 5e-5 with weights, 5e-4 from scratch; auto finds one by a range test",
         "lr", words=("auto",))
     head_learning_rate: float | None = option(
-        None, "rate of the head; by default the encoder's, but 10 times that of it where a deep "
-        "head is new on weights", "classifier_learning_rate")
+        None, "rate of the head; by default the encoder's; a new head on weights has 10 times it "
+        "if deep, and more for many classes", "classifier_learning_rate")
     muon_learning_rate: float | None = option(
         None, "rate of the matrices of the blocks; twice the encoder's by default",
         needs=_optimizer("muon"))

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Rows
 
 
-
 def check_options(task: Task, options: TrainOptions, any_rate: bool = False) -> None:
     """Find what does not go together before any row is read.
 
@@ -231,15 +230,15 @@ def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = Non
 
 def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
               per_epoch: int, config: BertConfig) -> None:
-    """Say what a user did not ask for in so many words: more passes, a rate that is too high."""
+    """Say what a user did not ask for: more passes, a faster head, a rate that is too high."""
     epochs = arguments.num_train_epochs
     if arguments.max_steps < 1 and epochs > usual_epochs(task, options):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
     factor = task.head_factor(options, config.labels)
     if factor is not None:
-        options.say(f"head      new, {len(config.labels)} outputs: it learns {factor:g} times as "
-                    "fast as the encoder (--head_learning_rate)")
+        options.say(f"head      of {len(config.labels)} output{'s' * (config.num_labels != 1)}: it "
+                    f"learns {factor:g} times as fast as the encoder (--head_learning_rate)")
     highest = highest_rate(task, options, config)
     # Matrices that move by Muon bear about three times as much.
     rates = {"learning_rate": arguments.learning_rate,

@@ -128,15 +128,20 @@ def usual_epochs(task: Task, options: TrainOptions) -> int:
     return task.epochs[options.model is None] if given is None else given
 
 
+def least_steps(task: Task, options: TrainOptions, classes: Sequence[str]) -> int:
+    """Return the steps that a training has at least where nothing is said."""
+    return max(MIN_STEPS, task.steps_for(options, classes))
+
+
 def planned_epochs(task: Task, options: TrainOptions, steps_per_epoch: int,
                    classes: Sequence[str] = ()) -> int:
     """Return the passes over the data: as given or usual, and enough for `min_steps`.
 
-    Where neither is given there are `MIN_STEPS` at least, or what the task wants for the `classes`.
+    Without epochs, steps and `min_steps` there are `least_steps` for the `classes` of the rows.
     """
     least = options.min_steps
     if least is None:
         open_end = (options.num_train_epochs is None and options.max_steps < 1
                     and not options.fast_dev_run)
-        least = max(MIN_STEPS, task.steps_for(options, classes)) if open_end else 0
+        least = least_steps(task, options, classes) if open_end else 0
     return max(usual_epochs(task, options), math.ceil(least / steps_per_epoch))

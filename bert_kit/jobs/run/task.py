@@ -176,7 +176,7 @@ class Task(ABC, Generic[Part]):
         """Return what the weights of a model from scratch are, in a word or two."""
         return "random weights"
 
-    def head_factor(self, options: Any, classes: Sequence[str] = ()) -> float | None:
+    def head_factor(self, options: Any, classes: Sequence[str]) -> float | None:
         """Return how many times the encoder's rate a new head has by default; None is the same.
 
         `classes` are those of the rows.

@@ -31,6 +31,7 @@ from bert_kit.jobs.tasks.table import OLD_ACTIVATION, text_task
 from bert_kit.model import CLASSIFIERS, POOLINGS, make_classifier
 from bert_kit.tokenization import Tokenizer
 from bert_kit.training import ALONE, Processes, keep_freed_memory, model_inputs
+from bert_kit.weights import read_weights
 
 if TYPE_CHECKING:
     from bert_kit.jobs.run.job import Training
@@ -43,7 +44,7 @@ MOST_VECTORS = 5_000  # held-out rows: of more the baseline would take longer th
 NEW_HEAD = 10.0  # a deep new head learns so many times as fast as the encoder below it
 # What many classes want; see docs/classification.md.
 STEPS_OF_A_CLASS, MOST_STEPS = 5, 1000
-MANY_CLASSES, MOST_TIMES = 20, 100.0  # from so many on, a new head's rate is so many times higher
+MANY_CLASSES, MOST_TIMES = 20, 100.0  # from 20 on, a new head learns as many times as fast
 CELLS_AT_ONCE = 2**18  # of a file of predictions, as Python's numbers
 WINDOW_BATCH = 8  # texts in windows scored together, of which each may have many
 # What config.json says of the task.
@@ -81,8 +82,8 @@ class HeadOptions(Options):
     num_wavelets: int | None = option(None, "of the wavelet_kan head")
     wavelet_type: str | None = option(None, "mixed, haar, mexican or morlet")
     scale_with_classes: bool = option(
-        True, "train at least 5 steps for each class, and a new head of 20 classes or more as many "
-        "times as fast as the encoder, at most 100", before=False)
+        True, "for many classes: by default 5 steps a class, up to 1,000; on weights a new head of "
+        "20 or more learns min(classes, 100) times as fast", before=False)
     bert_hidden_size: int | None = option(
         None, "what the encoder's width must be, as a check")
 
@@ -341,20 +342,30 @@ class TextTask(Task[Part]):
             changes["classifier_dropout"] = options.dropout
         return changes
 
-    def head_factor(self, options: Any, classes: Sequence[str] = ()) -> float | None:
+    def head_factor(self, options: Any, classes: Sequence[str]) -> float | None:
         if options.model is None or options.head_learning_rate is not None:
             return None
         head, stored = options.head(), BertConfig.load(self.start_folder(options))
         times = NEW_HEAD if head else 1.0
         if options.scale_with_classes:
-            ordered = tuple if head else sorted  # a stored plain head is put into any order
-            if stored.classifier == head and ordered(stored.labels) == ordered(classes):
-                return None  # it is not new
+            if self._comes_trained(options, stored, classes):
+                return None
             if (len(classes) >= MANY_CLASSES and options.optim != "sgd"
                     and (head or stored.model_type == "bert")  # others have two layers
                     and options.freeze_layers not in (-1, stored.num_hidden_layers)):
                 times = max(times, min(len(classes), MOST_TIMES))
         return None if times == 1 else times
+
+    def _comes_trained(self, options: Any, stored: BertConfig, classes: Sequence[str]) -> bool:
+        """Say whether the folder to start from has a head that `load_pretrained` keeps."""
+        head = options.head()
+        ordered = tuple if head else sorted  # a plain head is put into any order
+        same = (len(classes) == len(stored.labels) == 1  # one number has any name
+                or ordered(stored.labels) == ordered(classes))
+        if not same or stored.classifier != head:
+            return False
+        _, tensors = read_weights(self.start_folder(options))  # the head may be gone
+        return any(name.startswith("classifier.") for name in tensors)
 
     def steps_for(self, options: Any, classes: Sequence[str]) -> int:
         return min(STEPS_OF_A_CLASS * len(classes), MOST_STEPS) * options.scale_with_classes
