@@ -114,7 +114,9 @@ def test_a_new_head_of_many_classes_learns_fast_and_it_is_said(place):
     ({}, 42), ({"classifier": "mlp"}, 42), ({"head_learning_rate": 1e-4}, None),
     ({"scale_with_classes": False}, None), ({"model": None}, None), ({"optim": "sgd"}, None),
     ({"freeze_layers": -1}, None), ({"freeze_layers": 2}, None), ({"freeze_layers": 1}, 42),
-    ({"classifier": "mlp", "scale_with_classes": False}, 10)])
+    ({"classifier": "mlp", "scale_with_classes": False}, 10),
+    ({"classifier": "bilstm", "head_learning_rate": 1e-3}, None),
+    ({"classifier": "bilstm", "model": None}, None)])
 def test_whose_head_learns_faster(place, settings, factor):
     options = ClassOptions(**{"model": str(place / "bert"), **settings})
     assert ClassTask().head_factor(options, [str(i) for i in range(42)]) == factor
