@@ -142,6 +142,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_began(place):
     manifest = json.loads((place / "earlier" / "manifest.json").read_text())
     del manifest["settings"]["scale_with_classes"]
     (place / "earlier" / "manifest.json").write_text(json.dumps(manifest))
+    assert "scale_with_classes False" in here("info", "earlier", folder=place).stdout
     arguments = json.loads((place / "earlier" / "training_args.json").read_text())
     assert arguments["num_train_epochs"] == 67 and arguments["head_learning_rate"] is None
     found = train_classifier("standard", str(place / "bert"), resume="auto", **given)

@@ -119,7 +119,8 @@ read_weights_once = functools.lru_cache(maxsize=1)(read_weights)
 def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
                        precision: str = "float32", metric: str = "loss",
                        evaluates: bool = False, steps_per_epoch: int | None = None,
-                       classes: Sequence[str] = ()) -> TrainingArguments:
+                       classes: Sequence[str] = (),
+                       head_factor: float | None = None) -> TrainingArguments:
     """Return the TrainingArguments of the options.
 
     Parameters
@@ -132,7 +133,9 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
         Optimizer steps of a pass; None only to check the options. Where `min_steps` makes more
         passes than usual, the run is measured and saved as often as in the usual ones.
     classes
-        That the rows have: many want more steps, and a faster head.
+        That the rows have: many want more steps.
+    head_factor
+        What `Task.head_factor` says.
     """
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     values = {name: value for name, value in vars(options).items()
@@ -144,7 +147,6 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
     if steps_per_epoch is not None and epochs > usual and options.max_steps < 1:
         every = math.ceil(epochs * steps_per_epoch / usual)
     eval_steps, save_steps = options.eval_steps or every, options.save_steps or every
-    factor = task.head_factor(options, classes)
     values |= {
         "output_dir": options.output_dir, "precision": precision,
         "learning_rate": rate if options.learning_rate in (None, "auto") else options.learning_rate,
@@ -153,8 +155,8 @@ def training_arguments(task: Task, options: TrainOptions, rate: float = 0.0,
         "save_strategy": _strategy(save_steps), "metric_for_best_model": metric,
         "load_best_model_at_end": (options.load_best_model_at_end and evaluates
                                    and options.output_dir is not None)}
-    if factor is not None and options.head_learning_rate is None:
-        values["head_learning_rate"] = factor * values["learning_rate"]
+    if head_factor is not None:
+        values["head_learning_rate"] = head_factor * values["learning_rate"]
     steps = {"eval_steps": eval_steps if evaluates else None, "save_steps": save_steps}
     return TrainingArguments(**{**values, **{
         name: number for name, number in steps.items() if number is not None}})
@@ -207,17 +209,18 @@ def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = Non
     if not evaluates:
         check_unmeasured(options)
     precision = options.precision or best_precision(predictor.device)
-    rate = _learning_rate(task, options, model, loss, loader, precision, processes,
-                          task.head_factor(options, parts.classes))
+    factor = (task.head_factor(options, parts.classes) if options.head_learning_rate is None
+              else None)
+    rate = _learning_rate(task, options, model, loss, loader, precision, processes, factor)
     per_epoch = math.ceil(len(loader) / options.gradient_accumulation_steps)
     arguments = training_arguments(task, options, rate, precision, task.metric(options, parts),
-                                   evaluates, per_epoch, parts.classes)
+                                   evaluates, per_epoch, parts.classes, factor)
     if options.minutes is not None:
         steps = planned_steps(options.minutes, model, arguments, loss, loader, options.resume,
                               processes)
         options.say(f"plan      {steps:,} steps in {options.minutes:g} minutes")
         arguments = dataclasses.replace(arguments, max_steps=steps)
-    _say_plan(task, options, arguments, per_epoch, model.config)
+    _say_plan(task, options, arguments, per_epoch, model.config, factor)
     return Trainer(
         model, arguments, loss, loader, evaluate=training.validate if evaluates else None,
         save_model=predictor.save, load_model=functools.partial(load_weights, model),
@@ -229,16 +232,15 @@ def make_trainer(training: Any, processes: Processes, on_log: OnLog | None = Non
 
 
 def _say_plan(task: Task, options: TrainOptions, arguments: TrainingArguments,
-              per_epoch: int, config: BertConfig) -> None:
+              per_epoch: int, config: BertConfig, head_factor: float | None) -> None:
     """Say what a user did not ask for: more passes, a faster head, a rate that is too high."""
     epochs = arguments.num_train_epochs
     if arguments.max_steps < 1 and epochs > usual_epochs(task, options):
         options.say(f"steps     {epochs * per_epoch:,}, which is {epochs} epochs: fewer teach "
                     "nothing (--min_steps, --num_train_epochs)")
-    factor = task.head_factor(options, config.labels)
-    if factor is not None:
+    if head_factor is not None:
         options.say(f"head      of {len(config.labels)} output{'s' * (config.num_labels != 1)}: it "
-                    f"learns {factor:g} times as fast as the encoder (--head_learning_rate)")
+                    f"learns {head_factor:g} times as fast as the encoder (--head_learning_rate)")
     highest = highest_rate(task, options, config)
     # Matrices that move by Muon bear about three times as much.
     rates = {"learning_rate": arguments.learning_rate,
